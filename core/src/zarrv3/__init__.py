@@ -1,0 +1,113 @@
+# contract · errors       what a store is, and what can go wrong
+# store · backend         what a user holds; the guard around a backend's driver
+# memory · layers         stores in memory; stores around stores
+# registry · hooks        plugins by name; functions of any number of plugins
+# urls · config · opening from a URL, a path or a configuration to a store
+# data_types · grids · codecs · metadata · indexing     the format and the selections, pure
+# transformers · layout · transfer                      how chunks lie in a store, and moving them
+# nodes · node · array · group · creation · api         arrays and groups
+# copying · testing · compat                            copies; the conformance kit; names of zarr-python 2
+"""A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins."""
+
+from typing import Any
+
+from zarrv3 import errors
+from zarrv3.api import (
+    array,
+    consolidate_metadata,
+    create,
+    create_array,
+    create_group,
+    create_hierarchy,
+    empty,
+    empty_like,
+    full,
+    full_like,
+    group,
+    load,
+    ones,
+    ones_like,
+    open,  # noqa: A004 - zarr-python's name
+    open_array,
+    open_group,
+    open_like,
+    save,
+    save_array,
+    save_group,
+    tree,
+    zeros,
+    zeros_like,
+)
+from zarrv3.array import Array
+from zarrv3.backend import Backend
+from zarrv3.config import config
+from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.copying import copy
+from zarrv3.group import Group
+from zarrv3.hooks import hookimpl
+from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
+from zarrv3.memory import KVStore, MemoryStore, as_mapping
+from zarrv3.opening import open_store
+from zarrv3.store import BaseStore
+from zarrv3.transformers import StorageTransformer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BaseStore",
+    "Buffer",
+    "ByteRange",
+    "Capabilities",
+    "Counting",
+    "Group",
+    "KVStore",
+    "Layer",
+    "Limits",
+    "MemoryStore",
+    "Prefix",
+    "ReadOnly",
+    "Request",
+    "StorageTransformer",
+    "Store",
+    "array",
+    "as_mapping",
+    "config",
+    "consolidate_metadata",
+    "copy",
+    "create",
+    "create_array",
+    "create_group",
+    "create_hierarchy",
+    "empty",
+    "empty_like",
+    "errors",
+    "full",
+    "full_like",
+    "group",
+    "hookimpl",
+    "load",
+    "ones",
+    "ones_like",
+    "open",
+    "open_array",
+    "open_group",
+    "open_like",
+    "open_store",
+    "save",
+    "save_array",
+    "save_group",
+    "tree",
+    "zeros",
+    "zeros_like",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The class of an installed plugin (`zarrv3.LMDBStore`), or which package to install for it."""
+    if not name[:1].isupper():
+        raise AttributeError(f"module 'zarrv3' has no attribute {name!r}", name=name)
+    from zarrv3.registry import find_class
+
+    return find_class(name)

@@ -1,0 +1,292 @@
+"""The guard under every stack: what a backend's driver never has to care about.
+
+A backend is two small things. Its *driver* has the contract's methods over a live connection and does nothing but I/O:
+no checks, no `try`. Its store class, derived from `Backend`, records the options and makes the driver (`connect`). All
+calls pass through here, where
+
+    keys, ranges and values are checked → capabilities are asked → batches are cut to the driver's limits
+    → the driver does it → its library's exceptions become ours, naming the key and the redacted store
+
+and where the driver is made on first use, once a process: after a fork or unpickling there is a new connection.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from zarrv3.contract import Buffer, Capabilities, Limits, Request, Store
+from zarrv3.environment import expand, values_of
+from zarrv3.errors import (
+    InvalidKeyError,
+    LimitError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreClosedError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UnsupportedError,
+    ZarrError,
+)
+from zarrv3.helpers import check_rename, chunked, split_items
+from zarrv3.keys import check_folder, check_key, check_keys, longest, split_prefix, summary
+from zarrv3.redaction import redact, secrets_of
+from zarrv3.store import BaseStore
+
+ErrorTable = Mapping[type[Exception], type[StoreError]]
+
+_SYSTEM: ErrorTable = {
+    TimeoutError: StoreTimeoutError,
+    ConnectionError: StoreUnavailableError,
+    OSError: StoreAccessError,
+}
+
+
+class Backend(BaseStore):
+    """The base class of stores that hold data themselves: the guard around a driver.
+
+    A subclass passes its options by name to `super().__init__`, with the names of its constructor's parameters, and
+    makes the driver in `connect`. Instances are thread-safe, fork-safe and picklable by their options.
+    """
+
+    errors: ClassVar[ErrorTable] = {}
+    """How exceptions of the backend's library translate; the first class that fits counts."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._reset()
+
+    @abstractmethod
+    def connect(self) -> Store:
+        """Make the driver: open what has to be opened. Called once a process, under a lock."""
+
+    def option(self, name: str) -> Any:
+        """An option with its `${NAME}` put in: what `connect` uses and nobody keeps."""
+        return expand(self._options[name])
+
+    # ------------------------------------------------------------ the driver's life
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+        self._live: Store | None = None
+        self._closed = False
+
+    @property
+    def driver(self) -> Store:
+        """The driver of this process, made on first use."""
+        if self._live is not None and self._process == os.getpid():
+            return self._live
+        return self._connect()
+
+    def _connect(self) -> Store:
+        if self._process != os.getpid():  # a forked child: the parent's connection and lock are not ours
+            closed = self._closed
+            self._reset()
+            self._closed = closed
+        with self._lock:
+            if self._closed:
+                raise StoreClosedError(f"{self.describe()} is closed; open it again to use it")
+            if self._live is None:
+                with self._translated("open", ()):
+                    self._live = self.connect()
+            return self._live
+
+    def flush(self) -> None:
+        """See the contract; a store that was never used has nothing to flush."""
+        if self._live is not None and self._process == os.getpid():
+            with self._translated("flush", ()):
+                self._live.flush()
+
+    def close(self) -> None:
+        """Flush and release everything; further calls raise `StoreClosedError`."""
+        with self._lock:
+            live, self._live, self._closed = self._live, None, True
+            if live is not None and self._process == os.getpid():
+                with self._translated("close", ()):
+                    live.close()
+
+    # ------------------------------------------------------------ the contract, guarded
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the driver can do."""
+        return self.driver.capabilities
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract."""
+        driver = self.driver
+        keys = [key for key, _ in requests]
+        limits = self._check(keys, driver)
+        with self._translated("read", keys):
+            if limits.batch_keys is None or len(requests) <= limits.batch_keys:
+                return driver.get_many(requests)
+            return [value for part in chunked(requests, limits.batch_keys) for value in driver.get_many(part)]
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See the contract."""
+        driver = self._writable("write")
+        limits = self._check(items.keys(), driver)
+        for key, value in items.items():
+            if type(value) is not bytes:
+                _check_value(key, value)
+        if limits.value_bytes is not None:
+            self._check_sizes(items, limits.value_bytes)
+        with self._translated("write", items.keys()):
+            if limits.batch_keys is None and limits.batch_bytes is None:
+                driver.set_many(items)
+            else:
+                for part in split_items(items, limits.batch_keys, limits.batch_bytes):
+                    driver.set_many(part)
+
+    def erase_many(self, keys: Iterable[str], /) -> None:
+        """See the contract."""
+        driver = self._writable("erase")
+        keys = list(keys)
+        limits = self._check(keys, driver)
+        with self._translated("erase", keys):
+            for part in chunked(keys, limits.batch_keys or len(keys) or 1):
+                driver.erase_many(part)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """See the contract."""
+        driver = self._writable("erase")
+        folder = check_folder(folder)
+        with self._translated("erase", (folder,)):
+            driver.erase_prefix(folder)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See the contract."""
+        driver = self._writable("erase")
+        self._writable("write")
+        source, target = check_folder(source), check_folder(target)
+        check_rename(source, target)
+        with self._translated("rename", (source, target)):
+            driver.rename_prefix(source, target)
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """See the contract."""
+        driver = self._writable("atomic_create" if old is None else "atomic_swap")
+        limits = self._check((check_key(key),), driver)
+        for value in (old, new):
+            if value is not None:
+                _check_value(key, value)
+        if new is not None and limits.value_bytes is not None:
+            self._check_sizes({key: new}, limits.value_bytes)
+        with self._translated("replace", (key,)):
+            return driver.compare_and_set(key, old, new)
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract."""
+        if where.endswith("/") or not where:
+            where = check_folder(where)
+            driver = self._listable()
+        else:
+            check_key(where)
+            driver = self.driver
+        return self._guarded(driver.sizes(where), where)
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """See the contract."""
+        folder, prefix = split_prefix(prefix)
+        keys = self._guarded(self._listable().list_prefix(folder), folder)
+        return keys if folder == prefix else (key for key in keys if key.startswith(prefix))
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract."""
+        folder = check_folder(folder)
+        driver = self._listable()
+        with self._translated("list", (folder,)):
+            return driver.list_dir(folder)
+
+    # ------------------------------------------------------------ checks
+
+    def _check(self, keys: Collection[str], driver: Store) -> Limits:
+        check_keys(keys)
+        limits = driver.capabilities.limits
+        if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
+            key = max(keys, key=lambda key: len(key.encode()))
+            raise LimitError(
+                f"key {key!r} has {len(key.encode())} bytes but {self.describe()} holds keys of at most "
+                f"{limits.key_bytes}; use shorter node names"
+            )
+        return limits
+
+    def _check_sizes(self, items: Mapping[str, Buffer], most: int) -> None:
+        for key, value in items.items():
+            if len(value) > most:
+                raise LimitError(
+                    f"the value of {key!r} has {len(value)} bytes but {self.describe()} holds values of at most "
+                    f"{most}; use smaller chunks"
+                )
+
+    def _writable(self, capability: str) -> Store:
+        driver = self.driver
+        can = driver.capabilities
+        if getattr(can, capability):
+            return driver
+        if not can.write:
+            raise ReadOnlyError(f"{self.describe()} is read-only; open it for writing to change it")
+        verb = {
+            "erase": "erase keys",
+            "atomic_create": "create a key atomically",
+            "atomic_swap": "swap a value atomically",
+        }
+        raise UnsupportedError(f"{self.describe()} cannot {verb.get(capability, capability)}")
+
+    def _listable(self) -> Store:
+        driver = self.driver
+        if not driver.capabilities.list:
+            raise UnsupportedError(
+                f"{self.describe()} cannot list its keys; consolidated metadata does without"
+            )
+        return driver
+
+    # ------------------------------------------------------------ errors
+
+    @contextmanager
+    def _translated(self, verb: str, keys: Collection[str]) -> Iterator[None]:
+        try:
+            yield
+        except ZarrError:
+            raise
+        except Exception as error:
+            ours = self._translate(error, verb, keys)
+            if ours is None:
+                raise
+            raise ours from (None if self._secrets_in(str(error)) else error)
+
+    def _guarded(self, values: Iterator[Any], where: str) -> Iterator[Any]:
+        with self._translated("list", (where,)):
+            yield from values
+
+    def _translate(self, error: Exception, verb: str, keys: Collection[str]) -> StoreError | None:
+        for table in (self.errors, _SYSTEM):
+            for theirs, ours in table.items():
+                if isinstance(error, theirs):
+                    text = redact(str(error), self._secrets()) or type(error).__name__
+                    subject = f" {summary(keys)} in" if keys else ""
+                    return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
+        return None
+
+    def _secrets(self) -> list[str]:
+        return [*secrets_of(self._options), *values_of(self._options)]
+
+    def _secrets_in(self, text: str) -> bool:
+        return redact(text, self._secrets()) != text
+
+
+def _check_value(key: str, value: object) -> None:
+    if isinstance(value, memoryview):
+        if value.contiguous and value.ndim == 1 and value.itemsize == 1:
+            return
+        raise InvalidKeyError(
+            f"the value of {key!r} is a memoryview that is not flat bytes; pass view.cast('B')"
+        )
+    if not isinstance(value, bytes | bytearray):
+        raise InvalidKeyError(f"the value of {key!r} must be bytes-like, not {type(value).__name__}")

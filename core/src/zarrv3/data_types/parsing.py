@@ -1,0 +1,79 @@
+"""From a document's `data_type`, or from what a user calls a dtype, to a `DataType`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrv3.contract import JSON
+from zarrv3.data_types.base import DataType
+from zarrv3.data_types.binary import RAW_NAME, NullTerminatedBytes, Raw, VariableBytes
+from zarrv3.data_types.numerics import Bool, Complex, Float, Integer
+from zarrv3.data_types.small import FLOATS, INTEGERS, SmallFloat, SmallInteger
+from zarrv3.data_types.structs import Struct
+from zarrv3.data_types.texts import FixedText, String
+from zarrv3.data_types.times import Time
+from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.extensions import NamedConfig, resolve, shown
+
+_CLASSES: tuple[type[DataType], ...] = (
+    Integer, Float, Bool, Complex, String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw,
+)  # fmt: skip
+_NAMES = (
+    frozenset({"string", "bytes", "variable_length_bytes"}) | FLOATS | INTEGERS
+)  # or numpy takes them otherwise
+_OBJECTS = (
+    "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
+    "byte strings"
+)
+
+
+def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
+    """The data type that a document names; `member` is where it stands, for errors."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if isinstance(name, str) and RAW_NAME.fullmatch(name):  # one type for endlessly many names
+        return Raw.from_json(name, NamedConfig.parse(value, member).configuration)
+    found: DataType = resolve("data_types", value, member)
+    return found
+
+
+def data_type_of(value: Any) -> DataType:
+    """The data type for a dtype in any of the usual spellings.
+
+    A `DataType`, a document's object, a name of the specification (`"string"`, `"bfloat16"`, `"r16"`), `str`, `bytes`,
+    or whatever `numpy.dtype` understands; byte order does not matter. `bytes` is the variable-length type, numpy's
+    `"S"` needs a length. Raises `MetadataError` for object dtypes and for dtypes that no data type stands for.
+    """
+    if isinstance(value, DataType):
+        return value
+    if isinstance(value, Mapping):
+        return parse_data_type(value)
+    if value is str or value is bytes:
+        return String() if value is str else VariableBytes()
+    if isinstance(value, str) and (value in _NAMES or RAW_NAME.fullmatch(value)):
+        return parse_data_type(value)
+    if value is None:  # numpy takes it for float64
+        raise MetadataError("a data type is needed, not None")
+    try:
+        dtype = np.dtype(value)
+    except (TypeError, ValueError, SyntaxError) as error:
+        if not isinstance(value, str):
+            raise MetadataError(f"{shown(value)} is no data type: {error}") from error
+        try:
+            return parse_data_type(value)  # perhaps a plugin's
+        except UnknownExtensionError as unknown:
+            raise UnknownExtensionError(f"numpy knows no dtype {value!r}, and {unknown}") from error
+    return _of_numpy(dtype)
+
+
+def _of_numpy(dtype: np.dtype[Any]) -> DataType:
+    if dtype.hasobject and dtype.kind == "O":
+        raise MetadataError(_OBJECTS)
+    if dtype.kind in "SU" and not dtype.itemsize:
+        raise MetadataError(
+            f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
+        )
+    for kind in _CLASSES:
+        if (found := kind.from_numpy(dtype)) is not None:
+            return found
+    raise MetadataError(f"no data type stands for numpy's {dtype}")

@@ -1,0 +1,121 @@
+"""Every error that zarrv3 raises on purpose.
+
+Each class also derives from the built-in exception that a caller would expect (`KeyError`, `ValueError`, …), so that
+code written against numpy, a dict or zarr-python keeps its `except` clauses. A message names the key or node, the
+redacted store and the next step; it never holds a secret.
+"""
+
+
+class ZarrError(Exception):
+    """The root of all errors of zarrv3."""
+
+    def __str__(self) -> str:
+        """The message as written (`KeyError` would show its repr)."""
+        return str(self.args[0]) if self.args else ""
+
+
+# ---------------------------------------------------------------- stores
+
+
+class StoreError(ZarrError):
+    """A store could not do what it was asked."""
+
+    retryable = False
+
+
+class KeyMissingError(StoreError, KeyError):
+    """A key that has to exist does not."""
+
+
+class InvalidKeyError(StoreError, ValueError):
+    """A key or prefix that no store may be asked for (empty parts, `..`, too long, …)."""
+
+
+class UnsupportedError(StoreError, NotImplementedError):
+    """The store does not have the capability that the call needs."""
+
+
+class ReadOnlyError(StoreError, PermissionError):
+    """A write to something that is open for reading."""
+
+
+class StoreClosedError(StoreError, ValueError):
+    """A call on a store after `close()`."""
+
+
+class StoreAccessError(StoreError, OSError):
+    """The backend failed: permission, disk, network, server."""
+
+
+class StoreUnavailableError(StoreAccessError, ConnectionError):
+    """The backend cannot be reached just now; the same call may succeed later."""
+
+    retryable = True
+
+
+class StoreTimeoutError(StoreUnavailableError, TimeoutError):
+    """The backend did not answer in time; the same call may succeed later."""
+
+
+class LimitError(StoreError, ValueError):
+    """A key or value is larger than the backend can hold."""
+
+
+# ---------------------------------------------------------------- discovery and configuration
+
+
+class RegistryError(ZarrError, LookupError):
+    """A plugin is unknown, broken or ambiguous."""
+
+
+class ConfigurationError(ZarrError, ValueError):
+    """A URL, configuration or option makes no sense."""
+
+
+# ---------------------------------------------------------------- format
+
+
+class MetadataError(ZarrError, ValueError):
+    """A metadata document, or an argument that would become part of one, violates the specification."""
+
+
+class UnknownExtensionError(MetadataError):
+    """A document names a data type, codec, chunk grid, … that is not installed and must be understood."""
+
+
+class CorruptDataError(ZarrError, ValueError):
+    """Stored bytes are not what the metadata says: too short, too long, checksum or decoder failed."""
+
+
+# ---------------------------------------------------------------- hierarchy
+
+
+class NodeError(ZarrError):
+    """Something about a node of the hierarchy."""
+
+
+class NodeNotFoundError(NodeError, KeyError, FileNotFoundError):
+    """There is no node at a path."""
+
+
+class NodeExistsError(NodeError, ValueError, FileExistsError):
+    """There is a node already and `overwrite` was not asked for."""
+
+
+class NodeTypeError(NodeError, TypeError):
+    """A group where an array is asked for, or the other way round."""
+
+
+class NodeNameError(NodeError, ValueError):
+    """A name that the specification forbids."""
+
+
+# ---------------------------------------------------------------- selection and assignment
+
+
+class SelectionError(ZarrError, IndexError):
+    """An index that is out of bounds or does not fit the array."""
+
+
+class AssignmentError(ZarrError, ValueError, TypeError):
+    """A value that cannot become elements of the array; nothing was written."""

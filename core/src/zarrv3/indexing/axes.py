@@ -1,0 +1,216 @@
+"""What one dimension contributes to a plan: the chunks it touches and, for each, the part inside and outside.
+
+A plan over several dimensions is the product of these lists, so that the work in Python is a sum over dimensions and
+only `itertools` runs once a chunk. Chunks are always in ascending order, whatever the order of the selection.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 4096
+"""A slice over more chunks than this is turned into lists piecemeal, so that memory stays bounded."""
+
+
+class Parts(NamedTuple):
+    """Parallel lists with one entry for each chunk (of one dimension)."""
+
+    chunks: Sequence[int]
+    inside: Sequence[Any]
+    outside: Sequence[Any] | None  # None: the dimension is dropped from the result
+    whole: Sequence[bool]
+
+    def split(self, align: int) -> "list[Parts]":
+        """Cut where a new block of `align` chunks begins."""
+        blocks = [chunk // align for chunk in self.chunks]
+        cuts = [0, *(i for i in range(1, len(blocks)) if blocks[i] != blocks[i - 1]), len(blocks)]
+        return [
+            Parts(
+                self.chunks[a:b],
+                self.inside[a:b],
+                None if self.outside is None else self.outside[a:b],
+                self.whole[a:b],
+            )
+            for a, b in pairwise(cuts)
+        ]
+
+
+class Axis(Protocol):
+    """One dimension of a selection."""
+
+    count: int  # chunks it touches
+    length: int  # elements it selects
+
+    def parts(self) -> Parts:
+        """All chunks at once; only asked for if there are at most WINDOW, or if the lists exist anyway."""
+
+    def windows(self, align: int) -> Iterable[Parts]:
+        """The same, in portions that never divide a block of `align` chunks."""
+
+
+class ListedAxis:
+    """A dimension whose lists exist already: an integer or an array of integers."""
+
+    __slots__ = ("_parts", "count", "length")
+
+    def __init__(self, parts: Parts, length: int) -> None:
+        self._parts = parts
+        self.count = len(parts.chunks)
+        self.length = length
+
+    def parts(self) -> Parts:
+        """See `Axis`."""
+        return self._parts
+
+    def windows(self, align: int) -> Iterable[Parts]:  # noqa: ARG002  one window divides nothing
+        """See `Axis`."""
+        return (self._parts,)
+
+
+class SliceAxis:
+    """A dimension selected by a range of elements with any step; costs nothing until it is enumerated."""
+
+    __slots__ = ("_chunk", "_elements", "_extent", "_reverse", "count", "length")
+
+    def __init__(self, elements: range, extent: int, chunk: int) -> None:
+        self.length = len(elements)
+        self._reverse = elements.step < 0
+        self._elements = elements[::-1] if self._reverse else elements
+        self._extent = extent
+        self._chunk = chunk
+        if not self.length:
+            self.count = 0
+        elif self._elements.step <= chunk:  # no chunk between the first and the last is skipped
+            self.count = self._elements[-1] // chunk - self._elements[0] // chunk + 1
+        else:  # at most one element a chunk
+            self.count = self.length
+
+    def parts(self) -> Parts:
+        """See `Axis`."""
+        return self._cut(0, self.length)
+
+    def windows(self, align: int) -> Iterator[Parts]:
+        """See `Axis`."""
+        start, step = self._elements.start, self._elements.step
+        low = 0
+        while low < self.length:
+            last = self._elements[min(low + WINDOW, self.length) - 1] // self._chunk
+            end = max(self._elements[low] // self._chunk + WINDOW, last + 1)
+            end = -(-end // align) * align * self._chunk  # an element that begins a block
+            high = min(-((start - end) // step), self.length)  # selected elements before it
+            yield self._cut(low, high)
+            low = high
+
+    def _cut(self, low: int, high: int) -> Parts:
+        """The part of the selection from its `low`-th to its `high`-th element, which begins and ends a chunk."""
+        start, step, chunk = self._elements.start, self._elements.step, self._chunk
+        first = self._elements[low] // chunk
+        last = self._elements[high - 1] // chunk
+        chunks: Sequence[int]
+        if step == 1:
+            chunks = range(first, last + 1)
+            bounds = [low, *range((first + 1) * chunk - start, last * chunk - start + 1, chunk), high]
+        elif step <= chunk:
+            chunks = range(first, last + 1)
+            bounds = [low, *[-((start - edge * chunk) // step) for edge in chunks[1:]], high]
+        else:
+            chunks = [element // chunk for element in self._elements[low:high]]
+            bounds = list(range(low, high + 1))
+        if self._reverse:
+            outside = [slice(self.length - b, self.length - a) for a, b in pairwise(bounds)]
+        else:
+            outside = list(map(slice, bounds[:-1], bounds[1:]))
+        if step == 1 and not self._reverse:
+            return self._consecutive(chunks, start + low, start + high, outside)
+        return self._strided(chunks, bounds, outside)
+
+    def _consecutive(self, chunks: Sequence[int], start: int, stop: int, outside: list[slice]) -> Parts:
+        """Only the first and the last chunk can be partial, all others share one slice."""
+        first, last = chunks[0] * self._chunk, chunks[-1] * self._chunk
+        inside = [slice(0, self._chunk)] * len(chunks)
+        whole = [True] * len(chunks)
+        inside[-1] = slice(0, stop - last)
+        whole[-1] = stop == min(last + self._chunk, self._extent)
+        inside[0] = slice(start - first, inside[0].stop)
+        whole[0] = whole[0] and start == first
+        return Parts(chunks, inside, outside, whole)
+
+    def _strided(self, chunks: Sequence[int], bounds: list[int], outside: list[slice]) -> Parts:
+        """Any step, forwards or backwards."""
+        start, step = self._elements.start, self._elements.step
+        inside, whole = [], []
+        for chunk, (a, b) in zip(chunks, pairwise(bounds), strict=True):
+            offset = chunk * self._chunk
+            low, high = start + a * step - offset, start + (b - 1) * step - offset
+            if low == high:
+                inside.append(slice(low, low + 1))
+            elif self._reverse:  # a stop of -1 would count from the end
+                inside.append(slice(high, low - 1 if low else None, -step))
+            else:
+                inside.append(slice(low, high + 1, step))
+            whole.append(low == high and min(self._chunk, self._extent - offset) == 1)
+        return Parts(chunks, inside, outside, whole)
+
+
+def integer_axis(index: int, extent: int, chunk: int, *, drop: bool) -> ListedAxis:
+    """One element; with `drop` it is indexed by an integer, so that the result has no such dimension."""
+    number, offset = divmod(index, chunk)
+    whole = min(chunk, extent - number * chunk) == 1
+    if drop:
+        return ListedAxis(Parts((number,), (offset,), None, (whole,)), 1)
+    return ListedAxis(Parts((number,), (slice(offset, offset + 1),), (slice(0, 1),), (whole,)), 1)
+
+
+def array_axis(indices: NDArray[np.intp], extent: int, chunk: int) -> ListedAxis:
+    """Elements in any order, repeated ones too; runs of consecutive elements become slices.
+
+    Within a chunk the order of the selection is kept, so that when a repeated element is written the last value wins.
+    """
+    numbers = indices // chunk
+    order, starts = group(numbers)
+    if order is None:
+        sorted_indices = indices
+        outside = runs(np.arange(len(indices)), starts)
+    else:
+        numbers, sorted_indices = numbers[order], indices[order]
+        outside = runs(order, starts)
+    chunks = numbers[starts].tolist()
+    inside = runs(sorted_indices - numbers * chunk, starts)
+    whole = [
+        isinstance(part, slice) and part.start == 0 and part.stop == min(chunk, extent - number * chunk)
+        for number, part in zip(chunks, inside, strict=True)
+    ]
+    return ListedAxis(Parts(chunks, inside, outside, whole), len(indices))
+
+
+def group(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:
+    """A stable order that brings equal numbers together (None: they are in order), and where each group starts then.
+
+    There has to be at least one number.
+    """
+    order = None
+    if (numbers[1:] < numbers[:-1]).any():
+        smallest = numbers.min()
+        if numbers.max() - smallest < 2**16:  # numpy sorts 16 bits by radix, about ten times as fast
+            order = np.argsort((numbers - smallest).astype(np.uint16), kind="stable")
+        else:
+            order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+    return order, np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1])))
+
+
+def runs(indices: NDArray[np.intp], starts: NDArray[np.intp]) -> list[Any]:
+    """An index for each group: a slice if its elements are consecutive, otherwise the array of them."""
+    if not len(indices):
+        return []
+    stops = np.concatenate((starts[1:], [len(indices)]))
+    jumps = np.concatenate(([0], np.cumsum(indices[1:] != indices[:-1] + 1)))
+    consecutive = jumps[starts] == jumps[stops - 1]
+    first = indices[starts]
+    result: list[Any] = list(map(slice, first.tolist(), (first + stops - starts).tolist()))
+    for number in np.flatnonzero(~consecutive).tolist():
+        result[number] = indices[starts[number] : stops[number]]
+    return result

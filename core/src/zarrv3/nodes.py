@@ -1,0 +1,243 @@
+"""Nodes in stores: finding, creating and changing the documents `zarr.json` of a hierarchy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from zarrv3 import hooks
+from zarrv3.contract import Buffer
+from zarrv3.documents import dump_document
+from zarrv3.errors import (
+    MetadataError,
+    NodeExistsError,
+    NodeNotFoundError,
+    NodeTypeError,
+    ReadOnlyError,
+)
+from zarrv3.metadata import ArrayMetadata, GroupMetadata, parse_document
+from zarrv3.store import BaseStore
+
+Metadata: TypeAlias = ArrayMetadata | GroupMetadata
+M = TypeVar("M", ArrayMetadata, GroupMetadata)
+
+DOCUMENT = "zarr.json"
+
+
+def folder_of(path: str) -> str:
+    """The folder of a node's keys."""
+    return f"{path}/" if path else ""
+
+
+def document_key(path: str) -> str:
+    """The key of a node's document."""
+    return folder_of(path) + DOCUMENT
+
+
+def where(store: BaseStore, path: str) -> str:
+    """How errors name a node."""
+    return f"/{path} in {store.describe()}"
+
+
+# ---------------------------------------------------------------- finding
+
+
+def find(store: BaseStore, path: str) -> Metadata | None:
+    """The metadata of the node at a path, `None` when there is none."""
+    return find_many(store, [path])[0]
+
+
+def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
+    """The metadata of several nodes, in one call to the store."""
+    documents = store.get_many([(document_key(path), None) for path in paths])
+    return [
+        None if document is None else _parsed(store, path, document)
+        for path, document in zip(paths, documents, strict=True)
+    ]
+
+
+def get(store: BaseStore, path: str, wanted: type[M]) -> M:
+    """The metadata of an array or of a group; raises `NodeNotFoundError` or `NodeTypeError` when there is none."""
+    metadata = find(store, path)
+    if metadata is None:
+        raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)}{_advice(store, path)}")
+    if not isinstance(metadata, wanted):
+        raise NodeTypeError(f"{where(store, path)} is {_a(metadata)}, not {_a(wanted)}")
+    return metadata
+
+
+def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata]]:
+    """The nodes directly below a group with their names, sorted: one listing, one read of all documents."""
+    folder = folder_of(path)
+    _, folders = store.list_dir(folder)
+    names = [name[len(folder) : -1] for name in folders]
+    for name, metadata in zip(names, find_many(store, [folder + name for name in names]), strict=True):
+        if metadata is not None:
+            yield name, metadata
+
+
+def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
+    try:
+        return parse_document(document, where=f"{document_key(path)!r} in {store.describe()}")
+    except MetadataError as error:
+        advice = _foreign(store, path, document)
+        if advice:
+            raise type(error)(f"{error}{advice}") from error
+        raise
+
+
+def _advice(store: BaseStore, path: str) -> str:
+    """What to do about a node that is not there, if something else is."""
+    v2 = [folder_of(path) + name for name in (".zarray", ".zgroup")]
+    found = store.get_many([(key, None) for key in v2])
+    if any(value is not None for value in found):
+        return "; what is there is Zarr version 2, which zarr-python reads"
+    return _recognised(store, path)
+
+
+def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
+    """What to do about a document that is no Zarr V3 document."""
+    try:
+        version = json.loads(bytes(document)).get("zarr_format")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    if version == 3:
+        return ""
+    known = _recognised(store, path)
+    if not known and isinstance(version, str):
+        return "; this is the draft V3 format of zarr-python 2: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
+    return known
+
+
+def _recognised(store: BaseStore, path: str) -> str:
+    for adapter in hooks.call_each("zarrv3_recognise", store=store, path=path):
+        return f"; to open what is there add '|{adapter}' to the store's URL"
+    return ""
+
+
+# ---------------------------------------------------------------- creating and erasing
+
+
+def create(store: BaseStore, path: str, metadata: Metadata, *, overwrite: bool = False) -> None:
+    """Store the document of a new node, after those of groups that are missing above it.
+
+    Raises `NodeExistsError` when a node is there and `overwrite` is false; with it, whatever is at the path is erased
+    first. Raises `NodeTypeError` when an array lies above it.
+    """
+    create_many(store, {path: metadata}, overwrite=overwrite)
+
+
+def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False) -> None:
+    """Store the documents of several new nodes, and of groups that are missing above them, in one batch if possible.
+
+    Everything is checked before anything is changed.
+    """
+    if not store.capabilities.write:
+        raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
+    above = {parent for path in nodes for parent in _ancestors(path)} - set(nodes)
+    paths = [*sorted(above), *nodes]
+    found = dict(zip(paths, _find_any(store, paths), strict=True))
+    for path in above:
+        if isinstance(found[path], ArrayMetadata):
+            raise NodeTypeError(f"{where(store, path)} is an array; no node can lie below it")
+    for path, metadata in nodes.items():
+        if isinstance(metadata, ArrayMetadata) and any(other.startswith(folder_of(path)) for other in nodes if other != path):
+            raise NodeTypeError(f"{where(store, path)} is to be an array; no node can lie below it")
+    taken = [path for path in nodes if found[path] is not None]
+    if taken and not overwrite:
+        raise NodeExistsError(
+            f"there is {_a(found[taken[0]])} at {where(store, taken[0])} already; pass overwrite=True to replace it"
+        )
+    if overwrite and store.capabilities.erase:
+        for path in nodes:
+            store.erase_prefix(folder_of(path))
+    documents = {document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()}
+    for path in sorted(above):
+        if found[path] is None:
+            _create_group(store, path)
+    if len(documents) == 1 and not overwrite and store.capabilities.atomic_create:
+        ((key, document),) = documents.items()
+        if not store.compare_and_set(key, None, document):
+            raise NodeExistsError(f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile")
+        return
+    store.set_many(documents)
+
+
+def create_missing_groups(store: BaseStore, path: str) -> None:
+    """Create the groups above a path that are not there; `NodeTypeError` if one is an array."""
+    above = _ancestors(path)
+    for parent, metadata in zip(above, find_many(store, above), strict=True):
+        if metadata is None:
+            _create_group(store, parent)
+        elif isinstance(metadata, ArrayMetadata):
+            raise NodeTypeError(f"{where(store, parent)} is an array; no node can lie below it")
+
+
+def erase(store: BaseStore, path: str) -> None:
+    """Erase a node with everything below it; its document goes first, so that no half of it is ever seen."""
+    store.erase_many([document_key(path)])
+    store.erase_prefix(folder_of(path))
+
+
+def _create_group(store: BaseStore, path: str) -> None:
+    document = dump_document(GroupMetadata.create().to_document())
+    if store.capabilities.atomic_create:
+        store.compare_and_set(document_key(path), None, document)  # somebody else's group is as good
+    else:
+        store.set_many({document_key(path): document})
+
+
+def _find_any(store: BaseStore, paths: Sequence[str]) -> list[Metadata | bytes | None]:
+    """Metadata, or the bytes of a document that is none: it may be overwritten, but only on purpose."""
+    documents = store.get_many([(document_key(path), None) for path in paths])
+    found: list[Metadata | bytes | None] = []
+    for path, document in zip(paths, documents, strict=True):
+        try:
+            found.append(None if document is None else _parsed(store, path, document))
+        except MetadataError:
+            found.append(bytes(document or b""))
+    return found
+
+
+def _ancestors(path: str) -> list[str]:
+    if not path:
+        return []
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts))]
+
+
+# ---------------------------------------------------------------- changing
+
+
+def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
+    """Change a node's metadata: read the document, change it, put it back; again if somebody else was faster.
+
+    So no concurrent change to another part of the document is lost, where the store can swap atomically.
+    """
+    key = document_key(path)
+    while True:
+        document = store.get_many([(key, None)])[0]
+        if document is None:
+            raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
+        metadata = _parsed(store, path, document)
+        if not isinstance(metadata, wanted):
+            raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
+        result = changed(metadata)
+        new = dump_document(result.to_document())
+        if not store.capabilities.atomic_swap:
+            store.set_many({key: new})
+            return result
+        if store.compare_and_set(key, document, new):
+            return result
+
+
+def _noun(wanted: object) -> str:
+    return "array" if wanted is ArrayMetadata or isinstance(wanted, ArrayMetadata) else "group"
+
+
+def _a(wanted: object) -> str:
+    if isinstance(wanted, bytes):
+        return "a document that is no Zarr V3 metadata"
+    noun = _noun(wanted)
+    return f"an {noun}" if noun == "array" else f"a {noun}"

@@ -1,0 +1,369 @@
+"""Finding plugins by name.
+
+A plugin is an entry point: its group says the kind, its name is a URL scheme or the name used in metadata, its value is
+the class. `import zarrv3` looks at none of them; the first lookup of a name that the core does not have itself scans the
+installed distributions once. Only the plugin asked for is imported, so a broken one breaks its own name alone.
+"""
+
+import contextlib
+import difflib
+import importlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+from zarrv3.errors import RegistryError
+
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
+Kind: TypeAlias = Literal[
+    "stores", "layers", "storage_transformers", "codecs", "data_types", "chunk_grids", "chunk_key_encodings"
+]
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "stores": {
+        "memory": "zarrv3.memory:MemoryStore",
+        "kv": "zarrv3.memory:KVStore",
+    },
+    "layers": {
+        "counting": "zarrv3.layers.counting:Counting",
+        "prefix": "zarrv3.layers.prefix:Prefix",
+        "read-only": "zarrv3.layers.read_only:ReadOnly",
+    },
+    "storage_transformers": {},
+    "codecs": {
+        "bytes": "zarrv3.codecs.bytes:Bytes",
+        "transpose": "zarrv3.codecs.transpose:Transpose",
+        "packbits": "zarrv3.codecs.packbits:PackBits",
+        "vlen-utf8": "zarrv3.codecs.vlen:VLenUTF8",
+        "vlen-bytes": "zarrv3.codecs.vlen:VLenBytes",
+        "blosc": "zarrv3.codecs.blosc:Blosc",
+        "gzip": "zarrv3.codecs.gzip:GZip",
+        "zstd": "zarrv3.codecs.zstd:Zstd",
+        "crc32c": "zarrv3.codecs.checksums:CRC32C",
+        "numcodecs.blosc": "zarrv3.codecs.foreign_bytes:ForeignBlosc",
+        "numcodecs.lz4": "zarrv3.codecs.foreign_bytes:LZ4",
+        "numcodecs.zstd": "zarrv3.codecs.foreign_bytes:ForeignZstd",
+        "numcodecs.zlib": "zarrv3.codecs.foreign_bytes:Zlib",
+        "numcodecs.gzip": "zarrv3.codecs.foreign_bytes:ForeignGZip",
+        "numcodecs.bz2": "zarrv3.codecs.foreign_bytes:BZ2",
+        "numcodecs.lzma": "zarrv3.codecs.foreign_bytes:LZMA",
+        "numcodecs.shuffle": "zarrv3.codecs.foreign_bytes:Shuffle",
+        "numcodecs.crc32": "zarrv3.codecs.checksums:ForeignChecksum",
+        "numcodecs.crc32c": "zarrv3.codecs.checksums:ForeignChecksum",
+        "numcodecs.adler32": "zarrv3.codecs.checksums:ForeignChecksum",
+        "numcodecs.fletcher32": "zarrv3.codecs.checksums:ForeignChecksum",
+        "numcodecs.jenkins_lookup3": "zarrv3.codecs.checksums:ForeignChecksum",
+        "numcodecs.delta": "zarrv3.codecs.foreign_arrays:Delta",
+        "numcodecs.bitround": "zarrv3.codecs.foreign_arrays:BitRound",
+        "numcodecs.fixedscaleoffset": "zarrv3.codecs.foreign_arrays:FixedScaleOffset",
+        "numcodecs.quantize": "zarrv3.codecs.foreign_arrays:Quantize",
+        "numcodecs.packbits": "zarrv3.codecs.foreign_arrays:ForeignPackBits",
+        "numcodecs.astype": "zarrv3.codecs.foreign_arrays:AsType",
+        "numcodecs.pcodec": "zarrv3.codecs.foreign_arrays:ForeignSerializer",
+        "numcodecs.zfpy": "zarrv3.codecs.foreign_arrays:ForeignSerializer",
+        "numcodecs.pickle": "zarrv3.codecs.foreign_arrays:Pickle",
+    },
+    "data_types": {
+        "bool": "zarrv3.data_types.numerics:Bool",
+        "int8": "zarrv3.data_types.numerics:Integer",
+        "int16": "zarrv3.data_types.numerics:Integer",
+        "int32": "zarrv3.data_types.numerics:Integer",
+        "int64": "zarrv3.data_types.numerics:Integer",
+        "uint8": "zarrv3.data_types.numerics:Integer",
+        "uint16": "zarrv3.data_types.numerics:Integer",
+        "uint32": "zarrv3.data_types.numerics:Integer",
+        "uint64": "zarrv3.data_types.numerics:Integer",
+        "float16": "zarrv3.data_types.numerics:Float",
+        "float32": "zarrv3.data_types.numerics:Float",
+        "float64": "zarrv3.data_types.numerics:Float",
+        "complex64": "zarrv3.data_types.numerics:Complex",
+        "complex128": "zarrv3.data_types.numerics:Complex",
+        "raw_bytes": "zarrv3.data_types.binary:Raw",
+        "null_terminated_bytes": "zarrv3.data_types.binary:NullTerminatedBytes",
+        "bytes": "zarrv3.data_types.binary:VariableBytes",
+        "variable_length_bytes": "zarrv3.data_types.binary:VariableBytes",
+        "string": "zarrv3.data_types.texts:String",
+        "fixed_length_utf32": "zarrv3.data_types.texts:FixedText",
+        "numpy.datetime64": "zarrv3.data_types.times:Time",
+        "numpy.timedelta64": "zarrv3.data_types.times:Time",
+        "struct": "zarrv3.data_types.structs:Struct",
+        "structured": "zarrv3.data_types.structs:Struct",
+        "int2": "zarrv3.data_types.small:SmallInteger",
+        "int4": "zarrv3.data_types.small:SmallInteger",
+        "uint2": "zarrv3.data_types.small:SmallInteger",
+        "uint4": "zarrv3.data_types.small:SmallInteger",
+        "bfloat16": "zarrv3.data_types.small:SmallFloat",
+        "float8_e3m4": "zarrv3.data_types.small:SmallFloat",
+        "float8_e4m3": "zarrv3.data_types.small:SmallFloat",
+        "float8_e4m3b11fnuz": "zarrv3.data_types.small:SmallFloat",
+        "float8_e4m3fn": "zarrv3.data_types.small:SmallFloat",
+        "float8_e4m3fnuz": "zarrv3.data_types.small:SmallFloat",
+        "float8_e5m2": "zarrv3.data_types.small:SmallFloat",
+        "float8_e5m2fnuz": "zarrv3.data_types.small:SmallFloat",
+        "float8_e8m0fnu": "zarrv3.data_types.small:SmallFloat",
+        "float6_e2m3fn": "zarrv3.data_types.small:SmallFloat",
+        "float6_e3m2fn": "zarrv3.data_types.small:SmallFloat",
+        "float4_e2m1fn": "zarrv3.data_types.small:SmallFloat",
+    },
+    "chunk_grids": {
+        "regular": "zarrv3.grids:RegularGrid",
+    },
+    "chunk_key_encodings": {
+        "default": "zarrv3.grids:DefaultKeys",
+        "v2": "zarrv3.grids:V2Keys",
+    },
+}
+"""The core's own plugins: found without a scan, and never replaced by somebody else's. `*` stands for any ending."""
+
+OFFERED: dict[str, dict[str, str]] = {
+    "stores": {
+        **dict.fromkeys(("directory", "file"), "zarrv3-store-directory"),
+        "zip": "zarrv3-store-zip",
+        **dict.fromkeys(
+            ("fsspec", "s3", "gs", "az", "abfs", "http", "https", "ftp", "github"), "zarrv3-store-fsspec"
+        ),
+        **dict.fromkeys(("redis", "rediss", "unix", "valkey"), "zarrv3-store-redis"),
+        **dict.fromkeys(("mongodb", "mongodb+srv"), "zarrv3-store-mongodb"),
+        "dbm": "zarrv3-store-dbm",
+        "lmdb": "zarrv3-store-lmdb",
+        **dict.fromkeys(("sqlite", "postgresql", "mysql", "mariadb", "sql"), "zarrv3-store-sql"),
+    },
+    "layers": {
+        "consolidated": "zarrv3-layer-consolidated",
+        "draft-v3": "zarrv3-layer-draft-v3",
+        "lru-cache": "zarrv3-layer-lru-cache",
+        "retry": "zarrv3-layer-retry",
+        "zip": "zarrv3-store-zip",
+    },
+    "storage_transformers": {
+        "https://purl.org/zarr/spec/storage_transformers/sharding/1.0": "zarrv3-transformer-sharding",
+        "sharding": "zarrv3-transformer-sharding",
+    },
+    "codecs": {"sharding_indexed": "zarrv3-transformer-sharding"},
+    "data_types": {},
+    "chunk_grids": {},
+    "chunk_key_encodings": {},
+}
+"""Names that packages of this project provide: what an unknown name is answered with when it is one of these."""
+
+OFFERED_CLASSES: dict[str, str] = {
+    "ConsolidatedMetadataStore": "zarrv3-layer-consolidated",
+    "DBMStore": "zarrv3-store-dbm",
+    "DirectoryStore": "zarrv3-store-directory",
+    "FSStore": "zarrv3-store-fsspec",
+    "LMDBStore": "zarrv3-store-lmdb",
+    "LRUStoreCache": "zarrv3-layer-lru-cache",
+    "MongoDBStore": "zarrv3-store-mongodb",
+    "RedisStore": "zarrv3-store-redis",
+    "Retry": "zarrv3-layer-retry",
+    "SQLStore": "zarrv3-store-sql",
+    "SQLiteStore": "zarrv3-store-sql",
+    "ShardingTransformer": "zarrv3-transformer-sharding",
+    "ZipStore": "zarrv3-store-zip",
+}
+"""Classes that `zarrv3.<Name>` resolves to once their package is installed."""
+
+NOUN: dict[str, str] = {
+    "stores": "store",
+    "layers": "layer",
+    "storage_transformers": "storage transformer",
+    "codecs": "codec",
+    "data_types": "data type",
+    "chunk_grids": "chunk grid",
+    "chunk_key_encodings": "chunk key encoding",
+}
+
+
+class Plugin(NamedTuple):
+    """One name of one plugin, as installed; nothing of it has been imported."""
+
+    kind: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+
+_lock = threading.RLock()
+_loaded: dict[tuple[str, str], Any] = {}
+_scan: dict[str, dict[str, "list[EntryPoint]"]] | None = None
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The class registered under a name.
+
+    Raises `RegistryError`: the name is unknown (with the `pip install` line or a did-you-mean), two distributions claim
+    it, or its plugin cannot be imported (naming the distribution). Thread-safe; found classes are cached.
+    """
+    try:
+        return _loaded[kind, name]
+    except KeyError:
+        pass
+    built_in = _built_in(kind, name)
+    found = _import_built_in(built_in) if built_in else _import_entry_point(_entry_point(kind, name))
+    _loaded[kind, name] = found
+    return found
+
+
+def plugins(kind: Kind | None = None) -> list[Plugin]:
+    """Every installed plugin of a kind (default: of all kinds), sorted; imports none of them."""
+    found = [
+        Plugin(kind_, name, value, "zarrv3-core", _core_version())
+        for kind_, names in BUILT_IN.items()
+        for name, value in names.items()
+    ]
+    for group, names_ in _entry_points().items():
+        found += [
+            Plugin(group.removeprefix("zarrv3."), point.name, point.value, *_origin(point))
+            for points in names_.values()
+            for point in points
+        ]
+    return sorted(plugin for plugin in found if kind in {None, plugin.kind})
+
+
+def find_class(name: str) -> Any:
+    """The class of an installed store, layer or transformer called `name`: what `zarrv3.<name>` means.
+
+    Raises `AttributeError` that says which package to install, where one is known.
+    """
+    found = _class_points(name)
+    if not found and name[:1].isupper():  # perhaps installed since the last look
+        reset()
+        found = _class_points(name)
+    if len(found) > 1:
+        raise RegistryError(
+            f"zarrv3.{name} is claimed by {' and '.join(sorted(found))}; uninstall all but one"
+        )
+    for point in found.values():
+        return _import_entry_point(point)
+    package = OFFERED_CLASSES.get(name)
+    hint = f"; it comes with: pip install {package}" if package else ""
+    raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
+
+
+def hooks() -> "Iterator[EntryPoint]":
+    """The installed entry points of the group `zarrv3.hooks`."""
+    for points in _entry_points().get("zarrv3.hooks", {}).values():
+        yield from points
+
+
+def reset() -> None:
+    """Forget what was found: the next lookup scans again. For tests, and after installing into a running process."""
+    global _scan  # noqa: PLW0603 - the registry is the one piece of global state
+    with _lock:
+        _scan = None
+        _loaded.clear()
+        importlib.invalidate_caches()
+
+
+def origin(point: "EntryPoint") -> str:
+    """How an error names the distribution an entry point comes from."""
+    return " ".join(_origin(point)).strip()
+
+
+def owner(kind: Kind, name: str) -> str:
+    """How an error names the distribution that provides a name."""
+    if _built_in(kind, name):
+        return "zarrv3-core"
+    return " and ".join(origin(point) for point in _entry_points().get(f"zarrv3.{kind}", {}).get(name, []))
+
+
+def _built_in(kind: str, name: str) -> str | None:
+    table = BUILT_IN[kind]
+    if name in table:
+        return table[name]
+    return next(
+        (value for key, value in table.items() if key.endswith("*") and name.startswith(key[:-1])), None
+    )
+
+
+def _import_built_in(value: str) -> Any:
+    module, _, attribute = value.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _entry_point(kind: Kind, name: str) -> "EntryPoint":
+    points = _entry_points().get(f"zarrv3.{kind}", {}).get(name, [])
+    if not points:  # perhaps installed since the last look, from a notebook
+        reset()
+        points = _entry_points().get(f"zarrv3.{kind}", {}).get(name, [])
+    if not points:
+        raise RegistryError(_unknown(kind, name))
+    if len(points) > 1:
+        owners = " and ".join(sorted(origin(point) for point in points))
+        raise RegistryError(f"{NOUN[kind]} {name!r} is claimed by {owners}; uninstall all but one")
+    return points[0]
+
+
+def _class_points(name: str) -> "dict[str, EntryPoint]":
+    """The entry points of stores, layers and transformers whose class is called `name`, one a distribution."""
+    return {
+        origin(point): point
+        for group in ("stores", "layers", "storage_transformers")
+        for points in _entry_points().get(f"zarrv3.{group}", {}).values()
+        for point in points
+        if point.attr == name
+    }
+
+
+def _import_entry_point(point: "EntryPoint") -> Any:
+    try:
+        return point.load()
+    except Exception as error:
+        raise RegistryError(
+            f"plugin {point.name!r} of {origin(point)} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _unknown(kind: Kind, name: str) -> str:
+    noun = NOUN[kind]
+    offered = OFFERED[kind].get(name)
+    if offered:
+        return f"{noun} {name!r} is not installed; it comes with: pip install {offered}"
+    known = sorted({*BUILT_IN[kind], *_entry_points().get(f"zarrv3.{kind}", {}), *OFFERED[kind]})
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known) or 'none'}"
+    return f"no {noun} is called {name!r}; {hint}"
+
+
+def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":
+    global _scan  # noqa: PLW0603 - the one scan of this process
+    with _lock:
+        if _scan is None:
+            found: dict[str, dict[str, list[EntryPoint]]] = {}
+            for point in _installed():
+                if point.group.startswith("zarrv3."):
+                    same = found.setdefault(point.group, {}).setdefault(point.name, [])
+                    if not any(origin(other) == origin(point) for other in same):
+                        same.append(point)
+            _scan = found
+        return _scan
+
+
+def _installed() -> "Iterator[EntryPoint]":
+    """All entry points there are, also when somebody's distribution has unreadable ones."""
+    from importlib_metadata import distributions, entry_points
+
+    try:
+        yield from entry_points()
+    except Exception:  # noqa: BLE001 - one by one, to leave out the distribution that is broken
+        for distribution in distributions():
+            with contextlib.suppress(Exception):
+                yield from distribution.entry_points
+
+
+def _origin(point: "EntryPoint") -> tuple[str, str]:
+    try:
+        if point.dist is not None:
+            return str(point.dist.name), str(point.dist.version)
+    except Exception:  # noqa: BLE001, S110 - damaged metadata: whatever the reader of them raises
+        pass
+    return "an unknown distribution", ""
+
+
+def _core_version() -> str:
+    from importlib_metadata import version
+
+    return version("zarrv3-core")

@@ -1,0 +1,78 @@
+"""The rules of the contract in one sentence each, and how a check says that one was violated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+ORDER: Final = "get_many returns one value a request, in the order of the requests; None where the key is missing"
+VALUES: Final = "values are bytes, of any length, and come back as they were stored"
+RANGES: Final = "a ByteRange is exactly value[start:stop], clipped as Python clips a slice"
+KEYS: Final = "a key is text of parts joined by '/'; different texts are different keys"
+REFUSED_KEYS: Final = "what is no key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"
+REFUSED_VALUES: Final = "what is not flat bytes raises InvalidKeyError and nothing is stored"
+LIMITS: Final = "a key or value beyond capabilities.limits raises LimitError; a longer batch is split"
+OWNERSHIP: Final = "what a caller passed in may change after the call; what a store returned never changes"
+ATOMIC: Final = "at any instant, to any reader, a key has its whole old or its whole new value"
+DURABLE: Final = "a write that has returned is seen by every later read, also after its writer was killed"
+FLUSHED: Final = "after flush() everything written so far survives a crash of the process"
+PERSISTENT: Final = "persistent: values outlive the instance"
+ERASE: Final = "erase_many removes the keys given, erase_prefix those below the folder, and nothing else; missing is fine"
+RENAME: Final = "rename_prefix moves every key below one folder to the same place below another"
+SWAP: Final = "compare_and_set writes if the key still has the old value (None = absent) and returns whether it did"
+RACE: Final = "of several concurrent compare_and_set with the same old value, one wins"
+LIST_PREFIX: Final = "list_prefix yields every key that starts with the text, once"
+LIST_DIR: Final = "list_dir returns the keys and sub-folders directly below: whole names, sorted, sub-folders end in '/'"
+SIZES: Final = "sizes yields keys with the bytes they occupy: all below a folder, or the one key; nothing for a missing key"
+CLOSED: Final = "after close() every call raises StoreClosedError; closing twice is fine"
+READING: Final = "opening and reading never create anything"
+CLAIMS: Final = "what is claimed in capabilities works; what is not raises UnsupportedError or ReadOnlyError and changes nothing"
+PICKLE: Final = "a persistent store pickles by its configuration: the copy opens the same data"
+EQUALITY: Final = "stores are equal when they are of one class and were made for the same data"
+SUGAR: Final = "the conveniences of BaseStore are the contract in other words"
+FAULTS: Final = "after an error a key has its old or its new value, and nothing acknowledged is lost"
+LAYERS: Final = "a layer never claims more than its inner store, and one batch in is at most one batch out"
+OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"
+
+
+class ConformanceError(AssertionError):
+    """A store violates a rule of the contract."""
+
+    def __init__(self, rule: str, found: str) -> None:
+        super().__init__(f"{found}\n  the rule: {rule}")
+        self.rule = rule
+        self.found = found
+
+
+class NotApplicableError(Exception):
+    """A check that makes no sense here, with the reason: neither passed nor failed."""
+
+
+def require(condition: object, rule: str, found: str) -> None:
+    """Raise `ConformanceError` unless the condition holds."""
+    if not condition:
+        raise ConformanceError(rule, found)
+
+
+def same(found: object, expected: object, rule: str, what: str) -> None:
+    """Raise `ConformanceError` unless both are equal."""
+    if found != expected:
+        raise ConformanceError(rule, f"{what}: expected {shown(expected)}, found {shown(found)}")
+
+
+@contextmanager
+def refuses(rule: str, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Raise `ConformanceError` unless the block raises one of the errors."""
+    names = " or ".join(error.__name__ for error in errors)
+    try:
+        yield
+    except errors:
+        return
+    except Exception as error:
+        raise ConformanceError(rule, f"{what} raised {type(error).__name__} ({error}), not {names}") from error
+    raise ConformanceError(rule, f"{what} was not refused with {names}")
+
+
+def shown(value: object) -> str:
+    """A value as it can be read in a message."""
+    text = repr(bytes(value) if isinstance(value, memoryview) else value)
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-60:]} ({len(text)} characters)"

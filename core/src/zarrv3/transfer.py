@@ -1,0 +1,280 @@
+"""Moving data between memory and store: the one place where plan, keys, codecs and store meet.
+
+    plan ── tasks of some dozens of pieces ──> threads, each doing a whole task:
+      read:   keys → get_many → decode → result[outside] = chunk[inside]        (straight into the result where it fits)
+      write:  old chunks where only part changes → chunk[inside] = value[outside] → encode → set_many, erase_many
+    Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from zarrv3 import pool
+from zarrv3.config import config
+from zarrv3.contract import Buffer
+from zarrv3.data_types import all_equal_fill
+from zarrv3.errors import CorruptDataError
+from zarrv3.indexing import Piece, Plan
+from zarrv3.layout import Layout
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Fields: TypeAlias = str | list[str] | None
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called as `progress(chunks done, chunks in all)`, from one thread at a time."""
+
+TASK_BYTES = 16 * 2**20
+"""How many bytes of chunks one task handles at most (one block of chunks at least)."""
+
+SMALL_CHUNK = 16 * 2**10
+"""Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(layout: Layout, plan: Plan, out: Array, *, fields: Fields = None, progress: Progress | None = None) -> None:
+    """Fill `out`, an array of `plan.shape`, with the selected elements.
+
+    Args:
+        layout: the array's chunks.
+        plan: the selection.
+        out: where the elements go; of the array's dtype, or of its `fields`; any strides.
+        fields: the field or fields of a structured dtype that are wanted.
+        progress: told after every task.
+
+    Raises `CorruptDataError` naming the key of a chunk that is not what the metadata says.
+    """
+    reader = _Reader(layout, plan, out, fields)
+    _run(layout, plan, reader.task, progress)
+
+
+class _Reader:
+    """What all tasks of one read share."""
+
+    def __init__(self, layout: Layout, plan: Plan, out: Array, fields: Fields) -> None:
+        self.layout = layout
+        self.out = out
+        self.fields = fields
+        self.fill = layout.metadata.fill_value if fields is None else _fields_of(layout.metadata.fill_value, fields)
+        chain = layout.chain
+        fixed = layout.metadata.data_type.item_size is not None
+        self.direct = fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
+        self.reuse = fixed and bool(chain.compressors) and not chain.filters
+
+    def task(self, pieces: Sequence[Piece]) -> None:
+        layout, out, fill, fields, direct = self.layout, self.out, self.fill, self.fields, self.direct
+        chunk_shape, decode = layout.chunk_shape, layout.chain.decode
+        folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
+        keys = [folder + encode_key(piece[0]) for piece in pieces]
+        values = layout.store.get_many([(key, None) for key in keys])
+        scratch: Array | None = None
+        for key, value, (_, inside, outside, whole) in zip(keys, values, pieces, strict=True):
+            if value is None:
+                out[outside] = fill
+                continue
+            try:
+                if direct and whole:
+                    target = _window(out, outside)
+                    if target is not None and target.shape == chunk_shape and target.flags.c_contiguous:
+                        decode(value, target)
+                        continue
+                if self.reuse:
+                    if scratch is None:
+                        scratch = np.empty(chunk_shape, layout.dtype)
+                    chunk = decode(value, scratch)
+                else:
+                    chunk = decode(value)
+            except CorruptDataError as error:
+                raise CorruptDataError(f"chunk {key!r} in {layout.store.describe()} is corrupt: {error}") from error
+            out[outside] = (chunk if fields is None else chunk[fields])[inside]
+
+
+def _may_fit(chunk_shape: tuple[int, ...], out: Array) -> bool:
+    """Whether a whole chunk can lie in one piece in the result's memory."""
+    if not out.flags.c_contiguous or out.ndim != len(chunk_shape):
+        return False
+    long = next((axis for axis, length in enumerate(chunk_shape) if length > 1), out.ndim)
+    return out.shape[long + 1 :] == chunk_shape[long + 1 :]
+
+
+def _window(out: Array, outside: tuple[Any, ...]) -> Array | None:
+    """The part of the result that slices name, as a view; `None` for other indices, which make copies."""
+    for index in outside:
+        if type(index) is not slice:
+            return None
+    view: Array = out[(*outside, ...)]  # the dots make it a view even where nothing is left
+    return view
+
+
+def _fields_of(fill: Any, fields: str | list[str]) -> Any:
+    return np.asarray(fill)[fields][()]
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write(
+    layout: Layout,
+    plan: Plan,
+    value: Array,
+    *,
+    fields: Fields = None,
+    write_empty: bool = False,
+    only_existing: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Store `value`, an array of `plan.shape`, as the selected elements.
+
+    A chunk that is covered is written without being read; of another the old value is read first, under a lock that
+    serialises writers of the same chunk in this process.
+
+    Args:
+        layout: the array's chunks.
+        plan: the selection.
+        value: the elements, of a dtype that casts to the array's, or to that of its `fields`; any strides.
+        fields: the field or fields of a structured dtype to be set.
+        write_empty: store chunks that hold only the fill value; otherwise such chunks are erased.
+        only_existing: leave chunks alone that are not stored.
+        progress: told after every task.
+    """
+    writer = _Writer(layout, value, fields, write_empty=write_empty, only_existing=only_existing)
+    _run(layout, plan, writer.task, progress)
+
+
+class _Writer:
+    """What all tasks of one write share."""
+
+    def __init__(self, layout: Layout, value: Array, fields: Fields, *, write_empty: bool, only_existing: bool) -> None:
+        self.layout = layout
+        self.value = value
+        self.fields = fields
+        self.write_empty = write_empty
+        self.only_existing = only_existing
+
+    def task(self, pieces: Sequence[Piece]) -> None:
+        layout = self.layout
+        keys = [layout.key(piece.chunk) for piece in pieces]
+        with _locked(layout, [piece.chunk for piece in pieces]):
+            olds = self._olds(keys, pieces)
+            items: dict[str, Buffer] = {}
+            empty: list[str] = []
+            for key, piece in zip(keys, pieces, strict=True):
+                if self.only_existing and olds[key] is None:
+                    continue
+                chunk = self._chunk(key, piece, olds.get(key))
+                if not self.write_empty and all_equal_fill(chunk, layout.metadata.fill_value):
+                    empty.append(key)
+                else:
+                    items[key] = layout.chain.encode(chunk)
+            if items:
+                layout.store.set_many(items)
+            if empty:
+                layout.store.erase_many(empty)
+
+    def _olds(self, keys: Sequence[str], pieces: Sequence[Piece]) -> dict[str, Buffer | None]:
+        """The stored chunks that are only partly covered, in one call."""
+        partly = [key for key, piece in zip(keys, pieces, strict=True) if self._is_partial(piece)]
+        if not partly:
+            return {}
+        return dict(zip(partly, self.layout.store.get_many([(key, None) for key in partly]), strict=True))
+
+    def _is_partial(self, piece: Piece) -> bool:
+        return not piece.whole or self.fields is not None or self.only_existing
+
+    def _chunk(self, key: str, piece: Piece, old: Buffer | None) -> Array:
+        """The new content of a chunk; may be a view of the value."""
+        layout = self.layout
+        part = self.value[(*piece.outside, ...)]
+        if not self._is_partial(piece) and part.shape == layout.chunk_shape:
+            return part.astype(layout.dtype, copy=False)
+        chunk = self._old_chunk(key, old)
+        (chunk if self.fields is None else chunk[self.fields])[piece.inside] = part
+        return chunk
+
+    def _old_chunk(self, key: str, old: Buffer | None) -> Array:
+        layout = self.layout
+        if old is None:
+            return np.full(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
+        try:
+            return layout.chain.decode(old).copy()
+        except CorruptDataError as error:
+            raise CorruptDataError(
+                f"chunk {key!r} in {layout.store.describe()} is corrupt, so that part of it cannot be replaced: {error}"
+            ) from error
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def _run(layout: Layout, plan: Plan, task: Callable[[Sequence[Piece]], None], progress: Progress | None) -> None:
+    """Cut a plan into tasks and do them, in threads where that helps."""
+    if not plan.count:
+        return
+    size = max(1, min(config.get("window"), TASK_BYTES // max(1, layout.chunk_bytes)))
+    if plan.count <= size and progress is None:
+        task([*plan.pieces()])
+        return
+    workers = 1 if layout.chunk_bytes < SMALL_CHUNK else pool.threads()
+    if workers > 1:  # small windows rather than idle threads
+        size = max(1, min(size, -(-plan.count // workers)))
+    if progress is not None:
+        task = _reporting(task, progress, plan.count)
+    pool.run(task, plan.tasks(size, layout.block_shape), -(-plan.count // size), workers)
+
+
+def _reporting(
+    task: Callable[[Sequence[Piece]], None], progress: Progress, total: int
+) -> Callable[[Sequence[Piece]], None]:
+    lock = threading.Lock()
+    done = 0
+
+    def report(pieces: Sequence[Piece]) -> None:
+        nonlocal done
+        task(pieces)
+        with lock:
+            done += len(pieces)
+            progress(done, total)
+
+    return report
+
+
+# ---------------------------------------------------------------- locks
+
+_STRIPES = [threading.Lock() for _ in range(509)]
+"""Who holds the lock of a chunk's stripe may read, change and write it. Chunks of one key share a stripe whatever store
+object they are reached through, and some different chunks do too, which costs a wait and nothing else."""
+
+
+@contextmanager
+def _locked(layout: Layout, chunks: Sequence[tuple[int, ...]]) -> Iterator[None]:
+    """Hold the locks of some chunks, or of the blocks they are stored in; taken in one order by everybody."""
+    block = layout.block_shape
+    if block is not None:
+        chunks = [tuple([c // b for c, b in zip(chunk, block, strict=True)]) for chunk in chunks]
+    folder = layout.folder
+    stripes = [_STRIPES[number] for number in sorted({hash((folder, chunk)) % len(_STRIPES) for chunk in chunks})]
+    held = 0
+    try:
+        for stripe in stripes:
+            stripe.acquire()
+            held += 1
+        yield
+    finally:
+        for stripe in stripes[:held]:
+            stripe.release()
+
+
+def _renew() -> None:
+    """In a forked child: locks may have been held by threads that are gone."""
+    _STRIPES[:] = [threading.Lock() for _ in _STRIPES]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

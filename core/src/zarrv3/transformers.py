@@ -1,0 +1,105 @@
+"""Storage transformers: stores around stores that array metadata names (core specification, "Storage transformers")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from zarrv3.contract import JSON
+from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.layers.base import Layer
+from zarrv3.store import BaseStore
+
+if TYPE_CHECKING:
+    from zarrv3.metadata import ArrayMetadata
+
+
+class StorageTransformer(Layer):
+    """A layer that array metadata names; this base class passes everything on unchanged.
+
+    An instance made by `StorageTransformer(_type)` or read from metadata is a description. `bind` makes the store that an
+    array uses: it sees the array's chunk keys, and the keys of everything else below the array's path. Subclasses give
+    `extension_uri` and `valid_types`, keep their configuration in public attributes, and override what they are about.
+
+    Args:
+        _type: one of the types that the class knows.
+    """
+
+    extension_uri: ClassVar[str] = ""
+    """The name in metadata: what the entry point of the group `zarrv3.storage_transformers` is called."""
+
+    valid_types: ClassVar[Sequence[str]] = ()
+    """What `_type` may be; with none, it may be anything."""
+
+    _inner: BaseStore | None = None
+
+    def __init__(self, _type: str) -> None:
+        if self.valid_types and _type not in self.valid_types:
+            known = ", ".join(map(repr, self.valid_types))
+            raise ConfigurationError(f"{type(self).__name__} knows no type {_type!r}; it knows {known}")
+        self.type = _type
+        self._options = {}
+
+    @property
+    def inner(self) -> BaseStore:  # type: ignore[override]  # bound later than other layers
+        """The store it lies on; `ConfigurationError` unless it is bound to an array."""
+        if self._inner is None:
+            raise ConfigurationError(f"{type(self).__name__} is a description; an array binds it to a store")
+        return self._inner
+
+    inner_store = inner
+
+    @property
+    def block_shape(self) -> tuple[int, ...] | None:
+        """How many chunks along each dimension are stored together; arrays then read and write them together."""
+        return None
+
+    def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:  # noqa: ARG002 - for subclasses
+        """A copy around a store, for the array whose keys lie below `folder`; `MetadataError` if it does not fit."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._inner = store
+        bound.dimension_separator = store.dimension_separator
+        return bound
+
+    def get_config(self) -> dict[str, JSON]:
+        """The configuration in metadata: the public attributes but for the type."""
+        own = vars(self).items()
+        return {n: v for n, v in own if not n.startswith("_") and n not in {"type", "dimension_separator"}}
+
+    @classmethod
+    def from_config(cls, _type: str, config: Mapping[str, JSON]) -> Self:
+        """The transformer that a type and a configuration describe."""
+        try:
+            return cls(_type, **config)
+        except TypeError as error:
+            raise MetadataError(f"{cls.__name__} does not take the configuration {dict(config)!r}: {error}") from error
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:  # noqa: ARG003 - the plugin interface
+        """The transformer that a document names."""
+        rest = dict(configuration)
+        return cls.from_config(rest.pop("type", cls.valid_types[0] if cls.valid_types else ""), rest)
+
+    def to_json(self) -> JSON:
+        """The transformer as it stands in a document."""
+        return {"name": self.extension_uri, "configuration": {"type": self.type, **self.get_config()}}
+
+    def describe(self) -> str:
+        """The transformer, and what it lies on once it is bound."""
+        config = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        own = f"{type(self).__name__}({', '.join(filter(None, (repr(self.type), config)))})"
+        return own if self._inner is None else f"{own} on {self._inner.describe()}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what it is, bound or not."""
+        return _rebuild, (type(self), self.__dict__)
+
+    def _identity(self) -> Any:
+        return self._inner, self.type, self.get_config()
+
+
+def _rebuild(cls: type[StorageTransformer], state: dict[str, Any]) -> StorageTransformer:
+    made = object.__new__(cls)
+    made.__dict__.update(state)
+    return made

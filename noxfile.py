@@ -1,0 +1,139 @@
+"""The project's commands: `nox -l` lists them, `nox -s tests` runs one."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+nox.options.error_on_external_run = True
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PACKAGES = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHERS = [version for version in nox.project.python_versions(PROJECT) if version != CURRENT]
+
+
+def group(*names: str) -> list[str]:
+    """The requirements of some dependency groups."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install every package of the repository, editable, and what some dependency groups ask for."""
+    session.install("hatchling", "editables")
+    editable = [argument for path in PACKAGES for argument in ("-e", str(path))]
+    session.install("--no-build-isolation", *editable, *group(*groups))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests on this interpreter, then on the other supported ones that are found."""
+    test(session, "default")
+    for version in OTHERS:
+        if interpreter(version):
+            session.notify(f"others-{version}")
+        else:
+            session.log(f"Python {version} is not found here; the tests are not run on it")
+
+
+@nox.session(python=OTHERS)
+def others(session: nox.Session) -> None:
+    """Run all tests, with fewer random examples, on the supported interpreters that are not the one running."""
+    test(session, "quick")
+
+
+def test(session: nox.Session, profile: str) -> None:
+    """Install everything and run the tests that are not marked slow."""
+    install(session, "tests")
+    session.run("pytest", "-n", "2", "-m", "not slow", *session.posargs, env={"HYPOTHESIS_PROFILE": profile})
+
+
+def interpreter(version: str) -> str | None:
+    """Where an interpreter is: beside the one running (as pyenv and uv install them), or on the PATH."""
+    for path in Path(sys.base_prefix).parent.glob(f"*{version}.*/bin/python{version}"):
+        os.environ["PATH"] = f"{path.parent}{os.pathsep}{os.environ['PATH']}"
+        return str(path)
+    return shutil.which(f"python{version}")
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Run every test at full length, the slow ones too."""
+    install(session, "tests")
+    session.run("pytest", "-n", "2", *session.posargs, env={"HYPOTHESIS_PROFILE": "stress"})
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run all tests with coverage of lines and branches, and print what is not covered."""
+    install(session, "tests")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "-m", "not slow", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "tests", "types")
+    for path in PACKAGES:
+        for package in sorted((path / "src").iterdir()):
+            if (package / "__init__.py").exists():
+                session.run("mypy", "-p", package.name)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Write real images into every installed backend, read them back in another process, and draw them."""
+    install(session, "demo")
+    session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build all wheels, install them without the checkout, and run the demo and the conformance checks there."""
+    folder = Path(session.create_tmp()).resolve()
+    built, away = folder / "wheels", folder / "away"
+    for path in (built, away):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+    session.install("build", "hatchling")
+    for path in [*PACKAGES, ROOT]:
+        session.run(
+            "python",
+            "-m",
+            "build",
+            "--no-isolation",
+            "--wheel",
+            "--outdir",
+            str(built),
+            str(path),
+            silent=True,
+        )
+    session.run("python", "-m", "venv", "--clear", str(away / "venv"))
+    python = str(away / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
+    found = sorted(map(str, built.glob("*.whl")))
+    run = {"external": True, "env": {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}}
+    session.run(python, "-m", "pip", "install", "-q", *found, *group("demo", "conformance"), **run)
+    for name in ("demo.py", "conformance.py"):
+        shutil.copy(ROOT / "examples" / name, away)
+    with session.chdir(away):
+        session.run(python, "demo.py", **run)
+        session.run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py", **run)

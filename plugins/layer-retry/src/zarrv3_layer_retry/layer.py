@@ -1,0 +1,220 @@
+"""`Retry`: which calls are repeated, and when that would be wrong."""
+
+import math
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import stamina
+
+from zarrv3.contract import Buffer, Capabilities, Request
+from zarrv3.errors import ConfigurationError, StoreAccessError, StoreError
+from zarrv3.layers.base import Layer
+from zarrv3.store import BaseStore
+
+T = TypeVar("T")
+
+_STRIPES = 64
+"""How many locks the keys of `compare_and_set` share."""
+
+
+class Retry(Layer):
+    """Repeats calls that failed for a reason that may pass, such as a lost connection; adapter `|retry:`.
+
+    Only errors that are marked `retryable` (`StoreUnavailableError`, `StoreTimeoutError`) are answered by another attempt,
+    after a pause that doubles from one attempt to the next and is jittered. The last error is raised as it is. `close` is
+    never repeated: a second one would find the store closed and hide that the first one lost something.
+
+    A listing that breaks off is begun again and continues with the keys that it has not given yet; each time that it made
+    progress it has all attempts before it. `compare_and_set` says `True` or `False` only when that is known: see there.
+
+    Args:
+        store: what it wraps.
+        attempts: how often a call is made at most.
+        timeout: after how many seconds no further attempt is begun.
+        wait_initial: the seconds before the second attempt; doubled for each further one.
+        wait_max: the longest pause in seconds, jitter included.
+        wait_jitter: up to how many random seconds are added to each pause.
+    """
+
+    kind = "retry"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "attempts": int,
+        "timeout": float,
+        "wait_initial": float,
+        "wait_max": float,
+        "wait_jitter": float,
+    }
+
+    def __init__(
+        self,
+        store: object,
+        attempts: int = 5,
+        timeout: float = 45.0,
+        *,
+        wait_initial: float = 0.1,
+        wait_max: float = 5.0,
+        wait_jitter: float = 1.0,
+    ) -> None:
+        if type(attempts) is not int or attempts < 1:
+            raise ConfigurationError(f"attempts={attempts!r} of 'retry' must be a whole number from 1 on")
+        waits = {"wait_initial": wait_initial, "wait_max": wait_max, "wait_jitter": wait_jitter}
+        for name, seconds in {"timeout": timeout, **waits}.items():
+            if not _is_number(seconds) or seconds < 0 or (name == "timeout" and seconds == 0):
+                raise ConfigurationError(
+                    f"{name}={seconds!r} of 'retry' must be a positive number of seconds"
+                )
+        super().__init__(store, attempts=attempts, timeout=timeout, **waits)
+        # `stamina.RetryingCaller` passes no arguments of a call to the hooks that log retries: no values.
+        self._attempt = stamina.RetryingCaller(attempts=attempts, timeout=timeout, **waits).on(_is_retryable)
+        self._locks: dict[int, list[threading.Lock]] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The same; asking for them may connect."""
+        return self._attempt(lambda: self.inner.capabilities)
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract."""
+        return self._attempt(self.inner.get_many, requests)
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See the contract; storing the same values again changes nothing."""
+        self._attempt(self.inner.set_many, items)
+
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """See the contract; missing keys are fine, so erasing again changes nothing."""
+        self._attempt(self.inner.erase_many, keys)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """See the contract."""
+        self._attempt(self.inner.erase_prefix, folder)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See the contract; once more moves what is still at the source."""
+        self._attempt(self.inner.rename_prefix, source, target)
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """See the contract; after an error the key is read before the next attempt, since the swap may have been done.
+
+        * It still has `old`: the swap is tried again.
+        * It has `new`, which is a value: the swap was done. Callers on other machines that may write the very same bytes
+          are told apart only by values that are unique to each (an owner's name, a random token). Callers on the same
+          `Retry` object wait for each other, so that among them one wins.
+        * It is missing, or has another value: the swap was done or not; somebody may have been faster or later. That
+          raises `StoreAccessError`, which is not retryable: read the key and decide.
+        """
+        swap = _Swap(self.inner, key, old, new)
+        with self._lock(key):
+            return self._attempt(swap.attempt)
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract."""
+
+        def start() -> Iterator[tuple[str, int]]:
+            return self.inner.sizes(where)
+
+        return self._resumed(self._attempt(start), start, lambda item: item[0])
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """See the contract."""
+
+        def start() -> Iterator[str]:
+            return self.inner.list_prefix(prefix)
+
+        return self._resumed(self._attempt(start), start, lambda key: key)
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract."""
+        return self._attempt(self.inner.list_dir, folder)
+
+    def flush(self) -> None:
+        """See the contract."""
+        self._attempt(self.inner.flush)
+
+    def _resumed(
+        self, listing: Iterator[T], start: Callable[[], Iterator[T]], key_of: Callable[[T], str]
+    ) -> Iterator[T]:
+        """The items of a listing, each key once, however often it has to be begun again.
+
+        Remembers the keys it has given. In a second listing they are passed over: what was there all the time comes
+        exactly once; what came or went meanwhile may or may not come, as in any listing.
+        """
+        given: set[str] = set()
+        current: Iterator[T] | None = listing
+        failed: StoreError | None = None
+
+        def step() -> list[T]:
+            nonlocal current, failed
+            if failed is not None:  # what went wrong in mid-listing counts as the first attempt
+                error, failed = failed, None
+                raise error
+            try:
+                current = current or start()
+                return next(([item] for item in current if key_of(item) not in given), [])
+            except StoreError:
+                current = None
+                raise
+
+        while True:
+            try:
+                found = step()
+            except StoreError as error:
+                failed = error
+                found = self._attempt(step)
+            if not found:
+                return
+            given.add(key_of(found[0]))
+            yield found[0]
+
+    def _lock(self, key: str) -> threading.Lock:
+        """The lock of a key, shared with some other keys; a forked child has its own."""
+        process = os.getpid()
+        locks = self._locks.get(process) or self._locks.setdefault(
+            process, [threading.Lock() for _ in range(_STRIPES)]
+        )
+        return locks[hash(key) % _STRIPES]
+
+
+class _Swap:
+    """One `compare_and_set` through all its attempts."""
+
+    def __init__(self, store: BaseStore, key: str, old: Buffer | None, new: Buffer | None) -> None:
+        self._store = store
+        self._key = key
+        self._old = old
+        self._new = new
+        self._unsure: StoreError | None = None
+
+    def attempt(self) -> bool:
+        """Swap, unless an earlier attempt that failed may have done it."""
+        if self._unsure is not None and self._read() != self._old:
+            return self._settled(self._unsure)
+        try:
+            done = self._store.compare_and_set(self._key, self._old, self._new)
+        except StoreError as error:
+            if error.retryable:
+                self._unsure = error
+            raise
+        return done if done or self._unsure is None else self._settled(self._unsure)
+
+    def _settled(self, error: StoreError) -> bool:
+        """What an attempt that failed has done, as far as the value tells."""
+        if self._new is not None and self._read() == self._new:
+            return True
+        raise StoreAccessError(
+            f"whether {self._key!r} was replaced in {self._store.describe()} is unknown: the connection failed meanwhile, "
+            "and the key has neither its old nor its new value now; read it and decide"
+        ) from error
+
+    def _read(self) -> Buffer | None:
+        return self._store.get_many([(self._key, None)])[0]
+
+
+def _is_retryable(error: Exception) -> bool:
+    return isinstance(error, StoreError) and error.retryable
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,433 @@
+"""The contract over files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TypeVar
+
+from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.errors import InvalidKeyError, StoreAccessError
+from zarrv3.helpers import rename_by_copy, resolve
+from zarrv3.keys import parent
+from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+TEMPORARY = ".zarrv3-"
+"""How the names of temporary files begin; no key may have a part that does."""
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_VANISHED = 20  # how often a write starts again because its folder was erased meanwhile
+_IS_LINK = {errno.ELOOP, errno.EMLINK}
+_serial = count()
+
+
+class DirectoryDriver:
+    """Keys as files below `root`.
+
+    Args:
+        root: the absolute path of the root folder.
+        lower: lower-case all keys.
+        fsync: make every write durable before it returns.
+        follow_symlinks: go through symbolic links below the root.
+        anchored: use open folder descriptors, where the system has them.
+    """
+
+    def __init__(
+        self, root: str, *, lower: bool, fsync: bool, follow_symlinks: bool, anchored: bool = ANCHORED
+    ) -> None:
+        self.root = root
+        self.lower = lower
+        self.fsync = fsync
+        self.follow = follow_symlinks
+        self.anchored = anchored
+        self.spelling = Spelling()
+        self.swap_lock = threading.RLock()  # stands in for flock where there is none
+        locks = anchored and fcntl is not None
+        self.capabilities = Capabilities(
+            native_ranges=True, atomic_create=locks, atomic_swap=locks, limits=Limits(key_bytes=4000)
+        )
+
+    # ------------------------------------------------------------ the contract
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract: each file is opened once a request, each folder once a call."""
+        with self._walk() as walk:
+            return [self._read(walk, self._name(key), wanted) for key, wanted in requests]
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See the contract: temporary file and rename, file by file."""
+        with self._walk() as walk:
+            for key, value in items.items():
+                self._in_folder(walk, self._name(key), lambda folder, name, value=value: self._replace(folder, name, value))
+            if self.fsync:
+                walk.sync()
+
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """See the contract; folders that become empty go too."""
+        with self._walk() as walk:
+            folders = set()
+            for key in map(self._name, keys):
+                folder = walk.folder(parent(key))
+                if folder is None:
+                    continue
+                with self._locked(folder, exclusive=False):
+                    if self._unlink(folder, key.rpartition("/")[2]):
+                        folders.add(parent(key))
+            walk.forget()
+            for path in sorted(folders, key=len, reverse=True):
+                self._prune(walk, path)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """See the contract; everything below the folder goes, temporary files included, and folders that become empty."""
+        path = self._folder_name(folder)
+        with self._walk() as walk:
+            found = walk.folder(path)
+            if found is None:
+                return
+            self._clear(walk, found)
+            walk.forget()
+            self._prune(walk, path)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See the contract: one rename of a folder, unless it crosses file systems."""
+        old, new = self._folder_name(source), self._folder_name(target)
+        with self._walk() as walk:
+            above_old = walk.folder(parent(old))
+            above_new = walk.folder(parent(new), create=True)
+            if above_old is None or above_new is None:
+                return
+            old_name, new_name = _last(old), _last(new)
+            try:
+                os.rename(  # noqa: PTH104 - relative to descriptors
+                    above_old.at(old_name), above_new.at(new_name), src_dir_fd=above_old.fd, dst_dir_fd=above_new.fd
+                )
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                rename_by_copy(self, source, target)
+            walk.forget()
+            self._prune(walk, parent(old))
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """See the contract: under an exclusive lock of the key's folder, which every writer shares."""
+        path = self._name(key)
+
+        def swap(folder: Folder, name: str) -> bool:
+            with self._locked(folder, exclusive=True):
+                if self._read_in(folder, name, None) != old:
+                    return False
+                if new is not None:
+                    self._write(folder, name, new)
+                elif old is not None:
+                    self._unlink(folder, name)
+                return True
+
+        with self._walk() as walk:
+            if new is None and walk.folder(parent(path)) is None:
+                return old is None
+            done = self._in_folder(walk, path, swap)
+            if self.fsync:
+                walk.sync()
+            walk.forget()
+            if done and new is None:
+                self._prune(walk, parent(path))
+        return done
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract: from the folder entries."""
+        if where and not where.endswith("/"):
+            with self._walk() as walk:
+                key = self._name(where)
+                folder = walk.folder(parent(key))
+                name = key.rpartition("/")[2]
+                found = None if folder is None or not self.spelling.is_exact(folder, name) else self._stat(folder, name)
+            if found is not None and stat.S_ISREG(found.st_mode):
+                yield where, found.st_size
+            return
+        for key, entry in self._files(where):
+            with contextlib.suppress(FileNotFoundError):  # erased since its folder was read
+                yield key, entry.stat(follow_symlinks=self.follow).st_size
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """See the contract."""
+        return (key for key, _ in self._files(folder))
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract."""
+        with self._walk() as walk:
+            found = walk.folder(self._folder_name(folder))
+            if found is None:
+                return [], []
+            keys, folders = [], []
+            for entry in found.entries():
+                if entry.name.startswith(TEMPORARY):
+                    continue
+                if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                else:
+                    keys.append(f"{folder}{entry.name}")
+            return sorted(keys), sorted(folders)
+
+    def flush(self) -> None:
+        """Nothing is held back: see the option `fsync` for what survives a power failure."""
+
+    def close(self) -> None:
+        """No file is open between calls."""
+
+    # ------------------------------------------------------------ names
+
+    def _walk(self) -> Walk:
+        return Walk(self.root, self.spelling, follow_symlinks=self.follow, anchored=self.anchored)
+
+    def _name(self, key: str) -> str:
+        if key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key:
+            raise InvalidKeyError(f"key {key!r} has a part that starts with {TEMPORARY!r}, reserved for temporary files")
+        if os.sep != "/" and os.sep in key:
+            raise InvalidKeyError(f"key {key!r} contains {os.sep!r}, which separates folders on this system")
+        return key.lower() if self.lower else key
+
+    def _folder_name(self, folder: str) -> str:
+        return self._name(folder) if folder else ""
+
+    # ------------------------------------------------------------ reading
+
+    def _read(self, walk: Walk, key: str, wanted: ByteRange | None) -> bytes | None:
+        folder = walk.folder(parent(key))
+        return None if folder is None else self._read_in(folder, key.rpartition("/")[2], wanted)
+
+    def _read_in(self, folder: Folder, name: str, wanted: ByteRange | None) -> bytes | None:
+        try:
+            fd = os.open(folder.at(name), OPEN_FILE | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:  # pragma: no cover - Windows
+            return None
+        except OSError as error:
+            if error.errno in _IS_LINK:
+                raise link_error(f"{folder.path}/{name}") from None
+            if error.errno == errno.ENAMETOOLONG:
+                return None
+            raise
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or not self.spelling.is_exact(folder, name):
+                return None
+            start, length = (0, found.st_size) if wanted is None else resolve(wanted, found.st_size)
+            return _read_all(fd, start, length, f"{folder.path}/{name}")
+        finally:
+            os.close(fd)
+
+    def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
+        found = folder.stat(name)
+        if found is not None and stat.S_ISLNK(found.st_mode):
+            if not self.follow:
+                raise link_error(f"{folder.path}/{name}")
+            return os.stat(folder.at(name), dir_fd=folder.fd)  # noqa: PTH116
+        return found
+
+    def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        with self._walk() as walk:
+            found = walk.folder(self._folder_name(folder))
+            if found is not None:
+                yield from self._below(walk, found, folder)
+
+    def _below(self, walk: Walk, folder: Folder, path: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        for entry in folder.entries():
+            if entry.name.startswith(TEMPORARY):
+                continue
+            if entry.is_symlink() and not self.follow:
+                raise link_error(f"{folder.path}/{entry.name}")
+            if not entry.is_dir():
+                yield path + entry.name, entry
+                continue
+            inner = walk.inside(folder, entry.name)
+            if inner is not None:
+                try:
+                    yield from self._below(walk, inner, f"{path}{entry.name}/")
+                finally:
+                    inner.close()
+
+    # ------------------------------------------------------------ writing
+
+    def _in_folder(self, walk: Walk, key: str, action: Callable[[Folder, str], T]) -> T:
+        """Do something in a key's folder, which is made; again if somebody erases it meanwhile."""
+        for _ in range(_VANISHED):
+            folder = walk.folder(parent(key), create=True)
+            if folder is not None:
+                try:
+                    return action(folder, key.rpartition("/")[2])
+                except FileNotFoundError:
+                    pass
+            walk.forget()
+        raise StoreAccessError(f"{key!r}: its folder was erased each of the {_VANISHED} times it was made")
+
+    def _replace(self, folder: Folder, name: str, value: Buffer) -> None:
+        with self._locked(folder, exclusive=False):
+            self._write(folder, name, value)
+
+    def _write(self, folder: Folder, name: str, value: Buffer) -> None:
+        if not self.spelling.is_exact(folder, name):
+            raise self.spelling.error(folder, name)
+        fd, temporary = self._temporary(folder, name)
+        try:
+            try:
+                _write_all(fd, value)
+                if self.fsync:
+                    os.fsync(fd)
+                # renamed while it is locked: who finds it unlocked may take it for a dead writer's and remove it
+                os.replace(  # noqa: PTH105 - relative to a descriptor
+                    folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd
+                )
+            finally:
+                os.close(fd)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.unlink(folder.at(temporary), dir_fd=folder.fd)  # noqa: PTH108
+            if isinstance(error, IsADirectoryError):
+                raise InvalidKeyError(f"{folder.path}/{name} is a folder, so that no value can be stored there") from None
+            raise
+
+    def _temporary(self, folder: Folder, name: str) -> tuple[int, str]:
+        """A new locked file beside a key's: first under a name of the key's own, so that a dead writer's is found."""
+        own = f"{TEMPORARY}{name[-200:]}"
+        for attempt in (own, own, f"{TEMPORARY}{os.getpid()}-{threading.get_native_id()}-{next(_serial)}"):
+            try:
+                fd = os.open(folder.at(attempt), _CREATE, 0o666, dir_fd=folder.fd)
+            except FileExistsError:
+                if attempt == own:
+                    self._remove_dead(folder, own)
+                continue
+            if self._try_lock(fd):
+                return fd, attempt
+            os.close(fd)  # somebody took it for a dead writer's in the moment before it was locked
+        raise StoreAccessError(f"{folder.path}/{name}: no temporary file can be made beside it")
+
+    def _remove_dead(self, folder: Folder, temporary: str) -> None:
+        """Remove a temporary file unless its writer lives: a living one holds its lock."""
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(folder.at(temporary), OPEN_FILE | _NOFOLLOW, dir_fd=folder.fd)
+            try:
+                there = folder.stat(temporary)
+                if self._try_lock(fd) and there is not None and os.path.samestat(os.fstat(fd), there):
+                    os.unlink(folder.at(temporary), dir_fd=folder.fd)  # noqa: PTH108
+            finally:
+                os.close(fd)
+
+    # ------------------------------------------------------------ erasing
+
+    def _unlink(self, folder: Folder, name: str) -> bool:
+        found = folder.stat(name)
+        if found is None or stat.S_ISDIR(found.st_mode) or not self.spelling.is_exact(folder, name):
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder.at(name), dir_fd=folder.fd)  # noqa: PTH108
+        return True
+
+    def _clear(self, walk: Walk, folder: Folder) -> None:
+        """Remove all that lies in a folder; links go, what they lead to stays."""
+        with self._locked(folder, exclusive=False):
+            for entry in folder.entries():
+                if entry.is_dir(follow_symlinks=False):
+                    inner = walk.inside(folder, entry.name)
+                    if inner is not None:
+                        try:
+                            self._clear(walk, inner)
+                        finally:
+                            inner.close()
+                    self._rmdir(folder, entry.name)
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(folder.at(entry.name), dir_fd=folder.fd)  # noqa: PTH108
+
+    def _prune(self, walk: Walk, path: str) -> None:
+        """Remove a folder and its parents as far as they are empty; the root stays."""
+        while path:
+            above = walk.folder(parent(path))
+            if above is None or not self._rmdir(above, _last(path)):
+                return
+            walk.forget()
+            path = parent(path)
+
+    @staticmethod
+    def _rmdir(folder: Folder, name: str) -> bool:
+        try:
+            os.rmdir(folder.at(name), dir_fd=folder.fd)  # noqa: PTH106
+        except FileNotFoundError:
+            return True
+        except OSError as error:  # somebody wrote to it meanwhile, or it is a link
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                return False
+            raise
+        return True
+
+    # ------------------------------------------------------------ locks
+
+    @contextlib.contextmanager
+    def _locked(self, folder: Folder, *, exclusive: bool) -> Iterator[None]:
+        """Hold the lock of a folder: shared by all that write to it, alone for compare-and-set."""
+        if folder.fd is None or fcntl is None:
+            with self.swap_lock:
+                yield
+            return
+        try:
+            fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        except OSError:  # a network file system without locks of folders: fine unless the lock is what matters
+            if exclusive:
+                raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder.fd, fcntl.LOCK_UN)
+
+    @staticmethod
+    def _try_lock(fd: int) -> bool:
+        if fcntl is None:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
+    """Exactly that part of an open file."""
+    if start:
+        os.lseek(fd, start, os.SEEK_SET)
+    data = os.read(fd, length)
+    if len(data) == length:
+        return data
+    parts = [data]
+    missing = length - len(data)
+    while missing and (data := os.read(fd, missing)):
+        parts.append(data)
+        missing -= len(data)
+    if missing:  # our own writers never shorten a file that can be seen
+        raise StoreAccessError(f"{path!r} became shorter while it was read; something else writes to it")
+    return b"".join(parts)
+
+
+def _write_all(fd: int, value: Buffer) -> None:
+    written = os.write(fd, value)
+    while written < len(value):
+        written += os.write(fd, memoryview(value)[written:])
+
+
+def _last(folder: str) -> str:
+    return folder[:-1].rpartition("/")[2]

@@ -1,0 +1,205 @@
+"""Walking from the root to a key's folder, one part at a time and never through a symbolic link.
+
+Where the system can open files relative to an open folder (all but Windows), a `Folder` is an open descriptor: what it
+names cannot be exchanged for a link between the check and the use. Elsewhere it is a path that is checked as it is walked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from zarrv3.errors import InvalidKeyError, StoreAccessError
+
+ANCHORED = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+OPEN_FILE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Folder(NamedTuple):
+    """One existing folder: an open descriptor (`fd`), or without those its path."""
+
+    path: str
+    fd: int | None
+
+    def at(self, name: str) -> str:
+        """How an `os` function with `dir_fd=folder.fd` names a file in this folder."""
+        return name if self.fd is not None else os.path.join(self.path, name)  # noqa: PTH118
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """The file's own data, links not followed; `None` when there is none."""
+        try:
+            return os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def entries(self) -> list[os.DirEntry[str]]:
+        """What lies in the folder, unsorted."""
+        with os.scandir(self.path if self.fd is None else self.fd) as found:  # type: ignore[type-var]
+            return [*found]  # type: ignore[list-item]
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+class Walk:
+    """The folders below a root that one call needs, each opened once and closed at the end of the `with` block.
+
+    Args:
+        root: the path of the root; links in it are followed, it is the user's own.
+        follow_symlinks: go through links below the root too.
+        anchored: use descriptors.
+        spelling: asked about every existing name before it is gone through.
+    """
+
+    def __init__(self, root: str, spelling: Spelling, *, follow_symlinks: bool, anchored: bool = ANCHORED) -> None:
+        self.root = root
+        self.spelling = spelling
+        self.follow = follow_symlinks
+        self.anchored = anchored
+        self._open: dict[str, Folder | None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Close everything: what is asked for afterwards is looked up anew."""
+        for folder in self._open.values():
+            if folder is not None:
+                folder.close()
+        self._open.clear()
+
+    def sync(self) -> None:
+        """Make the names in all folders that were gone through durable."""
+        for folder in self._open.values():
+            if folder is not None and folder.fd is not None:
+                os.fsync(folder.fd)
+
+    def folder(self, path: str, *, create: bool = False) -> Folder | None:
+        """The folder at a path below the root (`""` or ending in `/`), `None` when there is none.
+
+        With `create`, it and its parents are made. Raises `StoreAccessError` where the path goes through a symbolic link
+        and `InvalidKeyError` where a folder has to be made but a file is.
+        """
+        try:
+            found = self._open[path]
+        except KeyError:
+            found = None
+        if found is None and (create or path not in self._open):
+            found = self._root(create=create) if not path else self._child(path, create=create)
+            self._open[path] = found
+        return found
+
+    def inside(self, folder: Folder, name: str) -> Folder | None:
+        """A folder directly inside another, not remembered: the caller closes it."""
+        try:
+            if folder.fd is not None:
+                fd = os.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
+                return Folder(f"{folder.path}/{name}", fd)
+            path = folder.at(name)
+            mode = os.stat(path, follow_symlinks=self.follow).st_mode
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self._refuse_link(folder, name)
+            found = folder.stat(name)
+            if found is None or not stat.S_ISDIR(found.st_mode):
+                return None
+            raise
+        if stat.S_ISDIR(mode):
+            return Folder(path, None)
+        self._refuse_link(folder, name)
+        return None
+
+    def _root(self, *, create: bool) -> Folder | None:
+        if create:
+            os.makedirs(self.root, exist_ok=True)  # noqa: PTH103 - a text path is all there is
+        try:
+            if self.anchored:
+                return Folder(self.root, os.open(self.root, _OPEN_FOLDER))
+            mode = os.stat(self.root).st_mode  # noqa: PTH116
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            mode = 0
+        if not stat.S_ISDIR(mode):
+            raise StoreAccessError(f"{self.root!r} is a file, not a folder; an archive opens as 'file:///…/a.zip|zip:'")
+        return Folder(self.root, None)
+
+    def _child(self, path: str, *, create: bool) -> Folder | None:
+        above, _, name = path[:-1].rpartition("/")
+        parent = self.folder(f"{above}/" if above else "", create=create)
+        if parent is None:
+            return None
+        found = self.inside(parent, name)
+        if found is not None and not self.spelling.is_exact(parent, name):
+            found.close()
+            found = None
+            if create:
+                raise self.spelling.error(parent, name)
+        if found is None and create:
+            try:
+                os.mkdir(parent.at(name), dir_fd=parent.fd)  # noqa: PTH102 - relative to a descriptor
+            except FileExistsError:
+                pass
+            found = self.inside(parent, name)
+            if found is None and parent.stat(name) is not None:
+                raise InvalidKeyError(f"{path[:-1]!r} holds a value, so that no key can lie below it in a folder of files")
+        return found
+
+    def _refuse_link(self, folder: Folder, name: str) -> None:
+        found = folder.stat(name)
+        if not self.follow and found is not None and stat.S_ISLNK(found.st_mode):
+            raise link_error(f"{folder.path}/{name}")
+
+
+def link_error(path: str) -> StoreAccessError:
+    """What reading through a symbolic link is answered with."""
+    return StoreAccessError(f"{path!r} is a symbolic link; open the store with follow_symlinks=True to go through links")
+
+
+class Spelling:
+    """Whether a file system keeps the names it is given, found out on the way.
+
+    On one that ignores case or normalises Unicode a file can be opened under names it does not have; without care the
+    keys `foo` and `Foo` would share one value. A folder is listed only where a name's twin leads to the same file.
+    """
+
+    def __init__(self) -> None:
+        self.ignores_case: bool | None = None
+
+    def is_exact(self, folder: Folder, name: str) -> bool:
+        """Whether an existing file is stored under this very name; true when there is none."""
+        if self.ignores_case is None and name.swapcase() != name:
+            own = folder.stat(name)
+            if own is not None:
+                self.ignores_case = self._is_twin(folder, own, name.swapcase())
+        if name.isascii() and not self.ignores_case:
+            return True
+        own = folder.stat(name)
+        twins = {name.swapcase(), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))} - {name}
+        if own is None or not any(self._is_twin(folder, own, twin) for twin in twins):
+            return True
+        return any(entry.name == name for entry in folder.entries())
+
+    @staticmethod
+    def error(folder: Folder, name: str) -> InvalidKeyError:
+        """What writing under another spelling of an existing name is answered with."""
+        return InvalidKeyError(
+            f"{name!r} falls together with another name in {folder.path!r}, whose file system ignores case or normalises "
+            "Unicode; choose names that differ in more"
+        )
+
+    @staticmethod
+    def _is_twin(folder: Folder, own: os.stat_result, twin: str) -> bool:
+        other = folder.stat(twin)
+        return other is not None and os.path.samestat(own, other) and (own.st_nlink == 1 or stat.S_ISDIR(own.st_mode))
