@@ -17,9 +17,9 @@ import threading
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from zarrv3.contract import Buffer, Capabilities, Limits, Request, Store
+from zarrv3.contract import Buffer, Capabilities, Limits, Request, Store, TransactionalStore
 from zarrv3.environment import expand, values_of
 from zarrv3.errors import (
     InvalidKeyError,
@@ -181,9 +181,21 @@ class Backend(BaseStore):
         with self._translated("replace", (key,)):
             return driver.compare_and_set(key, old, new)
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract."""
+        driver = cast("TransactionalStore", self._writable("transactions"))
+        limits = self._check(changes.keys(), driver)
+        for key, value in changes.items():
+            if value is not None:
+                _check_value(key, value)
+        if limits.value_bytes is not None:
+            self._check_sizes({k: v for k, v in changes.items() if v is not None}, limits.value_bytes)
+        with self._translated("change", changes.keys()):
+            driver.apply_many(changes)
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
-        if where.endswith("/") or not where:
+        if not isinstance(where, str) or where.endswith("/") or not where:
             where = check_folder(where)
             driver = self._listable()
         else:

@@ -67,8 +67,9 @@ class Config:
     def get(self, name: str) -> Any:
         """The value of a setting."""
         setting = _setting(name)
-        if name in self._set:
-            return self._set[name]
+        in_code = self._set  # replaced, never changed
+        if name in in_code:
+            return in_code[name]
         text = os.environ.get(f"ZARRV3_{name.upper()}")
         if text:
             try:

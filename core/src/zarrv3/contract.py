@@ -169,3 +169,16 @@ class Store(Protocol):
     def close(self) -> None:
         """Flush and release files and connections; closing twice is fine."""
         ...
+
+
+@runtime_checkable
+class TransactionalStore(Store, Protocol):
+    """What a store that claims the capability `transactions` has besides."""
+
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """Set the keys that have a value and erase those that have `None`: all at once or, whatever happens, none.
+
+        At any instant, to any reader, in any process, either all changes are seen or none is, also when this process is
+        killed in between.
+        """
+        ...

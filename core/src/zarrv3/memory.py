@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from zarrv3.backend import Backend
 from zarrv3.contract import Buffer, Capabilities, Request, Store
@@ -14,13 +15,14 @@ from zarrv3.keys import parent
 from zarrv3.store import BaseStore
 from zarrv3.urls import Url
 
+D = TypeVar("D", bound="MappingDriver")
 Separator = Literal[".", "/"] | None
 
 
 class MappingDriver:
     """The contract over a mutable mapping from keys to bytes, under one lock; listing looks at every key."""
 
-    capabilities = Capabilities(shared=False, persistent=False)
+    capabilities = Capabilities(shared=False, persistent=False, transactions=True)
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self.mapping = mapping
@@ -64,6 +66,16 @@ class MappingDriver:
             self.lock, self.mapping.get, lambda k, v: self.put(k, bytes(v)), self.drop, key, old, new
         )
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract: at once, for every reader of this process."""
+        copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
+        with self.lock:
+            for key, value in copies.items():
+                if value is not None:
+                    self.put(key, value)
+                elif key in self.mapping:
+                    self.drop(key)
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
         with self.lock:
@@ -94,6 +106,9 @@ class MappingDriver:
         """Remove one key; the lock is held."""
         del self.mapping[key]
 
+    def look_again(self) -> None:
+        """Take notice of what others did to the mapping."""
+
 
 class MemoryDriver(MappingDriver):
     """The same with an index of folders: listing costs what it returns."""
@@ -101,8 +116,14 @@ class MemoryDriver(MappingDriver):
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         super().__init__(mapping)
         self._below: dict[str, dict[str, None]] = {}
-        for key in mapping:
-            self._enter(key)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Make the index anew."""
+        with self.lock:
+            self._below = {}
+            for key in self.mapping:
+                self._enter(key)
 
     def put(self, key: str, value: bytes) -> None:
         """Store one value; the lock is held."""
@@ -170,7 +191,7 @@ class KVStore(Backend):
             raise ConfigurationError(f"KVStore needs a mutable mapping, not {type(mutablemapping).__name__}")
         super().__init__(mutablemapping=mutablemapping, dimension_separator=dimension_separator)
         self.dimension_separator = dimension_separator
-        self._driver = MappingDriver(mutablemapping)
+        self._driver = _driver_of(mutablemapping, MappingDriver)
 
     def connect(self) -> Store:
         """The one driver: memory needs no connection."""
@@ -184,7 +205,27 @@ class KVStore(Backend):
         return self._options["mutablemapping"]
 
 
-_named: dict[str, MutableMapping[str, Any]] = {}
+_named: dict[str, MemoryDriver] = {}
+_drivers: weakref.WeakValueDictionary[tuple[int, type], MappingDriver] = weakref.WeakValueDictionary()
+_drivers_lock = threading.Lock()
+
+
+def _driver_of(mapping: MutableMapping[str, Any], cls: type[D]) -> D:
+    """The driver of a mapping: stores around one mapping share its lock and its index, so that none goes stale."""
+    with _drivers_lock:
+        found = _drivers.get((id(mapping), cls))  # a driver keeps its mapping: while it lives the number is the mapping's
+        if isinstance(found, cls):
+            found.look_again()
+        else:
+            found = _drivers[id(mapping), cls] = cls(mapping)
+        return found
+
+
+def _named_driver(name: str, cls: Callable[[], MutableMapping[str, Any]]) -> MemoryDriver:
+    with _drivers_lock:
+        if name not in _named:
+            _named[name] = MemoryDriver(cls())
+        return _named[name]
 
 
 class MemoryStore(Backend):
@@ -212,21 +253,23 @@ class MemoryStore(Backend):
     ) -> None:
         if name is not None and root is not None:
             raise ConfigurationError("a memory store has a name or a root, not both")
-        content = root if root is not None else cls() if name is None else _named.setdefault(name, cls())
-        super().__init__(
-            root=content if name is None else None,
-            cls=cls,
-            dimension_separator=dimension_separator,
-            name=name,
+        self._driver = (
+            _driver_of(cls() if root is None else root, MemoryDriver) if name is None else _named_driver(name, cls)
         )
+        content = self._driver.mapping if name is None else None
+        super().__init__(root=content, cls=cls, dimension_separator=dimension_separator, name=name)
         self.dimension_separator = dimension_separator
-        self._driver = MemoryDriver(content)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
         """The name in `memory://name`."""
         name = ((url.authority or "") + url.path).strip("/")
         return {"name": name} if name else {}
+
+    @classmethod
+    def example_url(cls, folder: str) -> str:
+        """A store with a name of its own for each folder."""
+        return "memory://" + folder.strip("/").replace("/", "-")
 
     def connect(self) -> Store:
         """The one driver: memory needs no connection."""

@@ -12,12 +12,13 @@ import inspect
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self, TypeAlias, overload
 
 from zarrv3 import helpers
 from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
 from zarrv3.environment import as_templates, escape
-from zarrv3.errors import ConfigurationError, InvalidKeyError, KeyMissingError, NodeNotFoundError
+from zarrv3.errors import ConfigurationError, InvalidKeyError, KeyMissingError, NodeNotFoundError, UnsupportedError
 from zarrv3.keys import split_prefix
 from zarrv3.redaction import redact, redact_options
 from zarrv3.urls import Url, convert
@@ -79,6 +80,10 @@ class BaseStore(MutableMapping[str, bytes]):
     @abstractmethod
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
         """See `zarrv3.contract.Store`."""
+
+    @abstractmethod
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See `zarrv3.contract.TransactionalStore`; `UnsupportedError` without the capability `transactions`."""
 
     @abstractmethod
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
@@ -270,6 +275,25 @@ class BaseStore(MutableMapping[str, bytes]):
         """Whether keys can be listed."""
         return self.capabilities.list
 
+    # ------------------------------------------------------------ transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[BaseStore]:
+        """A block whose writes appear all at once when it ends, or not at all when it raises or the process dies.
+
+        The block gets a store: what is written through that store, by arrays and groups opened in it too, belongs to the
+        transaction and is seen through it alone until the end. Writes are kept in memory until then.
+
+        Raises `UnsupportedError` where the store has no transactions.
+        """
+        from zarrv3.layers.transaction import Transaction  # a layer is a store: the one import against the order
+
+        if not self.capabilities.transactions:
+            raise UnsupportedError(f"{self.describe()} has no transactions; each key is still replaced atomically")
+        pending = Transaction(self)
+        yield pending
+        pending.commit()
+
     # ------------------------------------------------------------ life
 
     _entered = 0
@@ -307,6 +331,14 @@ class BaseStore(MutableMapping[str, bytes]):
         """Construct from named options; an unknown one is an error that lists the known ones."""
         check_options(cls, options)
         return cls(**options)
+
+    @classmethod
+    def example_url(cls, folder: str) -> str | None:  # noqa: ARG003 - for subclasses
+        """A URL for new data below a folder of this machine; `None` where there is none, or a server is needed.
+
+        What gives one appears in the demo and in the conformance run of the installed packages.
+        """
+        return None
 
     def spec(self) -> dict[str, JSON]:
         """What `open_store` makes an equal store from: a dict that can be written as JSON or TOML.

@@ -19,8 +19,10 @@ MAX_SIZE = 2**31 - 1 - 16
 """What blosc can compress at once."""
 
 # version, format version, flags, typesize, then the sizes of the data, of a block and of the whole buffer
-HEADER = struct.Struct("<3xBIII")
+HEADER = struct.Struct("<2xBBIII")
 MAX_TYPESIZE = 255
+# the most that blosclz, lz4, snappy, zlib and zstd can make of a byte, where the size is not known beforehand
+_RATIOS = {0: 256, 1: 256, 2: 256, 3: 1040, 4: 2**15}
 _SMALL = 2**13  # so far a copy costs less than what numcodecs does to an output buffer
 
 
@@ -108,11 +110,13 @@ def check_header(buffer: Buffer, size: int | None, limit: int | None = None) -> 
     """Refuse a buffer whose header claims other sizes than it should: c-blosc believes the header."""
     if len(buffer) < 16:
         raise CorruptDataError(f"blosc: {len(buffer)} bytes are no blosc buffer")
-    typesize, claimed, block, total = HEADER.unpack_from(buffer)
+    flags, typesize, claimed, block, total = HEADER.unpack_from(buffer)
     if total != len(buffer):
         raise CorruptDataError(f"blosc: the header says {total} compressed bytes, there are {len(buffer)}")
     if claimed != size:
         check_size("blosc", claimed, size, limit)
+        if claimed > total * _RATIOS.get(flags >> 5, 0):
+            raise CorruptDataError(f"blosc: claims {claimed} bytes, which {total} cannot hold")
     # no compressor makes blocks that are larger than the data; c-blosc allocates what is said here, or crashes trying
     if not (0 < block <= claimed and typesize) and claimed:
         raise CorruptDataError("blosc: the header makes no sense")

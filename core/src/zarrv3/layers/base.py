@@ -58,6 +58,10 @@ class Layer(BaseStore):
         """See the contract."""
         return self.inner.compare_and_set(key, old, new)
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract."""
+        self.inner.apply_many(changes)
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
         return self.inner.sizes(where)

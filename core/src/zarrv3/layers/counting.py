@@ -65,6 +65,11 @@ class Counting(Layer):
         self._count("compare_and_set", 1, written=len(new) if done and new is not None else 0)
         return done
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract."""
+        self.inner.apply_many(changes)
+        self._count("apply_many", len(changes), written=sum(len(v) for v in changes.values() if v is not None))
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
         self._count("sizes", 1)

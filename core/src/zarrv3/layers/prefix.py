@@ -64,12 +64,17 @@ class Prefix(Layer):
         check_keys([key])
         return self.inner.compare_and_set(self._folder + key, old, new)
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract."""
+        check_keys(changes.keys())
+        self.inner.apply_many({self._folder + key: value for key, value in changes.items()})
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
-        if where and not where.endswith("/"):
+        if isinstance(where, str) and where and not where.endswith("/"):
             check_keys([where])
         else:
-            check_folder(where)
+            where = check_folder(where)
         skip = len(self._folder)
         return ((key[skip:], size) for key, size in self.inner.sizes(self._folder + where))
 

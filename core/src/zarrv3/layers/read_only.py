@@ -43,6 +43,10 @@ class ReadOnly(Layer):
         """Refused."""
         self._refuse("replace", [key])
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """Refused."""
+        self._refuse("change", changes)
+
     def flush(self) -> None:
         """Nothing was written through this layer."""
 

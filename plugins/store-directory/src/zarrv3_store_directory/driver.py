@@ -106,8 +106,10 @@ class DirectoryDriver:
         old, new = self._folder_name(source), self._folder_name(target)
         with self._walk() as walk:
             above_old = walk.folder(parent(old))
+            if above_old is None or walk.folder(old) is None:
+                return
             above_new = walk.folder(parent(new), create=True)
-            if above_old is None or above_new is None:
+            if above_new is None:
                 return
             old_name, new_name = _last(old), _last(new)
             try:
@@ -136,7 +138,7 @@ class DirectoryDriver:
                 return True
 
         with self._walk() as walk:
-            if new is None and walk.folder(parent(path)) is None:
+            if (new is None or old is not None) and walk.folder(parent(path)) is None:
                 return old is None
             done = self._in_folder(walk, path, swap)
             if self.fsync:
@@ -265,12 +267,10 @@ class DirectoryDriver:
     def _in_folder(self, walk: Walk, key: str, action: Callable[[Folder, str], T]) -> T:
         """Do something in a key's folder, which is made; again if somebody erases it meanwhile."""
         for _ in range(_VANISHED):
-            folder = walk.folder(parent(key), create=True)
-            if folder is not None:
-                try:
+            with contextlib.suppress(FileNotFoundError):
+                folder = walk.folder(parent(key), create=True)
+                if folder is not None:
                     return action(folder, key.rpartition("/")[2])
-                except FileNotFoundError:
-                    pass
             walk.forget()
         raise StoreAccessError(f"{key!r}: its folder was erased each of the {_VANISHED} times it was made")
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from zarrv3.backend import Backend
@@ -55,6 +56,11 @@ class DirectoryStore(Backend):
     def location(cls, url: Url) -> dict[str, Any]:
         """The folder of `file:///absolute/path` or of a bare path."""
         return {"path": local_path(url) if url.scheme else url.path}
+
+    @classmethod
+    def example_url(cls, folder: str) -> str:
+        """A folder in the folder."""
+        return Path(folder, "directory.zarr").absolute().as_uri()
 
     @property
     def path(self) -> str:

@@ -15,7 +15,7 @@ from zarrv3.testing.rules import ATOMIC, DURABLE, FAULTS, LIST_PREFIX, require, 
 
 KEYS = ("f/a", "f/b", "f/g/a", "h/a", "top")
 ROUNDS = 15
-KILLS = 12
+KILLS = 20
 FAULTY_CALLS = 60
 
 
