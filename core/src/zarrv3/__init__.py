@@ -108,6 +108,15 @@ def __getattr__(name: str) -> Any:
     """The class of an installed plugin (`zarrv3.LMDBStore`), or which package to install for it."""
     if not name[:1].isupper():
         raise AttributeError(f"module 'zarrv3' has no attribute {name!r}", name=name)
-    from zarrv3.registry import find_class
+    import sys
 
-    return find_class(name)
+    from zarrv3.registry import module_class
+
+    return module_class("zarrv3", name, name, sys._getframe(1))
+
+
+def __dir__() -> list[str]:
+    """What is here, with the classes of the plugins that are installed: the first call scans for them."""
+    from zarrv3.registry import class_names
+
+    return sorted({*globals(), *class_names()})

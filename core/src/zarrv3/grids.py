@@ -58,7 +58,8 @@ class RegularGrid(ChunkGrid):
         lengths = []
         for length in self.chunk_shape:
             try:
-                lengths.append(integer("a chunk length", length.__index__(), 1, MAX_LENGTH))
+                plain = length if isinstance(length, bool) else length.__index__()
+                lengths.append(integer("a chunk length", plain, 1, MAX_LENGTH))
             except (AttributeError, TypeError):
                 raise MetadataError(f"a chunk length must be an integer, not {shown(length)}") from None
         object.__setattr__(self, "chunk_shape", tuple(lengths))

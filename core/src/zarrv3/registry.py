@@ -10,11 +10,14 @@ import difflib
 import importlib
 import threading
 from collections.abc import Iterator
+from opcode import opmap
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from zarrv3.errors import RegistryError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from importlib_metadata import EntryPoint
 
 Kind: TypeAlias = Literal[
@@ -165,6 +168,9 @@ OFFERED_CLASSES: dict[str, str] = {
 }
 """Classes that `zarrv3.<Name>` resolves to once their package is installed."""
 
+_CLASS_KINDS = ("stores", "layers", "storage_transformers")
+"""The kinds whose classes `zarrv3.<Name>` resolves to."""
+
 NOUN: dict[str, str] = {
     "stores": "store",
     "layers": "layer",
@@ -186,6 +192,7 @@ class Plugin(NamedTuple):
     version: str
 
 
+_IMPORT_FROM = opmap["IMPORT_FROM"]
 _lock = threading.RLock()
 _loaded: dict[tuple[str, str], Any] = {}
 _scan: dict[str, dict[str, "list[EntryPoint]"]] | None = None
@@ -241,6 +248,33 @@ def find_class(name: str) -> Any:
     package = OFFERED_CLASSES.get(name)
     hint = f"; it comes with: pip install {package}" if package else ""
     raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
+
+
+def module_class(module: str, name: str, theirs: str, caller: "FrameType") -> Any:
+    """What `module.name` means where that is the plugins' class `theirs`: for a module's `__getattr__`.
+
+    Raises `AttributeError` that says which package to install. `from module import name` would drop that text and say
+    only "cannot import name", so that an `ImportError` is raised where the caller is such a statement.
+    """
+    try:
+        return find_class(theirs)
+    except AttributeError:
+        package = OFFERED_CLASSES.get(theirs)
+        hint = f"; it comes with: pip install {package}" if package else ""
+        if _is_import(caller):
+            raise ImportError(f"cannot import name {name!r} from {module!r}{hint}", name=module) from None
+        raise AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name) from None
+
+
+def class_names() -> set[str]:
+    """The names of the classes of installed stores, layers and transformers; imports none of them."""
+    return {
+        point.attr
+        for kind in _CLASS_KINDS
+        for points in _entry_points().get(f"zarrv3.{kind}", {}).values()
+        for point in points
+        if point.attr and point.attr.isidentifier()
+    }
 
 
 def hooks() -> "Iterator[EntryPoint]":
@@ -301,11 +335,17 @@ def _class_points(name: str) -> "dict[str, EntryPoint]":
     """The entry points of stores, layers and transformers whose class is called `name`, one a distribution."""
     return {
         origin(point): point
-        for group in ("stores", "layers", "storage_transformers")
-        for points in _entry_points().get(f"zarrv3.{group}", {}).values()
+        for kind in _CLASS_KINDS
+        for points in _entry_points().get(f"zarrv3.{kind}", {}).values()
         for point in points
         if point.attr == name
     }
+
+
+def _is_import(caller: "FrameType") -> bool:
+    """Whether a frame is just now at the `name` of a `from … import name`."""
+    code, at = caller.f_code.co_code, caller.f_lasti
+    return 0 <= at < len(code) and code[at] == _IMPORT_FROM
 
 
 def _import_entry_point(point: "EntryPoint") -> Any:

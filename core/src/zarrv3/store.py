@@ -291,7 +291,11 @@ class BaseStore(MutableMapping[str, bytes]):
         if not self.capabilities.transactions:
             raise UnsupportedError(f"{self.describe()} has no transactions; each key is still replaced atomically")
         pending = Transaction(self)
-        yield pending
+        try:
+            yield pending
+        except BaseException:
+            pending.abandon()
+            raise
         pending.commit()
 
     # ------------------------------------------------------------ life

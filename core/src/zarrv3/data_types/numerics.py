@@ -111,7 +111,8 @@ class Integer(_Number):
         if isinstance(value, float | np.floating) and math.isfinite(value) and value == math.floor(value):
             value = int(value)
         try:
-            number = operator.index(int(value) if isinstance(value, np.bool_) else value)
+            whole = isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy  # int4 has no __index__
+            number = operator.index(int(value) if whole else value)
         except TypeError:
             return self.refuse(value)
         low, high = self.limits

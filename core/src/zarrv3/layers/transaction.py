@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from zarrv3.contract import Buffer, Capabilities, Request
-from zarrv3.errors import StoreClosedError
+from zarrv3.errors import StoreClosedError, UnsupportedError
 from zarrv3.helpers import children, cut
 from zarrv3.keys import check_folder, check_keys, split_prefix
 from zarrv3.layers.base import Layer
@@ -32,6 +32,12 @@ class Transaction(Layer):
             self._ended = True
             if self._changes:
                 self.inner.apply_many(self._changes)
+
+    def abandon(self) -> None:
+        """Forget all changes; nothing can be written through this object afterwards."""
+        with self._lock:
+            self._ended = True
+            self._changes.clear()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -70,6 +76,10 @@ class Transaction(Layer):
         """See the contract."""
         check_keys(changes.keys())
         self._change({key: None if value is None else bytes(value) for key, value in changes.items()})
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:  # noqa: ARG002
+        """Not offered."""
+        raise UnsupportedError(f"cannot compare and set {key!r} in a transaction; do it on the store itself")
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
