@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -36,12 +38,12 @@ def install(session: nox.Session, *groups: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests on this interpreter, then on the other supported ones that are found."""
-    test(session, "default")
     for version in OTHERS:
-        if interpreter(version):
-            session.notify(f"others-{version}")
+        if find_interpreter(version):
+            session.notify(f"others-{version}", session.posargs)
         else:
-            session.log(f"Python {version} is not found here; the tests are not run on it")
+            session.warn(f"Python {version} is not found here; the tests are not run on it")
+    test(session, "default")
 
 
 @nox.session(python=OTHERS)
@@ -56,12 +58,16 @@ def test(session: nox.Session, profile: str) -> None:
     session.run("pytest", "-n", "2", "-m", "not slow", *session.posargs, env={"HYPOTHESIS_PROFILE": profile})
 
 
-def interpreter(version: str) -> str | None:
-    """Where an interpreter is: beside the one running (as pyenv and uv install them), or on the PATH."""
-    for path in Path(sys.base_prefix).parent.glob(f"*{version}.*/bin/python{version}"):
-        os.environ["PATH"] = f"{path.parent}{os.pathsep}{os.environ['PATH']}"
-        return str(path)
-    return shutil.which(f"python{version}")
+def find_interpreter(version: str) -> bool:
+    """Put an interpreter on the PATH, from beside the one running (as pyenv and uv install them) or where it is already."""
+    name = f"python{version}"
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"*{version}.*/bin/{name}"))
+    for path in [*beside, *filter(None, [shutil.which(name)])]:
+        works = subprocess.run([path, "-c", "import venv, ensurepip"], capture_output=True, check=False)
+        if works.returncode == 0:  # pyenv has commands for versions that are switched off
+            os.environ["PATH"] = f"{Path(path).parent}{os.pathsep}{os.environ['PATH']}"
+            return True
+    return False
 
 
 @nox.session
@@ -97,6 +103,7 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
+    session.run("mypy", "examples")
 
 
 @nox.session
@@ -109,31 +116,25 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build all wheels, install them without the checkout, and run the demo and the conformance checks there."""
-    folder = Path(session.create_tmp()).resolve()
-    built, away = folder / "wheels", folder / "away"
-    for path in (built, away):
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-    session.install("build", "hatchling")
-    for path in [*PACKAGES, ROOT]:
-        session.run(
-            "python",
-            "-m",
-            "build",
-            "--no-isolation",
-            "--wheel",
-            "--outdir",
-            str(built),
-            str(path),
-            silent=True,
-        )
-    session.run("python", "-m", "venv", "--clear", str(away / "venv"))
-    python = str(away / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
-    found = sorted(map(str, built.glob("*.whl")))
-    run = {"external": True, "env": {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}}
-    session.run(python, "-m", "pip", "install", "-q", *found, *group("demo", "conformance"), **run)
-    for name in ("demo.py", "conformance.py"):
-        shutil.copy(ROOT / "examples" / name, away)
-    with session.chdir(away):
-        session.run(python, "demo.py", **run)
-        session.run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py", **run)
+    session.install("hatchling")
+    with tempfile.TemporaryDirectory(prefix="zarrv3-wheels-") as folder:
+        away = Path(folder).resolve()
+        for path in [*PACKAGES, ROOT]:
+            with session.chdir(path):
+                session.run("hatchling", "build", "-t", "wheel", "-d", str(away / "wheels"), silent=True)
+        built = sorted(map(str, (away / "wheels").glob("*.whl")))
+        if len(built) != len(PACKAGES) + 1:
+            session.error(f"{len(PACKAGES) + 1} wheels were to be built, not {len(built)}")
+        for name in ("demo.py", "conformance.py"):
+            shutil.copy(ROOT / "examples" / name, away)
+        session.run("python", "-m", "venv", str(away / "venv"))
+        python = str(away / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
+
+        def run(*arguments: str) -> None:
+            session.run(python, *arguments, external=True, env={"PYTHONPATH": None, "PYTHONSAFEPATH": "1"})
+
+        with session.chdir(away):
+            run("-m", "pip", "install", "-q", *built, *group("demo", "conformance"))
+            run("-m", "pip", "check")
+            run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
+            run("-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py")

@@ -8,23 +8,23 @@ values with the originals. A table says what it took; a picture drawn from a sto
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
-import skimage.data  # type: ignore[import-untyped]
+import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import zarrv3
@@ -48,8 +48,9 @@ class Picture:
 
 
 def pictures() -> dict[str, Picture]:
-    """The original images, by the names that their arrays get."""
-    scan: Any = nibabel.load(Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz")  # type: ignore[attr-defined]
+    """The original images, by the names that their arrays get; both are inside the packages, nothing is downloaded."""
+    scan: Any = nibabel.load(Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz")
+    skies: Any = skimage.data
     unit, second = scan.header.get_xyzt_units()
     return {
         "mri": Picture(
@@ -63,7 +64,7 @@ def pictures() -> dict[str, Picture]:
             },
         ),
         "hubble": Picture(
-            values=skimage.data.hubble_deep_field(),
+            values=skies.hubble_deep_field(),
             chunks=(218, 250, 3),
             dimension_names=("y", "x", "colour"),
             attributes={"title": "Hubble eXtreme Deep Field", "credit": "NASA, ESA"},
@@ -74,28 +75,48 @@ def pictures() -> dict[str, Picture]:
 # ---------------------------------------------------------------- storing them
 
 
+@dataclass(kw_only=True)
+class Result:
+    """What became of the images in one backend."""
+
+    backend: str
+    url: str
+    objects: int = 0
+    stored: int = 0
+    write_seconds: float = 0.0
+    read_seconds: float = 0.0
+    reader: str = ""
+    failure: str = ""
+
+
 def backends(folder: str) -> Iterator[tuple[str, str]]:
     """The installed backends that need no server: names, with URLs for new data below a folder."""
     seen = set()
-    for plugin in [*registry.plugins("stores"), *registry.plugins("layers")]:
-        try:
-            backend: type[zarrv3.BaseStore] = registry.load(plugin.kind, plugin.name)
-        except RegistryError as error:  # a plugin that is broken is left out, the others go on
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        url = backend.example_url(folder)
-        if url is not None and backend not in seen:
-            seen.add(backend)
-            yield backend.kind, url
+    kinds: tuple[registry.Kind, ...] = ("stores", "layers")
+    for kind in kinds:
+        for plugin in registry.plugins(kind):
+            try:
+                backend = registry.load(kind, plugin.name)
+            except RegistryError as error:  # a plugin that is broken is left out, the others go on
+                print(f"left out: {error}", file=sys.stderr)
+                continue
+            url = backend.example_url(folder)
+            if url is not None and backend not in seen:  # a class may have several names
+                seen.add(backend)
+                yield backend.kind, url
 
 
-def write(url: str, images: Mapping[str, Picture], progress: Callable[[int], object]) -> dict[str, float]:
-    """Write the images under one group; `progress` is told how many chunks are done. Returns what it took."""
-    done = 0
+def write(result: Result, images: Mapping[str, Picture], progress: Progress) -> None:
+    """Write the images under one group, with a progress bar for each."""
     start = time.perf_counter()
-    with zarrv3.open_store(url) as store:
+    with zarrv3.open_store(result.url) as store:
         group = zarrv3.create_group(store, attributes={"title": "What the demo of zarrv3 has written"})
         for name, image in images.items():
+            bar = progress.add_task(f"{result.backend}: {name}")
+
+            def report(done: int, chunks: int, bar: TaskID = bar) -> None:
+                progress.update(bar, completed=done, total=chunks)
+
             array = group.create_array(
                 name,
                 shape=image.values.shape,
@@ -104,16 +125,15 @@ def write(url: str, images: Mapping[str, Picture], progress: Callable[[int], obj
                 dimension_names=image.dimension_names,
                 attributes=image.attributes,
             )
-            array.write(..., image.values, progress=lambda chunks, _, before=done: progress(before + chunks))
-            done += array.nchunks
+            array.write(..., image.values, progress=report)
         store.flush()
-        seconds = time.perf_counter() - start
+        result.write_seconds = time.perf_counter() - start
         sizes = [size for _, size in store.sizes("")]
-    return {"write seconds": seconds, "objects": len(sizes), "bytes": sum(sizes)}
+        result.objects, result.stored = len(sizes), sum(sizes)
 
 
-def compare(url: str, images: Mapping[str, Picture]) -> dict[str, float]:
-    """Read everything back and raise `ValueError` unless it is, bit by bit, what was written. Returns what it took."""
+def compare(url: str, images: Mapping[str, Picture]) -> float:
+    """Read everything back: the seconds that took, or `ValueError` unless every bit is what it was."""
     seconds = 0.0
     with zarrv3.open_store(url) as store:
         for name, image in images.items():
@@ -121,27 +141,60 @@ def compare(url: str, images: Mapping[str, Picture]) -> dict[str, float]:
             array = zarrv3.open_array(store, path=name, mode="r")
             found = array[...]
             seconds += time.perf_counter() - start
-            if found.dtype != image.values.dtype or found.shape != image.values.shape:
-                raise ValueError(f"{name}: {found.dtype} {found.shape} is not the original's dtype and shape")
+            if (found.dtype, found.shape) != (image.values.dtype, image.values.shape):
+                raise ValueError(f"{name} has become {found.dtype} of the shape {found.shape}")
             if found.tobytes() != image.values.tobytes():
-                raise ValueError(f"{name}: {np.sum(found != image.values)} of {found.size} elements differ")
+                raise ValueError(f"{np.sum(found != image.values)} of {found.size} elements of {name} differ")
             if dict(array.attrs) != image.attributes or array.dimension_names != image.dimension_names:
-                raise ValueError(f"{name}: attributes or dimension names differ")
-    return {"read seconds": seconds}
+                raise ValueError(f"the attributes or dimension names of {name} differ")
+    return seconds
 
 
-def compare_in_new_process(url: str) -> dict[str, float]:
+def compare_in_new_process(url: str) -> float:
     """The same by a process that knows nothing but the URL."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--compare", url], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise ValueError(done.stderr.strip() or f"the process that compared ended with {done.returncode}")
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    command = [sys.executable, __file__, "--compare", url]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
+    if ended.returncode != 0:
+        raise ValueError(ended.stderr.strip().rpartition("\n")[2] or f"exit code {ended.returncode}")
+    return float(ended.stdout)
+
+
+def run(result: Result, images: Mapping[str, Picture], progress: Progress) -> None:
+    """Write to one backend and compare; what goes wrong there is noted, so that the others have their turn."""
+    try:
+        write(result, images, progress)
+        with zarrv3.open_store(result.url) as store:
+            persistent = store.capabilities.persistent
+        result.reader = "a new process" if persistent else "this process"  # nobody else sees its memory
+        result.read_seconds = (
+            compare_in_new_process(result.url) if persistent else compare(result.url, images)
+        )
+    except (ValueError, ZarrError) as error:  # the ValueError is a difference
+        result.failure = str(error)
 
 
 # ---------------------------------------------------------------- showing them
+
+
+def table(results: Sequence[Result], images: Mapping[str, Picture], folder: str) -> Table:
+    """A line for each backend."""
+    shown = Table("backend", "URL")
+    for title in ("objects", "bytes", "ratio", "write MB/s", "read MB/s"):
+        shown.add_column(title, justify="right", no_wrap=True)
+    shown.add_column("read back", overflow="fold")
+    size = sum(image.values.nbytes for image in images.values())
+    for result in results:
+        speeds = (f"{size / s / 1e6:.0f}" if s else "-" for s in (result.write_seconds, result.read_seconds))
+        shown.add_row(
+            result.backend,
+            escape(result.url.replace(folder, "/...")),
+            str(result.objects),
+            f"{result.stored:,}",
+            f"{size / result.stored:.2f}" if result.stored else "-",
+            *speeds,
+            f"FAILED: {escape(result.failure)}" if result.failure else f"equal, by {result.reader}",
+        )
+    return shown
 
 
 def draw(url: str) -> Image.Image:
@@ -150,7 +203,7 @@ def draw(url: str) -> Image.Image:
         slices = zarrv3.open_array(store, path="mri", mode="r")[:, ::-1, 3:23:5, :]
         field = zarrv3.open_array(store, path="hubble", mode="r")[...]
     grey = (slices * (255 / slices.max())).astype("u1")
-    rows = [np.hstack([grey[:, :, z, t].T for z in range(4)]) for t in range(2)]
+    rows = [np.hstack([grey[:, :, z, t].T for z in range(grey.shape[2])]) for t in range(grey.shape[3])]
     scan = np.vstack(rows).repeat(2, axis=0).repeat(2, axis=1)  # every voxel is two pixels wide and high
     canvas = np.zeros((len(scan) + len(field), max(scan.shape[1], field.shape[1]), 3), "u1")
     canvas[: len(scan), : scan.shape[1]] = scan[..., np.newaxis]
@@ -158,79 +211,38 @@ def draw(url: str) -> Image.Image:
     return Image.fromarray(canvas)
 
 
-def table_of(results: Mapping[str, dict[str, Any]], folder: str, images: Mapping[str, Picture]) -> Table:
-    """A line for each backend."""
-    table = Table()
-    for title in ("backend", "URL"):
-        table.add_column(title, overflow="fold")
-    for title in ("objects", "bytes", "ratio", "write MB/s", "read MB/s"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("compared", overflow="fold")
-    size = sum(image.values.nbytes for image in images.values())
-    for name, result in results.items():
-        cells = [name, result["url"].replace(folder.removeprefix("/"), "...")]
-        if "bytes" in result:
-            cells += [f"{result['objects']}", f"{result['bytes']:,}", f"{size / result['bytes']:.2f}"]
-        for step in ("write", "read"):
-            seconds = result.get(f"{step} seconds")
-            cells.append(f"{size / seconds / 1e6:.0f}" if seconds else "-")
-        table.add_row(*cells, result["outcome"])
-    return table
-
-
-def run(console: Console, images: Mapping[str, Picture], folder: str, output: Path) -> bool:
-    """Do all that for every backend; returns whether all comparisons were fine."""
-    results: dict[str, dict[str, Any]] = {}
-    chunks = sum(zarrv3.zeros(image.values.shape, chunks=image.chunks).nchunks for image in images.values())
+def show(console: Console, folder: str, output: Path) -> bool:
+    """Do all that for every backend; returns whether every one gave back what it was given."""
+    images = pictures()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    results = [Result(backend=name, url=url) for name, url in backends(folder)]
     with Progress(*columns, console=console) as progress:
-        for name, url in backends(folder):
-            bar = progress.add_task(f"writing to {name}", total=chunks)
-            took = write(url, images, lambda done, bar=bar: progress.update(bar, completed=done))
-            results[name] = {"url": url, **took}
-    for result in results.values():
-        _check(result, images)
-    console.print(table_of(results, folder, images))
-    good = [result["url"] for result in results.values() if result["fine"]]
+        for result in results:
+            run(result, images, progress)
+    console.print(table(results, images, folder))
+    good = [result for result in results if not result.failure]
     if good:
         output.mkdir(parents=True, exist_ok=True)
-        draw(good[0]).save(output / "slices.png")
-        console.print(f"drawn from {good[0]}:", output / "slices.png", soft_wrap=True)
-    for result in results.values():
-        with zarrv3.open_store(result["url"]) as store:
-            store.clear()
+        draw(good[0].url).save(output / "slices.png")
+        console.print(f"drawn from the store {good[0].backend}: {output / 'slices.png'}", soft_wrap=True)
     return len(good) == len(results)
 
 
-def _check(result: dict[str, Any], images: Mapping[str, Picture]) -> None:
-    """Compare what a backend holds, and note how that went."""
-    with zarrv3.open_store(result["url"]) as store:
-        persistent = store.capabilities.persistent
-    try:
-        result |= compare_in_new_process(result["url"]) if persistent else compare(result["url"], images)
-    except (ValueError, ZarrError) as error:
-        result |= {"fine": False, "outcome": f"FAILED: {error}"}
-    else:
-        where = "in a new process" if persistent else "in this process, whose memory it is"
-        result |= {"fine": True, "outcome": f"equal, {where}"}
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit code is 0 when everything came back as it was."""
     parser = argparse.ArgumentParser(description="Real images through every installed backend of zarrv3.")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="the folder for the picture")
-    parser.add_argument("--compare", metavar="URL", help=argparse.SUPPRESS)  # what the new process is called with
+    parser.add_argument("--compare", help=argparse.SUPPRESS)  # a URL: what the new process is called with
     chosen = parser.parse_args(arguments)
     if chosen.compare:
         try:
-            print(json.dumps(compare(chosen.compare, pictures())))
+            print(compare(chosen.compare, pictures()))
         except (ValueError, ZarrError) as error:
-            print(error, file=sys.stderr)
-            return 1
+            sys.exit(str(error))
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 140)
     with tempfile.TemporaryDirectory(prefix="zarrv3-demo-") as folder:
-        return 0 if run(console, pictures(), folder, chosen.output) else 1
+        return 0 if show(console, folder, chosen.output) else 1
 
 
 if __name__ == "__main__":

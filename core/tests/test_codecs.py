@@ -17,24 +17,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numcodecs import blosc, lz4, zstd
+from numcodecs import lz4, zstd
 
 from zarrv3.codecs import ChunkSpec, CodecChain, default_codecs, default_serializer, parse_codec
 from zarrv3.codecs.base import BytesBytesCodec
+from zarrv3.codecs.checksums import CRC32C
+from zarrv3.codecs.support import lazy
 from zarrv3.codecs.zstd import frames
 from zarrv3.data_types import data_type_of
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 
-LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
-BIG = {"name": "bytes", "configuration": {"endian": "big"}}
-TRANSPOSE = {"name": "transpose", "configuration": {"order": [1, 0]}}
-BLOSC = {
+LITTLE: Any = {"name": "bytes", "configuration": {"endian": "little"}}
+BIG: Any = {"name": "bytes", "configuration": {"endian": "big"}}
+TRANSPOSE: Any = {"name": "transpose", "configuration": {"order": [1, 0]}}
+BLOSC: Any = {
     "name": "blosc",
     "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},
 }
-GZIP = {"name": "gzip", "configuration": {"level": 1}}
-ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
-COMPRESSORS = [
+GZIP: Any = {"name": "gzip", "configuration": {"level": 1}}
+ZSTD: Any = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+COMPRESSORS: list[Any] = [
     BLOSC,
     {
         "name": "blosc",
@@ -70,7 +72,7 @@ DTYPES = [
 STRUCT = [("a", "i4"), ("b", "?"), ("c", "U2")]
 
 
-def chain_of(dtype: Any, *codecs, shape: Any = (4, 6)) -> Any:
+def chain_of(dtype: Any, *codecs: Any, shape: Any = (4, 6)) -> Any:
     """A chain; without a serializer among the codecs, the default one."""
     kind = data_type_of(dtype)
     parsed = [parse_codec(codec) for codec in codecs]
@@ -180,16 +182,20 @@ class Same(BytesBytesCodec):
     """A compressor of somebody's that does nothing."""
 
     @classmethod
-    def from_json(cls: Any, name: Any, configuration: Any) -> Any:
+    def from_json(cls, name: Any, configuration: Any) -> Any:
+        """Nothing to configure."""
         return cls()
 
     def to_json(self) -> Any:
+        """Its name."""
         return "same"
 
     def encode(self, buffer: Any) -> Any:
+        """The buffer itself."""
         return buffer
 
     def decode(self, buffer: Any, size: Any, out: Any = None, *, limit: Any = None) -> Any:
+        """The buffer itself."""
         if out is None:
             return buffer
         out[:] = buffer
@@ -226,12 +232,11 @@ def test_many_threads() -> None:
     """One chain serves all."""
     chain = chain_of("i4", BLOSC, shape=(64, 64))
     arrays = [sample(chain, seed) for seed in range(8)]
-    wrong = []
+    wrong: list[bool] = []
 
     def run(array: Any) -> None:
-        for _ in range(50):
-            if not same(chain.decode(chain.encode(array), np.empty_like(array)), array):
-                wrong.append(array)
+        found = [same(chain.decode(chain.encode(array), np.empty_like(array)), array) for _ in range(50)]
+        wrong.extend(item for item in found if not item)
 
     threads = [threading.Thread(target=run, args=(array,)) for array in arrays]
     for thread in threads:
@@ -248,7 +253,7 @@ def test_many_threads() -> None:
     ("dtype", "codec"),
     [
         ("i4", {"name": "numcodecs.delta", "configuration": {"dtype": "<i4"}}),
-        ("u1", {"name": "numcodecs.delta", "configuration": {"dtype": "|u1", "astype": "int16"}}),
+        ("i4", {"name": "numcodecs.delta", "configuration": {"dtype": "i4", "astype": "int8"}}),
         (
             "f8",
             {
@@ -538,7 +543,7 @@ HUGE = 2**28
         ({"name": "numcodecs.lzma"}, lambda zeros: lzma.compress(zeros, preset=0)),
         ({"name": "numcodecs.lz4"}, lz4.compress),
         (ZSTD, lambda zeros: zstd.compress(zeros, 1)),
-        (BLOSC, lambda zeros: blosc.compress(zeros, b"lz4", 5, 1)),
+        (BLOSC, lambda zeros: lazy("numcodecs.blosc").compress(zeros, b"lz4", 5, 1)),
     ],
     ids=str,
 )
@@ -547,7 +552,7 @@ def test_bombs_are_refused_without_being_decoded(codec: Any, make: Any) -> None:
     bomb = bytes(make(bytes(HUGE)))
     for codecs in ([codec], ["crc32c", codec], [codec, "crc32c"], [GZIP, codec]):
         chain = chain_of("u1", *codecs, shape=(100,))
-        payload = bytes(parse_codec("crc32c").encode(bomb)) if codecs[-1] == "crc32c" else bomb
+        payload = bytes(CRC32C().encode(bomb)) if codecs[-1] == "crc32c" else bomb
         before = _memory()
         with pytest.raises(CorruptDataError):
             chain.decode(payload)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrv3.environment import Template, as_templates, escape, expand, values_of
 from zarrv3.errors import ConfigurationError
 
@@ -21,6 +22,7 @@ json_values = st.recursive(
 
 @pytest.fixture(autouse=True)
 def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables of these tests."""
     monkeypatch.setenv("ZT_NAME", "value")
     monkeypatch.setenv("ZT_ODD", "p@ss/w|rd ${ZT_NAME}")
     monkeypatch.setenv("ZT_EMPTY", "")

@@ -1,11 +1,13 @@
 """The fall-backs and the arithmetic that authors of stores call on purpose, each against its slow twin."""
 
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrv3 import helpers
 from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import InvalidKeyError
@@ -29,15 +31,18 @@ class Recorder(MappingDriver):
         self.writes = writes
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract."""
         self.batches.append([])
         return super().get_many(requests)
 
     def put(self, key: str, value: bytes) -> None:
+        """See the contract."""
         self._count()
         self.batches[-1].append(key)
         super().put(key, value)
 
     def drop(self, key: str) -> None:
+        """See the contract."""
         self._count()
         super().drop(key)
 
@@ -91,7 +96,7 @@ def test_split_items(items: dict[str, bytes], keys: int | None, size: int | None
         assert part
         assert keys is None or len(part) <= keys
         assert size is None or len(part) == 1 or sum(map(len, part.values())) <= size
-    for part, after in zip(parts, parts[1:], strict=False):
+    for part, after in itertools.pairwise(parts):
         total = sum(map(len, part.values())) + len(next(iter(after.values())))
         assert len(part) == keys or (size is not None and total > size)
 
@@ -124,7 +129,8 @@ def test_rename_by_copy(keys: set[str], batch: int) -> None:
     driver = Recorder(dict(content))
     helpers.rename_by_copy(driver, "old/", "new/", batch=batch)
     assert driver.mapping == {
-        f"new/{key.removeprefix('old/')}" if key.startswith("old/") else key: value for key, value in content.items()
+        f"new/{key.removeprefix('old/')}" if key.startswith("old/") else key: value
+        for key, value in content.items()
     }
     assert all(len(part) <= batch for part in driver.batches)
 
@@ -157,7 +163,9 @@ def test_documents_are_copied_last() -> None:
     ]
 
 
-@pytest.mark.parametrize(("source", "target"), [("a/", "a/"), ("a/", "a/b/"), ("a/b/", "a/"), ("", "a/"), ("a/", "")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("a/", "a/"), ("a/", "a/b/"), ("a/b/", "a/"), ("", "a/"), ("a/", "")]
+)
 def test_rename_into_itself(source: str, target: str) -> None:
     """A folder is moved neither into itself nor onto a folder above it."""
     driver = MappingDriver({"a/b/c": b""})
@@ -177,7 +185,9 @@ values = st.none() | st.sampled_from([b"", b"x", b"y"])
 
 
 @given(values, values, values, st.sampled_from([bytes, bytearray, memoryview]))
-def test_compare_and_set_locked(current: bytes | None, old: bytes | None, new: bytes | None, kind: type) -> None:
+def test_compare_and_set_locked(
+    current: bytes | None, old: bytes | None, new: bytes | None, kind: type
+) -> None:
     """The value is replaced exactly when it is the old one, absence being a value; the buffer's type does not matter."""
     mapping = {} if current is None else {"k": current}
     done = helpers.compare_and_set_locked(

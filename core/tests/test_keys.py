@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from zarrv3 import keys
 from zarrv3.errors import InvalidKeyError
 
-awkward = st.text(st.sampled_from(["a", "b", "/", "/", ".", ".", "\0", "é", "\ud800", "\udc00", " "]), max_size=8)
+awkward = st.text(
+    st.sampled_from(["a", "b", "/", "/", ".", ".", "\0", "é", "\ud800", "\udc00", " "]), max_size=8
+)
 texts = awkward | st.text(max_size=5) | st.just("a/zarr.json")
 
 
@@ -77,15 +80,31 @@ def test_folders(folder: str, found: str) -> None:
     assert keys.check_folder(folder) == found
 
 
-@pytest.mark.parametrize("folder", ["a", "a//", "/a/", "../", "a/../", "//", "./", "\0/", None, 3, b"a/", ["a/"], {}])
+@pytest.mark.parametrize(
+    "folder", ["a", "a//", "/a/", "../", "a/../", "//", "./", "\0/", None, 3, b"a/", ["a/"], {}]
+)
 def test_refused_folders(folder: Any) -> None:
     """Everything else is refused as an invalid key, whatever its type."""
     with pytest.raises(InvalidKeyError):
         keys.check_folder(folder)
 
 
+@pytest.mark.parametrize(("where", "found"), [("", ""), ("/", ""), ("a/", "a/"), ("a", "a"), ("a/b", "a/b")])
+def test_where(where: str, found: str) -> None:
+    """What is asked for sizes is a folder or a key."""
+    assert keys.check_where(where) == found
+
+
+@pytest.mark.parametrize("where", ["/a", "a//", "..", "a/../", "\0", None, 3, b"a"])
+def test_refused_where(where: Any) -> None:
+    """What is neither is refused."""
+    with pytest.raises(InvalidKeyError):
+        keys.check_where(where)
+
+
 @pytest.mark.parametrize(
-    ("prefix", "folder"), [("", ""), ("a", ""), ("a/", "a/"), ("a/b", "a/"), ("a/b/c.", "a/b/"), ("a/..", "a/")]
+    ("prefix", "folder"),
+    [("", ""), ("a", ""), ("a/", "a/"), ("a/b", "a/"), ("a/b/c.", "a/b/"), ("a/..", "a/")],
 )
 def test_prefix(prefix: str, folder: str) -> None:
     """A prefix may end anywhere; its folder ends at its last slash."""
@@ -99,7 +118,9 @@ def test_refused_prefixes(prefix: Any) -> None:
         keys.split_prefix(prefix)
 
 
-@pytest.mark.parametrize(("name", "folder"), [("", ""), ("a", ""), ("a/", ""), ("a/b", "a/"), ("a/b/", "a/"), ("a/b/c", "a/b/")])
+@pytest.mark.parametrize(
+    ("name", "folder"), [("", ""), ("a", ""), ("a/", ""), ("a/b", "a/"), ("a/b/", "a/"), ("a/b/c", "a/b/")]
+)
 def test_parent(name: str, folder: str) -> None:
     """The folder that a key or folder lies in."""
     assert keys.parent(name) == folder

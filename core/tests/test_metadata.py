@@ -17,7 +17,7 @@ from zarrv3.grids import V2Keys
 from zarrv3.metadata import ArrayMetadata, GroupMetadata, dump_document, parse_document
 from zarrv3.node_names import check_name, normalize_path
 
-ARRAY = {
+ARRAY: dict[str, Any] = {
     "zarr_format": 3,
     "node_type": "array",
     "shape": [10000, 1000],
@@ -29,10 +29,10 @@ ARRAY = {
     "fill_value": "NaN",
     "attributes": {"foo": 42, "bar": "apples", "baz": [1, 2, 3, 4]},
 }
-GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {"spam": "ham", "eggs": 42}}
+GROUP: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {"spam": "ham", "eggs": 42}}
 
 
-def changed(document: Any, **members) -> Any:
+def changed(document: Any, **members: Any) -> Any:
     """A document with other members; `...` removes one."""
     found = {**copy.deepcopy(document), **members}
     return {name: value for name, value in found.items() if value is not ...}
@@ -74,7 +74,7 @@ def test_groups() -> None:
     assert GroupMetadata.create({"a": (1, 2)}).to_document()["attributes"] == {"a": [1, 2]}
 
 
-WRONG_ARRAYS = [
+WRONG_ARRAYS: list[dict[str, Any]] = [
     {"zarr_format": ...}, {"zarr_format": 2}, {"zarr_format": 3.0}, {"zarr_format": True}, {"node_type": ...}, {"node_type": "group"},
     {"shape": ...}, {"shape": None}, {"shape": 5}, {"shape": [-1, 1]}, {"shape": [1.0, 1]}, {"shape": [True, 1]}, {"shape": ["1", 1]},
     {"shape": [1]}, {"shape": [2**32, 2**31]}, {"shape": [2**62, 1]}, {"shape": []}, {"shape": [1] * 65},
@@ -220,7 +220,7 @@ def test_bare_nan_of_other_writers() -> None:
 @pytest.mark.parametrize(
     "value",
     [math.nan, [math.inf], {"a": {1: 2}}, {1: 2}, object(), b"x", {"a": {"b": {3}}}, np.int64(1), 10**5000],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_attributes_that_json_cannot_hold(value: Any) -> None:
     """They are refused before anything is written, with the place (defect 28 of the seed)."""
@@ -332,7 +332,8 @@ def test_other_shapes() -> None:
     """The number of dimensions stays, lengths stay possible."""
     metadata = ArrayMetadata.from_document(ARRAY, where="a")
     assert metadata.with_shape((np.int32(1), 0)).shape == (1, 0)
-    for shape in ((1,), (1, 2, 3), (-1, 1), (2**62, 2), (1.0, 1)):
+    wrong: list[Any] = [(1,), (1, 2, 3), (-1, 1), (2**62, 2), (1.0, 1)]
+    for shape in wrong:
         with pytest.raises(MetadataError):
             metadata.with_shape(shape)
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrv3.backend import Backend, ErrorTable
 from zarrv3.contract import Store
 from zarrv3.environment import Template
@@ -34,11 +35,16 @@ class Server(Backend):
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"password": str, "url": str, "user": str}
     says = "{url} refused {password}"
 
-    def __init__(self, url: str = "", user: str = "", password: str | None = None, nested: Any = None) -> None:
+    def __init__(
+        self, url: str = "", user: str = "", password: str | None = None, nested: Any = None
+    ) -> None:
         super().__init__(url=url, user=user, password=password, nested=nested)
 
     def connect(self) -> Store:
-        return Failing({}, LibraryError(self.says.format(url=self.option("url"), password=self.option("password"))))
+        """See the contract."""
+        return Failing(
+            {}, LibraryError(self.says.format(url=self.option("url"), password=self.option("password")))
+        )
 
 
 class Failing(MappingDriver):
@@ -49,6 +55,7 @@ class Failing(MappingDriver):
         self.error = error
 
     def get_many(self, requests: Any, /) -> Any:
+        """See the contract."""
         raise self.error
 
 
@@ -69,7 +76,10 @@ class Failing(MappingDriver):
         ("https://h/p?X-Amz-Signature=abc#f", "https://h/p?X-Amz-Signature=***#f"),
         ("https://h/p?sig=abc&sv=1", "https://h/p?sig=***&sv=1"),
         ("a://u:one@h|b://v:two@g", "a://u:***@h|b://v:***@g"),
-        ("cannot reach redis://u:secret@h/0, nor http://v:more@g", "cannot reach redis://u:***@h/0, nor http://v:***@g"),
+        (
+            "cannot reach redis://u:secret@h/0, nor http://v:more@g",
+            "cannot reach redis://u:***@h/0, nor http://v:***@g",
+        ),
         ("redis://:${PASSWORD}@host", "redis://:***@host"),
         ("/plain/path@home?x=y", "/plain/path@home?x=y"),
         ("", ""),
@@ -85,7 +95,10 @@ def test_given_secrets() -> None:
     assert redact("try hunter22, then hunter2", ["hunter2", "hunter22", ""]) == "try ***, then ***"
 
 
-@given(st.text(st.characters(exclude_characters="/?#@|*", exclude_categories=["Z", "C"]), min_size=3), st.text(max_size=5))
+@given(
+    st.text(st.characters(exclude_characters="/?#@|*", exclude_categories=["Z", "C"]), min_size=3),
+    st.text(max_size=5),
+)
 def test_password_never_survives(password: str, around: str) -> None:
     """Whatever the password of a URL is made of, it is not in the redacted text."""
     assert redact(f"x://u:{password}@h").removeprefix("x://u:") == "***@h"
@@ -112,7 +125,9 @@ def test_secret_names(name: str) -> None:
     assert redact_options({name: False}) == {name: False}
 
 
-@pytest.mark.parametrize("name", ["path", "prefix", "user", "normalize_keys", "keyspace", "size", "monkey", "design"])
+@pytest.mark.parametrize(
+    "name", ["path", "prefix", "user", "normalize_keys", "keyspace", "size", "monkey", "design"]
+)
 def test_harmless_names(name: str) -> None:
     """Other options are shown."""
     assert redact_options({name: "value"}) == {name: "value"}
@@ -207,7 +222,9 @@ def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reprs_and_layers() -> None:
     """Neither the plain nor the HTML form of a store or a layer on it shows a password."""
-    store = Prefix(Server(url="server://u:hunter2@h/?token=hunter2", password="hunter2", nested={"pwd": "hunter2"}), "a")
+    store = Prefix(
+        Server(url="server://u:hunter2@h/?token=hunter2", password="hunter2", nested={"pwd": "hunter2"}), "a"
+    )
     for text in (repr(store), str(store), store.describe(), store._repr_html_(), f"{store.inner}"):
         assert "hunter2" not in text
         assert HIDDEN in text

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from zarrv3 import registry
 from zarrv3.errors import RegistryError
 from zarrv3.memory import MemoryStore
@@ -54,7 +55,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 def run(code: str) -> Any:
     """What a new interpreter prints as JSON."""
     found = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(found.stdout)
 
@@ -107,7 +111,8 @@ def test_same_name_of_different_kinds(install: Install) -> None:
     install(
         "both",
         "[zarrv3.stores]\nboth = MODULE:Store\n[zarrv3.layers]\nboth = MODULE:Wrapper\n",
-        STORE.format(name="both") + "    from zarrv3.layers.base import Layer\n    class Wrapper(Layer): kind = 'both'\n",
+        STORE.format(name="both")
+        + "    from zarrv3.layers.base import Layer\n    class Wrapper(Layer): kind = 'both'\n",
     )
     store = open_store("both:|both:")
     assert [type(store).__name__, type(store.inner).__name__] == ["Wrapper", "Store"]  # type: ignore[attr-defined]
@@ -117,7 +122,9 @@ def test_lookups_of_many_threads(install: Install) -> None:
     """Many threads that ask at once get the same class."""
     install("threads", "[zarrv3.stores]\nthreads = MODULE:Store\n", STORE.format(name="threads"))
     found: list[Any] = []
-    threads = [threading.Thread(target=lambda: found.append(registry.load("stores", "threads"))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(registry.load("stores", "threads"))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -131,7 +138,12 @@ def test_lookups_of_many_threads(install: Install) -> None:
 
 @pytest.mark.parametrize(
     ("code", "what"),
-    [("import no_such_library", "no_such_library"), ("1 / 0", "ZeroDivisionError"), ("Other = 1", "Store"), ("def (", "SyntaxError")],
+    [
+        ("import no_such_library", "no_such_library"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("Other = 1", "Store"),
+        ("def (", "SyntaxError"),
+    ],
 )
 def test_broken_plugin(code: str, what: str, install: Install) -> None:
     """A plugin that cannot be imported breaks its own name alone, and the error names its distribution and the reason."""
@@ -147,7 +159,11 @@ def test_broken_plugin(code: str, what: str, install: Install) -> None:
 @pytest.mark.parametrize("code", ["Store = 3", "def Store(**options): pass", "class Store: pass"])
 def test_plugin_that_is_no_store(code: str, install: Install) -> None:
     """A plugin whose value is no store class is named with its distribution when it is opened."""
-    install("strange-dist", "[zarrv3.stores]\nstrange = MODULE:Store\n[zarrv3.layers]\nstrange = MODULE:Store\n", code)
+    install(
+        "strange-dist",
+        "[zarrv3.stores]\nstrange = MODULE:Store\n[zarrv3.layers]\nstrange = MODULE:Store\n",
+        code,
+    )
     with pytest.raises(RegistryError, match=r"strange-dist 1\.2.*BaseStore"):
         open_store("strange:")
     with pytest.raises(RegistryError, match=r"strange-dist 1\.2.*Layer"):
@@ -159,11 +175,15 @@ def test_two_distributions_with_one_name(install: Install) -> None:
     install("first", "[zarrv3.stores]\ntwice = MODULE:Store\n", STORE.format(name="twice"))
     install("second", "[zarrv3.stores]\ntwice = MODULE:Store\n", STORE.format(name="twice"))
     assert open_store("memory:").capabilities.write
-    with pytest.raises(RegistryError, match=r"store 'twice' is claimed by first 1\.2 and second 1\.2; uninstall"):
+    with pytest.raises(
+        RegistryError, match=r"store 'twice' is claimed by first 1\.2 and second 1\.2; uninstall"
+    ):
         registry.load("stores", "twice")
 
 
-def test_one_distribution_found_twice(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_distribution_found_twice(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An editable installation that is on the path as well is one distribution, not two."""
     module = install("double", "[zarrv3.stores]\ndouble = MODULE:Store\n", STORE.format(name="double"))
     other = tmp_path / "other" / "double-1.2.dist-info"
@@ -180,15 +200,20 @@ def test_core_names_cannot_be_taken(install: Install) -> None:
     assert registry.load("stores", "memory") is MemoryStore
 
 
-def test_damaged_metadata(install: Install, tmp_path: Path) -> None:
+def test_damaged_metadata(install: Install) -> None:
     """A distribution whose files are damaged hides no other one."""
     install("damaged", "[zarrv3.stores]\nno equals sign\n", "")
-    install("nameless", "[zarrv3.stores]\nnameless = MODULE:Store\n", STORE.format(name="nameless"))
-    (tmp_path / "nameless-1.2.dist-info" / "METADATA").unlink()
     install("healthy", "[zarrv3.stores]\nhealthy = MODULE:Store\n", STORE.format(name="healthy"))
     assert registry.load("stores", "healthy").kind == "healthy"
-    assert registry.load("stores", "nameless").kind == "nameless"
     assert "healthy" in {plugin.name for plugin in registry.plugins("stores")}
+
+
+def test_no_metadata(install: Install, tmp_path: Path) -> None:
+    """A distribution without a name of its own can be used and listed all the same."""
+    install("nameless", "[zarrv3.stores]\nnameless = MODULE:Store\n", STORE.format(name="nameless"))
+    (tmp_path / "nameless-1.2.dist-info" / "METADATA").unlink()
+    assert registry.load("stores", "nameless").kind == "nameless"
+    assert "nameless" in {plugin.name for plugin in registry.plugins("stores")}
 
 
 # ---------------------------------------------------------------- unknown names
@@ -204,7 +229,7 @@ def test_did_you_mean() -> None:
 
 def test_known_names() -> None:
     """A name that resembles none is answered with all of them."""
-    with pytest.raises(RegistryError, match="known here: .*memory"):
+    with pytest.raises(RegistryError, match=r"known here: .*memory"):
         open_store("qqqqqq:")
 
 
@@ -228,7 +253,11 @@ def test_install_line(kind: registry.Kind, name: str, package: str, monkeypatch:
 
 def test_pattern_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name of the core that ends in `*` stands for any ending; an exact name comes first."""
-    codecs = {"n.*": "zarrv3.memory:KVStore", "r*": "zarrv3.memory:MemoryStore", "n.zlib": "zarrv3.store:BaseStore"}
+    codecs = {
+        "n.*": "zarrv3.memory:KVStore",
+        "r*": "zarrv3.memory:MemoryStore",
+        "n.zlib": "zarrv3.store:BaseStore",
+    }
     monkeypatch.setitem(registry.BUILT_IN, "codecs", codecs)
     registry.reset()
     try:
@@ -243,7 +272,8 @@ def test_pattern_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, names in registry.BUILT_IN.items() for name in names if "*" not in name]
+    ("kind", "name"),
+    [(kind, name) for kind, names in registry.BUILT_IN.items() for name in names if "*" not in name],
 )
 def test_core_names_exist(kind: registry.Kind, name: str) -> None:
     """Every name of the core can be loaded."""
@@ -274,7 +304,11 @@ def test_find_class_installed_later(install: Install) -> None:
     """A class that was missing is found once its package is installed."""
     with pytest.raises(AttributeError):
         registry.find_class("LaterStore")
-    install("later", "[zarrv3.stores]\nlater = MODULE:LaterStore\n", STORE.format(name="l") + "    LaterStore = Store\n")
+    install(
+        "later",
+        "[zarrv3.stores]\nlater = MODULE:LaterStore\n",
+        STORE.format(name="l") + "    LaterStore = Store\n",
+    )
     assert registry.find_class("LaterStore").kind == "l"
 
 
@@ -293,7 +327,7 @@ def test_find_class_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in registry.OFFERED_CLASSES.items():
         with pytest.raises(AttributeError, match=f"{name}.*pip install {package}$"):
             registry.find_class(name)
-    with pytest.raises(AttributeError, match="no attribute 'NoSuchStore'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'NoSuchStore'$"):
         registry.find_class("NoSuchStore")
     registry.reset()
 

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from zarrv3 import urls
 from zarrv3.errors import ConfigurationError
 from zarrv3.urls import Url, boolean, byte_size, convert, has_scheme, local_path, parse_part, parse_pipeline
@@ -104,7 +105,12 @@ def test_no_adapter(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "path"),
-    [("file:///a/b", "/a/b"), ("file://localhost/a", "/a"), ("lmdb:a/b", "a/b"), ("file:///with%20space", "/with space")],
+    [
+        ("file:///a/b", "/a/b"),
+        ("file://localhost/a", "/a"),
+        ("lmdb:a/b", "a/b"),
+        ("file:///with%20space", "/with space"),
+    ],
 )
 def test_local_path(text: str, path: str) -> None:
     """A URL without a host names a path on this machine."""
@@ -151,7 +157,9 @@ def test_convert_unknown() -> None:
         convert("zip", {"mod": "r"}, {})
 
 
-@pytest.mark.parametrize(("name", "text"), [("n", "x"), ("n", ""), ("b", "maybe"), ("size", "-1"), ("size", "1 parsec")])
+@pytest.mark.parametrize(
+    ("name", "text"), [("n", "x"), ("n", ""), ("b", "maybe"), ("size", "-1"), ("size", "1 parsec")]
+)
 def test_convert_bad_value(name: str, text: str) -> None:
     """A value of the wrong form is refused with the option and its store."""
     with pytest.raises(ConfigurationError, match=f"option '{name}' of 'zip'"):

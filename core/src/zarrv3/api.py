@@ -79,7 +79,9 @@ def open_array(
         write_empty = arguments.get("write_empty_chunks")
         return Array(opened, where, read_only=mode == "r", write_empty_chunks=write_empty)
     if shape is None and "data" not in arguments:
-        raise NodeNotFoundError(f"there is no array at {nodes.where(opened, where)}; give a shape to create one")
+        raise NodeNotFoundError(
+            f"there is no array at {nodes.where(opened, where)}; give a shape to create one"
+        )
     return create(shape, store=opened, path=where, overwrite=mode == "w", **arguments)
 
 
@@ -101,7 +103,9 @@ def open_group(
     return create_group(opened, path=where, overwrite=mode == "w", attributes=attributes)
 
 
-def group(store: StoreLike = None, *, overwrite: bool = False, path: str | None = None, **arguments: Any) -> Group:
+def group(
+    store: StoreLike = None, *, overwrite: bool = False, path: str | None = None, **arguments: Any
+) -> Group:
     """The group at a path, created if there is none or if it is to be overwritten."""
     return open_group(store, mode="w" if overwrite else "a", path=path, **arguments)
 
@@ -416,7 +420,9 @@ def _object_dtype(dtype: Any, object_codec: Any) -> Any:
     known = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
     codec_id = getattr(object_codec, "codec_id", None)
     if codec_id not in known:
-        raise ConfigurationError(f"object_codec {object_codec!r} has no data type in Zarr V3; use VLenUTF8 or VLenBytes")
+        raise ConfigurationError(
+            f"object_codec {object_codec!r} has no data type in Zarr V3; use VLenUTF8 or VLenBytes"
+        )
     return known[codec_id]
 
 
@@ -450,4 +456,3 @@ def _finish(given: StoreLike, opened: BaseStore) -> None:
             opened.flush()
     elif isinstance(given, str):
         opened.close()
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from zarrv3 import transfer
 from zarrv3.codecs import Codec
 from zarrv3.config import config
-from zarrv3.errors import AssignmentError, SelectionError
+from zarrv3.errors import AssignmentError, MetadataError, SelectionError
 from zarrv3.indexing import (
     Plan,
     plan,
@@ -246,11 +246,15 @@ class Array(Node[ArrayMetadata]):
         """Read single points: one array of coordinates for each dimension."""
         return self._get(plan_coordinates, selection, out=out, fields=fields)
 
-    def get_mask_selection(self, mask: Any, *, out: NumpyArray | None = None, fields: Fields = None) -> NumpyArray:
+    def get_mask_selection(
+        self, mask: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
         """Read where a boolean array of the array's shape is true."""
         return self._get(plan_mask, mask, out=out, fields=fields)
 
-    def get_block_selection(self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None) -> NumpyArray:
+    def get_block_selection(
+        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
         """Read whole chunks (of a sharded array: shards) by their numbers: integers and slices."""
         return self._get(self._plan_blocks, selection, out=out, fields=fields)
 
@@ -283,14 +287,16 @@ class Array(Node[ArrayMetadata]):
         return self.shape[0]
 
     def __bool__(self) -> bool:
-        """The truth of the only element; like numpy, an error for several."""
-        return bool(self.__array__())
+        """The truth of the only element; like numpy, an error for several or none."""
+        if self.size != 1:
+            raise ValueError(f"the truth value of an array of {self.size} elements is ambiguous")
+        return bool(self._only())
 
     def __iter__(self) -> Iterator[Any]:
         """The elements along the first dimension; chunks are read once each."""
         if not self.shape:
             raise TypeError("iteration over an array without dimensions")
-        step = self.chunks[0]
+        step = (self.shards or self.chunks)[0]
         for start in range(0, self.shape[0], step):
             yield from self[start : start + step]
 
@@ -308,7 +314,9 @@ class Array(Node[ArrayMetadata]):
 
     def _only(self) -> Any:
         if self.size != 1:
-            raise TypeError(f"only an array of one element can become a scalar, not one of shape {self.shape}")
+            raise TypeError(
+                f"only an array of one element can become a scalar, not one of shape {self.shape}"
+            )
         return self[(0,) * self.ndim]
 
     def _plan_blocks(self, selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
@@ -325,11 +333,11 @@ class Array(Node[ArrayMetadata]):
     ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, self.shape, layout.chunk_shape)
+        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else _field_dtype(layout.dtype, fields)
+        if out is not None:
+            _check_out(out, chosen.result_shape, dtype)
         direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
-        if out is not None and out.shape != chosen.result_shape:
-            raise AssignmentError(f"out has the shape {out.shape}; the selection has {chosen.result_shape}")
         buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
         transfer.read(layout, chosen, buffer, fields=fields, progress=progress)
         if out is None:
@@ -343,9 +351,13 @@ class Array(Node[ArrayMetadata]):
         fields = named if fields is None or not fields else fields
         if fields is not None:
             known = self.dtype.names or ()
-            unknown = [name for name in ([fields] if isinstance(fields, str) else fields) if name not in known]
+            unknown = [
+                name for name in ([fields] if isinstance(fields, str) else fields) if name not in known
+            ]
             if unknown:
-                raise SelectionError(f"{self!r} has no field {unknown[0]!r}; its fields: {', '.join(known) or 'none'}")
+                raise SelectionError(
+                    f"{self!r} has no field {unknown[0]!r}; its fields: {', '.join(known) or 'none'}"
+                )
         return fields, selection
 
     # ------------------------------------------------------------ writing
@@ -390,13 +402,14 @@ class Array(Node[ArrayMetadata]):
         progress: Progress | None = None,
     ) -> None:
         self._check_writable()
+        layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, self.shape, self.chunks)
-        dtype = self.dtype if fields is None else _field_dtype(self.dtype, fields)
+        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        dtype = layout.dtype if fields is None else _field_dtype(layout.dtype, fields)
         transfer.write(
-            self._layout,
+            layout,
             chosen,
-            chosen.start(self._castable(value, dtype)),
+            chosen.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
             progress=progress,
@@ -407,21 +420,24 @@ class Array(Node[ArrayMetadata]):
         """Whether chunks that hold only the fill value are stored."""
         return bool(config.get("write_empty_chunks") if self._write_empty is None else self._write_empty)
 
-    def _castable(self, value: Any, dtype: np.dtype[Any]) -> NumpyArray:
-        """A value as an array that casts to `dtype` chunk by chunk without failing."""
-        array = value if isinstance(value, np.ndarray | np.generic) else None
-        if array is not None and (array.dtype == dtype or (_is_number(array.dtype) and _is_number(dtype))):
-            return np.asarray(array)
-        if array is None and isinstance(getattr(value, "dtype", None), np.dtype) and value.dtype != dtype:
-            array = np.asarray(value)  # a zarr or dask array, …
+    def castable(self, value: Any, dtype: np.dtype[Any] | None = None) -> NumpyArray:
+        """A value as an array that casts to `dtype` (the array's, unless given) chunk by chunk without failing.
+
+        Raises `AssignmentError` for a value that cannot become elements.
+        """
+        dtype = self.dtype if dtype is None else dtype
         try:
-            return _converted(value if array is None else array, dtype)
+            if isinstance(getattr(value, "dtype", None), np.dtype):  # of numpy, zarr, dask, …
+                return _cast(np.asarray(value), dtype)
+            return _converted(value, dtype)
         except (TypeError, ValueError, OverflowError) as error:
             self._refuse_value(value, dtype, error)
 
     def _refuse_value(self, value: Any, dtype: np.dtype[Any], error: Exception) -> NoReturn:
         kind = getattr(value, "dtype", type(value).__name__)
-        raise AssignmentError(f"a value of {kind} cannot become elements of {dtype} of {self!r}: {error}") from error
+        raise AssignmentError(
+            f"a value of {kind} cannot become elements of {dtype} of {self!r}: {error}"
+        ) from error
 
     # ------------------------------------------------------------ changing the shape
 
@@ -430,40 +446,63 @@ class Array(Node[ArrayMetadata]):
 
         Chunks that lie outside afterwards are erased. Only the document is written when the array grows.
         """
-        lengths = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
-        before = self._layout
-        self._change(lambda metadata: metadata.with_shape(lengths))
-        trim(before, self._layout)
+        lengths = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+        if not isinstance(lengths, Iterable):
+            raise MetadataError(f"shape must be lengths of dimensions, not {lengths!r}")
+        wanted = tuple(lengths)
+        self._reshape(lambda _: wanted)
+
+    def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
+        """Change the shape on top of what it is by now; returns what it was."""
+        found: list[tuple[ArrayMetadata, ArrayMetadata]] = []
+
+        def changed(metadata: ArrayMetadata) -> ArrayMetadata:
+            found.append((metadata, metadata.with_shape(lengths(metadata.shape))))
+            return found[-1][1]
+
+        self._change(changed)
+        before, after = (arrange(self._store, folder_of(self._path), metadata) for metadata in found[-1])
+        trim(before, after)
+        return before.metadata.shape
 
     def append(self, data: ArrayLike, axis: int = 0) -> tuple[int, ...]:
         """Add elements at the end of a dimension; returns the new shape.
 
-        Not atomic against other processes that append to the same array.
+        Several callers, also in several processes, append one after the other where the store can swap atomically, each
+        to a place of its own; only processes whose places share a chunk disturb each other.
         """
-        array = self._castable(data, self.dtype)
+        array = self.castable(data)
         if not -self.ndim <= axis < self.ndim:
             raise SelectionError(f"axis {axis} is out of bounds for an array of {self.ndim} dimensions")
         axis %= self.ndim
-        others = self.shape[:axis] + self.shape[axis + 1 :]
-        if array.ndim != self.ndim or array.shape[:axis] + array.shape[axis + 1 :] != others:
-            raise AssignmentError(
-                f"cannot append {array.shape} to {self.shape} along axis {axis}: all other lengths must be equal"
-            )
-        start = self.shape[axis]
-        self.resize((*self.shape[:axis], start + array.shape[axis], *self.shape[axis + 1 :]))
-        where = tuple(slice(start, None) if a == axis else slice(None) for a in range(self.ndim))
-        self[where] = array
+
+        def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+            if array.ndim != len(shape) or _without(array.shape, axis) != _without(shape, axis):
+                raise AssignmentError(
+                    f"cannot append {array.shape} to {self!r} along axis {axis}: all other lengths must be equal"
+                )
+            return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
+
+        old = self._reshape(longer)
+        new = slice(old[axis], old[axis] + array.shape[axis])
+        self[tuple(new if a == axis else slice(None) for a in range(self.ndim))] = array
         return self.shape
 
     # ------------------------------------------------------------ description
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as other nodes, with what was asked for about empty chunks."""
+        return _rebuild, (super().__reduce__(), self._write_empty)
 
     def __repr__(self) -> str:
         """The array in one line."""
         return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
 
     def _repr_html_(self) -> str:
-        """The array in a notebook."""
-        return self.info._repr_html_()
+        """The array in a notebook; the store is not asked for anything."""
+        from zarrv3.info import array_info
+
+        return array_info(self, stored=False)._repr_html_()
 
 
 class Indexer:
@@ -491,8 +530,32 @@ def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int
     return plan_coordinates(selection, shape, chunk_shape)
 
 
+def _rebuild(node: tuple[Callable[..., Array], tuple[Any, ...]], write_empty: bool | None) -> Array:
+    rebuild, arguments = node
+    array = rebuild(*arguments)
+    array._write_empty = write_empty
+    return array
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise AssignmentError(f"out must be a numpy array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise AssignmentError(f"out has the shape {out.shape}; the selection has {shape}")
+    if not out.flags.writeable:
+        raise AssignmentError("out is a read-only array")
+    if not np.can_cast(dtype, out.dtype, "same_kind"):
+        raise AssignmentError(f"elements of {dtype} cannot be cast to {out.dtype}, which out has")
+
+
 def _has_dots(selection: Any) -> bool:
-    return selection is Ellipsis or (type(selection) is tuple and any(entry is Ellipsis for entry in selection))
+    return selection is Ellipsis or (
+        type(selection) is tuple and any(entry is Ellipsis for entry in selection)
+    )
 
 
 def _field_dtype(dtype: np.dtype[Any], fields: str | list[str]) -> np.dtype[Any]:
@@ -505,13 +568,26 @@ def _is_number(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biufc"
 
 
+def _cast(array: NumpyArray, dtype: np.dtype[Any]) -> NumpyArray:
+    """An array as it is if every cast of a part of it is sure to succeed, otherwise cast as a whole."""
+    if array.dtype.kind == "c" and _is_number(dtype) and dtype.kind != "c":
+        raise TypeError("imaginary parts would be lost")
+    if _is_number(array.dtype) and _is_number(dtype):
+        return array
+    return array if array.dtype == dtype and dtype.kind != "O" else _converted(array, dtype)
+
+
 def _converted(value: Any, dtype: np.dtype[Any]) -> NumpyArray:
     if dtype.kind == "O":  # variable-length bytes: numpy's own conversion would cut trailing zeros
         if isinstance(value, bytes | bytearray | memoryview):
             scalar = np.empty((), object)
             scalar[()] = bytes(value)
             return scalar
-        return np.asarray(value, dtype=object)
+        array = np.asarray(value, dtype=object)
+        for item in array.flat:
+            if not isinstance(item, bytes | bytearray | memoryview):
+                raise TypeError(f"{type(item).__name__} is not bytes-like")
+        return array
     if isinstance(value, np.ndarray | np.generic):
         if not np.can_cast(value.dtype, dtype, "unsafe"):
             raise TypeError(f"numpy cannot cast {value.dtype} to {dtype}")

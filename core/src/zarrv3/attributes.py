@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
@@ -22,7 +23,10 @@ class Attributes(MutableMapping[str, Any]):
         self._write = write
 
     def __getitem__(self, name: str) -> Any:
-        return self._read()[name]
+        return copy.deepcopy(self._read()[name])  # a change within would not be written
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._read()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -60,7 +64,7 @@ class Attributes(MutableMapping[str, Any]):
 
     def asdict(self) -> dict[str, Any]:
         """The attributes as a plain dict."""
-        return dict(self._read())
+        return copy.deepcopy(dict(self._read()))
 
     def __repr__(self) -> str:
         return f"<Attributes {self.asdict()!r}>"

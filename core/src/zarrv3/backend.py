@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -34,7 +34,7 @@ from zarrv3.errors import (
     ZarrError,
 )
 from zarrv3.helpers import check_rename, chunked, split_items
-from zarrv3.keys import check_folder, check_key, check_keys, longest, split_prefix, summary
+from zarrv3.keys import check_folder, check_key, check_keys, check_where, longest, split_prefix, summary
 from zarrv3.redaction import redact, secrets_of
 from zarrv3.store import BaseStore
 
@@ -71,24 +71,23 @@ class Backend(BaseStore):
 
     # ------------------------------------------------------------ the driver's life
 
-    def _reset(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.RLock()
+    def _reset(self, *, closed: bool = False) -> None:
         self._live: Store | None = None
-        self._closed = False
+        self._closed = closed
+        self._lock = threading.RLock()
+        self._process = os.getpid()  # last: from here on, other threads believe the rest
 
     @property
     def driver(self) -> Store:
         """The driver of this process, made on first use."""
-        if self._live is not None and self._process == os.getpid():
-            return self._live
+        live = self._live  # once: another thread may be closing
+        if live is not None and self._process == os.getpid():
+            return live
         return self._connect()
 
     def _connect(self) -> Store:
         if self._process != os.getpid():  # a forked child: the parent's connection and lock are not ours
-            closed = self._closed
-            self._reset()
-            self._closed = closed
+            self._reset(closed=self._closed)
         with self._lock:
             if self._closed:
                 raise StoreClosedError(f"{self.describe()} is closed; open it again to use it")
@@ -99,15 +98,18 @@ class Backend(BaseStore):
 
     def flush(self) -> None:
         """See the contract; a store that was never used has nothing to flush."""
-        if self._live is not None and self._process == os.getpid():
+        live = self._live
+        if live is not None and self._process == os.getpid():
             with self._translated("flush", ()):
-                self._live.flush()
+                live.flush()
 
     def close(self) -> None:
         """Flush and release everything; further calls raise `StoreClosedError`."""
+        if self._process != os.getpid():  # the parent's connection stays the parent's
+            self._reset(closed=True)
         with self._lock:
             live, self._live, self._closed = self._live, None, True
-            if live is not None and self._process == os.getpid():
+            if live is not None:
                 with self._translated("close", ()):
                     live.close()
 
@@ -144,7 +146,7 @@ class Backend(BaseStore):
                 for part in split_items(items, limits.batch_keys, limits.batch_bytes):
                     driver.set_many(part)
 
-    def erase_many(self, keys: Iterable[str], /) -> None:
+    def erase_many(self, keys: Collection[str], /) -> None:
         """See the contract."""
         driver = self._writable("erase")
         keys = list(keys)
@@ -172,6 +174,8 @@ class Backend(BaseStore):
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
         """See the contract."""
         driver = self._writable("atomic_create" if old is None else "atomic_swap")
+        if new is None and old is not None:
+            self._writable("erase")
         limits = self._check((check_key(key),), driver)
         for value in (old, new):
             if value is not None:
@@ -195,12 +199,8 @@ class Backend(BaseStore):
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
-        if not isinstance(where, str) or where.endswith("/") or not where:
-            where = check_folder(where)
-            driver = self._listable()
-        else:
-            check_key(where)
-            driver = self.driver
+        where = check_where(where)
+        driver = self._listable() if where.endswith("/") or not where else self.driver
         return self._guarded(driver.sizes(where), where)
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:

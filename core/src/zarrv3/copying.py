@@ -43,7 +43,9 @@ def copy(
     if metadata is None:
         raise NodeNotFoundError(f"there is nothing to copy at {nodes.where(from_store, old)}")
     if nodes.find(to_store, new) is not None and not overwrite:
-        raise NodeExistsError(f"there is a node at {nodes.where(to_store, new)} already; pass overwrite=True to replace it")
+        raise NodeExistsError(
+            f"there is a node at {nodes.where(to_store, new)} already; pass overwrite=True to replace it"
+        )
     if overwrite:
         nodes.erase(to_store, new)
     folder, target = nodes.folder_of(old), nodes.folder_of(new)
@@ -55,7 +57,11 @@ def copy(
     for keys in [*_batches(values, sizes), *chunked(sorted(documents, key=_depth, reverse=True), 64)]:
         found = from_store.get_many([(key, None) for key in keys])
         to_store.set_many(
-            {target + key[len(folder) :]: value for key, value in zip(keys, found, strict=True) if value is not None}
+            {
+                target + key[len(folder) :]: value
+                for key, value in zip(keys, found, strict=True)
+                if value is not None
+            }
         )
         done += sum(sizes[key] for key in keys)
         if progress is not None:

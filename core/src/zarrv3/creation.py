@@ -16,7 +16,6 @@ from zarrv3.data_types import DataType, data_type_of
 from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.extensions import NamedConfig
 from zarrv3.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
-from zarrv3.layout import arrange
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.store import BaseStore
 from zarrv3.transformers import StorageTransformer
@@ -32,7 +31,9 @@ SHARD_BYTES = 2**26
 """About how large a shard becomes whose shape is left to us."""
 
 
-def create(store: BaseStore, path: str, *, overwrite: bool = False, data: Any = None, **arguments: Any) -> Array:
+def create(
+    store: BaseStore, path: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+) -> Array:
     """Create an array's document in a store, then write `data` if there is any.
 
     The arguments are those of `metadata_for`. Everything is checked, plugins included, before anything is written or
@@ -40,9 +41,10 @@ def create(store: BaseStore, path: str, *, overwrite: bool = False, data: Any = 
     """
     write_empty = arguments.pop("write_empty_chunks", None)
     metadata = metadata_for(store, data=data, **arguments)
-    arrange(store, nodes.folder_of(path), metadata)  # refuses what could not be opened
+    array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)  # asks the store for nothing
+    if data is not None:
+        data = array.castable(data)  # before anything is erased: it may be what is there now
     nodes.create(store, path, metadata, overwrite=overwrite)
-    array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)
     if data is not None:
         array[...] = data
     return array
@@ -98,7 +100,7 @@ def metadata_for(
         if data is None:
             raise ConfigurationError("a new array needs a shape, or data that has one")
         shape = data.shape
-    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    lengths = as_shape(shape)
     kind = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
     chunk_shape, shard_shape = chunk_shapes(lengths, kind, chunks, shards)
     spec = ChunkSpec(chunk_shape, kind, kind.cast_fill(fill_value))
@@ -118,6 +120,19 @@ def metadata_for(
     )
 
 
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """One length or several as a tuple; what the lengths are is checked with the metadata."""
+    if hasattr(shape, "__index__"):
+        return (int(shape.__index__()),)
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise MetadataError(f"shape must be a length or one for each dimension, not {shape!r}")
+    lengths = tuple(shape)
+    for length in lengths:
+        if not hasattr(length, "__index__") or length < 0:
+            raise MetadataError(f"shape {lengths!r}: a length must be an integer that is not negative")
+    return tuple(int(length.__index__()) for length in lengths)
+
+
 # ---------------------------------------------------------------- chunks and shards
 
 
@@ -126,20 +141,24 @@ def chunk_shapes(
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shapes of chunks and shards that a user's words mean; `MetadataError` if shards are no multiple of chunks."""
     item_size = kind.item_size or 16
-    if chunks in ("auto", True) and shards not in (None, "auto"):  # noqa: PLR6201 - a list is not hashable
+    is_auto = chunks is True or (isinstance(chunks, str) and chunks == "auto")
+    auto_shards = isinstance(shards, str) and shards == "auto"
+    if is_auto and shards is not None and not auto_shards:
         outer = _lengths(shape, shards, "shards")
-        chunk_shape = tuple(math.gcd(a, b) for a, b in zip(guess_chunks(outer, item_size), outer, strict=True))
+        chunk_shape = tuple(
+            math.gcd(a, b) for a, b in zip(guess_chunks(outer, item_size), outer, strict=True)
+        )
     else:
         chunk_shape = (
             guess_chunks(shape, item_size)
-            if chunks == "auto" or chunks is True
+            if is_auto
             else tuple(max(1, length) for length in shape)
             if chunks is False or chunks is None
             else _lengths(shape, chunks, "chunks")
         )
     if shards is None:
         return chunk_shape, None
-    if shards == "auto":
+    if auto_shards:
         return chunk_shape, guess_shards(shape, chunk_shape, item_size)
     shard_shape = _lengths(shape, shards, "shards")
     for axis, (shard, chunk) in enumerate(zip(shard_shape, chunk_shape, strict=True)):
@@ -170,14 +189,18 @@ def guess_shards(shape: Sequence[int], chunks: Sequence[int], item_size: int) ->
 
 def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
     """One length for all dimensions or one for each; -1 and None are the whole dimension, missing ones too."""
-    if isinstance(given, int | np.integer):
+    if hasattr(given, "__index__"):
         given = (given,) * len(shape)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise MetadataError(f"{what} must be a length or one for each dimension, not {given!r}")
     given = tuple(given)
     if len(given) > len(shape):
         raise MetadataError(f"{what} {given!r} has more entries than the array has dimensions ({len(shape)})")
     given += (None,) * (len(shape) - len(given))
-    whole = (None, -1)
-    return tuple(max(1, length) if chunk in whole else chunk for chunk, length in zip(given, shape, strict=True))
+    return tuple(
+        max(1, length) if chunk is None or chunk == -1 else chunk
+        for chunk, length in zip(given, shape, strict=True)
+    )
 
 
 # ---------------------------------------------------------------- codecs
@@ -190,12 +213,21 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
     ndim = len(spec.shape)
     if order == "F" and ndim > 1:
         first = [{"name": "transpose", "configuration": {"order": list(range(ndim))[::-1]}}]
-    chosen = default_serializer(spec.data_type) if serializer in ("auto", None) else serializer  # noqa: PLR6201
-    return [*first, *_listed(filters, []), chosen, *_listed(compressors, [_ZSTD])]
+    given = [parse_codec(_as_json(codec), "filters") for codec in _listed(filters, [])]
+    of_kind = {kind: [codec for codec in given if codec.kind == kind] for kind in ("array-array", "array-bytes")}
+    after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
+    if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
+        chosen = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
+    else:
+        chosen = [*of_kind["array-bytes"], serializer]
+    return [*first, *of_kind["array-array"], *chosen, *after, *_listed(compressors, [_ZSTD])]
 
 
 _ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
-_BLOSC = {"name": "blosc", "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0}}
+_BLOSC = {
+    "name": "blosc",
+    "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},
+}
 
 
 def _listed(given: Any, auto: list[Any]) -> list[Any]:
@@ -218,7 +250,10 @@ def _as_json(codec: CodecLike) -> Any:
         return _from_numcodecs(get_config())
     to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
     if to_dict is not None:
-        return to_dict()
+        document = to_dict()
+        guessed = getattr(codec, "_tunable_attrs", ())  # what such a codec fills in only when it meets a data type
+        options = {name: value for name, value in document.get("configuration", {}).items() if name not in guessed}
+        return {"name": document["name"], "configuration": options}
     raise MetadataError(f"not a codec: {codec!r}; give a name, its JSON or an object of numcodecs")
 
 
@@ -234,6 +269,8 @@ def _from_numcodecs(config: Mapping[str, Any]) -> dict[str, Any]:
     if name == "zstd":
         checksum = bool(options.get("checksum", False))
         return {"name": "zstd", "configuration": {"level": options["level"], "checksum": checksum}}
+    if name in {"crc32c", "vlen-utf8", "vlen-bytes"} and not options:
+        return {"name": name}
     return {"name": f"numcodecs.{name}", "configuration": options}
 
 

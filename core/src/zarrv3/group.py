@@ -10,14 +10,17 @@ import numpy as np
 from zarrv3 import creation, nodes
 from zarrv3.array import Array
 from zarrv3.contract import JSON
-from zarrv3.errors import MetadataError, NodeExistsError, NodeNotFoundError, NodeTypeError
+from zarrv3.data_types import data_type_of
+from zarrv3.errors import MetadataError, NodeExistsError, NodeNameError, NodeNotFoundError, NodeTypeError
+from zarrv3.helpers import check_rename
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node import Node
 from zarrv3.node_names import normalize_path
-from zarrv3.nodes import Metadata, folder_of
+from zarrv3.nodes import Metadata, create_many, folder_of
 
 if TYPE_CHECKING:
     from zarrv3.info import Info
+    from zarrv3.tree import Tree
 
 Member: TypeAlias = "Array | Group"
 
@@ -44,7 +47,7 @@ class Group(Node[GroupMetadata]):
         full = self._below(path)
         metadata = nodes.find(self._store, full)
         if metadata is None:
-            raise NodeNotFoundError(f"there is nothing at {nodes.where(self._store, full)}")
+            raise nodes.missing(self._store, full)
         return self._open(full, metadata)
 
     def get(self, path: str, default: Any = None) -> Any:
@@ -55,16 +58,21 @@ class Group(Node[GroupMetadata]):
             return default
 
     def __contains__(self, path: object) -> bool:
-        """Whether there is a node at a path."""
-        return isinstance(path, str) and nodes.find(self._store, self._below(path)) is not None
+        """Whether there is a node at a path, readable or not."""
+        if not isinstance(path, str):
+            return False
+        try:
+            return nodes.exists(self._store, self._below(path))
+        except NodeNameError:
+            return False
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the nodes directly below, sorted."""
-        return (name for name, _ in nodes.children(self._store, self._path))
+        """The names of the nodes directly below, sorted; their documents may be unreadable."""
+        return iter(nodes.names(self._store, self._path))
 
     def __len__(self) -> int:
         """How many nodes lie directly below."""
-        return sum(1 for _ in self)
+        return len(nodes.names(self._store, self._path))
 
     def __bool__(self) -> bool:
         """True, also when empty."""
@@ -87,8 +95,12 @@ class Group(Node[GroupMetadata]):
 
         Args:
             max_depth: how many levels of groups to go down; 0 stays directly below, `None` goes everywhere.
+
+        Raises the `MetadataError` of a member whose document is unreadable; iterating over names does not.
         """
         for name, metadata in nodes.children(self._store, self._path):
+            if isinstance(metadata, MetadataError):
+                raise metadata
             member = self._open(folder_of(self._path) + name, metadata)
             yield name, member
             if isinstance(member, Group) and max_depth != 0:
@@ -174,14 +186,18 @@ class Group(Node[GroupMetadata]):
         """Several groups as `require_group` gives them."""
         return tuple(self.require_group(name) for name in names)
 
-    def create_array(self, name: str, *, overwrite: bool = False, data: Any = None, **arguments: Any) -> Array:
+    def create_array(
+        self, name: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+    ) -> Array:
         """Create an array at a path below this group, and groups missing in between.
 
         Takes the arguments of `zarrv3.create_array`.
         """
         return creation.create(self._store, self._new(name), overwrite=overwrite, data=data, **arguments)
 
-    def require_array(self, name: str, *, shape: Any = None, dtype: Any = None, exact: bool = False, **arguments: Any) -> Array:
+    def require_array(
+        self, name: str, *, shape: Any = None, dtype: Any = None, exact: bool = False, **arguments: Any
+    ) -> Array:
         """The array at a path below this group, created if there is none.
 
         Args:
@@ -202,20 +218,22 @@ class Group(Node[GroupMetadata]):
                     continue
             if not isinstance(member, Array):
                 raise NodeTypeError(f"{member!r} is a group, not an array")
-            wanted = (shape,) if isinstance(shape, int) else shape
-            if wanted is not None and tuple(wanted) != member.shape:
-                raise NodeTypeError(f"{member!r} does not have the shape {tuple(wanted)}")
-            kind = None if dtype is None else creation.data_type_of(dtype).numpy
+            wanted = None if shape is None else creation.as_shape(shape)
+            if wanted is not None and wanted != member.shape:
+                raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
+            kind = None if dtype is None else data_type_of(dtype).numpy
             if kind is not None and (kind != member.dtype if exact else not np.can_cast(kind, member.dtype)):
                 raise NodeTypeError(f"{member!r} does not have the dtype {kind}")
             return member
 
-    def create_hierarchy(self, nodes_: Mapping[str, Metadata], *, overwrite: bool = False) -> Iterator[tuple[str, Member]]:
+    def create_hierarchy(
+        self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
+    ) -> Iterator[tuple[str, Member]]:
         """Create many nodes in one batch, from paths below this group and metadata; groups in between come with them."""
         self._check_writable()
-        full = {self._below(path): metadata for path, metadata in nodes_.items()}
-        nodes.create_many(self._store, full, overwrite=overwrite)
-        return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes_.items())
+        full = {self._new(path): metadata for path, metadata in nodes.items()}
+        create_many(self._store, full, overwrite=overwrite)
+        return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes.items())
 
     def array(self, name: str, data: Any, **arguments: Any) -> Array:
         """Create an array with the values and by default the shape and dtype of `data`."""
@@ -267,8 +285,9 @@ class Group(Node[GroupMetadata]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Create an array with the values of `value`, replacing the array that may be there."""
-        if isinstance(self.get(name), Group):
-            raise NodeExistsError(f"{self[name]!r} is a group; erase it before an array takes its place")
+        there = self.get(name)
+        if isinstance(there, Group):
+            raise NodeExistsError(f"{there!r} is a group; erase it before an array takes its place")
         self.create_array(name, data=value, overwrite=True)
 
     # ------------------------------------------------------------ erasing and moving
@@ -276,8 +295,12 @@ class Group(Node[GroupMetadata]):
     def __delitem__(self, path: str) -> None:
         """Erase a node with everything below it; `NodeNotFoundError` (a `KeyError`) when there is none."""
         self._check_writable()
+        if not normalize_path(path):
+            raise MetadataError(f"{self!r} cannot erase itself; erase it from the group above, or clear it")
         if path not in self:
-            raise NodeNotFoundError(f"there is nothing at {nodes.where(self._store, self._below(path))}; nothing was erased")
+            raise NodeNotFoundError(
+                f"there is nothing at {nodes.where(self._store, self._below(path))}; nothing was erased"
+            )
         nodes.erase(self._store, self._below(path))
 
     def clear(self) -> None:
@@ -294,10 +317,11 @@ class Group(Node[GroupMetadata]):
         old, new = self._below(source), self._below(dest)
         if not old or not new:
             raise MetadataError("the root of a hierarchy cannot be moved; copy it instead")
-        if nodes.find(self._store, old) is None:
-            raise NodeNotFoundError(f"there is nothing at {nodes.where(self._store, old)}")
-        if nodes.find(self._store, new) is not None:
-            raise NodeExistsError(f"there is a node at {nodes.where(self._store, new)} already")
+        if not nodes.exists(self._store, old):
+            raise nodes.missing(self._store, old)
+        check_rename(folder_of(old), folder_of(new))
+        if next(self._store.list_prefix(folder_of(new)), None) is not None:
+            raise NodeExistsError(f"there is something at {nodes.where(self._store, new)} already")
         nodes.create_missing_groups(self._store, new)
         self._store.rename_prefix(folder_of(old), folder_of(new))
 
@@ -329,7 +353,3 @@ class Group(Node[GroupMetadata]):
     def _repr_html_(self) -> str:
         """The group in a notebook."""
         return self.info._repr_html_()
-
-
-if TYPE_CHECKING:
-    from zarrv3.tree import Tree

@@ -5,6 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from zarrv3 import nodes
+from zarrv3.metadata import ArrayMetadata, GroupMetadata
+
 if TYPE_CHECKING:
     from zarrv3.array import Array
     from zarrv3.group import Group
@@ -36,9 +39,8 @@ class Info:
         return f"<table>{rows}</table>"
 
 
-def array_info(array: Array, *, complete: bool = False) -> Info:
-    """The report of an array."""
-    stored, listable = _stored(array)
+def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> Info:
+    """The report of an array; what is stored is left out where the store cannot list its keys."""
     lines = [
         ("Name", array.path or "/"),
         ("Type", "zarrv3.Array"),
@@ -52,20 +54,25 @@ def array_info(array: Array, *, complete: bool = False) -> Info:
         ("Order", array.order),
         ("Read-only", str(array.read_only)),
     ]
-    lines += [("Filter", _codec(codec)) for codec in array.filters if array.order == "C"]
+    filters = array.filters[1:] if array.order == "F" else array.filters  # the first is the order
+    lines += [("Filter", _codec(codec)) for codec in filters]
     lines += [("Compressor", _codec(codec)) for codec in array.compressors] or [("Compressor", "None")]
     lines += [("Store type", _class_name(array.store)), ("No. bytes", human(array.nbytes))]
-    if listable:
-        lines.append(("No. bytes stored", human(stored)))
-        if stored:
-            lines.append(("Storage ratio", f"{array.nbytes / stored:.1f}"))
+    if stored and array.store.capabilities.list:
+        size = array.nbytes_stored
+        lines.append(("No. bytes stored", human(size)))
+        if size:
+            lines.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
         lines.append(("Chunks initialized", f"{array.nchunks_initialized}/{array.nchunks}"))
     if complete:
         lines += [
             ("Fill value", str(array.fill_value)),
             ("Dimension names", ", ".join(map(str, array.dimension_names or ())) or "None"),
             ("Codecs", ", ".join(map(_codec, array.codecs))),
-            ("Storage transformers", ", ".join(named.name for named in array.metadata.storage_transformers) or "None"),
+            (
+                "Storage transformers",
+                ", ".join(named.name for named in array.metadata.storage_transformers) or "None",
+            ),
         ]
     return Info(lines)
 
@@ -79,9 +86,9 @@ def group_info(group: Group) -> Info:
         ("Store type", _class_name(group.store)),
     ]
     if group.store.capabilities.list:
-        members = dict(group.members())
-        arrays = sorted(name for name, member in members.items() if type(member).__name__ == "Array")
-        groups = sorted(set(members) - set(arrays))
+        members = dict(nodes.children(group.store, group.path))
+        arrays = [name for name, metadata in members.items() if isinstance(metadata, ArrayMetadata)]
+        groups = [name for name, metadata in members.items() if isinstance(metadata, GroupMetadata)]
         lines += [
             ("No. members", str(len(members))),
             ("No. arrays", str(len(arrays))),
@@ -114,7 +121,3 @@ def _class_name(store: Any) -> str:
     kind = type(store)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
-
-def _stored(array: Array) -> tuple[int, bool]:
-    listable = array.store.capabilities.list
-    return (array.nbytes_stored if listable else 0), listable

@@ -68,6 +68,13 @@ def check_folder(folder: object) -> str:
     return folder
 
 
+def check_where(where: object) -> str:
+    """Return a folder or a key, whichever it is (what `sizes` takes), or raise `InvalidKeyError`."""
+    if isinstance(where, str) and where and not where.endswith("/"):
+        return check_key(where)
+    return check_folder(where)
+
+
 def split_prefix(prefix: object) -> tuple[str, str]:
     """The folder a prefix lies in and the prefix itself: list the folder, keep what starts with the prefix."""
     if not isinstance(prefix, str):

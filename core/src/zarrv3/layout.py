@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zarrv3.codecs import Codec, CodecChain
-from zarrv3.errors import MetadataError
+from zarrv3.errors import MetadataError, RegistryError
+from zarrv3.extensions import NamedConfig
 from zarrv3.grids import ChunkGrid
 from zarrv3.metadata import ArrayMetadata
+from zarrv3.registry import owner
 from zarrv3.store import BaseStore
 from zarrv3.transformers import StorageTransformer
 
@@ -61,7 +63,9 @@ class Layout:
     def coords(self, key: str) -> tuple[int, ...] | None:
         """The chunk that a key below the array's folder belongs to, `None` if to none of the grid."""
         found = self.metadata.chunk_key_encoding.decode(key[len(self.folder) :], len(self.chunk_shape))
-        if found is None or any(c >= n for c, n in zip(found, self.grid.grid_shape(self.metadata.shape), strict=True)):
+        if found is None or any(
+            c >= n for c, n in zip(found, self.grid.grid_shape(self.metadata.shape), strict=True)
+        ):
             return None
         return found
 
@@ -72,8 +76,8 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
     Raises `UnknownExtensionError` naming a storage transformer that is not installed, `MetadataError` for codecs or
     transformers that do not fit.
     """
-    transformers = [
-        named.resolve("storage_transformers", f"storage_transformers[{index}]")
+    transformers: list[StorageTransformer] = [
+        _resolved(named, f"storage_transformers[{index}]")
         for index, named in enumerate(metadata.storage_transformers)
         if named.must_understand or _is_known(named)
     ]
@@ -84,14 +88,25 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
         transformers.insert(0, lowered.transformer)
     block: tuple[int, ...] | None = None
     for transformer in reversed(transformers):  # the last one lies on the store
-        store = transformer.bind(store, folder, metadata)
-        if store.block_shape is not None:
-            block = tuple(a * b for a, b in zip(block or (1,) * len(grid.chunk_shape), store.block_shape, strict=True))
+        bound = transformer.bind(store, folder, metadata)
+        if bound.block_shape is not None:
+            block = tuple([a * b for a, b in zip(block or (1,) * len(grid.chunk_shape), bound.block_shape, strict=True)])
+        store = bound
     chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
     return Layout(store=store, folder=folder, metadata=metadata, grid=grid, chain=chain, block_shape=block)
 
 
-def _is_known(named: Any) -> bool:
+def _resolved(named: NamedConfig, member: str) -> StorageTransformer:
+    found = named.resolve("storage_transformers", member)
+    if not isinstance(found, StorageTransformer):
+        raise RegistryError(
+            f"plugin {named.name!r} of {owner('storage_transformers', named.name)} is broken: "
+            f"{type(found).__name__} is no subclass of zarrv3.StorageTransformer"
+        )
+    return found
+
+
+def _is_known(named: NamedConfig) -> bool:
     try:
         named.find("storage_transformers")
     except MetadataError:

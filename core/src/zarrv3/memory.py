@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from zarrv3.backend import Backend
-from zarrv3.contract import Buffer, Capabilities, Request, Store
+from zarrv3.contract import JSON, Buffer, Capabilities, Request, Store
 from zarrv3.errors import ConfigurationError
 from zarrv3.helpers import children, compare_and_set_locked, cut
 from zarrv3.keys import parent
@@ -197,6 +198,10 @@ class KVStore(Backend):
         """The one driver: memory needs no connection."""
         return self._driver
 
+    def spec(self) -> dict[str, JSON]:
+        """None: a mapping lives in this process only."""
+        raise ConfigurationError(f"{self.describe()} was made from a live object and has no spec; MemoryStore(name=…) has one")
+
     def describe(self) -> str:
         """The kind of mapping, not its content."""
         return f"KVStore({type(self._options['mutablemapping']).__name__})"
@@ -213,7 +218,9 @@ _drivers_lock = threading.Lock()
 def _driver_of(mapping: MutableMapping[str, Any], cls: type[D]) -> D:
     """The driver of a mapping: stores around one mapping share its lock and its index, so that none goes stale."""
     with _drivers_lock:
-        found = _drivers.get((id(mapping), cls))  # a driver keeps its mapping: while it lives the number is the mapping's
+        found = _drivers.get(
+            (id(mapping), cls)
+        )  # a driver keeps its mapping: while it lives the number is the mapping's
         if isinstance(found, cls):
             found.look_again()
         else:
@@ -254,7 +261,9 @@ class MemoryStore(Backend):
         if name is not None and root is not None:
             raise ConfigurationError("a memory store has a name or a root, not both")
         self._driver = (
-            _driver_of(cls() if root is None else root, MemoryDriver) if name is None else _named_driver(name, cls)
+            _driver_of(cls() if root is None else root, MemoryDriver)
+            if name is None
+            else _named_driver(name, cls)
         )
         content = self._driver.mapping if name is None else None
         super().__init__(root=content, cls=cls, dimension_separator=dimension_separator, name=name)
@@ -269,7 +278,7 @@ class MemoryStore(Backend):
     @classmethod
     def example_url(cls, folder: str) -> str:
         """A store with a name of its own for each folder."""
-        return "memory://" + folder.strip("/").replace("/", "-")
+        return Path(folder).absolute().as_uri().replace("file:", "memory:", 1)
 
     def connect(self) -> Store:
         """The one driver: memory needs no connection."""

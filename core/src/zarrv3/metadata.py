@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 
@@ -110,7 +110,7 @@ class ArrayMetadata:
     def create(
         cls,
         *,
-        shape: Sequence[int],
+        shape: Sequence[SupportsIndex],
         data_type: Any,
         chunk_shape: Sequence[int] | None = None,
         chunk_grid: ChunkGrid | None = None,
@@ -210,7 +210,7 @@ class ArrayMetadata:
         """The document, as read except for what was changed; a copy."""
         return copy.deepcopy(self.document)
 
-    def with_shape(self, shape: Sequence[int]) -> Self:
+    def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
         """The same array with other lengths, not another number of dimensions."""
         lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
         self.chunk_grid.check(lengths)

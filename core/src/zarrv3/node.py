@@ -24,11 +24,15 @@ class Node(Generic[M]):
 
     metadata_class: ClassVar[Any]
 
-    def __init__(self, store: StoreLike, path: str = "", *, read_only: bool = False, metadata: M | None = None) -> None:
+    def __init__(
+        self, store: StoreLike, path: str = "", *, read_only: bool = False, metadata: M | None = None
+    ) -> None:
         self._store = as_store(store)
         self._path = normalize_path(path)
         self._read_only = read_only
-        self._metadata: M = metadata if metadata is not None else nodes.get(self._store, self._path, self.metadata_class)
+        self._metadata: M = (
+            metadata if metadata is not None else nodes.get(self._store, self._path, self.metadata_class)
+        )
 
     @property
     def store(self) -> BaseStore:
@@ -117,6 +121,8 @@ class Node(Generic[M]):
         return _rebuild, (type(self), self._store, self._path, self._read_only, self._metadata.to_document())
 
 
-def _rebuild(cls: type[Node[Any]], store: BaseStore, path: str, read_only: bool, document: dict[str, JSON]) -> Node[Any]:
+def _rebuild(
+    cls: type[Node[Any]], store: BaseStore, path: str, read_only: bool, document: dict[str, JSON]
+) -> Node[Any]:
     metadata = cls.metadata_class.from_document(document, where=nodes.where(store, path))
     return cls(store, path, read_only=read_only, metadata=metadata)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from zarrv3 import hooks
@@ -12,11 +13,14 @@ from zarrv3.documents import dump_document
 from zarrv3.errors import (
     MetadataError,
     NodeExistsError,
+    NodeNameError,
     NodeNotFoundError,
     NodeTypeError,
     ReadOnlyError,
+    UnsupportedError,
 )
 from zarrv3.metadata import ArrayMetadata, GroupMetadata, parse_document
+from zarrv3.node_names import normalize_path
 from zarrv3.store import BaseStore
 
 Metadata: TypeAlias = ArrayMetadata | GroupMetadata
@@ -50,31 +54,79 @@ def find(store: BaseStore, path: str) -> Metadata | None:
 
 def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
     """The metadata of several nodes, in one call to the store."""
+    found: list[Metadata | None] = []
+    for result in look(store, paths):
+        if isinstance(result, MetadataError):
+            raise result
+        found.append(result)
+    return found
+
+
+def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
+    """The same, but an unreadable document is handed over as the error that it would be."""
+    if not paths:
+        return []
     documents = store.get_many([(document_key(path), None) for path in paths])
-    return [
-        None if document is None else _parsed(store, path, document)
-        for path, document in zip(paths, documents, strict=True)
-    ]
+    found: list[Metadata | MetadataError | None] = []
+    for path, document in zip(paths, documents, strict=True):
+        try:
+            found.append(None if document is None else _parsed(store, path, document))
+        except MetadataError as error:
+            found.append(error)
+    return found
+
+
+def exists(store: BaseStore, path: str) -> bool:
+    """Whether a node is there, readable or not."""
+    return store.get_many([(document_key(path), None)])[0] is not None
 
 
 def get(store: BaseStore, path: str, wanted: type[M]) -> M:
     """The metadata of an array or of a group; raises `NodeNotFoundError` or `NodeTypeError` when there is none."""
-    metadata = find(store, path)
+    return checked(store, path, find(store, path), wanted)
+
+
+def checked(store: BaseStore, path: str, metadata: Metadata | None, wanted: type[M]) -> M:
+    """Metadata that were found at a path if they are of the wanted kind; see `get`."""
     if metadata is None:
-        raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)}{_advice(store, path)}")
+        raise missing(store, path, _noun(wanted))
     if not isinstance(metadata, wanted):
         raise NodeTypeError(f"{where(store, path)} is {_a(metadata)}, not {_a(wanted)}")
     return metadata
 
 
-def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata]]:
+def missing(store: BaseStore, path: str, noun: str = "node") -> NodeNotFoundError:
+    """The error that there is no node at a path, saying what else is there."""
+    return NodeNotFoundError(f"there is no {noun} at {where(store, path)}{_advice(store, path)}")
+
+
+def names(store: BaseStore, path: str) -> list[str]:
+    """The names of the nodes directly below a group, sorted; their documents are not looked into."""
+    below = _folders(store, path)
+    documents = store.get_many([(document_key(folder_of(path) + name), None) for name in below]) if below else []
+    return [name for name, document in zip(below, documents, strict=True) if document is not None]
+
+
+def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | MetadataError]]:
     """The nodes directly below a group with their names, sorted: one listing, one read of all documents."""
-    folder = folder_of(path)
-    _, folders = store.list_dir(folder)
-    names = [name[len(folder) : -1] for name in folders]
-    for name, metadata in zip(names, find_many(store, [folder + name for name in names]), strict=True):
+    below = _folders(store, path)
+    found = look(store, [folder_of(path) + name for name in below])
+    for name, metadata in zip(below, found, strict=True):
         if metadata is not None:
             yield name, metadata
+
+
+def _folders(store: BaseStore, path: str) -> list[str]:
+    folder = folder_of(path)
+    _, folders = store.list_dir(folder)
+    return [name for name in (found[len(folder) : -1] for found in folders) if _is_name(name)]
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(normalize_path(name))
+    except NodeNameError:
+        return False
 
 
 def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
@@ -89,10 +141,12 @@ def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
 
 def _advice(store: BaseStore, path: str) -> str:
     """What to do about a node that is not there, if something else is."""
-    v2 = [folder_of(path) + name for name in (".zarray", ".zgroup")]
-    found = store.get_many([(key, None) for key in v2])
-    if any(value is not None for value in found):
+    old = [folder_of(path) + name for name in (".zarray", ".zgroup")]
+    *v2, root = store.get_many([(key, None) for key in [*old, DOCUMENT]])
+    if any(value is not None for value in v2):
         return "; what is there is Zarr version 2, which zarr-python reads"
+    if root is not None and path and (advice := _foreign(store, path, root)):
+        return advice
     return _recognised(store, path)
 
 
@@ -105,7 +159,7 @@ def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
     if version == 3:
         return ""
     known = _recognised(store, path)
-    if not known and isinstance(version, str):
+    if not known and isinstance(version, str) and "protocol/core/3.0" in version:
         return "; this is the draft V3 format of zarr-python 2: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
     return known
 
@@ -137,29 +191,41 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
     above = {parent for path in nodes for parent in _ancestors(path)} - set(nodes)
     paths = [*sorted(above), *nodes]
-    found = dict(zip(paths, _find_any(store, paths), strict=True))
+    found = dict(zip(paths, look(store, paths), strict=True))
     for path in above:
-        if isinstance(found[path], ArrayMetadata):
+        metadata = found[path]
+        if isinstance(metadata, MetadataError):
+            raise metadata
+        if isinstance(metadata, ArrayMetadata):
             raise NodeTypeError(f"{where(store, path)} is an array; no node can lie below it")
-    for path, metadata in nodes.items():
-        if isinstance(metadata, ArrayMetadata) and any(other.startswith(folder_of(path)) for other in nodes if other != path):
-            raise NodeTypeError(f"{where(store, path)} is to be an array; no node can lie below it")
+    for path in nodes:
+        for parent in _ancestors(path):
+            if isinstance(nodes.get(parent), ArrayMetadata):
+                raise NodeTypeError(f"{where(store, parent)} is to be an array; no node can lie below it")
     taken = [path for path in nodes if found[path] is not None]
     if taken and not overwrite:
         raise NodeExistsError(
             f"there is {_a(found[taken[0]])} at {where(store, taken[0])} already; pass overwrite=True to replace it"
         )
+    documents = {
+        document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()
+    }
     if overwrite and store.capabilities.erase:
-        for path in nodes:
-            store.erase_prefix(folder_of(path))
-    documents = {document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()}
+        for path in _topmost(nodes):
+            erase(store, path)
+    elif taken:
+        raise UnsupportedError(
+            f"{where(store, taken[0])} cannot be replaced: {store.describe()} cannot erase what is there"
+        )
     for path in sorted(above):
         if found[path] is None:
             _create_group(store, path)
     if len(documents) == 1 and not overwrite and store.capabilities.atomic_create:
         ((key, document),) = documents.items()
         if not store.compare_and_set(key, None, document):
-            raise NodeExistsError(f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile")
+            raise NodeExistsError(
+                f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile"
+            )
         return
     store.set_many(documents)
 
@@ -183,21 +249,16 @@ def erase(store: BaseStore, path: str) -> None:
 def _create_group(store: BaseStore, path: str) -> None:
     document = dump_document(GroupMetadata.create().to_document())
     if store.capabilities.atomic_create:
-        store.compare_and_set(document_key(path), None, document)  # somebody else's group is as good
+        if not store.compare_and_set(document_key(path), None, document):  # somebody else's group is as good
+            get(store, path, GroupMetadata)
     else:
         store.set_many({document_key(path): document})
 
 
-def _find_any(store: BaseStore, paths: Sequence[str]) -> list[Metadata | bytes | None]:
-    """Metadata, or the bytes of a document that is none: it may be overwritten, but only on purpose."""
-    documents = store.get_many([(document_key(path), None) for path in paths])
-    found: list[Metadata | bytes | None] = []
-    for path, document in zip(paths, documents, strict=True):
-        try:
-            found.append(None if document is None else _parsed(store, path, document))
-        except MetadataError:
-            found.append(bytes(document or b""))
-    return found
+def _topmost(paths: Iterable[str]) -> list[str]:
+    """Those of some paths that lie below none of the others."""
+    given = set(paths)
+    return [path for path in given if given.isdisjoint(_ancestors(path))]
 
 
 def _ancestors(path: str) -> list[str]:
@@ -215,6 +276,16 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
 
     So no concurrent change to another part of the document is lost, where the store can swap atomically.
     """
+    if store.capabilities.atomic_swap:
+        return _change(store, path, wanted, changed)
+    with _changing:  # at least no thread of this process comes in between
+        return _change(store, path, wanted, changed)
+
+
+_changing = threading.RLock()
+
+
+def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
     key = document_key(path)
     while True:
         document = store.get_many([(key, None)])[0]
@@ -225,6 +296,8 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
             raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
         result = changed(metadata)
         new = dump_document(result.to_document())
+        if new == document:
+            return result
         if not store.capabilities.atomic_swap:
             store.set_many({key: new})
             return result
@@ -237,7 +310,7 @@ def _noun(wanted: object) -> str:
 
 
 def _a(wanted: object) -> str:
-    if isinstance(wanted, bytes):
+    if isinstance(wanted, MetadataError):
         return "a document that is no Zarr V3 metadata"
     noun = _noun(wanted)
     return f"an {noun}" if noun == "array" else f"a {noun}"

@@ -1,9 +1,11 @@
 """The threads that move chunks: shared by the process, as many as `config` says."""
 
+from __future__ import annotations
+
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from zarrv3.config import config
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _lock = threading.Lock()
-_pool: "ThreadPoolExecutor | None" = None
+_pool: ThreadPoolExecutor | None = None
 _size = 0
-_process = 0
 _here = threading.local()
 
 
@@ -35,7 +36,8 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
     """Do something with every task, in up to `workers` threads at once; tasks are taken as threads become free.
 
     The first exception stops the rest from being started and is raised when those under way have ended. Called from
-    within a task, or for one task or worker, everything happens in the calling thread.
+    within a task, or for one task or worker, everything happens in the calling thread. Elsewhere tasks see the context
+    variables of the caller, so that `numpy.errstate` reaches them.
     """
     workers = min(workers, count)
     if workers <= 1 or getattr(_here, "working", False):
@@ -43,7 +45,9 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
             action(task)
         return
     shared = _Shared(iter(tasks))
-    futures: "list[Future[None]]" = [_executor().submit(_drain, shared, action) for _ in range(workers)]
+    futures: list[Future[None]] = _submitted(shared, action, workers)
+    if not futures:  # the interpreter is shutting down and starts no more threads
+        _drain(shared, action)
     errors: list[BaseException] = []
     for future in futures:
         try:
@@ -86,17 +90,24 @@ def _drain(tasks: _Shared[T], action: Callable[[T], None]) -> None:
         _here.working = False
 
 
-def _executor() -> "ThreadPoolExecutor":
-    global _pool, _size, _process  # noqa: PLW0603 - one pool a process
+def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> list[Future[None]]:
+    """One future a worker; fewer, or none, where no thread can be started any more."""
+    global _pool, _size  # noqa: PLW0603 - one pool a process
     from concurrent.futures import ThreadPoolExecutor  # with logging, a tenth of the time to import zarrv3
 
     size = threads()
-    with _lock:
-        if _pool is None or _size != size or _process != os.getpid():
-            if _pool is not None and _process == os.getpid():
+    futures: list[Future[None]] = []
+    with _lock:  # held while submitting: nobody replaces the pool in between
+        if _pool is None or _size != size:
+            if _pool is not None:
                 _pool.shutdown(wait=False)  # what is under way ends; what comes goes to the new one
-            _pool, _size, _process = ThreadPoolExecutor(size, thread_name_prefix="zarrv3"), size, os.getpid()
-        return _pool
+            _pool, _size = ThreadPoolExecutor(size, thread_name_prefix="zarrv3"), size
+        for _ in range(workers):
+            try:
+                futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
+            except RuntimeError:
+                break
+    return futures
 
 
 def _forget() -> None:

@@ -8,6 +8,7 @@ installed distributions once. Only the plugin asked for is imported, so a broken
 import contextlib
 import difflib
 import importlib
+import itertools
 import threading
 from collections.abc import Iterator
 from opcode import opmap
@@ -389,9 +390,11 @@ def _installed() -> "Iterator[EntryPoint]":
     try:
         yield from entry_points()
     except Exception:  # noqa: BLE001 - one by one, to leave out the distribution that is broken
+        found: dict[str, list[EntryPoint]] = {}
         for distribution in distributions():
-            with contextlib.suppress(Exception):
-                yield from distribution.entry_points
+            with contextlib.suppress(Exception):  # the first on the path counts
+                found.setdefault(distribution.name, [*distribution.entry_points])
+        yield from itertools.chain.from_iterable(found.values())
 
 
 def _origin(point: "EntryPoint") -> tuple[str, str]:

@@ -18,7 +18,13 @@ from typing import Any, ClassVar, Self, TypeAlias, overload
 from zarrv3 import helpers
 from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
 from zarrv3.environment import as_templates, escape
-from zarrv3.errors import ConfigurationError, InvalidKeyError, KeyMissingError, NodeNotFoundError, UnsupportedError
+from zarrv3.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    KeyMissingError,
+    NodeNotFoundError,
+    UnsupportedError,
+)
 from zarrv3.keys import split_prefix
 from zarrv3.redaction import redact, redact_options
 from zarrv3.urls import Url, convert
@@ -286,10 +292,14 @@ class BaseStore(MutableMapping[str, bytes]):
 
         Raises `UnsupportedError` where the store has no transactions.
         """
-        from zarrv3.layers.transaction import Transaction  # a layer is a store: the one import against the order
+        from zarrv3.layers.transaction import (
+            Transaction,  # a layer is a store: the one import against the order
+        )
 
         if not self.capabilities.transactions:
-            raise UnsupportedError(f"{self.describe()} has no transactions; each key is still replaced atomically")
+            raise UnsupportedError(
+                f"{self.describe()} has no transactions; each key is still replaced atomically"
+            )
         pending = Transaction(self)
         try:
             yield pending

@@ -1,16 +1,18 @@
 """Moving data between memory and store: the one place where plan, keys, codecs and store meet.
 
-    plan ── tasks of some dozens of pieces ──> threads, each doing a whole task:
-      read:   keys → get_many → decode → result[outside] = chunk[inside]        (straight into the result where it fits)
-      write:  old chunks where only part changes → chunk[inside] = value[outside] → encode → set_many, erase_many
-    Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
+plan ── tasks of some dozens of pieces ──> threads, each doing a whole task:
+
+* read: keys → get_many → decode → `result[outside] = chunk[inside]`, straight into the result where it fits;
+* write: old chunks where only part changes → `chunk[inside] = value[outside]` → encode → set_many, erase_many.
+
+Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -35,11 +37,16 @@ TASK_BYTES = 16 * 2**20
 SMALL_CHUNK = 16 * 2**10
 """Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""
 
+LARGE = 2**20
+"""Fewer bytes of chunks than this are moved by one thread in any case: starting others would take longer."""
+
 
 # ---------------------------------------------------------------- reading
 
 
-def read(layout: Layout, plan: Plan, out: Array, *, fields: Fields = None, progress: Progress | None = None) -> None:
+def read(
+    layout: Layout, plan: Plan, out: Array, *, fields: Fields = None, progress: Progress | None = None
+) -> None:
     """Fill `out`, an array of `plan.shape`, with the selected elements.
 
     Args:
@@ -51,21 +58,25 @@ def read(layout: Layout, plan: Plan, out: Array, *, fields: Fields = None, progr
 
     Raises `CorruptDataError` naming the key of a chunk that is not what the metadata says.
     """
-    reader = _Reader(layout, plan, out, fields)
+    reader = _Reader(layout, out, fields)
     _run(layout, plan, reader.task, progress)
 
 
 class _Reader:
     """What all tasks of one read share."""
 
-    def __init__(self, layout: Layout, plan: Plan, out: Array, fields: Fields) -> None:
+    def __init__(self, layout: Layout, out: Array, fields: Fields) -> None:
         self.layout = layout
         self.out = out
         self.fields = fields
-        self.fill = layout.metadata.fill_value if fields is None else _fields_of(layout.metadata.fill_value, fields)
+        self.fill = (
+            layout.metadata.fill_value if fields is None else _fields_of(layout.metadata.fill_value, fields)
+        )
         chain = layout.chain
         fixed = layout.metadata.data_type.item_size is not None
-        self.direct = fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
+        self.direct = (
+            fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
+        )
         self.reuse = fixed and bool(chain.compressors) and not chain.filters
 
     def task(self, pieces: Sequence[Piece]) -> None:
@@ -92,7 +103,9 @@ class _Reader:
                 else:
                     chunk = decode(value)
             except CorruptDataError as error:
-                raise CorruptDataError(f"chunk {key!r} in {layout.store.describe()} is corrupt: {error}") from error
+                raise CorruptDataError(
+                    f"chunk {key!r} in {layout.store.describe()} is corrupt: {error}"
+                ) from error
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
 
 
@@ -151,17 +164,19 @@ def write(
 class _Writer:
     """What all tasks of one write share."""
 
-    def __init__(self, layout: Layout, value: Array, fields: Fields, *, write_empty: bool, only_existing: bool) -> None:
+    def __init__(
+        self, layout: Layout, value: Array, fields: Fields, *, write_empty: bool, only_existing: bool
+    ) -> None:
         self.layout = layout
         self.value = value
         self.fields = fields
-        self.write_empty = write_empty
+        self.write_empty = write_empty or not layout.store.capabilities.erase
         self.only_existing = only_existing
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
         keys = [layout.key(piece.chunk) for piece in pieces]
-        with _locked(layout, [piece.chunk for piece in pieces]):
+        with _locked(layout, keys, pieces):
             olds = self._olds(keys, pieces)
             items: dict[str, Buffer] = {}
             empty: list[str] = []
@@ -169,10 +184,10 @@ class _Writer:
                 if self.only_existing and olds[key] is None:
                     continue
                 chunk = self._chunk(key, piece, olds.get(key))
-                if not self.write_empty and all_equal_fill(chunk, layout.metadata.fill_value):
-                    empty.append(key)
-                else:
+                if self.write_empty or not all_equal_fill(chunk, layout.metadata.fill_value):
                     items[key] = layout.chain.encode(chunk)
+                elif olds.get(key, _UNREAD) is not None:
+                    empty.append(key)
             if items:
                 layout.store.set_many(items)
             if empty:
@@ -203,27 +218,61 @@ class _Writer:
         if old is None:
             return np.full(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
         try:
-            return layout.chain.decode(old).copy()
+            if layout.metadata.data_type.item_size is None:
+                return layout.chain.decode(old).copy()
+            return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
         except CorruptDataError as error:
             raise CorruptDataError(
                 f"chunk {key!r} in {layout.store.describe()} is corrupt, so that part of it cannot be replaced: {error}"
             ) from error
 
 
+_UNREAD = b"not looked at"
+
+
+def erase(layout: Layout, plan: Plan) -> None:
+    """Make the selected chunks, which are selected whole, missing; where a store cannot erase, full of the fill value."""
+    if layout.store.capabilities.erase:
+        _run(layout, plan, _Eraser(layout).task, None)
+    else:
+        clear(layout, plan)
+
+
+def clear(layout: Layout, plan: Plan) -> None:
+    """Set the selected elements to the fill value, touching only chunks that are stored."""
+    fill = np.full((), layout.metadata.fill_value, layout.dtype)
+    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
+
+
+class _Eraser:
+    """What all tasks of one erasing share."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def task(self, pieces: Sequence[Piece]) -> None:
+        keys = [self.layout.key(piece.chunk) for piece in pieces]
+        with _locked(self.layout, keys, pieces):
+            self.layout.store.erase_many(keys)
+
+
 # ---------------------------------------------------------------- tasks
 
 
-def _run(layout: Layout, plan: Plan, task: Callable[[Sequence[Piece]], None], progress: Progress | None) -> None:
+def _run(
+    layout: Layout, plan: Plan, task: Callable[[Sequence[Piece]], None], progress: Progress | None
+) -> None:
     """Cut a plan into tasks and do them, in threads where that helps."""
     if not plan.count:
         return
     size = max(1, min(config.get("window"), TASK_BYTES // max(1, layout.chunk_bytes)))
+    large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
+    workers = pool.threads() if large else 1
+    if workers > 1:  # small windows rather than idle threads
+        size = max(1, min(size, -(-plan.count // workers)))
     if plan.count <= size and progress is None:
         task([*plan.pieces()])
         return
-    workers = 1 if layout.chunk_bytes < SMALL_CHUNK else pool.threads()
-    if workers > 1:  # small windows rather than idle threads
-        size = max(1, min(size, -(-plan.count // workers)))
     if progress is not None:
         task = _reporting(task, progress, plan.count)
     pool.run(task, plan.tasks(size, layout.block_shape), -(-plan.count // size), workers)
@@ -247,33 +296,38 @@ def _reporting(
 
 # ---------------------------------------------------------------- locks
 
-_STRIPES = [threading.Lock() for _ in range(509)]
-"""Who holds the lock of a chunk's stripe may read, change and write it. Chunks of one key share a stripe whatever store
-object they are reached through, and some different chunks do too, which costs a wait and nothing else."""
+_changed = threading.Condition(threading.Lock())
+_changing: set[Hashable] = set()
+"""The chunks, or blocks, that a thread of this process reads, changes and writes just now, whatever store object it
+reaches them through. A task takes all of its own at once or waits, so that there is no order to keep to."""
 
 
 @contextmanager
-def _locked(layout: Layout, chunks: Sequence[tuple[int, ...]]) -> Iterator[None]:
-    """Hold the locks of some chunks, or of the blocks they are stored in; taken in one order by everybody."""
+def _locked(layout: Layout, keys: Sequence[str], pieces: Sequence[Piece]) -> Iterator[None]:
+    """Be the only one in this process who changes some chunks, or the blocks they are stored in."""
     block = layout.block_shape
+    mine: set[Hashable] = set(keys)
     if block is not None:
-        chunks = [tuple([c // b for c, b in zip(chunk, block, strict=True)]) for chunk in chunks]
-    folder = layout.folder
-    stripes = [_STRIPES[number] for number in sorted({hash((folder, chunk)) % len(_STRIPES) for chunk in chunks})]
-    held = 0
+        mine = {
+            (layout.folder, *[c // b for c, b in zip(piece.chunk, block, strict=True)]) for piece in pieces
+        }
+    with _changed:
+        while not _changing.isdisjoint(mine):
+            _changed.wait()
+        _changing.update(mine)
     try:
-        for stripe in stripes:
-            stripe.acquire()
-            held += 1
         yield
     finally:
-        for stripe in stripes[:held]:
-            stripe.release()
+        with _changed:
+            _changing.difference_update(mine)
+            _changed.notify_all()
 
 
 def _renew() -> None:
-    """In a forked child: locks may have been held by threads that are gone."""
-    _STRIPES[:] = [threading.Lock() for _ in _STRIPES]
+    """In a forked child: threads that were changing chunks are gone, and their locks with them."""
+    global _changed, _changing  # noqa: PLW0603
+    _changed = threading.Condition(threading.Lock())
+    _changing = set()
 
 
 if hasattr(os, "register_at_fork"):

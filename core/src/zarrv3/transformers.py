@@ -73,7 +73,9 @@ class StorageTransformer(Layer):
         try:
             return cls(_type, **config)
         except TypeError as error:
-            raise MetadataError(f"{cls.__name__} does not take the configuration {dict(config)!r}: {error}") from error
+            raise MetadataError(
+                f"{cls.__name__} does not take the configuration {dict(config)!r}: {error}"
+            ) from error
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:  # noqa: ARG003 - the plugin interface

@@ -32,7 +32,9 @@ class Tree:
             last = number == len(members)
             yield f"{indent}{'└──' if last else '├──'} {name}{_note(member)}"
             if not isinstance(member, Array):
-                yield from self._below(member, f"{indent}{'    ' if last else '│   '}", None if level is None else level - 1)
+                yield from self._below(
+                    member, f"{indent}{'    ' if last else '│   '}", None if level is None else level - 1
+                )
 
     def __repr__(self) -> str:
         """The drawing."""

@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from zarrv3.codecs.base import Array, ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
-from zarrv3.codecs.support import deliver
+from zarrv3.codecs.support import deliver, wrong_size
 from zarrv3.contract import JSON, Buffer
 from zarrv3.errors import CorruptDataError, MetadataError, ZarrError
 
@@ -157,7 +157,10 @@ def _plain_decoder(
             if out is not None:
                 innermost(buffer, size, _memory(out, carrier))
                 return out
-            array: Array = frombuffer(innermost(buffer, size), carrier, count)
+            data = innermost(buffer, size)
+            if len(data) != size:  # a codec of somebody's that does not check
+                raise wrong_size("codecs", len(data), size)  # noqa: TRY301
+            array: Array = frombuffer(data, carrier, count)
             if borrowed:
                 array = array.view(dtype)
             if not one_dimension:

@@ -222,8 +222,9 @@ class ForeignSerializer(ArrayBytesCodec):
         return self
 
     def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
+        codec = numcodec(self.name, self.configuration)
         try:
-            return bytes(numcodec(self.name, self.configuration).encode(np.ascontiguousarray(array)))
+            return bytes(codec.encode(np.ascontiguousarray(array)))
         except (TypeError, ValueError) as error:
             kind = spec.data_type.describe()
             raise MetadataError(f"codec {self.name!r} cannot encode {kind} {spec.shape}: {error}") from error

@@ -48,8 +48,9 @@ class ForeignCompressor(BytesBytesCodec):
         return {"name": self.name, "configuration": dict(self.configuration)}
 
     def encode(self, buffer: Buffer) -> Buffer:
+        codec = numcodec(self.name, self.configuration)
         try:
-            return bytes(numcodec(self.name, self.configuration).encode(buffer))
+            return bytes(codec.encode(buffer))
         except ValueError as error:
             raise MetadataError(f"codec {self.name!r}: {error}") from error
 

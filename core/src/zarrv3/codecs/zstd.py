@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from zarrv3.codecs.base import BytesBytesCodec
-from zarrv3.codecs.support import check_size, lazy, named
+from zarrv3.codecs.support import deliver, lazy, named
 from zarrv3.contract import JSON, Buffer
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.extensions import check_members, integer, shown
@@ -59,26 +59,21 @@ class Zstd(BytesBytesCodec):
 
 def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit: int | None = None) -> Buffer:
     """Decompress one or several frames to exactly `size` bytes."""
-    if size is not None and content_size(buffer) == size:
-        # the library refuses a frame that holds more or less than it claims, and anything but a frame after it
-        return _decompress(buffer, out)
-    found = frames(buffer)
-    least, most = sum(frame.least for frame in found), sum(frame.most for frame in found)
+    found = frames(buffer)  # numcodecs would allocate whatever any of the frames claims
+    least = most = 0
+    for frame in found:
+        least += frame.least
+        most += frame.most
     if size is None and limit is not None and (least > limit or most > 4 * limit + _SLACK):
         raise CorruptDataError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
     if size is not None and not least <= size <= most:
         raise CorruptDataError(f"zstd: holds {least} to {most} bytes where {size} are expected")
-    if size is not None and len(found) == 1 and found[0].size is None:
-        view = memoryview(bytearray(size)) if out is None else out
-        part = found[0]
-        _decompress(memoryview(buffer)[part.start : part.stop], view if size else None)
-        return view
+    if size and len(found) == 1 and found[0].stop - found[0].start == len(buffer):
+        if found[0].size is None and out is None:
+            out = memoryview(bytearray(size))
+        return _decompress(buffer, out)
     data = b"".join(_decompress(memoryview(buffer)[frame.start : frame.stop], None) for frame in found)
-    check_size("zstd", len(data), size, limit)
-    if out is None:
-        return data
-    out[:] = data
-    return out
+    return deliver("zstd", data, size, out, limit)
 
 
 def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
@@ -87,14 +82,6 @@ def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
     except Exception as error:
         raise CorruptDataError(f"zstd: {error}") from error
     return found if out is None else out
-
-
-def content_size(buffer: Buffer) -> int | None:
-    """What the header of the first frame claims; `None` if it does not, or if this is no frame."""
-    if len(buffer) < 6 or buffer[:4] != _MAGIC:
-        return None
-    header = _header(buffer, 0)
-    return header[0] if header else None
 
 
 def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:

@@ -111,7 +111,9 @@ class Integer(_Number):
         if isinstance(value, float | np.floating) and math.isfinite(value) and value == math.floor(value):
             value = int(value)
         try:
-            whole = isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy  # int4 has no __index__
+            whole = (
+                isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy
+            )  # int4 has no __index__
             number = operator.index(int(value) if whole else value)
         except TypeError:
             return self.refuse(value)

@@ -68,7 +68,9 @@ class Counting(Layer):
     def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
         """See the contract."""
         self.inner.apply_many(changes)
-        self._count("apply_many", len(changes), written=sum(len(v) for v in changes.values() if v is not None))
+        self._count(
+            "apply_many", len(changes), written=sum(len(v) for v in changes.values() if v is not None)
+        )
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""

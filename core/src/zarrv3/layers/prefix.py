@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from zarrv3.contract import Buffer, Capabilities, Limits, Request
-from zarrv3.keys import check_folder, check_keys, split_prefix
+from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.layers.base import Layer
 from zarrv3.urls import Url
 
@@ -71,10 +71,7 @@ class Prefix(Layer):
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
-        if isinstance(where, str) and where and not where.endswith("/"):
-            check_keys([where])
-        else:
-            where = check_folder(where)
+        where = check_where(where)
         skip = len(self._folder)
         return ((key[skip:], size) for key, size in self.inner.sizes(self._folder + where))
 

@@ -69,7 +69,11 @@ class Transaction(Layer):
         """See the contract: values are read, since both names belong to the transaction."""
         keys = [*self.list_prefix(check_folder(source))]
         values = self.get_many([(key, None) for key in keys])
-        moved = {target + key[len(source) :]: bytes(v) for key, v in zip(keys, values, strict=True) if v is not None}
+        moved = {
+            target + key[len(source) :]: bytes(v)
+            for key, v in zip(keys, values, strict=True)
+            if v is not None
+        }
         self._change({**dict.fromkeys(keys), **moved})
 
     def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
@@ -125,7 +129,9 @@ class Transaction(Layer):
     def _change(self, changes: Mapping[str, bytes | None]) -> None:
         with self._lock:
             if self._ended:
-                raise StoreClosedError("the transaction has ended; begin another one with store.transaction()")
+                raise StoreClosedError(
+                    "the transaction has ended; begin another one with store.transaction()"
+                )
             self._changes.update(changes)
 
     def __reduce__(self) -> tuple[Any, ...]:

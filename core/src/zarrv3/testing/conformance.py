@@ -55,7 +55,8 @@ def _slow(function: Callable[..., None]) -> Callable[..., None]:
     """Mark a long run, also in projects that do not know the marker `slow`."""
     with warnings.catch_warnings(), suppress(pytest.fail.Exception):
         warnings.simplefilter("ignore")
-        return pytest.mark.slow(function)
+        marked: Callable[..., None] = pytest.mark.slow(function)
+        return marked
     return function
 
 
@@ -72,7 +73,9 @@ class StoreConformance:
     @pytest.fixture
     def opener(self) -> Opener:
         """Return what opens the same empty location with every call, as a new store object: override this."""
-        pytest.fail(f"{type(self).__name__} has to define the fixture `opener`; see zarrv3.testing.conformance")
+        pytest.fail(
+            f"{type(self).__name__} has to define the fixture `opener`; see zarrv3.testing.conformance"
+        )
 
     def run_check(self, name: str, opener: Opener) -> None:
         """Run one check by its name; skip where it is about a capability that is not claimed."""
@@ -155,7 +158,9 @@ class LayerConformance(StoreConformance):
     @pytest.fixture
     def layer(self) -> LayerMaker:
         """Return what puts the layer around a store: override this."""
-        pytest.fail(f"{type(self).__name__} has to define the fixture `layer`; see zarrv3.testing.conformance")
+        pytest.fail(
+            f"{type(self).__name__} has to define the fixture `layer`; see zarrv3.testing.conformance"
+        )
 
     @pytest.fixture
     def inner(self) -> Iterator[Opener]:
@@ -188,9 +193,17 @@ class LayerConformance(StoreConformance):
         can = capabilities_of(over)
         for name in ("key_bytes", "value_bytes"):
             found, below = getattr(can.limits, name), getattr(limits, name)
-            require(found is None or found <= below, LAYERS, f"the layer claims {name}={found} over a store with {below}")
+            require(
+                found is None or found <= below,
+                LAYERS,
+                f"the layer claims {name}={found} over a store with {below}",
+            )
         if can.write and can.limits == limits:
-            for check in (keys.check_long_keys, values.check_value_limit, batches.check_batches_beyond_the_limit):
+            for check in (
+                keys.check_long_keys,
+                values.check_value_limit,
+                batches.check_batches_beyond_the_limit,
+            ):
                 check(over)
 
     def test_one_batch_in_at_most_one_out(self, layer: LayerMaker, inner: Opener) -> None:
@@ -200,7 +213,9 @@ class LayerConformance(StoreConformance):
             can = top.capabilities
             many = [f"f/{i}" for i in range(20)]
             top.get_many([("f/warm/up", None)])
-            steps: list[tuple[str, Callable[[], object]]] = [("get_many", lambda: top.get_many([(k, None) for k in many]))]
+            steps: list[tuple[str, Callable[[], object]]] = [
+                ("get_many", lambda: top.get_many([(k, None) for k in many]))
+            ]
             if can.write:
                 steps += [
                     ("set_many", lambda: top.set_many(dict.fromkeys(many, b"v"))),
@@ -221,7 +236,7 @@ class LayerConformance(StoreConformance):
             with opened(partial(layer, faults)) as top:
                 if not top.capabilities.write:
                     pytest.skip("not claimed: write")
-                crowds.survives_faults(store, faults, top)
+                crowds.survives_faults(layer(store), faults, top)
 
     def test_pickles_with_its_store(self, layer: LayerMaker, inner: Opener) -> None:
         """A pickled layer comes back around an equal inner store."""
@@ -267,7 +282,13 @@ def _reduced(capabilities: Capabilities) -> MemoryDriver:
 def silent_overrides(cls: type[StoreConformance]) -> list[str]:
     """The kit's tests that a class or its bases redefine without a reason."""
     bases = cls.__mro__
-    kit = {name for base in bases if base.__module__ == __name__ for name in vars(base) if name.startswith("test_")}
+    kit = {
+        name
+        for base in bases
+        if base.__module__ == __name__
+        for name in vars(base)
+        if name.startswith("test_")
+    }
     own = [base for base in bases if base.__module__ != __name__ and base is not object]
     return sorted({name for base in own for name in kit & {*vars(base)} if not _has_reason(vars(base)[name])})
 

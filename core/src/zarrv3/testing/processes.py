@@ -24,7 +24,9 @@ T = TypeVar("T")
 PATIENCE = 120.0
 """Seconds after which a child process is taken for hanging."""
 
-CONTEXT: Any = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+CONTEXT: Any = multiprocessing.get_context(
+    "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+)
 
 CHILD_RULE = "a child process can use the store as its parent does"
 
@@ -101,8 +103,12 @@ class Child:
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.pipe: Connection
         self.pipe, theirs = CONTEXT.Pipe(duplex=False)
-        self.process: BaseProcess = CONTEXT.Process(target=_main, args=(theirs, function, arguments), daemon=True)
-        with warnings.catch_warnings():  # Python 3.12 warns of forking when there are threads: ours have ended
+        self.process: BaseProcess = CONTEXT.Process(
+            target=_main, args=(theirs, function, arguments), daemon=True
+        )
+        with (
+            warnings.catch_warnings()
+        ):  # Python 3.12 warns of forking when there are threads: ours have ended
             warnings.simplefilter("ignore", DeprecationWarning)
             self.process.start()
         theirs.close()
@@ -202,7 +208,9 @@ class Writer:
         return True
 
 
-def _write_on(pipe: Connection, operate: Callable[[Any, int], None], prepare: Callable[[], Any], first: int) -> None:
+def _write_on(
+    pipe: Connection, operate: Callable[[Any, int], None], prepare: Callable[[], Any], first: int
+) -> None:
     subject = prepare()
     number = first
     while True:

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-ORDER: Final = "get_many returns one value a request, in the order of the requests; None where the key is missing"
+ORDER: Final = (
+    "get_many returns one value a request, in the order of the requests; None where the key is missing"
+)
 VALUES: Final = "values are bytes, of any length, and come back as they were stored"
 RANGES: Final = "a ByteRange is exactly value[start:stop], clipped as Python clips a slice"
 KEYS: Final = "a key is text of parts joined by '/'; different texts are different keys"
-REFUSED_KEYS: Final = "what is no key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"
+REFUSED_KEYS: Final = (
+    "what is no key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"
+)
 REFUSED_VALUES: Final = "what is not flat bytes raises InvalidKeyError and nothing is stored"
 LIMITS: Final = "a key or value beyond capabilities.limits raises LimitError; a longer batch is split"
 OWNERSHIP: Final = "what a caller passed in may change after the call; what a store returned never changes"
@@ -18,10 +22,14 @@ FLUSHED: Final = "after flush() everything written so far survives a crash of th
 PERSISTENT: Final = "persistent: values outlive the instance"
 ERASE: Final = "erase_many removes the keys given, erase_prefix those below the folder, and nothing else; missing is fine"
 RENAME: Final = "rename_prefix moves every key below one folder to the same place below another"
-SWAP: Final = "compare_and_set writes if the key still has the old value (None = absent) and returns whether it did"
+SWAP: Final = (
+    "compare_and_set writes if the key still has the old value (None = absent) and returns whether it did"
+)
 RACE: Final = "of several concurrent compare_and_set with the same old value, one wins"
 LIST_PREFIX: Final = "list_prefix yields every key that starts with the text, once"
-LIST_DIR: Final = "list_dir returns the keys and sub-folders directly below: whole names, sorted, sub-folders end in '/'"
+LIST_DIR: Final = (
+    "list_dir returns the keys and sub-folders directly below: whole names, sorted, sub-folders end in '/'"
+)
 SIZES: Final = "sizes yields keys with the bytes they occupy: all below a folder, or the one key; nothing for a missing key"
 CLOSED: Final = "after close() every call raises StoreClosedError; closing twice is fine"
 READING: Final = "opening and reading never create anything"
@@ -68,7 +76,9 @@ def refuses(rule: str, what: str, *errors: type[Exception]) -> Iterator[None]:
     except errors:
         return
     except Exception as error:
-        raise ConformanceError(rule, f"{what} raised {type(error).__name__} ({error}), not {names}") from error
+        raise ConformanceError(
+            rule, f"{what} raised {type(error).__name__} ({error}), not {names}"
+        ) from error
     raise ConformanceError(rule, f"{what} was not refused with {names}")
 
 

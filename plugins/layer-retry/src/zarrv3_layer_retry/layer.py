@@ -1,8 +1,6 @@
 """`Retry`: which calls are repeated, and when that would be wrong."""
 
 import math
-import os
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -15,9 +13,6 @@ from zarrv3.store import BaseStore
 
 T = TypeVar("T")
 
-_STRIPES = 64
-"""How many locks the keys of `compare_and_set` share."""
-
 
 class Retry(Layer):
     """Repeats calls that failed for a reason that may pass, such as a lost connection; adapter `|retry:`.
@@ -27,7 +22,7 @@ class Retry(Layer):
     never repeated: a second one would find the store closed and hide that the first one lost something.
 
     A listing that breaks off is begun again and continues with the keys that it has not given yet; each time that it made
-    progress it has all attempts before it. `compare_and_set` says `True` or `False` only when that is known: see there.
+    progress it has all attempts before it. `compare_and_set` says `True` or `False` only when that is known.
 
     Args:
         store: what it wraps.
@@ -68,7 +63,6 @@ class Retry(Layer):
         super().__init__(store, attempts=attempts, timeout=timeout, **waits)
         # `stamina.RetryingCaller` passes no arguments of a call to the hooks that log retries: no values.
         self._attempt = stamina.RetryingCaller(attempts=attempts, timeout=timeout, **waits).on(_is_retryable)
-        self._locks: dict[int, list[threading.Lock]] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -98,16 +92,16 @@ class Retry(Layer):
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
         """See the contract; after an error the key is read before the next attempt, since the swap may have been done.
 
-        * It still has `old`: the swap is tried again.
-        * It has `new`, which is a value: the swap was done. Callers on other machines that may write the very same bytes
-          are told apart only by values that are unique to each (an owner's name, a random token). Callers on the same
-          `Retry` object wait for each other, so that among them one wins.
-        * It is missing, or has another value: the swap was done or not; somebody may have been faster or later. That
-          raises `StoreAccessError`, which is not retryable: read the key and decide.
+        While it still has `old` the swap is tried again. Otherwise nobody can know whether this call or another writer
+        replaced it, not even when it has `new` now: two who count from 1 to 2 must not both be told `True`. That raises
+        `StoreAccessError`, which is not retryable. Read the key and decide; a value that is unique to its writer (an
+        owner's name, a random token) tells.
         """
-        swap = _Swap(self.inner, key, old, new)
-        with self._lock(key):
-            return self._attempt(swap.attempt)
+        return self._attempt(_Swap(self.inner, key, old, new).attempt)
+
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract; the same changes once more, all at once, change nothing."""
+        self._attempt(self.inner.apply_many, changes)
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
@@ -168,14 +162,6 @@ class Retry(Layer):
             given.add(key_of(found[0]))
             yield found[0]
 
-    def _lock(self, key: str) -> threading.Lock:
-        """The lock of a key, shared with some other keys; a forked child has its own."""
-        process = os.getpid()
-        locks = self._locks.get(process) or self._locks.setdefault(
-            process, [threading.Lock() for _ in range(_STRIPES)]
-        )
-        return locks[hash(key) % _STRIPES]
-
 
 class _Swap:
     """One `compare_and_set` through all its attempts."""
@@ -189,27 +175,29 @@ class _Swap:
 
     def attempt(self) -> bool:
         """Swap, unless an earlier attempt that failed may have done it."""
-        if self._unsure is not None and self._read() != self._old:
-            return self._settled(self._unsure)
+        if self._unsure is not None and (current := self._read()) != self._old:
+            raise self._unknown(current) from self._unsure
         try:
             done = self._store.compare_and_set(self._key, self._old, self._new)
         except StoreError as error:
             if error.retryable:
                 self._unsure = error
             raise
-        return done if done or self._unsure is None else self._settled(self._unsure)
-
-    def _settled(self, error: StoreError) -> bool:
-        """What an attempt that failed has done, as far as the value tells."""
-        if self._new is not None and self._read() == self._new:
-            return True
-        raise StoreAccessError(
-            f"whether {self._key!r} was replaced in {self._store.describe()} is unknown: the connection failed meanwhile, "
-            "and the key has neither its old nor its new value now; read it and decide"
-        ) from error
+        if (
+            not done and self._unsure is not None
+        ):  # replaced since it was read, perhaps by the first attempt, late
+            raise self._unknown(self._read()) from self._unsure
+        return done
 
     def _read(self) -> Buffer | None:
         return self._store.get_many([(self._key, None)])[0]
+
+    def _unknown(self, current: Buffer | None) -> StoreAccessError:
+        what = "the new value" if current == self._new else "not the new value"
+        return StoreAccessError(
+            f"whether this call replaced {self._key!r} in {self._store.describe()} is unknown: the connection failed "
+            f"meanwhile, and the key has {what} now; read it and decide"
+        )
 
 
 def _is_retryable(error: Exception) -> bool:

@@ -179,7 +179,7 @@ class DirectoryDriver:
                     continue
                 if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
                     folders.append(f"{folder}{entry.name}/")
-                else:
+                elif entry.is_file() or entry.is_symlink():  # no pipe, socket or device
                     keys.append(f"{folder}{entry.name}")
             return sorted(keys), sorted(folders)
 
@@ -253,7 +253,8 @@ class DirectoryDriver:
             if entry.is_symlink() and not self.follow:
                 raise link_error(f"{folder.path}/{entry.name}")
             if not entry.is_dir():
-                yield path + entry.name, entry
+                if entry.is_file():  # no pipe, socket or device
+                    yield path + entry.name, entry
                 continue
             inner = walk.inside(folder, entry.name)
             if inner is not None:
@@ -356,10 +357,28 @@ class DirectoryDriver:
         """Remove a folder and its parents as far as they are empty; the root stays."""
         while path:
             above = walk.folder(parent(path))
-            if above is None or not self._rmdir(above, _last(path)):
+            if above is None:
                 return
+            if not self._rmdir(above, _last(path)):
+                folder = walk.folder(path)
+                if folder is None or not self._sweep(folder) or not self._rmdir(above, _last(path)):
+                    return
             walk.forget()
             path = parent(path)
+
+    def _sweep(self, folder: Folder) -> bool:
+        """Remove what killed writers left in a folder that holds nothing else; whether it holds nothing else."""
+        if fcntl is None:  # pragma: no cover - Windows: the living cannot be told from the dead
+            return False
+        left = []
+        with folder.scan() as found:
+            for entry in found:
+                if not entry.name.startswith(TEMPORARY):
+                    return False
+                left.append(entry.name)
+        for name in left:
+            self._remove_dead(folder, name)
+        return True
 
     @staticmethod
     def _rmdir(folder: Folder, name: str) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -39,8 +41,12 @@ class Folder(NamedTuple):
 
     def entries(self) -> list[os.DirEntry[str]]:
         """What lies in the folder, unsorted."""
-        with os.scandir(self.path if self.fd is None else self.fd) as found:  # type: ignore[type-var]
-            return [*found]  # type: ignore[list-item]
+        with self.scan() as found:
+            return [*found]
+
+    def scan(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """The same one by one, for who may stop early."""
+        return os.scandir(self.path if self.fd is None else self.fd)  # type: ignore[return-value]
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -122,7 +128,8 @@ class Walk:
 
     def _root(self, *, create: bool) -> Folder | None:
         if create:
-            os.makedirs(self.root, exist_ok=True)  # noqa: PTH103 - a text path is all there is
+            with suppress(FileExistsError):  # a file: see below
+                os.makedirs(self.root, exist_ok=True)  # noqa: PTH103 - a text path is all there is
         try:
             if self.anchored:
                 return Folder(self.root, os.open(self.root, _OPEN_FOLDER))

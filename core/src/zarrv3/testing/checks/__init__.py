@@ -15,13 +15,26 @@ sugar     the conveniences of every store object
 crowds    threads and processes at once, killed writers, failing stores
 """
 
-# isort: off - the order of these imports is the order of the checks
-from zarrv3.testing.checks.table import TABLE, Check, Opener
-from zarrv3.testing.checks import claims, values, ranges, batches, keys, listing, erasing, swapping, life, sugar, crowds
+from zarrv3.testing.checks import (
+    batches,
+    claims,
+    crowds,
+    erasing,
+    keys,
+    life,
+    listing,
+    ranges,
+    sugar,
+    swapping,
+    values,
+)
 from zarrv3.testing.checks.running import Result, run_checks
-# isort: on
+from zarrv3.testing.checks.table import TABLE, Check, Opener
 
-CHECKS: tuple[Check, ...] = tuple(TABLE)
+_MODULES = (claims, values, ranges, batches, keys, listing, erasing, swapping, life, sugar, crowds)
+_ORDER = {module.__name__: place for place, module in enumerate(_MODULES)}
+
+CHECKS: tuple[Check, ...] = tuple(sorted(TABLE, key=lambda check: _ORDER[check.run.__module__]))
 """Every check, from the simple to the demanding."""
 
 __all__ = [

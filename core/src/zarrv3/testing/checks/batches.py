@@ -34,9 +34,22 @@ def check_duplicates_in_a_batch(opener: Opener) -> None:
     """A key may occur several times in a batch, with the same or other ranges."""
     with opened(opener) as store:
         store.set_many({"k": b"0123456789", "l": b"x"})
-        requests = [("k", None), ("l", None), ("k", ByteRange(2, 4)), ("k", None), ("none", None), ("k", ByteRange(2, 4)), ("none", None)]
+        requests = [
+            ("k", None),
+            ("l", None),
+            ("k", ByteRange(2, 4)),
+            ("k", None),
+            ("none", None),
+            ("k", ByteRange(2, 4)),
+            ("none", None),
+        ]
         found = [None if value is None else bytes(value) for value in store.get_many(requests)]
-        same(found, [b"0123456789", b"x", b"23", b"0123456789", None, b"23", None], ORDER, "a batch with duplicates")
+        same(
+            found,
+            [b"0123456789", b"x", b"23", b"0123456789", None, b"23", None],
+            ORDER,
+            "a batch with duplicates",
+        )
         if store.capabilities.erase:
             store.erase_many(["k", "k", "none", "none"])
             holds(store, {"k": None, "l": b"x"}, ERASE, "erased twice in one batch")
@@ -67,4 +80,8 @@ def check_bytes_beyond_the_limit(opener: Opener) -> None:
         each = min(limits.batch_bytes // 3 + 1, limits.value_bytes or limits.batch_bytes)
         items = {f"f/{i}": bytes([i]) * each for i in range(8)}
         store.set_many(items)
-        require(values_of(store, *items) == [*items.values()], LIMITS, f"8 values of {each} bytes came back different")
+        require(
+            values_of(store, *items) == [*items.values()],
+            LIMITS,
+            f"8 values of {each} bytes came back different",
+        )

@@ -81,7 +81,9 @@ def check_what_is_there_reads_consistently(opener: Opener) -> None:
         sizes = dict(islice(store.sizes(""), 1000))
         for key in keys:
             wanted = [None, ByteRange(1, 3), ByteRange(-2), ByteRange(0, 0)]
-            whole, *parts = [bytes(v) if v is not None else None for v in store.get_many([(key, w) for w in wanted])]
+            whole, *parts = [
+                bytes(v) if v is not None else None for v in store.get_many([(key, w) for w in wanted])
+            ]
             if whole is None:
                 continue  # erased since it was listed: the store may be in use
             same(parts, [whole[1:3], whole[-2:], b""], RANGES, f"ranges of {key!r}")

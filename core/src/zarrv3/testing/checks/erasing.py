@@ -18,7 +18,7 @@ def check_erase_many(opener: Opener) -> None:
         store.erase_many(gone)
         holds(store, {**items, **dict.fromkeys(gone)}, ERASE, f"after erase_many({gone})")
         store.erase_many(gone)
-        store.erase_many(iter([*TREE]))
+        store.erase_many({*TREE})
         holds(store, dict.fromkeys(TREE), ERASE, "after erasing all keys")
 
 
@@ -51,12 +51,21 @@ def check_erase_everything(opener: Opener) -> None:
 @check("write", "erase", "list")
 def check_rename_prefix(opener: Opener) -> None:
     """All keys below one folder move to another, deeper, higher or beside it; neighbours stay."""
-    moves = (("foo/", "moved/"), ("moved/", "very/deep/new/"), ("very/deep/new/c/", "c/"), ("grp_1/", "grp_2/"), ("a/b/c/", "a/x/"))
+    moves = (
+        ("foo/", "moved/"),
+        ("moved/", "very/deep/new/"),
+        ("very/deep/new/c/", "c/"),
+        ("grp_1/", "grp_2/"),
+        ("a/b/c/", "a/x/"),
+    )
     with opened(opener) as store:
         items = fill(store, *TREE)
         for source, target in moves:
             store.rename_prefix(source, target)
-            items = {target + key[len(source) :] if key.startswith(source) else key: value for key, value in items.items()}
+            items = {
+                target + key[len(source) :] if key.startswith(source) else key: value
+                for key, value in items.items()
+            }
             _is_all(store, items, f"after rename_prefix({source!r}, {target!r})")
 
 
@@ -65,7 +74,13 @@ def check_rename_refusals(opener: Opener) -> None:
     """Renaming into itself is refused; renaming what is not there does nothing; nothing is lost by either."""
     with opened(opener) as store:
         items = fill(store, "foo/k", "foo/c/0", "bar/k")
-        for source, target in (("foo/", "foo/c/"), ("foo/c/", "foo/"), ("foo/", "foo/"), ("", "foo/"), ("foo/", "")):
+        for source, target in (
+            ("foo/", "foo/c/"),
+            ("foo/c/", "foo/"),
+            ("foo/", "foo/"),
+            ("", "foo/"),
+            ("foo/", ""),
+        ):
             with refuses(RENAME, f"rename_prefix({source!r}, {target!r})", InvalidKeyError):
                 store.rename_prefix(source, target)
         store.rename_prefix("none/", "new/")

@@ -34,7 +34,22 @@ REFUSED: list[Any] = [
 ]  # fmt: skip
 """What is no key."""
 
-REFUSED_FOLDERS: list[Any] = ["a", "/a/", "a//", "../", "./", "a/../", "a/../../", "//", "nul\0/", "\ud800/", None, 7, b"a/", ["a"]]
+REFUSED_FOLDERS: list[Any] = [
+    "a",
+    "/a/",
+    "a//",
+    "../",
+    "./",
+    "a/../",
+    "a/../../",
+    "//",
+    "nul\0/",
+    "\ud800/",
+    None,
+    7,
+    b"a/",
+    ["a"],
+]
 """What is no folder."""
 
 REFUSED_PREFIXES: list[Any] = ["/", "/a", "a//", "a//b", "../", "../a", "a/../b", "./", "\0/", None, 7, b"a"]
@@ -188,22 +203,37 @@ def _keeps_apart(opener: Opener, keys: list[str]) -> None:
             names, folders = store.list_dir("")
             for key in stored:
                 head, slash, _ = key.partition("/")
-                require(head + slash in (folders if slash else names), KEYS, f"{head + slash!r} is not in list_dir('')")
-                require(key in list(store.list_prefix(key)), KEYS, f"list_prefix({key!r}) does not yield the key itself")
+                require(
+                    head + slash in (folders if slash else names),
+                    KEYS,
+                    f"{head + slash!r} is not in list_dir('')",
+                )
+                require(
+                    key in list(store.list_prefix(key)),
+                    KEYS,
+                    f"list_prefix({key!r}) does not yield the key itself",
+                )
                 require(key in dict(store.sizes(key)), KEYS, f"sizes({key!r}) does not yield the key itself")
         if store.capabilities.erase:
             for key in list(stored)[::2]:
                 store.erase_many([key])
                 del stored[key]
             found = dict(zip(keys, values_of(store, *keys), strict=True))
-            same({k: v for k, v in found.items() if v is not None}, stored, KEYS, "after erasing every other key")
+            same(
+                {k: v for k, v in found.items() if v is not None},
+                stored,
+                KEYS,
+                "after erasing every other key",
+            )
 
 
 def _fits(store: BaseStore, key: str) -> bool:
     try:
         store.set_many({key: key.encode()})
     except (InvalidKeyError, LimitError) as error:
-        allowed = isinstance(error, LimitError) or any(what in key for what in MAY_BE_REFUSED) or not key.isascii()
+        allowed = (
+            isinstance(error, LimitError) or any(what in key for what in MAY_BE_REFUSED) or not key.isascii()
+        )
         require(allowed, KEYS, f"{key!r} was refused: {error}")
         return False
     return True

@@ -58,7 +58,12 @@ def check_reopening(opener: Opener) -> None:
             store.erase_many(["f/gone"])
         erased = store.capabilities.erase
     with opened(opener) as store:
-        holds(store, {"k": b"k", "f/k": b"f/k", "f/gone": None if erased else b"f/gone"}, PERSISTENT, "opened again")
+        holds(
+            store,
+            {"k": b"k", "f/k": b"f/k", "f/gone": None if erased else b"f/gone"},
+            PERSISTENT,
+            "opened again",
+        )
         store.set_many({"k": b"new"})
     with opened(opener) as store:
         holds(store, {"k": b"new"}, PERSISTENT, "replaced and opened again")
@@ -132,7 +137,11 @@ def check_pickling(opener: Opener) -> None:
         expected = store.get("k")
         for text in (fresh, used):
             with pickle.loads(text) as copy:  # noqa: S301 - our own
-                require(type(copy) is type(store), PICKLE, f"a {type(store).__name__} came back as {type(copy).__name__}")
+                require(
+                    type(copy) is type(store),
+                    PICKLE,
+                    f"a {type(store).__name__} came back as {type(copy).__name__}",
+                )
                 same(copy.get("k"), expected, PICKLE, "the copy's value of 'k'")
                 same(copy.capabilities, store.capabilities, PICKLE, "the copy's capabilities")
                 require(copy == store, PICKLE, "the copy is not equal to the original")
@@ -146,7 +155,9 @@ def check_other_processes_see_writes(opener: Opener) -> None:
         fill(store, "from/parent")
         seen = together(_read_and_answer, opener, 2)
         same(seen, [b"from/parent"] * 2, PERSISTENT, "what two child processes read")
-        holds(store, {"from/child/0": b"0", "from/child/1": b"1"}, PERSISTENT, "what the child processes wrote")
+        holds(
+            store, {"from/child/0": b"0", "from/child/1": b"1"}, PERSISTENT, "what the child processes wrote"
+        )
 
 
 @check("persistent", "shared", "write")
@@ -155,7 +166,12 @@ def check_inherited_store(opener: Opener) -> None:
     with opened(opener) as store:
         fill(store, "from/parent")
         seen = together(_use_inherited, store, 3)
-        same(seen, [b"from/parent"] * 3, PERSISTENT, "what three children read through the store they inherited")
+        same(
+            seen,
+            [b"from/parent"] * 3,
+            PERSISTENT,
+            "what three children read through the store they inherited",
+        )
         holds(store, {f"from/child/{n}": b"%d" % n for n in range(3)}, PERSISTENT, "what the children wrote")
 
 
@@ -177,7 +193,12 @@ def check_reading_never_writes(opener: Opener) -> None:
     """Opening, reading and listing where nothing is find nothing and create nothing."""
     with opened(opener) as store:
         can = store.capabilities
-        same([*store.get_many([("k", None), ("f/k", ByteRange(1))])] if can.write else [], [None] * 2 if can.write else [], READING, "reading an empty store")
+        same(
+            [*store.get_many([("k", None), ("f/k", ByteRange(1))])] if can.write else [],
+            [None] * 2 if can.write else [],
+            READING,
+            "reading an empty store",
+        )
         for call in (*READS.values(), *(LISTINGS.values() if can.list else ())):
             call(store)
         store.flush()
@@ -196,7 +217,9 @@ def check_description(opener: Opener) -> None:
             json.dumps(store.spec())
         store.close()
         text = repr(store)
-        require(text and "\n" not in text and len(text) < 1000, EQUALITY, f"repr is no short line: {text[:300]!r}")
+        require(
+            text and "\n" not in text and len(text) < 1000, EQUALITY, f"repr is no short line: {text[:300]!r}"
+        )
 
 
 def _write_and_flush(opener: Opener) -> None:

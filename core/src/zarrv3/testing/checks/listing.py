@@ -11,7 +11,9 @@ TREE = (
 )  # fmt: skip
 """Keys whose texts begin alike, with the wildcards of SQL and globs among them."""
 
-FOLDERS = sorted({"", *(key[: i + 1] for key in TREE for i, letter in enumerate(key) if letter == "/"), "none/", "fo/"})
+FOLDERS = sorted(
+    {"", *(key[: i + 1] for key in TREE for i, letter in enumerate(key) if letter == "/"), "none/", "fo/"}
+)
 
 PREFIXES = (
     *FOLDERS, "f", "foo", "foo/c", "foo/c/0/1", "foo/c/0/1x", "fo", "grp", "grp_", "grp%", "grp_1", "z", "none", "Foo",
@@ -37,7 +39,9 @@ def check_list_dir(opener: Opener) -> None:
         for folder in FOLDERS:
             below = [key for key in TREE if key.startswith(folder)]
             keys = sorted(key for key in below if "/" not in key[len(folder) :])
-            folders = sorted({key[: key.index("/", len(folder)) + 1] for key in below if "/" in key[len(folder) :]})
+            folders = sorted(
+                {key[: key.index("/", len(folder)) + 1] for key in below if "/" in key[len(folder) :]}
+            )
             found = store.list_dir(folder)
             same(([*found[0]], [*found[1]]), (keys, folders), LIST_DIR, f"list_dir({folder!r})")
         same(store.list_dir("foo/zarr.json/"), ([], []), LIST_DIR, "list_dir of a key as if it were a folder")
@@ -91,7 +95,9 @@ def check_sizes(opener: Opener) -> None:
             same([name for name, _ in found], [key], SIZES, f"the keys in sizes({key!r})")
             size = alone[key] = found[0][1]
             most = len(value) * 1.2 + 512
-            require(len(value) <= size <= most, SIZES, f"sizes({key!r}) of {len(value)} random bytes is {size}")
+            require(
+                len(value) <= size <= most, SIZES, f"sizes({key!r}) of {len(value)} random bytes is {size}"
+            )
         for key in ("none", "f/none", "f", "foo"):
             same(list(store.sizes(key)), [], SIZES, f"sizes({key!r}) of a missing key")
         if not store.capabilities.list:

@@ -25,12 +25,24 @@ def check_every_range(opener: Opener) -> None:
 @check("write")
 def check_ranges_of_empty_and_missing(opener: Opener) -> None:
     """Every range of an empty value is empty, of a missing key `None`."""
-    forms = [ByteRange(), ByteRange(0, 0), ByteRange(0, 5), ByteRange(3), ByteRange(-1), ByteRange(-4, -2), ByteRange(2, 1)]
+    forms = [
+        ByteRange(),
+        ByteRange(0, 0),
+        ByteRange(0, 5),
+        ByteRange(3),
+        ByteRange(-1),
+        ByteRange(-4, -2),
+        ByteRange(2, 1),
+    ]
     with opened(opener) as store:
         store.set_many({"empty": b""})
-        found = [None if v is None else bytes(v) for v in store.get_many([("empty", wanted) for wanted in forms])]
+        found = [
+            None if v is None else bytes(v) for v in store.get_many([("empty", wanted) for wanted in forms])
+        ]
         same(found, [b""] * len(forms), RANGES, f"{forms} of an empty value")
-        found = [None if v is None else bytes(v) for v in store.get_many([("f/none", wanted) for wanted in forms])]
+        found = [
+            None if v is None else bytes(v) for v in store.get_many([("f/none", wanted) for wanted in forms])
+        ]
         same(found, [None] * len(forms), RANGES, f"{forms} of a missing key")
 
 
@@ -45,4 +57,9 @@ def check_ranges_of_many_keys(opener: Opener) -> None:
         for (key, wanted), value in zip(requests, store.get_many(requests), strict=True):
             whole = items.get(key)
             expected = whole if whole is None or wanted is None else whole[wanted.start : wanted.stop]
-            same(None if value is None else bytes(value), expected, RANGES, f"{wanted} of {key!r} in a mixed batch")
+            same(
+                None if value is None else bytes(value),
+                expected,
+                RANGES,
+                f"{wanted} of {key!r} in a mixed batch",
+            )

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from zarrv3.errors import ConfigurationError
 from zarrv3.layers.prefix import Prefix
 from zarrv3.memory import wrap
-from zarrv3.testing.checks.table import TABLE, Check, Opener, capabilities_of, opened
+from zarrv3.testing.checks.table import Check, Opener, opened
 from zarrv3.testing.rules import NotApplicableError
 
 
@@ -41,8 +42,19 @@ def run_checks(
 
     Nothing outside `scratch` is touched. Results come as the checks end; errors of any kind are results.
     """
-    capabilities = capabilities_of(opener)
-    for check in TABLE if checks is None else checks:
+    from zarrv3.testing.checks import CHECKS
+
+    with opened(opener) as store:
+        capabilities = store.capabilities
+        if (
+            capabilities.write
+            and capabilities.list
+            and next(store.list_prefix(f"{scratch}/"), None) is not None
+        ):
+            raise ConfigurationError(
+                f"{scratch!r} in {store.describe()} is not empty; name another scratch folder"
+            )
+    for check in CHECKS if checks is None else checks:
         missing = check.missing(capabilities)
         if missing:
             yield Result(check=check, outcome="skipped", reason=f"not claimed: {', '.join(missing)}")

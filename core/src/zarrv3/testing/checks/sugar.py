@@ -11,9 +11,24 @@ def check_item_access(opener: Opener) -> None:
     with opened(opener) as store:
         store["f/k"] = bytearray(b"value")
         same((store["f/k"], type(store["f/k"])), (b"value", bytes), SUGAR, "store['f/k']")
-        same((store.get("f/k"), store.get("none"), store.get("none", b"d")), (b"value", None, b"d"), SUGAR, "get")
-        same(("f/k" in store, "f" in store, "none" in store, "" in store), (True, False, False, False), SUGAR, "in")
-        same((store.setdefault("f/k", b"x"), store.setdefault("new", b"x")), (b"value", b"x"), SUGAR, "setdefault")
+        same(
+            (store.get("f/k"), store.get("none"), store.get("none", b"d")),
+            (b"value", None, b"d"),
+            SUGAR,
+            "get",
+        )
+        same(
+            ("f/k" in store, "f" in store, "none" in store, "" in store),
+            (True, False, False, False),
+            SUGAR,
+            "in",
+        )
+        same(
+            (store.setdefault("f/k", b"x"), store.setdefault("new", b"x")),
+            (b"value", b"x"),
+            SUGAR,
+            "setdefault",
+        )
         with refuses(SUGAR, "store['none']", KeyMissingError):
             store["none"]
 
@@ -41,7 +56,12 @@ def check_mapping_views(opener: Opener) -> None:
         store.update(items, top=b"t")
         items["top"] = b"t"
         same(sorted(store), sorted(items), SUGAR, "iteration")
-        same((sorted(store.keys()), sorted(store.list())), (sorted(items), sorted(items)), SUGAR, "keys() and list()")
+        same(
+            (sorted(store.keys()), sorted(store.list())),
+            (sorted(items), sorted(items)),
+            SUGAR,
+            "keys() and list()",
+        )
         same(dict(store.items()), items, SUGAR, "items()")
         same(sorted(store.values()), sorted(items.values()), SUGAR, "values()")
         same((len(store), len(store.items())), (151, 151), SUGAR, "len")
@@ -78,7 +98,9 @@ def check_get_partial_values(opener: Opener) -> None:
              ((-2, 2), b"89"), ((-3, 9), b"789"), ((8, 9), b"89"), ((20, 3), b""), ((4, 0), b""), (None, b"0123456789")]  # fmt: skip
     with opened(opener) as store:
         store["f/k"] = b"0123456789"
-        found = store.get_partial_values([("f/k", wanted) for wanted, _ in forms] + [("none", (0, 1)), ("none", None)])
+        found = store.get_partial_values(
+            [("f/k", wanted) for wanted, _ in forms] + [("none", (0, 1)), ("none", None)]
+        )
         same(found, [*(expected for _, expected in forms), None, None], SUGAR, "get_partial_values")
         same(store.get_partial_values([]), [], SUGAR, "get_partial_values([])")
         with refuses(SUGAR, "a negative length", InvalidKeyError):
@@ -90,7 +112,9 @@ def check_set_partial_values(opener: Opener) -> None:
     """`set_partial_values` writes pieces inside and at the end; a gap is an error and changes nothing."""
     with opened(opener) as store:
         store["f/k"] = b"0123456789"
-        store.set_partial_values([("f/k", 2, b"ab"), ("f/k", 3, b"X"), ("f/k", 10, b"+"), ("new", 0, b"ne"), ("new", 2, b"w")])
+        store.set_partial_values(
+            [("f/k", 2, b"ab"), ("f/k", 3, b"X"), ("f/k", 10, b"+"), ("new", 0, b"ne"), ("new", 2, b"w")]
+        )
         holds(store, {"f/k": b"01aX456789+", "new": b"new"}, SUGAR, "after writing pieces")
         store.set_partial_values([("f/k", -3, b"tail"), ("new", 0, memoryview(b"N"))])
         holds(store, {"f/k": b"01aX4567tail", "new": b"New"}, SUGAR, "after a negative start")
@@ -109,10 +133,17 @@ def check_sizes_and_names(opener: Opener) -> None:
         sizes = dict(store.sizes(""))
         below = sizes["foo/zarr.json"] + sizes["foo/c/0"]
         same((store.getsize("foo"), store.getsize("/foo/")), (below, below), SUGAR, "getsize('foo')")
-        same((store.getsize(), store.getsize("zarr.json")), (sum(sizes.values()), sizes["zarr.json"]), SUGAR, "getsize")
+        same(
+            (store.getsize(), store.getsize("zarr.json")),
+            (sum(sizes.values()), sizes["zarr.json"]),
+            SUGAR,
+            "getsize",
+        )
         same((store.getsize("none"), store.getsize("fo")), (0, 0), SUGAR, "getsize of nothing")
         same(store.listdir(), ["foo", "foo2", "foobar", "zarr.json"], SUGAR, "listdir()")
-        same((store.listdir("foo"), store.listdir("none")), (["c", "zarr.json"], []), SUGAR, "listdir of paths")
+        same(
+            (store.listdir("foo"), store.listdir("none")), (["c", "zarr.json"], []), SUGAR, "listdir of paths"
+        )
 
 
 @check("write", "erase", "list")
@@ -142,6 +173,20 @@ def check_what_it_says_it_can(opener: Opener) -> None:
     with opened(opener) as store:
         can = store.capabilities
         said = (store.is_readable(), store.is_writeable(), store.is_erasable(), store.is_listable())
-        same(said, (True, can.write, can.erase, can.list), SUGAR, "is_readable, is_writeable, is_erasable, is_listable")
-        same(store.supports_efficient_get_partial_values, can.native_ranges, SUGAR, "supports_efficient_get_partial_values")
-        require(store.supports_efficient_set_partial_values() is False, SUGAR, "supports_efficient_set_partial_values()")
+        same(
+            said,
+            (True, can.write, can.erase, can.list),
+            SUGAR,
+            "is_readable, is_writeable, is_erasable, is_listable",
+        )
+        same(
+            store.supports_efficient_get_partial_values,
+            can.native_ranges,
+            SUGAR,
+            "supports_efficient_get_partial_values",
+        )
+        require(
+            store.supports_efficient_set_partial_values() is False,
+            SUGAR,
+            "supports_efficient_set_partial_values()",
+        )

@@ -1,5 +1,7 @@
 """compare_and_set, alone and in races."""
 
+from functools import partial
+
 from zarrv3.contract import Buffer
 from zarrv3.store import BaseStore
 from zarrv3.testing.checks.table import Opener, check, fill, holds, opened, values_of
@@ -47,7 +49,12 @@ def check_atomic_erase(opener: Opener) -> None:
         _swaps(store, b"other", b"old", None, done=False)
         _swaps(store, b"", b"", None, done=True)
         _swaps(store, None, b"old", None, done=False)
-        same(store.compare_and_set("no/such/folder", b"old", None), False, SWAP, "erasing a key in a folder that is not there")
+        same(
+            store.compare_and_set("no/such/folder", b"old", None),
+            False,
+            SWAP,
+            "erasing a key in a folder that is not there",
+        )
         fill(store, "only/k")
         store.compare_and_set("only/k", b"only/k", None)
         if store.capabilities.list:
@@ -59,7 +66,9 @@ def check_racing_threads(opener: Opener) -> None:
     """Of several threads that create one key, exactly one wins, and its value is there."""
     with opened(opener) as store:
         for turn in range(ROUNDS):
-            won = threads_together([lambda n=n: store.compare_and_set(f"race/{turn}", None, b"%d" % n) for n in range(RACERS)])
+            won = threads_together(
+                [partial(store.compare_and_set, f"race/{turn}", None, b"%d" % n) for n in range(RACERS)]
+            )
             _one_winner(store, f"race/{turn}", won, "threads")
 
 
@@ -69,7 +78,9 @@ def check_counting_threads(opener: Opener) -> None:
     with opened(opener) as store:
         store.set_many({"f/count": b"0"})
         threads_together([lambda: _count(store, "f/count", ROUNDS)] * RACERS)
-        holds(store, {"f/count": b"%d" % (ROUNDS * RACERS)}, RACE, f"{RACERS} threads each counted to {ROUNDS}")
+        holds(
+            store, {"f/count": b"%d" % (ROUNDS * RACERS)}, RACE, f"{RACERS} threads each counted to {ROUNDS}"
+        )
 
 
 @check("atomic_swap", "erase")
@@ -83,10 +94,14 @@ def check_flapping_threads(opener: Opener) -> None:
             for _ in range(20):
                 if store.compare_and_set("deep/er/lock", None, own):
                     won += 1
-                    require(store.compare_and_set("deep/er/lock", own, None), RACE, "a lock that was won was lost again")
+                    require(
+                        store.compare_and_set("deep/er/lock", own, None),
+                        RACE,
+                        "a lock that was won was lost again",
+                    )
             return won
 
-        won = threads_together([lambda n=n: flap(n) for n in range(RACERS)])
+        won = threads_together([partial(flap, n) for n in range(RACERS)])
         require(sum(won) > 0, RACE, "nobody won the lock")
         holds(store, {"deep/er/lock": None}, RACE, "after all have let go")
 
@@ -107,10 +122,17 @@ def check_counting_processes(opener: Opener) -> None:
         store.set_many({"f/count": b"0"})
     together(_count_up, opener, RACERS, ROUNDS)
     with opened(opener) as store:
-        holds(store, {"f/count": b"%d" % (ROUNDS * RACERS)}, RACE, f"{RACERS} processes each counted to {ROUNDS}")
+        holds(
+            store,
+            {"f/count": b"%d" % (ROUNDS * RACERS)},
+            RACE,
+            f"{RACERS} processes each counted to {ROUNDS}",
+        )
 
 
-def _swaps(store: BaseStore, present: bytes | None, old: Buffer | None, new: Buffer | None, *, done: bool) -> None:
+def _swaps(
+    store: BaseStore, present: bytes | None, old: Buffer | None, new: Buffer | None, *, done: bool
+) -> None:
     key = "f/swap"
     if present is None:
         if values_of(store, key) != [None]:

@@ -32,7 +32,7 @@ class Check:
 
 
 TABLE: list[Check] = []
-"""All checks, in the order in which their modules are imported; `checks.CHECKS` is what to read."""
+"""All checks as they are entered; `checks.CHECKS` has them in order."""
 
 
 def check(*needs: str) -> Callable[[Callable[[Opener], None]], Callable[[Opener], None]]:
@@ -40,7 +40,9 @@ def check(*needs: str) -> Callable[[Callable[[Opener], None]], Callable[[Opener]
 
     def enter(function: Callable[[Opener], None]) -> Callable[[Opener], None]:
         summary = (function.__doc__ or "").partition("\n")[0]
-        TABLE.append(Check(name=function.__name__.removeprefix("check_"), summary=summary, run=function, needs=needs))
+        TABLE.append(
+            Check(name=function.__name__.removeprefix("check_"), summary=summary, run=function, needs=needs)
+        )
         return function
 
     return enter
@@ -64,7 +66,9 @@ def capabilities_of(opener: Opener) -> Capabilities:
 
 def values_of(store: BaseStore, *keys: str) -> list[bytes | None]:
     """The whole values of some keys as bytes."""
-    return [None if value is None else bytes(value) for value in store.get_many([(key, None) for key in keys])]
+    return [
+        None if value is None else bytes(value) for value in store.get_many([(key, None) for key in keys])
+    ]
 
 
 def fill(store: BaseStore, *keys: str) -> dict[str, bytes]:

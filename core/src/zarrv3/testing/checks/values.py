@@ -23,7 +23,13 @@ MEBIBYTE = 1 << 20
 def check_stored_values_come_back(opener: Opener) -> None:
     """Values come back byte by byte, whatever bytes they are made of."""
     with opened(opener) as store:
-        items = {"text": b"hello", "nul": b"\0\0", "all": bytes(range(256)), "a/b/c/d": b"deep", "line": b"\r\n\n\r"}
+        items = {
+            "text": b"hello",
+            "nul": b"\0\0",
+            "all": bytes(range(256)),
+            "a/b/c/d": b"deep",
+            "line": b"\r\n\n\r",
+        }
         store.set_many(items)
         holds(store, items, VALUES, "read after write")
 
@@ -42,7 +48,12 @@ def check_empty_value(opener: Opener) -> None:
     """An empty value is a value, not a missing key."""
     with opened(opener) as store:
         store.set_many({"empty": b"", "f/empty": bytearray()})
-        same(values_of(store, "empty", "f/empty", "none"), [b"", b"", None], VALUES, "two empty values and a missing one")
+        same(
+            values_of(store, "empty", "f/empty", "none"),
+            [b"", b"", None],
+            VALUES,
+            "two empty values and a missing one",
+        )
         same(list(store.sizes("empty"))[:1] != [], True, VALUES, "an empty value has a size")
         require("empty" in store, VALUES, "the key of an empty value is not in the store")
 
@@ -91,10 +102,17 @@ def check_callers_buffers_may_change(opener: Opener) -> None:
         store.set_many({"array": array, "view": memoryview(backing)[1:5], "read-only": memoryview(b"bytes")})
         array[:] = b"XXXXX"
         backing[:] = b"YYYYYY"
-        holds(store, {"array": b"array", "view": b"view", "read-only": b"bytes"}, OWNERSHIP, "buffers were changed")
+        holds(
+            store,
+            {"array": b"array", "view": b"view", "read-only": b"bytes"},
+            OWNERSHIP,
+            "buffers were changed",
+        )
         if store.capabilities.atomic_create:
             created = bytearray(b"created")
-            require(store.compare_and_set("created", None, created), OWNERSHIP, "creating from a bytearray failed")
+            require(
+                store.compare_and_set("created", None, created), OWNERSHIP, "creating from a bytearray failed"
+            )
             created[:] = b"ZZZZZZZ"
             holds(store, {"created": b"created"}, OWNERSHIP, "the buffer was changed")
 
@@ -107,7 +125,12 @@ def check_callers_items_are_left_alone(opener: Opener) -> None:
         requests = [("a", None), ("f/b", None)]
         store.set_many(items)
         store.get_many(requests)
-        same((items, requests), ({"a": b"1", "f/b": b"2"}, [("a", None), ("f/b", None)]), OWNERSHIP, "the caller's own")
+        same(
+            (items, requests),
+            ({"a": b"1", "f/b": b"2"}, [("a", None), ("f/b", None)]),
+            OWNERSHIP,
+            "the caller's own",
+        )
 
 
 @check("write")
@@ -122,7 +145,11 @@ def check_returned_values_do_not_change(opener: Opener) -> None:
             store.erase_many(["k", "f/k"])
         store.set_many({f"other/{i}": b"C" * 5000 for i in range(10)})
     found = [None if value is None else bytes(value) for value in kept]
-    require(found == [b"A" * 5000, b"a", b"B" * 5000], OWNERSHIP, "values that had been returned changed under later calls")
+    require(
+        found == [b"A" * 5000, b"a", b"B" * 5000],
+        OWNERSHIP,
+        "values that had been returned changed under later calls",
+    )
 
 
 @check("write")

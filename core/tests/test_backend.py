@@ -1,0 +1,579 @@
+"""The guard: what a backend's driver never has to care about."""
+
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from zarrv3.backend import Backend, ErrorTable
+from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.environment import Template
+from zarrv3.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    LimitError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreClosedError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
+from zarrv3.memory import DriverStore, MappingDriver
+
+
+class LibraryError(Exception):
+    """What some database's library raises."""
+
+
+class LibraryTimeoutError(LibraryError):
+    """A more special one."""
+
+
+class Recorder(MappingDriver):
+    """A driver that records its calls and can be told to fail."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.calls: list[tuple[str, int]] = []
+        self.failure: Exception | None = None
+        self.closed = 0
+
+    def record(self, name: str, count: int = 1) -> None:
+        """Note a call, and fail if asked to."""
+        self.calls.append((name, count))
+        if self.failure is not None:
+            raise self.failure
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Recorded."""
+        self.record("get_many", len(requests))
+        return super().get_many(requests)
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """Recorded."""
+        self.record("set_many", len(items))
+        super().set_many(items)
+
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """Recorded."""
+        self.record("erase_many", len(keys))
+        super().erase_many(keys)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """Recorded."""
+        self.record("erase_prefix")
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """Recorded."""
+        self.record("rename_prefix")
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """Recorded."""
+        self.record("compare_and_set")
+        return super().compare_and_set(key, old, new)
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """Recorded when it is read from."""
+        self.record("sizes")
+        yield from super().sizes(where)
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """Recorded when it is read from."""
+        assert not folder or folder.endswith("/"), "the guard asks for folders only"
+        self.record("list_prefix")
+        yield from super().list_prefix(folder)
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """Recorded."""
+        self.record("list_dir")
+        return [], []
+
+    def flush(self) -> None:
+        """Recorded."""
+        self.record("flush")
+
+    def close(self) -> None:
+        """Recorded."""
+        self.record("close")
+        self.closed += 1
+
+
+class Example(Backend):
+    """A backend with a secret, around recorders."""
+
+    kind = "example"
+    errors: ClassVar[ErrorTable] = {LibraryTimeoutError: StoreTimeoutError, LibraryError: StoreAccessError}
+
+    def __init__(
+        self, url: str = "example://host/db", password: str | None = None, *, limits: Limits | None = None
+    ) -> None:
+        super().__init__(url=url, password=password, limits=limits)
+        self.made: list[Recorder] = []
+
+    def connect(self) -> Store:
+        """A new recorder."""
+        made = Recorder()
+        if self._options["limits"]:
+            made.capabilities = Capabilities(limits=self._options["limits"])
+        self.made.append(made)
+        return made
+
+
+@pytest.fixture
+def store() -> Example:
+    """A store with a password."""
+    return Example("example://user:hunter2@host/db", "sesame")
+
+
+CALLS: dict[str, Callable[[Backend], object]] = {
+    "get_many": lambda s: s.get_many([("a/k", None)]),
+    "set_many": lambda s: s.set_many({"a/k": b"v"}),
+    "erase_many": lambda s: s.erase_many(["a/k"]),
+    "erase_prefix": lambda s: s.erase_prefix("a/k/"),
+    "rename_prefix": lambda s: s.rename_prefix("a/k/", "b/"),
+    "compare_and_set": lambda s: s.compare_and_set("a/k", None, b"v"),
+    "sizes": lambda s: list(s.sizes("a/k")),
+    "list_prefix": lambda s: list(s.list_prefix("a/k/")),
+    "list_dir": lambda s: s.list_dir("a/k/"),
+    "flush": lambda s: s.flush(),
+}
+
+
+# ---------------------------------------------------------------- the driver's life
+
+
+def test_the_driver_is_made_on_first_use(store: Example) -> None:
+    """Constructing, describing, comparing, pickling and flushing connect nothing; the first call does, once."""
+    repr(store)
+    assert store == pickle.loads(pickle.dumps(store))
+    store.flush()
+    assert store.made == []
+    store.get_many([])
+    store.get_many([])
+    assert len(store.made) == 1
+
+
+def test_threads_share_one_driver() -> None:
+    """Threads that use a new store at once make one driver."""
+    barrier = threading.Barrier(8)
+    store = Example()
+
+    def use() -> None:
+        barrier.wait()
+        store.get_many([("k", None)])
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(store.made) == 1
+
+
+def test_closing_closes_the_driver_once(store: Example) -> None:
+    """`close` reaches the driver once, a second one nobody; an unused store closes without connecting."""
+    store.get_many([])
+    store.close()
+    store.close()
+    assert store.made[0].closed == 1
+    unused = Example()
+    unused.close()
+    assert unused.made == []
+
+
+@pytest.mark.parametrize("call", set(CALLS) - {"flush"})
+def test_a_closed_store_says_so(store: Example, call: str) -> None:
+    """Every call after `close` raises `StoreClosedError` with the store's name and without its secrets."""
+    store.close()
+    with pytest.raises(StoreClosedError, match=r"Example\(.*\) is closed; open it again") as found:
+        CALLS[call](store)
+    assert "hunter2" not in str(found.value)
+    assert "sesame" not in str(found.value)
+
+
+def test_a_failing_connection_is_translated() -> None:
+    """What goes wrong in `connect` is one of our errors, and the next call tries again."""
+
+    class Unreachable(Example):
+        tries = 0
+
+        def connect(self) -> Store:
+            Unreachable.tries += 1
+            raise ConnectionRefusedError(111, "refused for user:hunter2@host")
+
+    store = Unreachable("example://user:hunter2@host/db")
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="cannot open Unreachable") as found:
+            store.get("k")
+        assert found.value.retryable
+        assert "hunter2" not in str(found.value)
+    assert Unreachable.tries == 2
+
+
+def test_forked_children_connect_anew(tmp_path: Path) -> None:
+    """A store used before a fork makes a driver of its own in the child, even when a lock was held at the time."""
+    script = tmp_path / "forking.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, threading
+        from zarrv3.backend import Backend
+        from zarrv3.memory import MappingDriver
+
+        class Connection(MappingDriver):
+            def __init__(self):
+                super().__init__({"process": str(os.getpid()).encode()})
+            def close(self):
+                assert self.mapping["process"] == str(os.getpid()).encode(), "closed another process's connection"
+
+        class Connecting(Backend):
+            kind = "connecting"
+            def __init__(self):
+                super().__init__()
+            def connect(self):
+                return Connection()
+
+        used, closed, unused, held = Connecting(), Connecting(), Connecting(), Connecting()
+        parent = used["process"]
+        closed.close()
+        held["process"]
+        locked, done = threading.Event(), threading.Event()
+        def hold():
+            with held._lock:
+                locked.set()
+                done.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        locked.wait()
+        child = os.fork()
+        if child == 0:
+            own = str(os.getpid()).encode()
+            try:
+                assert used["process"] == own != parent
+                assert unused["process"] == own
+                held.flush()
+                assert held["process"] == own, "the lock of the parent's thread"
+                used.close()
+                try:
+                    closed["process"]
+                    os._exit(2)
+                except ValueError:
+                    pass
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        done.set()
+        thread.join()
+        assert used["process"] == parent
+        raise SystemExit(status)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", script],
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_closing_an_inherited_store_in_a_child_does_not_hang(tmp_path: Path) -> None:
+    """A child may close a store whose lock some thread of the parent held when it forked."""
+    script = tmp_path / "closing.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, signal, threading
+        from zarrv3.memory import MemoryStore
+        store = MemoryStore()
+        locked, done = threading.Event(), threading.Event()
+        def hold():
+            with store._lock:
+                locked.set()
+                done.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        locked.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            store.close()
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        done.set()
+        thread.join()
+        raise SystemExit(abs(status))
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", script], timeout=60, check=False
+    )
+    assert done.returncode == 0
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_long_batches_are_split() -> None:
+    """The driver never sees more keys than it takes, and results come back whole and in order."""
+    store = Example(limits=Limits(batch_keys=3))
+    items = {f"k{i}": b"%d" % i for i in range(8)}
+    store.set_many(items)
+    assert store.get_many([(key, None) for key in items]) == [*items.values()]
+    store.erase_many([*items])
+    assert store.made[0].calls == [
+        *[("set_many", n) for n in (3, 3, 2)],
+        *[("get_many", n) for n in (3, 3, 2)],
+        *[("erase_many", n) for n in (3, 3, 2)],
+    ]
+
+
+def test_heavy_batches_are_split() -> None:
+    """A batch is cut before it has more bytes than the driver takes; a single value never is."""
+    store = Example(limits=Limits(batch_bytes=10))
+    store.set_many({"a": b"1234", "b": b"5678", "c": b"9", "d": b"x" * 30, "e": b""})
+    assert store.made[0].calls == [("set_many", 3), ("set_many", 1), ("set_many", 1)]
+
+
+def test_unlimited_batches_pass_whole(store: Example) -> None:
+    """Without limits one batch is one call."""
+    store.set_many({f"k{i}": b"" for i in range(1000)})
+    store.get_many([(f"k{i}", ByteRange(1)) for i in range(1000)])
+    assert store.made[0].calls == [("set_many", 1000), ("get_many", 1000)]
+
+
+def test_limits_name_the_culprit() -> None:
+    """Too long a key or too large a value is named, with the limit; nothing reaches the driver."""
+    store = Example(limits=Limits(key_bytes=5, value_bytes=4))
+    with pytest.raises(LimitError, match=r"key 'éééx' has 7 bytes but .* at most 5"):
+        store.get_many([("ok", None), ("éééx", None)])
+    with pytest.raises(LimitError, match=r"the value of 'big' has 5 bytes but .* at most 4"):
+        store.set_many({"ok": b"1", "big": b"12345"})
+    with pytest.raises(LimitError, match="the value of 'big'"):
+        store.compare_and_set("big", None, b"12345")
+    assert store.made[0].calls == []
+
+
+# ---------------------------------------------------------------- checks
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\0b", "\ud800", 7, None, b"a"]
+)
+def test_bad_keys_never_reach_the_driver(store: Example, key: Any) -> None:
+    """What is no key is refused before the driver is asked."""
+    for call in (
+        lambda: store.get_many([("fine", None), (key, None)]),
+        lambda: store.set_many({"fine": b"", key: b""}),
+        lambda: store.erase_many(["fine", key]),
+        lambda: store.compare_and_set(key, None, b""),
+    ):
+        with pytest.raises(InvalidKeyError):
+            call()
+    assert store.made[0].calls == []
+
+
+def test_bad_folders_never_reach_the_driver(store: Example) -> None:
+    """What is no folder or prefix is refused before the driver is asked, even where it cannot be hashed."""
+    bad: list[Any] = ["a", "/a/", "a//", "../", None, 7, ["a/"], b"a/"]
+    for folder in bad:
+        for call in (store.erase_prefix, store.list_dir):
+            with pytest.raises(InvalidKeyError):
+                call(folder)
+        with pytest.raises(InvalidKeyError):
+            store.rename_prefix("x/", folder)
+    for where in bad[1:]:
+        with pytest.raises(InvalidKeyError):
+            store.sizes(where)
+        with pytest.raises(InvalidKeyError):
+            store.list_prefix("a//" if where == "a" else where)
+    with pytest.raises(InvalidKeyError, match="one lies inside the other"):
+        store.rename_prefix("a/", "a/b/")
+    assert store.made[0].calls == []
+
+
+def test_list_prefix_filters_what_the_folder_holds(store: Example) -> None:
+    """The driver is asked for the folder, the guard keeps what starts with the text."""
+    store.set_many({"a/foo": b"", "a/foobar/x": b"", "a/bar": b"", "b": b""})
+    assert sorted(store.list_prefix("a/foo")) == ["a/foo", "a/foobar/x"]
+    assert sorted(store.list_prefix("")) == ["a/bar", "a/foo", "a/foobar/x", "b"]
+
+
+class Fixed(MappingDriver):
+    """A driver that claims nothing but reading."""
+
+    capabilities = Capabilities.read_only(list=False)
+
+
+def test_what_is_not_claimed_is_refused() -> None:
+    """A read-only store says so with `ReadOnlyError`, anything else that is not claimed is `UnsupportedError`."""
+    fixed = DriverStore(Fixed({"k": b"v"}))
+    for name in ("set_many", "erase_many", "erase_prefix", "rename_prefix", "compare_and_set"):
+        with pytest.raises(ReadOnlyError, match="is read-only; open it for writing"):
+            CALLS[name](fixed)
+    for name in ("list_prefix", "list_dir"):
+        with pytest.raises(UnsupportedError, match="cannot list its keys"):
+            CALLS[name](fixed)
+    assert list(fixed.sizes("k")) == [("k", 1)]
+    assert fixed["k"] == b"v"
+
+    driver = MappingDriver({})
+    driver.capabilities = Capabilities(erase=False, atomic_create=False, atomic_swap=False)
+    appending = DriverStore(driver)
+    appending["k"] = b"v"
+    with pytest.raises(UnsupportedError, match="cannot erase keys"):
+        appending.erase_many(["k"])
+    with pytest.raises(UnsupportedError, match="cannot create a key atomically"):
+        appending.compare_and_set("new", None, b"")
+    with pytest.raises(UnsupportedError, match="cannot swap a value atomically"):
+        appending.compare_and_set("k", b"v", b"")
+
+
+def test_creating_is_not_erasing() -> None:
+    """Without `erase`, compare-and-set cannot be used to erase either."""
+    driver = MappingDriver({"k": b"v"})
+    driver.capabilities = Capabilities(erase=False)
+    with pytest.raises(UnsupportedError, match="cannot erase keys"):
+        DriverStore(driver).compare_and_set("k", b"v", None)
+    assert driver.mapping == {"k": b"v"}
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_errors_of_the_library_become_ours(store: Example, call: str) -> None:
+    """Whatever call fails: our error, the key, the redacted store, the library's text, the cause kept."""
+    store.get_many([])
+    store.made[0].failure = LibraryError("disk on fire")
+    with pytest.raises(StoreAccessError, match="disk on fire") as found:
+        CALLS[call](store)
+    assert type(found.value.__cause__) is LibraryError
+    if call != "flush":
+        assert "a/k" in str(found.value)
+    assert "Example(url='example://user:***@host/db', password='***')" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (LibraryTimeoutError("slow"), StoreTimeoutError),
+        (LibraryError("bad"), StoreAccessError),
+        (TimeoutError("slow"), StoreTimeoutError),
+        (ConnectionResetError("gone"), StoreUnavailableError),
+        (PermissionError("no"), StoreAccessError),
+        (OSError(28, "No space left on device"), StoreAccessError),
+    ],
+)
+def test_the_first_class_that_fits_counts(store: Example, theirs: Exception, ours: type[StoreError]) -> None:
+    """The backend's table comes first, then the errors of the system; only what may pass is retryable."""
+    store.get_many([])
+    store.made[0].failure = theirs
+    with pytest.raises(StoreError) as found:
+        store.get("k")
+    assert type(found.value) is ours
+    assert found.value.retryable == issubclass(ours, StoreUnavailableError)
+
+
+def test_bugs_and_our_own_errors_pass_unchanged(store: Example) -> None:
+    """An error that is no failure of the backend is not dressed up as one."""
+    store.get_many([])
+    for error in (ZeroDivisionError("bug"), InvalidKeyError("ours")):
+        store.made[0].failure = error
+        with pytest.raises(type(error)) as found:
+            store.get("k")
+        assert found.value is error
+
+
+@pytest.mark.parametrize(
+    "text", ["cannot reach example://user:hunter2@host", "AUTH sesame failed", "example://h/?password=other"]
+)
+def test_secrets_in_a_librarys_text_are_hidden(store: Example, text: str) -> None:
+    """A text with a secret is shown without it, and the error that has it is not shown as the cause."""
+    store.get_many([])
+    store.made[0].failure = LibraryError(text)
+    with pytest.raises(StoreAccessError) as found:
+        store.get("k")
+    shown = f"{found.value} {found.value.__cause__} {found.value.__suppress_context__}"
+    assert "***" in shown
+    assert not any(secret in shown for secret in ("hunter2", "sesame", "other"))
+    assert found.value.__suppress_context__
+
+
+def test_secrets_from_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value put in for `${NAME}` reaches the driver and appears nowhere else."""
+    monkeypatch.setenv("EXAMPLE_SECRET", "p@ss")
+    store = Example(Template("example://user:${EXAMPLE_SECRET}@host"), Template("${EXAMPLE_SECRET}"))
+    assert store.option("url") == "example://user:p%40ss@host"
+    assert store.option("password") == "p@ss"
+    store.get_many([])
+    store.made[0].failure = LibraryError("wrong: p@ss or p%40ss")
+    with pytest.raises(StoreAccessError) as found:
+        store.get("k")
+    for text in (str(found.value), repr(store), str(store.spec()), repr(pickle.dumps(store))):
+        assert "p@ss" not in text
+        assert "p%40ss" not in text
+    monkeypatch.delenv("EXAMPLE_SECRET")
+    with pytest.raises(ConfigurationError, match="EXAMPLE_SECRET is not set"):
+        store.option("password")
+
+
+def test_many_keys_are_summed_up(store: Example) -> None:
+    """An error about a batch names its first key and how many more there were."""
+    store.get_many([])
+    store.made[0].failure = LibraryError("bad")
+    with pytest.raises(StoreAccessError, match=r"cannot read 'k0' \(or one of 99 more keys\) in"):
+        store.get_many([(f"k{i}", None) for i in range(100)])
+
+
+def test_failing_listings_are_translated_half_way(store: Example) -> None:
+    """A listing that fails after some items raises our error there."""
+    store.set_many({"a": b"", "b": b""})
+
+    class Breaking(MappingDriver):
+        def list_prefix(self, folder: str, /) -> Iterator[str]:
+            yield "a"
+            raise OSError("connection lost")
+
+    listing = DriverStore(Breaking({})).list_prefix("")
+    assert next(listing) == "a"
+    with pytest.raises(StoreAccessError, match="connection lost"):
+        next(listing)
+
+
+# ---------------------------------------------------------------- drivers without the base class
+
+
+class Plain:
+    """The contract's methods and nothing else."""
+
+    capabilities = Capabilities(shared=False, persistent=False)
+
+    def __init__(self) -> None:
+        self.inner = MappingDriver({})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_a_driver_needs_no_base_class() -> None:
+    """Anything with the contract's methods becomes a full store, checked like all others."""
+    store = DriverStore(Plain())  # type: ignore[arg-type]
+    store["a/b"] = b"v"
+    assert dict(store.items()) == {"a/b": b"v"}
+    with pytest.raises(InvalidKeyError):
+        store["../b"] = b"v"
+
+
+def test_notebooks_see_no_secrets(store: Example) -> None:
+    """The representation in a notebook is escaped and hides secrets too."""
+    assert "hunter2" not in store._repr_html_()
