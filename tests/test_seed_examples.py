@@ -11,6 +11,7 @@ import dbm.dumb
 import doctest
 import inspect
 import io
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -363,8 +364,8 @@ def test_plugin_classes_answer_by_name(name: str) -> None:
         assert name in dir(zarrv3)
         return
     assert name not in dir(zarrv3)
-    with pytest.raises(ImportError, match=f"pip install {registry.OFFERED_CLASSES[name]}$"):
-        exec(f"from zarrv3 import {name}")
+    with pytest.raises(AttributeError, match=f"pip install {registry.OFFERED_CLASSES[name]}$"):
+        getattr(zarrv3, name)
 
 
 def test_unknown_names_stay_attribute_errors() -> None:
@@ -373,6 +374,16 @@ def test_unknown_names_stay_attribute_errors() -> None:
     assert not hasattr(zarrv3, "BogusStore")
     with pytest.raises(ImportError, match="BogusStoreV3"):
         exec("from zarrv3.compat import BogusStoreV3")
+
+
+def test_importing_looks_for_no_plugin() -> None:
+    """Importing the package and the old names reads no entry points and imports no plugin."""
+    code = """
+import sys, zarrv3, zarrv3.compat
+print(zarrv3.registry._scan, sorted({name.split(".")[0] for name in sys.modules if name.startswith("zarrv3")}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "None ['zarrv3']", done.stdout + done.stderr
 
 
 # ---------------------------------------------------------------- running a page's text

@@ -189,7 +189,7 @@ def test_closing_closes_the_driver_once(store: Example) -> None:
     assert unused.made == []
 
 
-@pytest.mark.parametrize("call", set(CALLS) - {"flush"})
+@pytest.mark.parametrize("call", sorted(CALLS.keys() - {"flush"}))
 def test_a_closed_store_says_so(store: Example, call: str) -> None:
     """Every call after `close` raises `StoreClosedError` with the store's name and without its secrets."""
     store.close()
@@ -283,6 +283,7 @@ def test_forked_children_connect_anew(tmp_path: Path) -> None:
         timeout=60,
         capture_output=True,
         text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -210,6 +210,28 @@ class LyingLimits(MappingDriver):
         super().set_many(dict([*items.items()][:100]))
 
 
+class HalfTransactions(MappingDriver):
+    """Applies changes one by one in sight of readers."""
+
+    capabilities = replace(MappingDriver.capabilities, transactions=True)
+
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """Wrong for readers at the same time."""
+        for key, value in changes.items():
+            super().apply_many({key: value})
+            time.sleep(0.0005)
+
+
+class PretendsTransactions(MappingDriver):
+    """Claims transactions and forgets the erasures."""
+
+    capabilities = replace(MappingDriver.capabilities, transactions=True)
+
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """Wrong for `None`."""
+        self.set_many({key: value for key, value in changes.items() if value is not None})
+
+
 WRONG: list[tuple[type[MappingDriver], str]] = [
     (ClipsNothing, "every_range"),
     (EmptyIsMissing, "empty_value"),
@@ -229,6 +251,8 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (Overclaims, "erase_many"),
     (RenameForgets, "rename_prefix"),
     (LyingLimits, "many_keys"),
+    (HalfTransactions, "transactions_are_seen_at_once"),
+    (PretendsTransactions, "apply_many"),
 ]
 
 
@@ -253,7 +277,7 @@ def test_the_state_machine_finds_wrong_stores(driver: type[MappingDriver]) -> No
         return DriverStore(made)
 
     with pytest.raises(Exception) as found:
-        check_like_a_dict(empty, examples=100)
+        check_like_a_dict(empty, examples=100, shrink=False)
     errors = found.value.exceptions if isinstance(found.value, ExceptionGroup) else [found.value]
     assert all(isinstance(error, ConformanceError) for error in errors)
 
@@ -643,3 +667,51 @@ def test_limits_are_checked() -> None:
     ):
         named(name).run(partial(DriverStore, Limited({})))
     assert threading.active_count() < 50
+
+
+AUTHORS_TEST = """
+from functools import partial
+
+import pytest
+
+from zarrv3.memory import KVStore
+from zarrv3.testing import StoreConformance
+
+
+class TestMine(StoreConformance):
+    @pytest.fixture
+    def opener(self):
+        return partial(KVStore, {})
+
+    @pytest.mark.xfail(reason="the server is like that")
+    def test_case_matters(self, opener):
+        self.run_check("case_matters", opener)
+        raise AssertionError
+
+
+class TestWithoutOpener(StoreConformance):
+    pass
+
+
+class TestSilent(TestMine):
+    def test_big_value(self, opener):
+        pass
+"""
+
+
+def test_what_an_author_sees(tmp_path: Path) -> None:
+    """Six lines are enough in a project of any settings; a forgotten fixture and a silent override are explained."""
+    (tmp_path / "test_mine.py").write_text(AUTHORS_TEST)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
+    )
+    chosen = "TestMine or big_value or silent_overrides"
+    command = [sys.executable, "-m", "pytest", "-q", "-k", chosen]
+    found = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    ).stdout
+    assert "TestWithoutOpener has to define the fixture `opener`" in found
+    assert "TestSilent overrides test_big_value silently" in found
+    assert "1 failed" in found.splitlines()[-1], found
+    assert "1 xfailed" in found.splitlines()[-1]
+    assert "1 error" in found.splitlines()[-1]

@@ -108,11 +108,9 @@ def __getattr__(name: str) -> Any:
     """The class of an installed plugin (`zarrv3.LMDBStore`), or which package to install for it."""
     if not name[:1].isupper():
         raise AttributeError(f"module 'zarrv3' has no attribute {name!r}", name=name)
-    import sys
+    from zarrv3.registry import find_class
 
-    from zarrv3.registry import module_class
-
-    return module_class("zarrv3", name, name, sys._getframe(1))
+    return find_class(name)
 
 
 def __dir__() -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote
 
 import numpy as np
 
 from zarrv3 import creation, nodes
 from zarrv3.array import Array
+from zarrv3.data_types import data_type_of
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
 from zarrv3.group import Group
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node_names import normalize_path
-from zarrv3.nodes import folder_of
+from zarrv3.nodes import Metadata, create_many, folder_of
 from zarrv3.opening import StoreLike, open_store
 from zarrv3.store import BaseStore
 from zarrv3.tree import Tree
@@ -50,13 +54,13 @@ def open(  # noqa: A001 - zarr-python's name
     """
     _check_format(zarr_version, zarr_format)
     opened, where, mode = _located(store, path, mode, storage_options)
-    metadata = None if mode in {"w", "w-", "x"} else nodes.find(opened, where)
+    metadata = _present(opened, where, mode)
+    if isinstance(metadata, ArrayMetadata):
+        write_empty = arguments.get("write_empty_chunks")
+        return Array(opened, where, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty)
     if metadata is not None:
-        node = Array if isinstance(metadata, ArrayMetadata) else Group
-        return node(opened, where, read_only=mode == "r", metadata=metadata)  # type: ignore[arg-type]
-    if mode in {"r", "r+"}:
-        nodes.get(opened, where, GroupMetadata)  # raises, and says what is there instead
-    if "shape" in arguments or "data" in arguments:
+        return Group(opened, where, read_only=mode == "r", metadata=metadata)
+    if arguments.get("shape") is not None or arguments.get("data") is not None:
         return create(store=opened, path=where, overwrite=mode == "w", **arguments)
     return create_group(opened, path=where, overwrite=mode == "w", **arguments)
 
@@ -75,10 +79,12 @@ def open_array(
     """Open an array, or create it where the mode allows and a shape is given; see `open`."""
     _check_format(zarr_version, zarr_format)
     opened, where, mode = _located(store, path, mode, storage_options)
-    if mode in {"r", "r+"} or (mode == "a" and nodes.find(opened, where) is not None):
+    found = _present(opened, where, mode, ArrayMetadata)
+    if found is not None:
+        metadata = nodes.checked(opened, where, found, ArrayMetadata)
         write_empty = arguments.get("write_empty_chunks")
-        return Array(opened, where, read_only=mode == "r", write_empty_chunks=write_empty)
-    if shape is None and "data" not in arguments:
+        return Array(opened, where, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty)
+    if shape is None and arguments.get("data") is None:
         raise NodeNotFoundError(
             f"there is no array at {nodes.where(opened, where)}; give a shape to create one"
         )
@@ -98,8 +104,10 @@ def open_group(
     """Open a group, or create it where the mode allows; see `open`."""
     _check_format(zarr_version, zarr_format)
     opened, where, mode = _located(store, path, mode, storage_options)
-    if mode in {"r", "r+"} or (mode == "a" and nodes.find(opened, where) is not None):
-        return Group(opened, where, read_only=mode == "r")
+    found = _present(opened, where, mode, GroupMetadata)
+    if found is not None:
+        metadata = nodes.checked(opened, where, found, GroupMetadata)
+        return Group(opened, where, read_only=mode == "r", metadata=metadata)
     return create_group(opened, path=where, overwrite=mode == "w", attributes=attributes)
 
 
@@ -250,12 +258,12 @@ def create_group(
 
 
 def create_hierarchy(
-    store: StoreLike, nodes_: Mapping[str, nodes.Metadata], *, overwrite: bool = False
+    store: StoreLike, nodes: Mapping[str, Metadata], *, overwrite: bool = False
 ) -> dict[str, Array | Group]:
     """Create many nodes in one batch, from paths and metadata; groups in between come with them."""
-    opened = open_store(store)
-    full = {normalize_path(path): metadata for path, metadata in nodes_.items()}
-    nodes.create_many(opened, full, overwrite=overwrite)
+    opened = _storage(store)
+    full = {normalize_path(path): metadata for path, metadata in nodes.items()}
+    create_many(opened, full, overwrite=overwrite)
     made: dict[str, Array | Group] = {}
     for path, metadata in full.items():
         if isinstance(metadata, ArrayMetadata):
@@ -335,29 +343,28 @@ def save(store: StoreLike, *args: Any, path: str | None = None, **named: Any) ->
 
 def save_array(store: StoreLike, data: Any, *, path: str | None = None, **arguments: Any) -> None:
     """Save one array, replacing what is at the path."""
-    opened = open_store(store)
-    array(data, store=opened, path=path, overwrite=True, **arguments)
-    _finish(store, opened)
+    with _used(store) as opened:
+        array(data, store=opened, path=path, overwrite=True, **arguments)
 
 
 def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
     """Save several arrays as a group, replacing what is at the path."""
     if not args and not named:
         raise ConfigurationError("save_group needs at least one array")
-    opened = open_store(store)
-    target = group(opened, path=path, overwrite=True)
-    for name, data in {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}.items():
-        target.create_array(name, data=data)
-    _finish(store, opened)
+    arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
+    with _used(store) as opened:
+        target = group(opened, path=path, overwrite=True)
+        for name, data in arrays.items():
+            target.create_array(name, data=data)
 
 
 def load(store: StoreLike, path: str | None = None) -> Any:
     """The values of an array, or those of a group's arrays by name, as numpy arrays."""
-    opened = open_store(store)
-    node = open(opened, mode="r", path=path)
-    found = node[...] if isinstance(node, Array) else {name: member[...] for name, member in node.arrays()}
-    _finish(store, opened)
-    return found
+    with _used(store) as opened:
+        node = open(opened, mode="r", path=path)
+        if isinstance(node, Array):
+            return node[...]
+        return {name: member[...] for name, member in node.arrays()}
 
 
 def tree(node: StoreLike, path: str | None = None, level: int | None = None) -> Tree:
@@ -373,6 +380,8 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     `consolidated_metadata` of the kind `inline`. Later changes below make it stale: consolidate again.
     """
     opened, where, _ = _located(store, path, "r+", None)
+    if not nodes.exists(opened, where) and nodes.names(opened, where):
+        nodes.create(opened, where, GroupMetadata.create())  # an old hierarchy whose root has no document
     top = Group(opened, where)
     found = {name: member.metadata.to_document() for name, member in top.members(None)}
     for document in found.values():
@@ -385,6 +394,24 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
 # ---------------------------------------------------------------- helpers
 
 
+def _present(
+    store: BaseStore, path: str, mode: Mode, wanted: type[Any] | None = None
+) -> nodes.Metadata | None:
+    """What is at a path if the mode opens what is there; raises where it has to be there and is not."""
+    if mode in {"w", "w-", "x"}:
+        return None
+    metadata = nodes.find(store, path)
+    if metadata is None and mode != "a":
+        noun = "node" if wanted is None else "array" if wanted is ArrayMetadata else "group"
+        raise nodes.missing(store, path, noun)
+    return metadata
+
+
+def _storage(store: StoreLike, options: Mapping[str, Any] | None = None) -> BaseStore:
+    """A store object as it is, anything else opened."""
+    return store if isinstance(store, BaseStore) and not options else open_store(store, **(options or {}))
+
+
 def _located(
     store: StoreLike, path: str | None, mode: Mode | None, options: Mapping[str, Any] | None
 ) -> tuple[BaseStore, str, Mode]:
@@ -392,13 +419,17 @@ def _located(
     if mode not in {None, "r", "r+", "a", "w", "w-", "x"}:
         raise ConfigurationError(f"mode must be r, r+, a, w, w- or x, not {mode!r}")
     if isinstance(store, Group):
-        store, path = store.store, folder_of(store.path) + (path or "")
+        if store.read_only:
+            if mode not in {None, "r"}:
+                raise ReadOnlyError(f"{store!r} is open for reading")
+            mode = "r"
+        store, path = store.store, folder_of(store.path) + (path or "").strip("/")
     below = ""
     if isinstance(store, str):
         head, bar, last = store.rpartition("|")
         if bar and last.startswith("zarr3:"):
-            store, below = head, last.removeprefix("zarr3:")
-    opened = open_store(store, **(options or {}))
+            store, below = head, unquote(last.removeprefix("zarr3:"))
+    opened = _storage(store, options)
     where = normalize_path("/".join(filter(None, (below.strip("/"), (path or "").strip("/")))))
     if mode is None:
         mode = "a" if opened.capabilities.write else "r"
@@ -429,15 +460,20 @@ def _object_dtype(dtype: Any, object_codec: Any) -> Any:
 def _like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments for an array like another, those given winning."""
     if isinstance(prototype, Array):
+        metadata = prototype.metadata
         found: dict[str, Any] = {
             "shape": prototype.shape,
-            "dtype": prototype.metadata.data_type,
             "chunks": prototype.chunks,
-            "shards": prototype.shards,
-            "fill_value": prototype.fill_value,
+            "dtype": metadata.data_type,
         }
-        if not {"compressor", "compressors", "filters", "serializer", "order"} & set(arguments):
-            found["codecs"] = prototype.codecs
+        if metadata.storage_transformers:
+            found["storage_transformers"] = [named.to_json() for named in metadata.storage_transformers]
+        else:
+            found["shards"] = prototype.shards
+        if arguments.get("dtype") is None or data_type_of(arguments["dtype"]) == metadata.data_type:
+            found["fill_value"] = prototype.fill_value
+            if not {"compressor", "compressors", "filters", "serializer", "order", "codecs"} & set(arguments):
+                found["codecs"] = prototype.codecs
     else:
         found = {"shape": np.shape(prototype)}
         for name in ("dtype", "fill_value"):
@@ -449,10 +485,14 @@ def _like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **arguments}
 
 
-def _finish(given: StoreLike, opened: BaseStore) -> None:
-    """Close a store that was opened here; the caller's own is only flushed."""
-    if opened is given:
+@contextmanager
+def _used(given: StoreLike) -> Iterator[BaseStore]:
+    """The store for a while: one that is opened here is closed afterwards, the caller's own is only flushed."""
+    opened = _storage(given)
+    try:
+        yield opened
         if opened.capabilities.write:
             opened.flush()
-    elif isinstance(given, str):
-        opened.close()
+    finally:
+        if isinstance(given, str | os.PathLike | dict) and not isinstance(given, BaseStore):
+            opened.close()

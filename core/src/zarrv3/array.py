@@ -400,6 +400,7 @@ class Array(Node[ArrayMetadata]):
         *,
         fields: Fields = None,
         progress: Progress | None = None,
+        keep_padding: bool = False,
     ) -> None:
         self._check_writable()
         layout = self._layout
@@ -412,6 +413,7 @@ class Array(Node[ArrayMetadata]):
             chosen.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
+            keep_padding=keep_padding,
             progress=progress,
         )
 
@@ -485,7 +487,8 @@ class Array(Node[ArrayMetadata]):
 
         old = self._reshape(longer)
         new = slice(old[axis], old[axis] + array.shape[axis])
-        self[tuple(new if a == axis else slice(None) for a in range(self.ndim))] = array
+        where = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
+        self._set(plan_basic, where, array, keep_padding=True)
         return self.shape
 
     # ------------------------------------------------------------ description
@@ -584,10 +587,15 @@ def _converted(value: Any, dtype: np.dtype[Any]) -> NumpyArray:
             scalar[()] = bytes(value)
             return scalar
         array = np.asarray(value, dtype=object)
-        for item in array.flat:
-            if not isinstance(item, bytes | bytearray | memoryview):
-                raise TypeError(f"{type(item).__name__} is not bytes-like")
-        return array
+        kinds = {type(item) for item in array.flat}
+        for kind in kinds:
+            if not issubclass(kind, bytes | bytearray | memoryview):
+                raise TypeError(f"{kind.__name__} is not bytes-like")
+        if kinds <= {bytes}:
+            return array
+        plain = np.empty(array.shape, object)
+        plain.reshape(-1)[:] = [bytes(item) for item in array.flat]
+        return plain
     if isinstance(value, np.ndarray | np.generic):
         if not np.can_cast(value.dtype, dtype, "unsafe"):
             raise TypeError(f"numpy cannot cast {value.dtype} to {dtype}")

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 from zarrv3.contract import Buffer, Capabilities, Limits, Request, Store, TransactionalStore
-from zarrv3.environment import expand, values_of
+from zarrv3.environment import values_of
 from zarrv3.errors import (
     InvalidKeyError,
     LimitError,
@@ -64,10 +64,6 @@ class Backend(BaseStore):
     @abstractmethod
     def connect(self) -> Store:
         """Make the driver: open what has to be opened. Called once a process, under a lock."""
-
-    def option(self, name: str) -> Any:
-        """An option with its `${NAME}` put in: what `connect` uses and nobody keeps."""
-        return expand(self._options[name])
 
     # ------------------------------------------------------------ the driver's life
 
@@ -268,29 +264,42 @@ class Backend(BaseStore):
         except ZarrError:
             raise
         except Exception as error:
-            ours = self._translate(error, verb, keys)
+            tells = self._tells_secrets(error)
+            ours = self._translate(error, verb, keys, StoreAccessError if tells else None)
             if ours is None:
                 raise
-            raise ours from (None if self._secrets_in(str(error)) else error)
+            raise ours from (None if tells else error)
 
     def _guarded(self, values: Iterator[Any], where: str) -> Iterator[Any]:
         with self._translated("list", (where,)):
             yield from values
 
-    def _translate(self, error: Exception, verb: str, keys: Collection[str]) -> StoreError | None:
-        for table in (self.errors, _SYSTEM):
-            for theirs, ours in table.items():
-                if isinstance(error, theirs):
-                    text = redact(str(error), self._secrets()) or type(error).__name__
-                    subject = f" {summary(keys)} in" if keys else ""
-                    return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
-        return None
+    def _translate(
+        self, error: Exception, verb: str, keys: Collection[str], other: type[StoreError] | None
+    ) -> StoreError | None:
+        """Our error for one of the library's; for one that no table knows, one of class `other`, if any."""
+        tables = (*self.errors.items(), *_SYSTEM.items())
+        ours = next((ours for theirs, ours in tables if isinstance(error, theirs)), other)
+        if ours is None:
+            return None
+        text = redact(str(error), self._secrets()) or type(error).__name__
+        subject = f" {summary(keys)} in" if keys else ""
+        return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
 
     def _secrets(self) -> list[str]:
         return [*secrets_of(self._options), *values_of(self._options)]
 
-    def _secrets_in(self, text: str) -> bool:
-        return redact(text, self._secrets()) != text
+    def _tells_secrets(self, error: BaseException) -> bool:
+        """Whether a secret stands in the text of an exception or of one that it came from."""
+        seen: list[BaseException] = []
+        waiting: list[BaseException | None] = [error]
+        while waiting:
+            one = waiting.pop()
+            if one is not None and not any(one is other for other in seen):
+                seen.append(one)
+                waiting += [one.__cause__, one.__context__]
+        secrets = self._secrets()
+        return any(redact(str(one), secrets) != str(one) for one in seen)
 
 
 def _check_value(key: str, value: object) -> None:

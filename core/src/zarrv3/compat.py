@@ -13,7 +13,9 @@ the package `zarrv3-layer-draft-v3`. What else differs:
 | then | now |
 |---|---|
 | `StoreV3` as the base of a store of one's own | `collections.abc.MutableMapping`; `KVStoreV3` makes a store of it |
-| `store[key]` gives whatever was stored | always `bytes`; arrays and other buffers are stored by `view.cast("B")` |
+| `store[key]` gives whatever was stored | always `bytes` |
+| `store[key] = array` | bytes, bytearray or flat memoryview: `memoryview(array).cast("B")` |
+| reading under a text that is no key: KeyError, False | `InvalidKeyError`, a ValueError |
 | keys start with `meta/` or `data/`, ASCII only | any text of parts joined by `/` without empty ones, `.` and `..` |
 | `key in store` searches the full listing | asks for that key alone |
 | `list_prefix(prefix)` and `list_dir(prefix)` look at every key | look at one folder where the store can |
@@ -31,7 +33,6 @@ the package `zarrv3-layer-draft-v3`. What else differs:
 | a transformer overrides `__getitem__`, `__setitem__`, … | overrides `get_many`, `set_many`, …: all else follows |
 """
 
-import sys
 from typing import Any
 
 from zarrv3 import registry
@@ -67,9 +68,18 @@ class RmdirV3:
 
 
 def __getattr__(name: str) -> Any:
-    """The class of an installed plugin, or which package to install for it."""
+    """The class of an installed plugin; without the plugin an `ImportError` that says which package to install.
+
+    It is no `AttributeError`, because `from zarrv3.compat import …` would drop the text of one.
+    """
     if name in PLUGIN_CLASSES:
-        return registry.module_class(__name__, name, PLUGIN_CLASSES[name], sys._getframe(1))
+        try:
+            return registry.find_class(PLUGIN_CLASSES[name])
+        except AttributeError:
+            package = registry.OFFERED_CLASSES[PLUGIN_CLASSES[name]]
+            raise ImportError(
+                f"{name} comes with another package: pip install {package}", name=__name__
+            ) from None
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
 
 

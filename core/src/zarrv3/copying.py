@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from zarrv3 import nodes
-from zarrv3.errors import NodeExistsError, NodeNotFoundError
+from zarrv3.errors import NodeExistsError, ReadOnlyError
 from zarrv3.helpers import chunked
+from zarrv3.node import Node
 from zarrv3.node_names import normalize_path
 from zarrv3.opening import StoreLike, as_store
+from zarrv3.store import BaseStore
 
 BATCH_BYTES = 16 * 2**20
 """About how many bytes of values are held at once."""
@@ -30,25 +32,29 @@ def copy(
     all below it is there. Memory stays bounded by a few values.
 
     Args:
-        source: the store to copy from: anything that `open_store` takes.
-        dest: the store to copy to.
+        source: the store to copy from: anything that `open_store` takes, or an open node.
+        dest: the store to copy to, or an open group.
         source_path: the node to copy; by default the whole hierarchy.
         dest_path: where it goes.
         overwrite: erase what is at the destination; otherwise that is a `NodeExistsError`.
         progress: called as `progress(bytes done, bytes in all)`.
     """
-    from_store, to_store = as_store(source), as_store(dest)
-    old, new = normalize_path(source_path), normalize_path(dest_path)
-    metadata = nodes.find(from_store, old)
-    if metadata is None:
-        raise NodeNotFoundError(f"there is nothing to copy at {nodes.where(from_store, old)}")
-    if nodes.find(to_store, new) is not None and not overwrite:
+    from_store, old = _place(source, source_path)
+    to_store, new = _place(dest, dest_path)
+    folder, target = nodes.folder_of(old), nodes.folder_of(new)
+    if not nodes.exists(from_store, old):
+        raise nodes.missing(from_store, old)
+    if from_store == to_store and (folder.startswith(target) or target.startswith(folder)):
+        raise NodeExistsError(f"cannot copy /{old} to /{new} of the same store: one lies inside the other")
+    if not to_store.capabilities.write:
+        raise ReadOnlyError(f"cannot copy to {nodes.where(to_store, new)}: the store is read-only")
+    nodes.check_place(to_store, new)
+    if not overwrite and _is_taken(to_store, new):
         raise NodeExistsError(
-            f"there is a node at {nodes.where(to_store, new)} already; pass overwrite=True to replace it"
+            f"there is something at {nodes.where(to_store, new)} already; pass overwrite=True to replace it"
         )
     if overwrite:
         nodes.erase(to_store, new)
-    folder, target = nodes.folder_of(old), nodes.folder_of(new)
     sizes = dict(from_store.sizes(folder))
     documents = [key for key in sizes if key.rpartition("/")[2] == nodes.DOCUMENT]
     values = [key for key in sizes if key.rpartition("/")[2] != nodes.DOCUMENT]
@@ -69,6 +75,18 @@ def copy(
     if new:
         nodes.create_missing_groups(to_store, new)
     return len(sizes)
+
+
+def _place(given: Any, path: str) -> tuple[BaseStore, str]:
+    if isinstance(given, Node):
+        return given.store, normalize_path(nodes.folder_of(given.path) + path.strip("/"))
+    return as_store(given), normalize_path(path)
+
+
+def _is_taken(store: BaseStore, path: str) -> bool:
+    if not store.capabilities.list:
+        return nodes.exists(store, path)
+    return next(store.list_prefix(nodes.folder_of(path)), None) is not None
 
 
 def _depth(key: str) -> int:

@@ -16,6 +16,7 @@ from zarrv3.data_types import DataType, data_type_of
 from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.extensions import NamedConfig
 from zarrv3.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
+from zarrv3.indexing import plan_basic
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.store import BaseStore
 from zarrv3.transformers import StorageTransformer
@@ -41,9 +42,12 @@ def create(
     """
     write_empty = arguments.pop("write_empty_chunks", None)
     metadata = metadata_for(store, data=data, **arguments)
-    array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)  # asks the store for nothing
+    array = Array(
+        store, path, metadata=metadata, write_empty_chunks=write_empty
+    )  # asks the store for nothing
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
+        plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
     nodes.create(store, path, metadata, overwrite=overwrite)
     if data is not None:
         array[...] = data
@@ -214,7 +218,9 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
     if order == "F" and ndim > 1:
         first = [{"name": "transpose", "configuration": {"order": list(range(ndim))[::-1]}}]
     given = [parse_codec(_as_json(codec), "filters") for codec in _listed(filters, [])]
-    of_kind = {kind: [codec for codec in given if codec.kind == kind] for kind in ("array-array", "array-bytes")}
+    of_kind = {
+        kind: [codec for codec in given if codec.kind == kind] for kind in ("array-array", "array-bytes")
+    }
     after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
     if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
         chosen = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
@@ -251,8 +257,12 @@ def _as_json(codec: CodecLike) -> Any:
     to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
     if to_dict is not None:
         document = to_dict()
-        guessed = getattr(codec, "_tunable_attrs", ())  # what such a codec fills in only when it meets a data type
-        options = {name: value for name, value in document.get("configuration", {}).items() if name not in guessed}
+        guessed = getattr(
+            codec, "_tunable_attrs", ()
+        )  # what such a codec fills in only when it meets a data type
+        options = {
+            name: value for name, value in document.get("configuration", {}).items() if name not in guessed
+        }
         return {"name": document["name"], "configuration": options}
     raise MetadataError(f"not a codec: {codec!r}; give a name, its JSON or an object of numcodecs")
 

@@ -305,7 +305,7 @@ class Group(Node[GroupMetadata]):
 
     def clear(self) -> None:
         """Erase every node directly below, and what lies below those."""
-        for name in [*self]:
+        for name in [*self.keys()]:  # unlike `self` it is not asked for its length first
             del self[name]
 
     def move(self, source: str, dest: str) -> None:

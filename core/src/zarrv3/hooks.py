@@ -27,6 +27,7 @@ class HookSpecs:
         """Called with every store that `open_store` has opened: return a store around it, or `None` to leave it.
 
         Observing is done by wrapping in a layer. Plugins are called in turn, each with what the one before returned.
+        A store that was opened from the spec of a wrapped one has the layer already, if the layer has a spec.
         """
 
     def zarrv3_recognise(self, store: BaseStore, path: str) -> str | None:

@@ -120,4 +120,3 @@ def _codec(codec: Any) -> str:
 def _class_name(store: Any) -> str:
     kind = type(store)
     return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-

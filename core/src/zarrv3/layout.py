@@ -90,7 +90,9 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
     for transformer in reversed(transformers):  # the last one lies on the store
         bound = transformer.bind(store, folder, metadata)
         if bound.block_shape is not None:
-            block = tuple([a * b for a, b in zip(block or (1,) * len(grid.chunk_shape), bound.block_shape, strict=True)])
+            block = tuple(
+                [a * b for a, b in zip(block or (1,) * len(grid.chunk_shape), bound.block_shape, strict=True)]
+            )
         store = bound
     chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
     return Layout(store=store, folder=folder, metadata=metadata, grid=grid, chain=chain, block_shape=block)

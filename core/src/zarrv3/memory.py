@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from zarrv3.backend import Backend
-from zarrv3.contract import JSON, Buffer, Capabilities, Request, Store
+from zarrv3.contract import Buffer, Capabilities, Request, Store
 from zarrv3.errors import ConfigurationError
 from zarrv3.helpers import children, compare_and_set_locked, cut
 from zarrv3.keys import parent
@@ -184,6 +184,7 @@ class KVStore(Backend):
     """
 
     kind = "kv"
+    live_options = ("mutablemapping",)
 
     def __init__(
         self, mutablemapping: MutableMapping[str, Any], dimension_separator: Separator = None
@@ -197,10 +198,6 @@ class KVStore(Backend):
     def connect(self) -> Store:
         """The one driver: memory needs no connection."""
         return self._driver
-
-    def spec(self) -> dict[str, JSON]:
-        """None: a mapping lives in this process only."""
-        raise ConfigurationError(f"{self.describe()} was made from a live object and has no spec; MemoryStore(name=…) has one")
 
     def describe(self) -> str:
         """The kind of mapping, not its content."""
@@ -248,6 +245,7 @@ class MemoryStore(Backend):
     """
 
     kind = "memory"
+    live_options = ("root", "cls")
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"dimension_separator": str}
 
     def __init__(

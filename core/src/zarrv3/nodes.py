@@ -103,7 +103,9 @@ def missing(store: BaseStore, path: str, noun: str = "node") -> NodeNotFoundErro
 def names(store: BaseStore, path: str) -> list[str]:
     """The names of the nodes directly below a group, sorted; their documents are not looked into."""
     below = _folders(store, path)
-    documents = store.get_many([(document_key(folder_of(path) + name), None) for name in below]) if below else []
+    documents = (
+        store.get_many([(document_key(folder_of(path) + name), None) for name in below]) if below else []
+    )
     return [name for name, document in zip(below, documents, strict=True) if document is not None]
 
 
@@ -189,45 +191,55 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
     """
     if not store.capabilities.write:
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
-    above = {parent for path in nodes for parent in _ancestors(path)} - set(nodes)
-    paths = [*sorted(above), *nodes]
-    found = dict(zip(paths, look(store, paths), strict=True))
-    for path in above:
-        metadata = found[path]
-        if isinstance(metadata, MetadataError):
-            raise metadata
-        if isinstance(metadata, ArrayMetadata):
-            raise NodeTypeError(f"{where(store, path)} is an array; no node can lie below it")
-    for path in nodes:
-        for parent in _ancestors(path):
-            if isinstance(nodes.get(parent), ArrayMetadata):
-                raise NodeTypeError(f"{where(store, parent)} is to be an array; no node can lie below it")
-    taken = [path for path in nodes if found[path] is not None]
-    if taken and not overwrite:
-        raise NodeExistsError(
-            f"there is {_a(found[taken[0]])} at {where(store, taken[0])} already; pass overwrite=True to replace it"
-        )
+    above = sorted({parent for path in nodes for parent in _ancestors(path)} - set(nodes))
+    found = dict(zip([*above, *nodes], look(store, [*above, *nodes]), strict=True))
+    _check_above(store, {path: found[path] for path in above})
+    for parent in (parent for path in nodes for parent in _ancestors(path)):
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeTypeError(f"{where(store, parent)} is to be an array; no node can lie below it")
+    _check_free(store, {path: found[path] for path in nodes}, overwrite=overwrite)
     documents = {
         document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()
     }
     if overwrite and store.capabilities.erase:
         for path in _topmost(nodes):
             erase(store, path)
-    elif taken:
-        raise UnsupportedError(
-            f"{where(store, taken[0])} cannot be replaced: {store.describe()} cannot erase what is there"
-        )
-    for path in sorted(above):
-        if found[path] is None:
-            _create_group(store, path)
-    if len(documents) == 1 and not overwrite and store.capabilities.atomic_create:
-        ((key, document),) = documents.items()
-        if not store.compare_and_set(key, None, document):
-            raise NodeExistsError(
-                f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile"
-            )
+    for path in [path for path in above if found[path] is None]:
+        _create_group(store, path)
+    if len(documents) > 1 or overwrite or not store.capabilities.atomic_create:
+        store.set_many(documents)
         return
-    store.set_many(documents)
+    for key, document in documents.items():
+        if not store.compare_and_set(key, None, document):
+            path = key.removesuffix(DOCUMENT).rstrip("/")
+            raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
+
+
+def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError | None]) -> None:
+    for path, metadata in found.items():
+        if isinstance(metadata, MetadataError):
+            raise metadata
+        if isinstance(metadata, ArrayMetadata):
+            raise NodeTypeError(f"{where(store, path)} is an array; no node can lie below it")
+
+
+def _check_free(
+    store: BaseStore, found: Mapping[str, Metadata | MetadataError | None], *, overwrite: bool
+) -> None:
+    for path, metadata in found.items():
+        if metadata is not None and not overwrite:
+            raise NodeExistsError(
+                f"there is {_a(metadata)} at {where(store, path)} already; pass overwrite=True to replace it"
+            )
+        if metadata is not None and not store.capabilities.erase:
+            raise UnsupportedError(
+                f"{where(store, path)} cannot be replaced: {store.describe()} cannot erase what is there"
+            )
+
+
+def check_place(store: BaseStore, path: str) -> None:
+    """Raise `NodeTypeError` when an array lies above a path."""
+    _check_above(store, dict(zip(_ancestors(path), find_many(store, _ancestors(path)), strict=True)))
 
 
 def create_missing_groups(store: BaseStore, path: str) -> None:

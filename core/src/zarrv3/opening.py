@@ -10,6 +10,7 @@ from zarrv3.config import config
 from zarrv3.environment import as_templates
 from zarrv3.errors import ConfigurationError, RegistryError
 from zarrv3.layers.base import Layer
+from zarrv3.layers.read_only import ReadOnly
 from zarrv3.memory import MemoryStore, wrap
 from zarrv3.store import BaseStore
 from zarrv3.urls import Url, convert, parse_pipeline
@@ -34,11 +35,8 @@ def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options
     is no URL. Nothing is created by opening: a folder, file or table comes with the first write.
     """
     opened = hooks.wrapped(_made(store, options))
-    if read_only and opened.capabilities.write:
-        from zarrv3.layers.read_only import ReadOnly
-
-        return ReadOnly(opened)
-    return opened
+    already = isinstance(opened, ReadOnly)  # asking for capabilities would connect
+    return ReadOnly(opened) if read_only and not already else opened
 
 
 def as_store(store: StoreLike) -> BaseStore:

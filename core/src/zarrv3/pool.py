@@ -92,9 +92,11 @@ def _drain(tasks: _Shared[T], action: Callable[[T], None]) -> None:
 
 def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> list[Future[None]]:
     """One future a worker; fewer, or none, where no thread can be started any more."""
-    global _pool, _size  # noqa: PLW0603 - one pool a process
-    from concurrent.futures import ThreadPoolExecutor  # with logging, a tenth of the time to import zarrv3
-
+    global _pool, _size
+    try:
+        from concurrent.futures import ThreadPoolExecutor  # with logging, a tenth of the time to import zarrv3
+    except RuntimeError:  # the interpreter is shutting down
+        return []
     size = threads()
     futures: list[Future[None]] = []
     with _lock:  # held while submitting: nobody replaces the pool in between

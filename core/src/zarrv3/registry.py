@@ -10,16 +10,15 @@ import difflib
 import importlib
 import itertools
 import threading
-from collections.abc import Iterator
-from opcode import opmap
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from zarrv3.errors import RegistryError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from importlib_metadata import EntryPoint
+
+T = TypeVar("T")
 
 Kind: TypeAlias = Literal[
     "stores", "layers", "storage_transformers", "codecs", "data_types", "chunk_grids", "chunk_key_encodings"
@@ -133,6 +132,7 @@ OFFERED: dict[str, dict[str, str]] = {
         "dbm": "zarrv3-store-dbm",
         "lmdb": "zarrv3-store-lmdb",
         **dict.fromkeys(("sqlite", "postgresql", "mysql", "mariadb", "sql"), "zarrv3-store-sql"),
+        **dict.fromkeys(("sqlite+*", "postgresql+*", "mysql+*", "mariadb+*", "sql+*"), "zarrv3-store-sql"),
     },
     "layers": {
         "consolidated": "zarrv3-layer-consolidated",
@@ -193,7 +193,6 @@ class Plugin(NamedTuple):
     version: str
 
 
-_IMPORT_FROM = opmap["IMPORT_FROM"]
 _lock = threading.RLock()
 _loaded: dict[tuple[str, str], Any] = {}
 _scan: dict[str, dict[str, "list[EntryPoint]"]] | None = None
@@ -251,22 +250,6 @@ def find_class(name: str) -> Any:
     raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
 
 
-def module_class(module: str, name: str, theirs: str, caller: "FrameType") -> Any:
-    """What `module.name` means where that is the plugins' class `theirs`: for a module's `__getattr__`.
-
-    Raises `AttributeError` that says which package to install. `from module import name` would drop that text and say
-    only "cannot import name", so that an `ImportError` is raised where the caller is such a statement.
-    """
-    try:
-        return find_class(theirs)
-    except AttributeError:
-        package = OFFERED_CLASSES.get(theirs)
-        hint = f"; it comes with: pip install {package}" if package else ""
-        if _is_import(caller):
-            raise ImportError(f"cannot import name {name!r} from {module!r}{hint}", name=module) from None
-        raise AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name) from None
-
-
 def class_names() -> set[str]:
     """The names of the classes of installed stores, layers and transformers; imports none of them."""
     return {
@@ -302,16 +285,19 @@ def owner(kind: Kind, name: str) -> str:
     """How an error names the distribution that provides a name."""
     if _built_in(kind, name):
         return "zarrv3-core"
-    return " and ".join(origin(point) for point in _entry_points().get(f"zarrv3.{kind}", {}).get(name, []))
+    return " and ".join(origin(point) for point in _points(kind, name))
 
 
 def _built_in(kind: str, name: str) -> str | None:
-    table = BUILT_IN[kind]
+    return _matching(BUILT_IN[kind], name)
+
+
+def _matching(table: Mapping[str, T], name: str) -> T | None:
+    """What a table has for a name: under the name itself, else under the longest pattern (`sql+*`) that fits."""
     if name in table:
         return table[name]
-    return next(
-        (value for key, value in table.items() if key.endswith("*") and name.startswith(key[:-1])), None
-    )
+    fitting = [key for key in table if key.endswith("*") and name.startswith(key[:-1])]
+    return table[max(fitting, key=len)] if fitting else None
 
 
 def _import_built_in(value: str) -> Any:
@@ -320,16 +306,20 @@ def _import_built_in(value: str) -> Any:
 
 
 def _entry_point(kind: Kind, name: str) -> "EntryPoint":
-    points = _entry_points().get(f"zarrv3.{kind}", {}).get(name, [])
+    points = _points(kind, name)
     if not points:  # perhaps installed since the last look, from a notebook
         reset()
-        points = _entry_points().get(f"zarrv3.{kind}", {}).get(name, [])
+        points = _points(kind, name)
     if not points:
         raise RegistryError(_unknown(kind, name))
     if len(points) > 1:
         owners = " and ".join(sorted(origin(point) for point in points))
         raise RegistryError(f"{NOUN[kind]} {name!r} is claimed by {owners}; uninstall all but one")
     return points[0]
+
+
+def _points(kind: str, name: str) -> "list[EntryPoint]":
+    return _matching(_entry_points().get(f"zarrv3.{kind}", {}), name) or []
 
 
 def _class_points(name: str) -> "dict[str, EntryPoint]":
@@ -343,12 +333,6 @@ def _class_points(name: str) -> "dict[str, EntryPoint]":
     }
 
 
-def _is_import(caller: "FrameType") -> bool:
-    """Whether a frame is just now at the `name` of a `from … import name`."""
-    code, at = caller.f_code.co_code, caller.f_lasti
-    return 0 <= at < len(code) and code[at] == _IMPORT_FROM
-
-
 def _import_entry_point(point: "EntryPoint") -> Any:
     try:
         return point.load()
@@ -360,7 +344,7 @@ def _import_entry_point(point: "EntryPoint") -> Any:
 
 def _unknown(kind: Kind, name: str) -> str:
     noun = NOUN[kind]
-    offered = OFFERED[kind].get(name)
+    offered = _matching(OFFERED[kind], name)
     if offered:
         return f"{noun} {name!r} is not installed; it comes with: pip install {offered}"
     known = sorted({*BUILT_IN[kind], *_entry_points().get(f"zarrv3.{kind}", {}), *OFFERED[kind]})

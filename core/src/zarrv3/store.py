@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self, TypeAlias, overload
 
 from zarrv3 import helpers
 from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
-from zarrv3.environment import as_templates, escape
+from zarrv3.environment import as_templates, escape, expand
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -47,6 +47,9 @@ class BaseStore(MutableMapping[str, bytes]):
 
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
     """The options that a URL may give, and how their text becomes a value."""
+
+    live_options: ClassVar[Collection[str]] = ()
+    """Options that hold an object of this process: with one of them there is no spec."""
 
     takes_store: ClassVar[bool] = False
     """Whether the constructor's first parameter is a store to wrap: then it is no option."""
@@ -330,7 +333,7 @@ class BaseStore(MutableMapping[str, bytes]):
         """The options that the path and host of a URL stand for; none unless a class says otherwise."""
         if url.authority or url.path.strip("/"):
             raise ConfigurationError(
-                f"{url.text!r}: {cls.kind!r} takes no path or host, only options after '?'"
+                f"{redact(url.text)!r}: {cls.kind!r} takes no path or host, only options after '?'"
             )
         return {}
 
@@ -354,6 +357,10 @@ class BaseStore(MutableMapping[str, bytes]):
         """
         return None
 
+    def option(self, name: str) -> Any:
+        """An option with its `${NAME}` put in: what is used at the last moment and nobody keeps."""
+        return expand(self._options[name])
+
     def spec(self) -> dict[str, JSON]:
         """What `open_store` makes an equal store from: a dict that can be written as JSON or TOML.
 
@@ -362,7 +369,7 @@ class BaseStore(MutableMapping[str, bytes]):
         """
         options = self._changed_options()
         for name, value in options.items():
-            if not _is_json(value):
+            if name in self.live_options or not _is_json(value):
                 raise ConfigurationError(
                     f"{self.describe()} was made from a live object ({name}=…) and has no spec; "
                     "open it by URL or by plain options to get one"

@@ -114,7 +114,7 @@ def _may_fit(chunk_shape: tuple[int, ...], out: Array) -> bool:
     if not out.flags.c_contiguous or out.ndim != len(chunk_shape):
         return False
     long = next((axis for axis, length in enumerate(chunk_shape) if length > 1), out.ndim)
-    return out.shape[long + 1 :] == chunk_shape[long + 1 :]
+    return bool(out.shape[long + 1 :] == chunk_shape[long + 1 :])
 
 
 def _window(out: Array, outside: tuple[Any, ...]) -> Array | None:
@@ -141,6 +141,7 @@ def write(
     fields: Fields = None,
     write_empty: bool = False,
     only_existing: bool = False,
+    keep_padding: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Store `value`, an array of `plan.shape`, as the selected elements.
@@ -155,9 +156,10 @@ def write(
         fields: the field or fields of a structured dtype to be set.
         write_empty: store chunks that hold only the fill value; otherwise such chunks are erased.
         only_existing: leave chunks alone that are not stored.
+        keep_padding: keep what chunks hold outside the array: others may be making it longer just now.
         progress: told after every task.
     """
-    writer = _Writer(layout, value, fields, write_empty=write_empty, only_existing=only_existing)
+    writer = _Writer(layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding)
     _run(layout, plan, writer.task, progress)
 
 
@@ -165,17 +167,26 @@ class _Writer:
     """What all tasks of one write share."""
 
     def __init__(
-        self, layout: Layout, value: Array, fields: Fields, *, write_empty: bool, only_existing: bool
+        self,
+        layout: Layout,
+        value: Array,
+        fields: Fields,
+        *,
+        write_empty: bool,
+        only_existing: bool,
+        keep_padding: bool,
     ) -> None:
         self.layout = layout
         self.value = value
         self.fields = fields
         self.write_empty = write_empty or not layout.store.capabilities.erase
         self.only_existing = only_existing
+        self.keep_padding = keep_padding
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
-        keys = [layout.key(piece.chunk) for piece in pieces]
+        folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
+        keys = [folder + encode_key(piece[0]) for piece in pieces]
         with _locked(layout, keys, pieces):
             olds = self._olds(keys, pieces)
             items: dict[str, Buffer] = {}
@@ -201,7 +212,9 @@ class _Writer:
         return dict(zip(partly, self.layout.store.get_many([(key, None) for key in partly]), strict=True))
 
     def _is_partial(self, piece: Piece) -> bool:
-        return not piece.whole or self.fields is not None or self.only_existing
+        if not piece.whole or self.fields is not None or self.only_existing:
+            return True
+        return self.keep_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
 
     def _chunk(self, key: str, piece: Piece, old: Buffer | None) -> Array:
         """The new content of a chunk; may be a view of the value."""
@@ -209,6 +222,8 @@ class _Writer:
         part = self.value[(*piece.outside, ...)]
         if not self._is_partial(piece) and part.shape == layout.chunk_shape:
             return part.astype(layout.dtype, copy=False)
+        if part.dtype.kind == "O" and part.ndim == 0:
+            part = part[()]  # numpy would store the 0-d array itself as an element
         chunk = self._old_chunk(key, old)
         (chunk if self.fields is None else chunk[self.fields])[piece.inside] = part
         return chunk

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from zarrv3.array import Array
+from zarrv3 import nodes
+from zarrv3.errors import MetadataError
+from zarrv3.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.store import BaseStore
 
 if TYPE_CHECKING:
-    from zarrv3.group import Group, Member
+    from zarrv3.group import Group
 
 
 class Tree:
@@ -20,21 +23,9 @@ class Tree:
         self._level = level
 
     def lines(self) -> Iterator[str]:
-        """One line for each node."""
+        """One line for each node; an unreadable one is drawn as such."""
         yield self._group.name
-        yield from self._below(self._group, "", self._level)
-
-    def _below(self, group: Group, indent: str, level: int | None) -> Iterator[str]:
-        if level == 0:
-            return
-        members = [*group.members()]
-        for number, (name, member) in enumerate(members, 1):
-            last = number == len(members)
-            yield f"{indent}{'└──' if last else '├──'} {name}{_note(member)}"
-            if not isinstance(member, Array):
-                yield from self._below(
-                    member, f"{indent}{'    ' if last else '│   '}", None if level is None else level - 1
-                )
+        yield from _below(self._group.store, self._group.path, "", self._level)
 
     def __repr__(self) -> str:
         """The drawing."""
@@ -47,5 +38,23 @@ class Tree:
         return f"<pre>{escape(repr(self))}</pre>"
 
 
-def _note(member: Member) -> str:
-    return f" {member.shape} {member.metadata.data_type.describe()}" if isinstance(member, Array) else ""
+def _below(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str]:
+    if level is not None and level <= 0:
+        return
+    members = [*nodes.children(store, path)]
+    for number, (name, metadata) in enumerate(members, 1):
+        last = number == len(members)
+        yield f"{indent}{'└──' if last else '├──'} {name}{_note(metadata)}"
+        if isinstance(metadata, GroupMetadata):
+            deeper = None if level is None else level - 1
+            yield from _below(
+                store, nodes.folder_of(path) + name, f"{indent}{'    ' if last else '│   '}", deeper
+            )
+
+
+def _note(metadata: nodes.Metadata | MetadataError) -> str:
+    if isinstance(metadata, MetadataError):
+        return " (unreadable)"
+    if isinstance(metadata, ArrayMetadata):
+        return f" {metadata.shape} {metadata.data_type.describe()}"
+    return ""

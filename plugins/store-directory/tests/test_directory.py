@@ -1,13 +1,26 @@
 """Folders and files: the conformance kit, and what is their own."""
 
+import errno
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import unicodedata
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.errors import InvalidKeyError, ReadOnlyError, StoreAccessError
+from zarrv3.layers import ReadOnly
+from zarrv3.testing import CHECKS, Opener, StoreConformance
+from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
-from zarrv3_store_directory.driver import DirectoryDriver
+from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
+from zarrv3_store_directory.folders import Folder, Spelling
 
 
 class PortableStore(DirectoryStore):
@@ -17,7 +30,8 @@ class PortableStore(DirectoryStore):
 
     def connect(self) -> DirectoryDriver:
         """The driver by paths."""
-        return DirectoryDriver(self.path, lower=False, fsync=False, follow_symlinks=False, anchored=False)
+        follow = self._options["follow_symlinks"]
+        return DirectoryDriver(self.path, lower=False, fsync=False, follow_symlinks=follow, anchored=False)
 
 
 class TestDirectoryStore(StoreConformance):
@@ -36,3 +50,549 @@ class TestPortableDirectoryStore(StoreConformance):
     def opener(self, tmp_path: Path) -> Opener:
         """Every call opens the same folder, which does not exist at first."""
         return partial(PortableStore, tmp_path / "new" / "data")
+
+
+class TestDurableDirectoryStore(StoreConformance):
+    """A `DirectoryStore` that waits for the disk."""
+
+    examples = 5
+
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Opener:
+        """Every call opens the same folder, which does not exist at first."""
+        return partial(DirectoryStore, tmp_path / "new" / "data", fsync=True)
+
+
+@pytest.fixture(params=[DirectoryStore, PortableStore])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> DirectoryStore:
+    """A store of either kind in the folder `data`, which does not exist at first."""
+    made: DirectoryStore = request.param(tmp_path / "data")
+    return made
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder of `store`."""
+    return tmp_path / "data"
+
+
+def files(root: Path) -> list[str]:
+    """Everything below a folder, temporary files too."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_one_file_a_key(store: DirectoryStore, root: Path) -> None:
+    """A key is the path of a file that holds exactly its value; sizes are those of the files."""
+    store.update({"zarr.json": b"{}", "a/c/0/1": b"chunk"})
+    assert (root / "a/c/0/1").read_bytes() == b"chunk"
+    assert files(root) == ["a", "a/c", "a/c/0", "a/c/0/1", "zarr.json"]
+    assert dict(store.sizes("")) == {"zarr.json": 2, "a/c/0/1": 5}
+
+
+def test_nothing_is_created_by_reading(store: DirectoryStore, tmp_path: Path) -> None:
+    """Opening, reading, listing, refused and failing calls on a missing root leave no trace (defect 19)."""
+    assert store.get("k") is None
+    assert (store.list(), store.list_dir("a/"), store.getsize(), store.listdir("x")) == ([], ([], []), 0, [])
+    store.erase_many(["a/k"])
+    store.erase_prefix("a/")
+    store.rename_prefix("a/", "b/c/")
+    store.clear()
+    if store.capabilities.atomic_swap:
+        assert not store.compare_and_set("a/k", b"old", b"new")
+        assert not store.compare_and_set("a/k", b"old", None)
+    with pytest.raises(ReadOnlyError):
+        ReadOnly(store)["k"] = b"v"
+    store.flush()
+    store.close()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_erasing_removes_empty_folders_but_not_the_root(store: DirectoryStore, root: Path) -> None:
+    """Folders go with their last file, by `erase`, `erase_prefix` and `clear`; the root stays, also twice (defect 32)."""
+    store.update({"a/b/c/k": b"", "a/b/l": b"", "x/y/z": b""})
+    store.erase("a/b/c/k")
+    assert files(root) == ["a", "a/b", "a/b/l", "x", "x/y", "x/y/z"]
+    store.erase_prefix("x/y/")
+    store.erase("a/b/l")
+    assert files(root) == []
+    store.clear()
+    store.clear()
+    assert root.is_dir()
+
+
+def test_rename_is_one_step(store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renaming moves one folder, whatever it holds, and leaves no empty ones behind."""
+    store.update({f"deep/old/c/{i}": b"%d" % i for i in range(20)})
+    renames = []
+    rename = os.rename
+    monkeypatch.setattr(os, "rename", lambda *a, **k: (renames.append(a), rename(*a, **k)))
+    store.rename("deep/old", "new/place")
+    assert len(renames) == 1
+    assert sorted(store) == sorted(f"new/place/c/{i}" for i in range(20))
+    assert not (root / "deep").exists()
+
+
+def test_rename_across_file_systems_copies(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a folder cannot be renamed because the target lies on another file system, its values are copied."""
+    store.update({"old/zarr.json": b"{}", "old/c/0": b"chunk"})
+
+    def elsewhere(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", elsewhere)
+    store.rename("old", "new")
+    assert dict(store.items()) == {"new/zarr.json": b"{}", "new/c/0": b"chunk"}
+
+
+def test_a_value_where_a_folder_is(store: DirectoryStore) -> None:
+    """A key that is a folder already, or lies below a value, is refused; nothing is lost."""
+    store["a/b"] = b"value"
+    with pytest.raises(InvalidKeyError, match="is a folder"):
+        store["a"] = b"x"
+    with pytest.raises(InvalidKeyError, match="'a/b' holds a value"):
+        store["a/b/c/d"] = b"x"
+    assert store.get("a") is None
+    assert store.get("a/b/c") is None
+    assert store.list() == ["a/b"]
+    assert store["a/b"] == b"value"
+
+
+def test_only_files_are_values(store: DirectoryStore, root: Path) -> None:
+    """A pipe is no value: it is neither read (which would hang) nor listed."""
+    store["f/k"] = b"v"
+    os.mkfifo(root / "f" / "pipe")
+    assert store.get("f/pipe") is None
+    assert (store.list(), store.list_dir("f/"), dict(store.sizes(""))) == (["f/k"], (["f/k"], []), {"f/k": 1})
+    assert "f/pipe" not in store
+
+
+def test_names_are_bytes(store: DirectoryStore, root: Path) -> None:
+    """The same letters composed and decomposed are two keys where the file system keeps them apart."""
+    store.update({unicodedata.normalize(form, "é/ü"): form.encode() for form in ("NFC", "NFD")})
+    assert dict(store.items()) == {
+        unicodedata.normalize(form, "é/ü"): form.encode() for form in ("NFC", "NFD")
+    }
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_normalize_keys(tmp_path: Path) -> None:
+    """With `normalize_keys`, keys that differ in case are one key, also for erasing, listing and renaming (defect 6)."""
+    store = DirectoryStore(tmp_path, normalize_keys=True)
+    store["Foo/BAR"] = b"v"
+    assert (store["FOO/bar"], "foo/Bar" in store, store.list()) == (b"v", True, ["foo/bar"])
+    assert store.list_dir("FOO/")[0] in (["foo/bar"], ["FOO/bar"])
+    store.rename("FOO", "New")
+    assert store["NEW/Bar"] == b"v"
+    store.rmdir("NEW")
+    assert files(tmp_path) == []
+
+
+def test_fsync_waits_for_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `fsync` the file and the folders on its way are synchronised; without it nothing is."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    DirectoryStore(tmp_path)["a/k"] = b"v"
+    assert synced == []
+    store = DirectoryStore(tmp_path, fsync=True)
+    store["a/k"] = b"v"
+    assert len(synced) == 3  # the file, its folder, the root
+    store.compare_and_set("a/k", b"v", b"w")
+    assert len(synced) == 6
+
+
+def test_the_path_may_be_relative_or_of_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path and `~` name the same data as the absolute path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    DirectoryStore("data")["k"] = b"v"
+    assert DirectoryStore("~/data")["k"] == b"v"
+    assert DirectoryStore("data") == DirectoryStore(tmp_path / "data") == DirectoryStore("~/data")
+    assert DirectoryStore("data") != DirectoryStore("data", normalize_keys=True)
+
+
+# ---------------------------------------------------------------- outside the root
+
+
+def test_no_key_leaves_the_root(store: DirectoryStore, tmp_path: Path) -> None:
+    """`..` is no key (defect 20)."""
+    for key in ("data/../../evil", "../evil", "..", "a/../../evil"):
+        with pytest.raises(InvalidKeyError):
+            store[key] = b"x"
+        with pytest.raises(InvalidKeyError):
+            store.get(key)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.fixture
+def linked(store: DirectoryStore, root: Path, tmp_path: Path) -> Path:
+    """A folder outside that links in the store lead to."""
+    outside = tmp_path / "outside"
+    (outside / "sub").mkdir(parents=True)
+    (outside / "secret").write_bytes(b"secret")
+    (outside / "sub" / "k").write_bytes(b"deep")
+    store["k"] = b"v"
+    (root / "file").symlink_to(outside / "secret")
+    (root / "folder").symlink_to(outside)
+    (root / "dangling").symlink_to(outside / "none")
+    return outside
+
+
+def test_links_are_not_followed(store: DirectoryStore, linked: Path) -> None:
+    """Reading, listing and writing through a link is an error that says how to allow it; nothing outside changes."""
+    calls = [
+        lambda: store.get("file"),
+        lambda: store.get("folder/secret"),
+        lambda: store.get("folder/sub/k"),
+        lambda: store.update({"folder/new": b"x"}),
+        lambda: store.update({"folder/new/deep": b"x"}),
+        store.list,
+        lambda: list(store.sizes("file")),
+        lambda: store.list_dir("folder/"),
+        lambda: store.erase_many(["folder/secret"]),
+        lambda: store.erase_prefix("folder/sub/"),
+        lambda: store.rename_prefix("folder/sub/", "mine/"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreAccessError, match="symbolic link; open the store with follow_symlinks=True"):
+            call()
+    assert files(linked) == ["secret", "sub", "sub/k"]
+    assert store["k"] == b"v"
+
+
+def test_links_are_replaced_and_erased_not_their_targets(
+    store: DirectoryStore, linked: Path, root: Path
+) -> None:
+    """Writing over a link to a file replaces the link; erasing everything erases links only."""
+    store["file"] = b"mine"
+    assert (linked / "secret").read_bytes() == b"secret"
+    assert store["file"] == b"mine"
+    store.clear()
+    assert files(root) == []
+    assert files(linked) == ["secret", "sub", "sub/k"]
+
+
+@pytest.mark.parametrize("kind", [DirectoryStore, PortableStore])
+def test_links_are_followed_when_asked_to(kind: type[DirectoryStore], tmp_path: Path) -> None:
+    """With `follow_symlinks`, links to files and folders read, list and write like what they lead to."""
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "k").write_bytes(b"value")
+    (root / "file").symlink_to(outside / "k")
+    (root / "folder").symlink_to(outside)
+    (root / "dangling").symlink_to(outside / "none")
+    store = kind(root, follow_symlinks=True)
+    assert (store["file"], store["folder/k"], store.get("dangling")) == (b"value", b"value", None)
+    assert sorted(store) == ["file", "folder/k"]
+    assert dict(store.sizes("")) == {"file": 5, "folder/k": 5}
+    store["folder/new"] = b"x"
+    assert (outside / "new").read_bytes() == b"x"
+
+
+def test_the_root_may_be_a_link(tmp_path: Path) -> None:
+    """Links on the way to the root are the user's own and are followed."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    DirectoryStore(tmp_path / "link" / "deeper")["a/k"] = b"v"
+    assert DirectoryStore(tmp_path / "real" / "deeper")["a/k"] == b"v"
+
+
+# ---------------------------------------------------------------- temporary files
+
+
+def test_temporary_files_are_never_seen(store: DirectoryStore, root: Path) -> None:
+    """What a writer at work or a killed one leaves is not listed, counted or readable (defect 22)."""
+    store["a/k"] = b"v"
+    (root / "a" / f"{TEMPORARY}k").write_bytes(b"half")
+    (root / f"{TEMPORARY}other").write_bytes(b"half")
+    assert (store.list(), store.list_dir(""), store.list_dir("a/")) == (["a/k"], ([], ["a/"]), (["a/k"], []))
+    assert dict(store.sizes("")) == {"a/k": 1}
+    with pytest.raises(InvalidKeyError, match="reserved for temporary files"):
+        store.get(f"a/{TEMPORARY}k")
+    with pytest.raises(InvalidKeyError, match="reserved for temporary files"):
+        store.list_dir(f"{TEMPORARY}x/")
+
+
+def _die_while_writing(store: DirectoryStore, key: str) -> None:
+    real = os.replace
+    os.replace = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    try:
+        store[key] = b"never seen"
+    finally:
+        os.replace = real
+
+
+@pytest.mark.parametrize("next_step", ["write", "write another", "erase", "erase folder", "clear"])
+def test_what_a_killed_writer_leaves_is_reclaimed(store: DirectoryStore, root: Path, next_step: str) -> None:
+    """A temporary file of a killed writer goes with the next write of its key or the erasure of its folder."""
+    store["a/k"] = b"old"
+    dies(_die_while_writing, store, "a/k", rule="")
+    assert f"a/{TEMPORARY}k" in files(root)
+    assert store["a/k"] == b"old"
+    match next_step:
+        case "write":
+            store["a/k"] = b"new"
+            assert files(root) == ["a", "a/k"]
+        case "write another":
+            store["a/l"] = b"other"
+            assert sorted(store) == ["a/k", "a/l"]
+        case "erase":
+            store.erase("a/k")
+            assert files(root) == []
+        case "erase folder":
+            store.erase_prefix("a/")
+            assert files(root) == []
+        case _:
+            store.clear()
+            assert files(root) == []
+
+
+def test_a_living_writers_file_is_left_alone(tmp_path: Path) -> None:
+    """A temporary file that is locked belongs to somebody who is writing: another write of the key takes another one."""
+    store = DirectoryStore(tmp_path)
+    store["a/k"] = b"old"
+    other = tmp_path / "a" / f"{TEMPORARY}k"
+    with other.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        store["a/k"] = b"new"
+        assert other.exists()
+        assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]
+        store.erase("a/k")
+        assert other.exists()
+    store["a/k"] = b"newer"
+    assert files(tmp_path) == ["a", "a/k"]
+
+
+def test_a_failed_write_leaves_nothing(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When writing fails the old value stays and the temporary file goes."""
+    store["a/k"] = b"old"
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fail)
+        with pytest.raises(StoreAccessError, match=r"cannot write 'a/k' in .*Input/output error"):
+            store["a/k"] = b"new"
+    assert store["a/k"] == b"old"
+    assert files(root) == ["a", "a/k"]
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("kind", [DirectoryStore, PortableStore])
+def test_a_file_as_root(kind: type[DirectoryStore], tmp_path: Path) -> None:
+    """Where the root or its parent is a file, every call says so and names what to do."""
+    (tmp_path / "file").write_bytes(b"PK")
+    store = kind(tmp_path / "file")
+    for call in (
+        lambda: store.get("k"),
+        lambda: store.update({"a/k": b""}),
+        store.list,
+        lambda: store.list_dir(""),
+    ):
+        with pytest.raises(StoreAccessError, match=r"is a file, not a folder; an archive opens as .*zip:"):
+            call()
+    with pytest.raises(StoreAccessError, match="cannot write 'k'"):
+        kind(tmp_path / "file" / "below")["k"] = b"v"
+    assert (tmp_path / "file").read_bytes() == b"PK"
+
+
+def test_failures_are_not_missing_keys(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be read is an error that names the key, never a missing value (defect 12)."""
+    store["f/k"] = b"v"
+    really = os.open
+
+    def refuse(path: str, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith("k"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return really(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreAccessError, match=r"cannot read 'f/k' in .*Permission denied"):
+        store.get("f/k")
+    with pytest.raises(StoreAccessError, match="Permission denied"):
+        store.set_partial_values([("f/k", 0, b"x")])
+
+
+def _as_nobody(path: str) -> dict[str, str]:
+    os.setgid(65534)
+    os.setuid(65534)
+    store = DirectoryStore(path)
+    calls = {
+        "read": lambda: store.get("closed/k"),
+        "write": lambda: store.update({"k": b"x"}),
+        "write a new folder": lambda: store.update({"new/k": b"x"}),
+        "erase": lambda: store.erase_many(["k"]),
+        "list": store.list,
+        "list_dir": lambda: store.list_dir("closed/"),
+    }
+    found = {}
+    for name, call in calls.items():
+        try:
+            found[name] = f"no error: {call()!r}"
+        except StoreAccessError as error:
+            found[name] = str(error)
+    return found
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_permission_errors(tmp_path: Path) -> None:
+    """For a user without permission every call fails with our error and the key; nothing reads as missing."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        store = DirectoryStore(name)
+        store.update({"k": b"v", "closed/k": b"secret"})
+        Path(name).chmod(0o755)
+        Path(name, "closed").chmod(0o700)
+        child = Child(_as_nobody, name)
+        try:
+            found = child.result()
+        finally:
+            child.kill()
+        for call, text in found.items():
+            assert "Permission denied" in text, f"{call}: {text}"
+            assert text.startswith("cannot ")
+        assert "'closed/k'" in found["read"]
+        assert dict(store.items()) == {"k": b"v", "closed/k": b"secret"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("cannot mount a small disk here; see test_too_large_a_file")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("kind", [DirectoryStore, PortableStore])
+def test_a_full_disk(kind: type[DirectoryStore], small_disk: Path) -> None:
+    """On a full disk the old value stays, the error names the key, and what is erased makes room again."""
+    store = kind(small_disk / "data")
+    store.update({"a/k": b"old", "a/big": bytes(600_000)})
+    with pytest.raises(StoreAccessError, match=r"cannot write 'a/k' in .*No space left"):
+        store["a/k"] = bytes(600_000)
+    assert store["a/k"] == b"old"
+    assert files(small_disk / "data") == ["a", "a/big", "a/k"]
+    store.erase("a/big")
+    store["a/k"] = bytes(600_000)
+    assert len(store["a/k"]) == 600_000
+
+
+def _write_too_much(path: str) -> tuple[str, bytes]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    store = DirectoryStore(path)
+    try:
+        store["a/k"] = bytes(5000)
+    except StoreAccessError as error:
+        return str(error), store["a/k"]
+    return "no error", b""
+
+
+def test_too_large_a_file(tmp_path: Path) -> None:
+    """A value that the system does not let grow fails half-way: the old one stays and nothing is left behind."""
+    DirectoryStore(tmp_path)["a/k"] = b"old"
+    child = Child(_write_too_much, str(tmp_path))
+    try:
+        text, value = child.result()
+    finally:
+        child.kill()
+    assert text.startswith("cannot write 'a/k' in DirectoryStore(")
+    assert value == b"old"
+    assert files(tmp_path) == ["a", "a/k"]
+
+
+def test_a_file_that_shrinks_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that something else shortens while it is read is an error, not a short value."""
+    store = DirectoryStore(tmp_path)
+    store["k"] = b"12345678"
+    monkeypatch.setattr(os, "read", lambda fd, length: b"")
+    with pytest.raises(StoreAccessError, match="became shorter while it was read"):
+        store.get("k")
+
+
+# ---------------------------------------------------------------- file systems that change names
+
+
+class FakeFolder:
+    """A folder of a file system that ignores case and composes letters."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """The file under any spelling of its name."""
+        for number, own in enumerate(self.names):
+            if _same_name(own, name):
+                return os.stat_result((0o100644, number + 1, 1, 1, 0, 0, 0, 0, 0, 0))
+        return None
+
+    def entries(self) -> list[Any]:
+        """The files under their own names."""
+        return [type("Entry", (), {"name": name}) for name in self.names]
+
+
+def _same_name(one: str, other: str) -> bool:
+    return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()
+
+
+def test_spelling_is_exact_or_not() -> None:
+    """A name is the file's own, or only leads to it because the file system ignores case or composition."""
+    folder: Any = FakeFolder("foo", "Bar", unicodedata.normalize("NFC", "é"))
+    spelling = Spelling()
+    exact = {name: spelling.is_exact(folder, name) for name in ("foo", "FOO", "Foo", "Bar", "bar", "none")}
+    assert exact == {"foo": True, "FOO": False, "Foo": False, "Bar": True, "bar": False, "none": True}
+    assert Spelling().is_exact(folder, unicodedata.normalize("NFC", "é"))
+    assert not Spelling().is_exact(folder, unicodedata.normalize("NFD", "é"))
+
+
+@pytest.fixture
+def ignoring_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths below a portable store lead to existing files whatever their case and composition."""
+    plain = Folder.at
+
+    def at(self: Folder, name: str) -> str:
+        with os.scandir(self.path) as entries:
+            return plain(self, next((entry.name for entry in entries if _same_name(entry.name, name)), name))
+
+    monkeypatch.setattr(Folder, "at", at)
+
+
+def test_a_file_system_that_ignores_case(ignoring_case: None, tmp_path: Path) -> None:
+    """`Foo` beside `foo` is refused, reads as missing and is not erased: never is one taken for the other."""
+    next(check for check in CHECKS if check.name == "case_matters").run(
+        partial(PortableStore, tmp_path / "data")
+    )
+    store = PortableStore(tmp_path / "other")
+    store.update({"foo": b"v", "dir/x": b"w"})
+    for key in ("FOO", "Dir/x", "dir/X"):
+        assert store.get(key) is None
+        assert key not in store
+        store.erase_many([key])
+        with pytest.raises(InvalidKeyError, match="file system ignores case or normalises"):
+            store[key] = b"other"
+    store.erase_prefix("DIR/")
+    assert dict(store.items()) == {"foo": b"v", "dir/x": b"w"}
+    store["foo"] = b"again"
+    assert store["foo"] == b"again"
+
+
+def test_keys_are_told_apart_in_each_mode(store: DirectoryStore) -> None:
+    """On a file system that keeps names, `foo`, `Foo` and `FOO` are three keys."""
+    store.update({"foo": b"1", "Foo": b"2", "FOO": b"3"})
+    assert dict(store.items()) == {"foo": b"1", "Foo": b"2", "FOO": b"3"}

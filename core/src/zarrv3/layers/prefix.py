@@ -19,8 +19,8 @@ class Prefix(Layer):
     kind = "prefix"
 
     def __init__(self, store: object, prefix: str) -> None:
-        self._folder = check_folder(f"{prefix.strip('/')}/")
-        super().__init__(store, prefix=self._folder[:-1])
+        super().__init__(store, prefix=type(prefix)(prefix.strip("/")))
+        self._folder = check_folder(f"{self.option('prefix')}/")
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

@@ -84,6 +84,11 @@ class Faults(Layer):
         self._maybe("compare_and_set")
         return self.inner.compare_and_set(key, old, new)
 
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract; a failing call has changed nothing."""
+        self._maybe("apply_many")
+        self.inner.apply_many(changes)
+
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract."""
         self._maybe("sizes")

@@ -45,7 +45,7 @@ ranges = st.one_of(st.none(), st.builds(ByteRange, edges, st.one_of(st.none(), e
 
 
 def check_like_a_dict(
-    opener: Opener, examples: int = 30, steps: int = 30, *, repeatable: bool = True
+    opener: Opener, examples: int = 30, steps: int = 30, *, repeatable: bool = True, shrink: bool = True
 ) -> None:
     """Run the machine; raises `ConformanceError` with the shortest sequence of calls that goes wrong."""
     count = iter(range(1 << 30))
@@ -61,7 +61,7 @@ def check_like_a_dict(
             derandomize=repeatable,
             database=None,
             deadline=None,
-            phases=[Phase.generate, Phase.shrink],
+            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
             suppress_health_check=[*HealthCheck],
         ),
     )
@@ -166,6 +166,17 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.pop(key, None)
         elif done and new is not None:
             self.model[key] = new
+
+    @precondition(lambda self: self.can.transactions)
+    @rule(changes=st.dictionaries(keys, st.one_of(st.none(), contents), max_size=6))
+    def apply_many(self, changes: dict[str, bytes | None]) -> None:
+        """Set and erase at once."""
+        self.store.apply_many(changes)
+        for key, value in changes.items():
+            if value is None:
+                self.model.pop(key, None)
+            else:
+                self.model[key] = value
 
     # ------------------------------------------------------------ reading
 

@@ -37,6 +37,9 @@ CLAIMS: Final = "what is claimed in capabilities works; what is not raises Unsup
 PICKLE: Final = "a persistent store pickles by its configuration: the copy opens the same data"
 EQUALITY: Final = "stores are equal when they are of one class and were made for the same data"
 SUGAR: Final = "the conveniences of BaseStore are the contract in other words"
+TRANSACTIONS: Final = (
+    "the changes of a transaction are all seen or none is, at any instant, also after a kill"
+)
 FAULTS: Final = "after an error a key has its old or its new value, and nothing acknowledged is lost"
 LAYERS: Final = "a layer never claims more than its inner store, and one batch in is at most one batch out"
 OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"

@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -71,7 +72,7 @@ class DirectoryDriver:
         """See the contract: temporary file and rename, file by file."""
         with self._walk() as walk:
             for key, value in items.items():
-                self._in_folder(walk, self._name(key), lambda folder, name, value=value: self._replace(folder, name, value))
+                self._in_folder(walk, self._name(key), partial(self._replace, value=value))
             if self.fsync:
                 walk.sync()
 
@@ -113,8 +114,11 @@ class DirectoryDriver:
                 return
             old_name, new_name = _last(old), _last(new)
             try:
-                os.rename(  # noqa: PTH104 - relative to descriptors
-                    above_old.at(old_name), above_new.at(new_name), src_dir_fd=above_old.fd, dst_dir_fd=above_new.fd
+                os.rename(
+                    above_old.at(old_name),
+                    above_new.at(new_name),
+                    src_dir_fd=above_old.fd,
+                    dst_dir_fd=above_new.fd,
                 )
             except OSError as error:
                 if error.errno != errno.EXDEV:
@@ -155,7 +159,11 @@ class DirectoryDriver:
                 key = self._name(where)
                 folder = walk.folder(parent(key))
                 name = key.rpartition("/")[2]
-                found = None if folder is None or not self.spelling.is_exact(folder, name) else self._stat(folder, name)
+                found = (
+                    None
+                    if folder is None or not self.spelling.is_exact(folder, name)
+                    else self._stat(folder, name)
+                )
             if found is not None and stat.S_ISREG(found.st_mode):
                 yield where, found.st_size
             return
@@ -196,7 +204,9 @@ class DirectoryDriver:
 
     def _name(self, key: str) -> str:
         if key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key:
-            raise InvalidKeyError(f"key {key!r} has a part that starts with {TEMPORARY!r}, reserved for temporary files")
+            raise InvalidKeyError(
+                f"key {key!r} has a part that starts with {TEMPORARY!r}, reserved for temporary files"
+            )
         if os.sep != "/" and os.sep in key:
             raise InvalidKeyError(f"key {key!r} contains {os.sep!r}, which separates folders on this system")
         return key.lower() if self.lower else key
@@ -237,7 +247,7 @@ class DirectoryDriver:
         if found is not None and stat.S_ISLNK(found.st_mode):
             if not self.follow:
                 raise link_error(f"{folder.path}/{name}")
-            return os.stat(folder.at(name), dir_fd=folder.fd)  # noqa: PTH116
+            return os.stat(folder.at(name), dir_fd=folder.fd)
         return found
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -289,16 +299,16 @@ class DirectoryDriver:
                 if self.fsync:
                     os.fsync(fd)
                 # renamed while it is locked: who finds it unlocked may take it for a dead writer's and remove it
-                os.replace(  # noqa: PTH105 - relative to a descriptor
-                    folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd
-                )
+                os.replace(folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
             finally:
                 os.close(fd)
         except BaseException as error:
             with contextlib.suppress(OSError):
-                os.unlink(folder.at(temporary), dir_fd=folder.fd)  # noqa: PTH108
+                os.unlink(folder.at(temporary), dir_fd=folder.fd)
             if isinstance(error, IsADirectoryError):
-                raise InvalidKeyError(f"{folder.path}/{name} is a folder, so that no value can be stored there") from None
+                raise InvalidKeyError(
+                    f"{folder.path}/{name} is a folder, so that no value can be stored there"
+                ) from None
             raise
 
     def _temporary(self, folder: Folder, name: str) -> tuple[int, str]:
@@ -323,7 +333,7 @@ class DirectoryDriver:
             try:
                 there = folder.stat(temporary)
                 if self._try_lock(fd) and there is not None and os.path.samestat(os.fstat(fd), there):
-                    os.unlink(folder.at(temporary), dir_fd=folder.fd)  # noqa: PTH108
+                    os.unlink(folder.at(temporary), dir_fd=folder.fd)
             finally:
                 os.close(fd)
 
@@ -334,7 +344,7 @@ class DirectoryDriver:
         if found is None or stat.S_ISDIR(found.st_mode) or not self.spelling.is_exact(folder, name):
             return False
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder.at(name), dir_fd=folder.fd)  # noqa: PTH108
+            os.unlink(folder.at(name), dir_fd=folder.fd)
         return True
 
     def _clear(self, walk: Walk, folder: Folder) -> None:
@@ -351,7 +361,7 @@ class DirectoryDriver:
                     self._rmdir(folder, entry.name)
                 else:
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(folder.at(entry.name), dir_fd=folder.fd)  # noqa: PTH108
+                        os.unlink(folder.at(entry.name), dir_fd=folder.fd)
 
     def _prune(self, walk: Walk, path: str) -> None:
         """Remove a folder and its parents as far as they are empty; the root stays."""
@@ -383,7 +393,7 @@ class DirectoryDriver:
     @staticmethod
     def _rmdir(folder: Folder, name: str) -> bool:
         try:
-            os.rmdir(folder.at(name), dir_fd=folder.fd)  # noqa: PTH106
+            os.rmdir(folder.at(name), dir_fd=folder.fd)
         except FileNotFoundError:
             return True
         except OSError as error:  # somebody wrote to it meanwhile, or it is a link
@@ -403,7 +413,9 @@ class DirectoryDriver:
             return
         try:
             fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        except OSError:  # a network file system without locks of folders: fine unless the lock is what matters
+        except (
+            OSError
+        ):  # a network file system without locks of folders: fine unless the lock is what matters
             if exclusive:
                 raise
         try:

@@ -19,7 +19,9 @@ from zarrv3.errors import InvalidKeyError, StoreAccessError
 ANCHORED = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-OPEN_FILE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+OPEN_FILE = (
+    os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
 
 
 class Folder(NamedTuple):
@@ -46,7 +48,7 @@ class Folder(NamedTuple):
 
     def scan(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
         """The same one by one, for who may stop early."""
-        return os.scandir(self.path if self.fd is None else self.fd)  # type: ignore[return-value]
+        return os.scandir(self.path if self.fd is None else self.fd)
 
     def close(self) -> None:
         """Release the descriptor."""
@@ -64,7 +66,9 @@ class Walk:
         spelling: asked about every existing name before it is gone through.
     """
 
-    def __init__(self, root: str, spelling: Spelling, *, follow_symlinks: bool, anchored: bool = ANCHORED) -> None:
+    def __init__(
+        self, root: str, spelling: Spelling, *, follow_symlinks: bool, anchored: bool = ANCHORED
+    ) -> None:
         self.root = root
         self.spelling = spelling
         self.follow = follow_symlinks
@@ -74,7 +78,9 @@ class Walk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.forget()
 
     def forget(self) -> None:
@@ -112,7 +118,7 @@ class Walk:
                 fd = os.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
                 return Folder(f"{folder.path}/{name}", fd)
             path = folder.at(name)
-            mode = os.stat(path, follow_symlinks=self.follow).st_mode
+            mode = os.stat(path, follow_symlinks=self.follow).st_mode  # noqa: PTH116 - a text path is all there is
         except FileNotFoundError:
             return None
         except OSError:
@@ -139,7 +145,9 @@ class Walk:
         except NotADirectoryError:
             mode = 0
         if not stat.S_ISDIR(mode):
-            raise StoreAccessError(f"{self.root!r} is a file, not a folder; an archive opens as 'file:///…/a.zip|zip:'")
+            raise StoreAccessError(
+                f"{self.root!r} is a file, not a folder; an archive opens as 'file:///…/a.zip|zip:'"
+            )
         return Folder(self.root, None)
 
     def _child(self, path: str, *, create: bool) -> Folder | None:
@@ -154,13 +162,13 @@ class Walk:
             if create:
                 raise self.spelling.error(parent, name)
         if found is None and create:
-            try:
-                os.mkdir(parent.at(name), dir_fd=parent.fd)  # noqa: PTH102 - relative to a descriptor
-            except FileExistsError:
-                pass
+            with suppress(FileExistsError):
+                os.mkdir(parent.at(name), dir_fd=parent.fd)
             found = self.inside(parent, name)
             if found is None and parent.stat(name) is not None:
-                raise InvalidKeyError(f"{path[:-1]!r} holds a value, so that no key can lie below it in a folder of files")
+                raise InvalidKeyError(
+                    f"{path[:-1]!r} holds a value, so that no key can lie below it in a folder of files"
+                )
         return found
 
     def _refuse_link(self, folder: Folder, name: str) -> None:
@@ -171,7 +179,9 @@ class Walk:
 
 def link_error(path: str) -> StoreAccessError:
     """What reading through a symbolic link is answered with."""
-    return StoreAccessError(f"{path!r} is a symbolic link; open the store with follow_symlinks=True to go through links")
+    return StoreAccessError(
+        f"{path!r} is a symbolic link; open the store with follow_symlinks=True to go through links"
+    )
 
 
 class Spelling:
@@ -209,4 +219,8 @@ class Spelling:
     @staticmethod
     def _is_twin(folder: Folder, own: os.stat_result, twin: str) -> bool:
         other = folder.stat(twin)
-        return other is not None and os.path.samestat(own, other) and (own.st_nlink == 1 or stat.S_ISDIR(own.st_mode))
+        return (
+            other is not None
+            and os.path.samestat(own, other)
+            and (own.st_nlink == 1 or stat.S_ISDIR(own.st_mode))
+        )

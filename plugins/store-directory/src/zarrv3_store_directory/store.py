@@ -65,7 +65,8 @@ class DirectoryStore(Backend):
     @property
     def path(self) -> str:
         """The absolute path of the folder."""
-        return os.path.abspath(self.option("path"))  # noqa: PTH100 - the user's spelling, links kept
+        path: str = self.option("path")
+        return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
 
     def connect(self) -> Store:
         """The driver over the folder; nothing is touched."""

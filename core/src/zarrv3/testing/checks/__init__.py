@@ -13,6 +13,7 @@ swapping  compare_and_set, alone and in races
 life      reopening, pickling, equality, closing; reading never writes
 sugar     the conveniences of every store object
 crowds    threads and processes at once, killed writers, failing stores
+transactions  many changes at once or not at all
 """
 
 from zarrv3.testing.checks import (
@@ -26,12 +27,26 @@ from zarrv3.testing.checks import (
     ranges,
     sugar,
     swapping,
+    transactions,
     values,
 )
 from zarrv3.testing.checks.running import Result, run_checks
 from zarrv3.testing.checks.table import TABLE, Check, Opener
 
-_MODULES = (claims, values, ranges, batches, keys, listing, erasing, swapping, life, sugar, crowds)
+_MODULES = (
+    claims,
+    values,
+    ranges,
+    batches,
+    keys,
+    listing,
+    erasing,
+    swapping,
+    life,
+    sugar,
+    crowds,
+    transactions,
+)
 _ORDER = {module.__name__: place for place, module in enumerate(_MODULES)}
 
 CHECKS: tuple[Check, ...] = tuple(sorted(TABLE, key=lambda check: _ORDER[check.run.__module__]))
@@ -53,5 +68,6 @@ __all__ = [
     "run_checks",
     "sugar",
     "swapping",
+    "transactions",
     "values",
 ]

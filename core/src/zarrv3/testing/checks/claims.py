@@ -19,6 +19,7 @@ WRITES: Calls = {
     "rename_prefix": lambda store: store.rename_prefix("f/", "g/"),
     "creating by compare_and_set": lambda store: store.compare_and_set("k", None, b"v"),
     "swapping by compare_and_set": lambda store: store.compare_and_set("k", b"u", b"v"),
+    "apply_many": lambda store: store.apply_many({"k": b"v", "l": None}),
 }
 """Every call that changes a store."""
 
@@ -29,6 +30,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "rename_prefix": ("write", "erase"),
     "creating by compare_and_set": ("atomic_create",),
     "swapping by compare_and_set": ("atomic_swap",),
+    "apply_many": ("transactions",),
 }
 
 

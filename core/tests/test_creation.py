@@ -1,0 +1,260 @@
+"""From what users say about a new array to its metadata."""
+
+import math
+from typing import Any
+
+import numcodecs
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import zarrv3
+from zarrv3 import MemoryStore
+from zarrv3.creation import CHUNK_BYTES, chunk_shapes, guess_chunks, guess_shards
+from zarrv3.data_types import data_type_of
+from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
+from zarrv3.grids import V2Keys
+
+BYTE = data_type_of("u1")
+
+
+def codecs_of(**arguments: Any) -> list[Any]:
+    """The codecs in the document of a new array."""
+    array = zarrv3.create_array(None, **{"shape": (4, 4), "dtype": "i4", **arguments})
+    found: list[Any] = array.metadata.to_document()["codecs"]
+    return found
+
+
+def names_of(**arguments: Any) -> list[str]:
+    """The names of those codecs."""
+    return [codec["name"] for codec in codecs_of(**arguments)]
+
+
+# ---------------------------------------------------------------- chunks
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ((3, 4), (3, 4)),
+        (5, (5, 5)),
+        (np.int64(5), (5, 5)),
+        (np.array([2, 3]), (2, 3)),
+        (1, (1, 1)),
+        ((3,), (3, 20)),
+        ((3, None), (3, 20)),
+        ((-1, 4), (10, 4)),
+        (False, (10, 20)),
+        (None, (10, 20)),
+        (True, (10, 20)),
+        ("auto", (10, 20)),
+        ([7, 100], (7, 100)),
+    ],
+)
+def test_chunk_shapes(chunks: Any, expected: tuple[int, ...]) -> None:
+    """Every way of saying a chunk shape."""
+    assert chunk_shapes((10, 20), BYTE, chunks, None) == (expected, None)
+    assert zarrv3.create((10, 20), chunks=chunks, dtype="u1").chunks == expected
+
+
+@pytest.mark.parametrize("chunks", [0, (0, 1), (1, 2, 3), "many", 2.5, (2.5, 1), -3, (1, "x")])
+def test_senseless_chunks(chunks: Any) -> None:
+    """A chunk shape that is none is refused and nothing is created."""
+    store = MemoryStore()
+    with pytest.raises(MetadataError):
+        zarrv3.create((10, 20), chunks=chunks, store=store)
+    assert not [*store]
+
+
+def test_chunks_of_arrays_without_elements() -> None:
+    """Dimensions of length 0, and none at all, get chunks too."""
+    assert zarrv3.zeros((0, 5)).chunks == (1, 5)
+    assert zarrv3.zeros(()).chunks == ()
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=4), st.sampled_from([1, 2, 8, 16, 1000]))
+def test_guessed_chunks(shape: list[int], item_size: int) -> None:
+    """A guessed chunk has at most the size aimed at, at least a fifth of it (or the whole array), and fits the array."""
+    chunks = guess_chunks(shape, item_size)
+    size = math.prod(chunks) * item_size
+    assert size <= CHUNK_BYTES
+    assert all(1 <= chunk <= max(1, length) for chunk, length in zip(chunks, shape, strict=True))
+    whole = math.prod(max(1, length) for length in shape) * item_size
+    assert size == whole or size * 5 >= CHUNK_BYTES
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=3))
+def test_guessed_shards(shape: list[int]) -> None:
+    """A guessed shard is a multiple of the chunks and no larger than aimed at."""
+    chunks = guess_chunks(shape, 1)
+    shards = guess_shards(shape, chunks, 1)
+    assert all(shard % chunk == 0 for shard, chunk in zip(shards, chunks, strict=True))
+    assert math.prod(shards) <= 2**26
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shards", "expected"),
+    [
+        ((2, 5), (4, 10), ((2, 5), (4, 10))),
+        (1, 4, ((1, 1), (4, 4))),
+        ((2, 5), -1, ((2, 5), (10, 20))),
+        ("auto", (4, 10), ((2, 10), (4, 10))),
+        ((5, 5), "auto", ((5, 5), (10, 20))),
+    ],
+)
+def test_shard_shapes(chunks: Any, shards: Any, expected: Any) -> None:
+    """Every way of saying a shard shape."""
+    assert chunk_shapes((10, 20), BYTE, chunks, shards) == expected
+
+
+def test_shards_are_multiples() -> None:
+    """A shard that is no multiple of the chunks is refused."""
+    with pytest.raises(MetadataError, match=r"shards\[1\] = 9 is no multiple of chunks\[1\] = 5"):
+        chunk_shapes((10, 20), BYTE, (2, 5), (4, 9))
+
+
+# ---------------------------------------------------------------- codecs
+
+
+def test_default_codecs() -> None:
+    """What nobody chose is zstd, `"default"` is the Blosc of zarr-python 2, and `None` is nothing."""
+    assert names_of() == ["bytes", "zstd"]
+    assert names_of(compressors=None) == ["bytes"]
+    assert names_of(compressors=[]) == ["bytes"]
+    assert names_of(filters=None, serializer=None) == ["bytes", "zstd"]
+    assert names_of(dtype="string") == ["vlen-utf8", "zstd"]
+    assert names_of(order="F") == ["transpose", "bytes", "zstd"]
+    [_, blosc] = codecs_of(compressors="default")
+    options = {"typesize": 4, "cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0}
+    assert blosc == {"name": "blosc", "configuration": options}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_codec_objects_of_numcodecs() -> None:
+    """Objects of numcodecs become the specification's codecs, else those of numcodecs; kinds find their place."""
+    assert codecs_of(compressors=numcodecs.Blosc("zstd", 3, numcodecs.Blosc.BITSHUFFLE))[1]["configuration"] == {
+        "typesize": 4, "cname": "zstd", "clevel": 3, "shuffle": "bitshuffle", "blocksize": 0,
+    }  # fmt: skip
+    assert codecs_of(compressors=numcodecs.GZip(4))[1] == {"name": "gzip", "configuration": {"level": 4}}
+    assert codecs_of(compressors=numcodecs.Zstd(2))[1]["configuration"] == {"level": 2, "checksum": False}
+    assert names_of(compressors=[numcodecs.Zlib(1), numcodecs.CRC32C()]) == ["bytes", "numcodecs.zlib", "crc32c"]
+    assert names_of(filters=[numcodecs.Delta("i4")], compressors=None) == ["numcodecs.delta", "bytes"]
+    assert names_of(filters=[numcodecs.Shuffle(4)], compressors=None) == ["bytes", "numcodecs.shuffle"]
+    assert names_of(dtype="string", filters=[numcodecs.VLenUTF8()]) == ["vlen-utf8", "zstd"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_codec_objects_of_zarr_python() -> None:
+    """Codec objects of zarr-python 3 become the same codecs; what they only guess so far is filled in here."""
+    blosc = codecs_of(compressors=zarr.codecs.BloscCodec(cname="lz4"))[1]["configuration"]
+    assert (blosc["cname"], blosc["typesize"], blosc["shuffle"]) == ("lz4", 4, "shuffle")
+    assert names_of(compressors=[zarr.codecs.GzipCodec(), zarr.codecs.Crc32cCodec()]) == ["bytes", "gzip", "crc32c"]
+    assert codecs_of(serializer=zarr.codecs.BytesCodec(endian="big"))[0]["configuration"] == {"endian": "big"}
+    assert codecs_of(filters=zarr.codecs.TransposeCodec(order=(1, 0)))[0]["configuration"] == {"order": [1, 0]}
+    values = np.arange(16, dtype="i4").reshape(4, 4)
+    array = zarrv3.array(values, filters=[zarr.codecs.TransposeCodec(order=(1, 0))], compressor=zarr.codecs.BloscCodec())
+    assert np.array_equal(array[...], values)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"compressors": "unknown-codec"},
+        {"compressors": 5},
+        {"compressors": "bytes"},
+        {"filters": "gzip-typo"},
+        {"serializer": "crc32c"},
+        {"order": "A"},
+        {"order": "K"},
+        {"codecs": []},
+        {"codecs": ["crc32c"]},
+        {"filters": {"name": "transpose", "configuration": {"order": [0, 0]}}},
+        {"compressors": {"name": "gzip", "configuration": {"level": 99}}},
+    ],
+)
+def test_chains_that_do_not_fit(arguments: Any) -> None:
+    """A codec that is unknown, misplaced or wrongly configured is refused and nothing is created."""
+    store = MemoryStore()
+    with pytest.raises(MetadataError):
+        zarrv3.create((4, 4), dtype="i4", store=store, **arguments)
+    assert not [*store]
+
+
+def test_unknown_codec_has_advice() -> None:
+    """The name of an unknown codec is in the error, with one that is meant perhaps."""
+    with pytest.raises(UnknownExtensionError, match="gzipp.*gzip"):
+        codecs_of(compressors={"name": "gzipp"})
+
+
+# ---------------------------------------------------------------- keys, dtypes, data
+
+
+def test_chunk_keys() -> None:
+    """Separator and encoding come from the arguments, else from the store."""
+
+    def key(**arguments: Any) -> str:
+        array = zarrv3.create((4, 4), chunks=2, dtype="i1", **arguments)
+        array[0, 3] = 1
+        return next(key for key in array.store if not key.endswith("zarr.json"))
+
+    assert key() == "c/0/1"
+    assert key(dimension_separator=".") == "c.0.1"
+    assert key(store=MemoryStore(dimension_separator=".")) == "c.0.1"
+    assert key(store=MemoryStore(dimension_separator="."), dimension_separator="/") == "c/0/1"
+    assert key(chunk_key_encoding="v2") == "0.1"
+    assert key(chunk_key_encoding="v2", dimension_separator="/") == "0/1"
+    assert key(chunk_key_encoding={"name": "v2", "separator": "/"}) == "0/1"
+    assert key(chunk_key_encoding={"name": "default", "configuration": {"separator": "."}}) == "c.0.1"
+    assert key(chunk_key_encoding=V2Keys(".")) == "0.1"
+    for senseless in ("v9", {"name": "default", "separator": "-"}):
+        with pytest.raises(MetadataError):
+            key(chunk_key_encoding=senseless)
+
+
+def test_dtypes() -> None:
+    """Data types are named by numpy, by Python, or by the specification; objects never, and no bytes are unpickled."""
+    for given_, expected in (("<i4", "i4"), (">f8", "f8"), (int, "i8"), ("float32", "f4"), (np.int8, "i1"), ("U3", "U3")):
+        assert zarrv3.zeros(1, dtype=given_).dtype == np.dtype(expected)
+    assert zarrv3.zeros(1).dtype == "f8"
+    assert zarrv3.zeros(1, dtype=str).metadata.data_type.to_json() == "string"
+    for objects in (object, "O", [("a", "O")]):
+        with pytest.raises(MetadataError, match="object"):
+            zarrv3.zeros(1, dtype=objects)
+    with pytest.raises(MetadataError, match="object"):
+        zarrv3.array(np.array([1, "x"], dtype=object))
+    assert zarrv3.zeros(1, dtype=object, object_codec=numcodecs.VLenUTF8()).metadata.data_type.to_json() == "string"
+    with pytest.raises(ConfigurationError, match="object_codec"):
+        zarrv3.zeros(1, dtype=object, object_codec=numcodecs.Pickle())
+
+
+def test_big_endian_values_are_swapped() -> None:
+    """Big-endian values are stored as the array's dtype says."""
+    values = np.arange(5, dtype=">i4")
+    array = zarrv3.array(values, compressor=None)
+    assert array.dtype == np.dtype("i4")
+    assert array[...].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("fill", [math.nan, math.inf, complex(1, math.inf), np.datetime64("NaT"), "é", b"x", True, 3])
+def test_fill_values(fill: Any) -> None:
+    """Fill values of all kinds are what unwritten elements are, also for who opens the array later."""
+    dtype = {"str": "U2", "bytes": "S2"}.get(type(fill).__name__, np.asarray(fill).dtype)
+    dtype = "M8[s]" if np.asarray(fill).dtype.kind == "M" else dtype
+    array = zarrv3.full(3, fill, dtype=dtype)
+    expected = np.full(3, fill, array.dtype)
+    assert array[...].tobytes() == zarrv3.open_array(array.store)[...].tobytes() == expected.tobytes()
+
+
+def test_the_first_document_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shape and dtype come from data unless they are given; data is broadcast to a shape."""
+    assert zarrv3.create_array(None, data=np.arange(6, dtype="u2")).dtype == "u2"
+    assert zarrv3.create_array(None, data=[1.5, 2]).dtype == "f8"
+    array = zarrv3.create_array(None, data=[1, 2], shape=(3, 2), dtype="f4", chunks=(1, 1))
+    assert array[...].tolist() == [[1.0, 2.0]] * 3
+    with pytest.raises(ConfigurationError, match="needs a shape"):
+        zarrv3.create_array(None, dtype="i4")
+    named = zarrv3.create_array(None, shape=(1, 2), dtype="i4", dimension_names=["x", None], attributes={"a": 1})
+    assert named.dimension_names == ("x", None)
+    assert named.attrs == {"a": 1}

@@ -1,0 +1,119 @@
+"""Reports of what arrays and groups are and hold."""
+
+import re
+from pathlib import Path
+
+import numcodecs
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3 import Counting, MemoryStore
+from zarrv3.info import human
+
+SEED = """\
+Name               : path-where-you-want-zarr-v3-array
+Type               : zarr.core.Array
+Data type          : float64
+Shape              : (10000, 10000)
+Chunk shape        : (100, 100)
+Order              : C
+Read-only          : False
+Compressor         : Blosc(cname='lz4', clevel=5, shuffle=SHUFFLE, blocksize=0)
+Store type         : zarr._storage.v3.KVStoreV3
+No. bytes          : 800000000 (762.9M)
+No. bytes stored   : 557
+Storage ratio      : 1436265.7
+Chunks initialized : 0/10000"""
+
+
+def test_the_seeds_example() -> None:
+    """The seed's example prints the seed's lines in the seed's order, with its values where they do not name classes."""
+    zarr = zarrv3
+    z = zarr.create(
+        (10000, 10000),
+        chunks=(100, 100),
+        dtype="f8",
+        compressor="default",
+        path="path-where-you-want-zarr-v3-array",
+        zarr_version=3,
+    )
+    ours, seeds = str(z.info).splitlines(), SEED.splitlines()
+    assert [line[:21] for line in ours] == [line[:21] for line in seeds]
+    for number in (0, 2, 3, 4, 5, 6, 9, 12):
+        assert ours[number] == seeds[number]
+    assert "cname='lz4', clevel=5, shuffle='shuffle', blocksize=0" in ours[7]
+    assert int(dict(z.info)["No. bytes stored"].split()[0]) == sum(len(v) for k, v in z.store.items() if k.startswith("path"))
+
+
+def test_no_value_is_read() -> None:
+    """A report lists keys and sizes and reads nothing."""
+    counting = Counting(MemoryStore())
+    array = zarrv3.array(np.arange(100), chunks=10, store=counting)
+    counting.reset()
+    assert "10/10" in str(array.info)
+    assert set(counting.calls) == {"sizes", "list_prefix"}
+
+
+def test_other_lines() -> None:
+    """Filters are shown, the transposition of order F is the order, and everything else is in the complete report."""
+    array = zarrv3.create((4, 6), dtype="i4", order="F", filters=[numcodecs.Delta("i4")], compressor=None, fill_value=7)
+    lines = dict(array.info)
+    assert lines["Order"] == "F"
+    assert lines["Compressor"] == "None"
+    assert lines["Filter"].startswith("numcodecs.delta")
+    complete = dict(array.info_complete())
+    assert complete["Fill value"] == "7"
+    assert complete["Dimension names"] == "None"
+    assert "transpose" in complete["Codecs"]
+
+
+def test_unlistable_stores() -> None:
+    """Where keys cannot be listed the lines about what is stored are left out."""
+
+    class NoList(zarrv3.Layer):
+        kind = "no-list"
+
+        @property
+        def capabilities(self) -> zarrv3.Capabilities:
+            return self.inner.capabilities.without("list")
+
+    store = NoList(MemoryStore())
+    assert list(dict(zarrv3.zeros(3, store=store).info))[-1] == "No. bytes"
+    assert list(dict(zarrv3.group(store, path="g").info))[-1] == "Store type"
+
+
+def test_groups() -> None:
+    """A group's report counts and names its members."""
+    root = zarrv3.group()
+    root.create_group("g/h")
+    root.zeros("x", shape=1)
+    lines = dict(root.info)
+    assert (lines["No. members"], lines["No. arrays"], lines["No. groups"]) == ("2", "1", "1")
+    assert (lines["Arrays"], lines["Groups"]) == ("x", "g")
+    assert dict(root.info_complete()) == lines
+
+
+def test_html_is_escaped() -> None:
+    """Names with markup are shown as they are."""
+    array = zarrv3.zeros(1, path="<b>&")
+    for html in (array._repr_html_(), array.info._repr_html_()):
+        assert "&lt;b&gt;&amp;" in html
+        assert "<b>" not in html
+
+
+def test_stores_on_disk(tmp_path: Path) -> None:
+    """The bytes stored are those on disk."""
+    array = zarrv3.array(np.arange(1000.0), store=str(tmp_path), path="x", chunks=100)
+    on_disk = sum(path.stat().st_size for path in (tmp_path / "x").rglob("*") if path.is_file())
+    assert array.nbytes_stored == on_disk
+    assert re.search(rf"No\. bytes stored +: {on_disk}\b", str(array.info))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (1023, "1023"), (1024, "1024 (1.0K)"), (800000000, "800000000 (762.9M)"), (2**80, f"{2**80} (1048576.0E)")],
+)
+def test_human(number: int, text: str) -> None:
+    """Numbers from 1024 on have a short form beside them."""
+    assert human(number) == text

@@ -1,0 +1,170 @@
+"""Shapes change: what was cut off never comes back, and sparse grids of any size cost nothing."""
+
+import itertools
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3 import Array, Counting, Layer, MemoryStore
+from zarrv3.contract import Capabilities
+from zarrv3.errors import AssignmentError, SelectionError
+
+
+class NoErase(Layer):
+    """A store that cannot erase."""
+
+    kind = "no-erase"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is left."""
+        return self.inner.capabilities.without("erase")
+
+
+class NoList(Layer):
+    """A store that cannot list."""
+
+    kind = "no-list"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is left."""
+        return self.inner.capabilities.without("list")
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("layer", [Layer, NoErase, NoList])
+@pytest.mark.parametrize("shape", list(itertools.product([0, 1, 3, 4, 9], [0, 2, 5, 6])))
+def test_what_was_cut_off_never_comes_back(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], layer: Any, sparse: bool
+) -> None:
+    """Shrinking and growing again shows fill values, also inside the chunks at the edge, in every kind of store."""
+    if sparse:
+        monkeypatch.setattr("zarrv3.resizing.ENUMERATED", 0)
+    array = zarrv3.create((7, 5), chunks=(3, 2), dtype="i4", fill_value=-1, store=layer(MemoryStore()))
+    values = np.arange(35).reshape(7, 5)
+    array[...] = values
+    array.resize(shape)
+    array.resize((9, 9))
+    expected = np.full((9, 9), -1)
+    both = min(7, shape[0]), min(5, shape[1])
+    expected[: both[0], : both[1]] = values[: both[0], : both[1]]
+    assert np.array_equal(array[...], expected)
+    if layer is Layer:
+        assert array.nchunks_initialized == np.prod([-(-n // chunk) for n, chunk in zip(both, (3, 2), strict=True)])
+
+
+def test_chunks_at_the_edge_are_cleared_only_if_stored() -> None:
+    """Shrinking does not make chunks that were never written."""
+    counting = Counting(MemoryStore())
+    array = zarrv3.create((100, 100), chunks=(10, 10), store=counting)
+    array[0, 0] = 1
+    counting.reset()
+    array.resize(55, 55)
+    assert array.nchunks_initialized == 1
+    assert counting.calls["set_many"] == 0
+
+
+def test_growing_writes_one_document() -> None:
+    """Growing costs a read and a write of the document, whatever is stored."""
+    counting = Counting(MemoryStore())
+    array = zarrv3.create(1000, chunks=10, store=counting)
+    array[...] = 1
+    counting.reset()
+    array.resize(10**9)
+    assert counting.calls == {"get_many": 1, "compare_and_set": 1}
+
+
+@pytest.mark.parametrize(("shape", "chunks"), [((10**15,), (1000,)), ((10**9, 10**9), (1000, 1000))])
+def test_a_million_million_chunks_cost_nothing(shape: tuple[int, ...], chunks: tuple[int, ...]) -> None:
+    """A grid of 10**12 chunks is created, written to, shrunk, described and erased in no time."""
+    start = time.perf_counter()
+    group = zarrv3.group()
+    array = group.create_array("x", shape=shape, chunks=chunks, dtype="u1", fill_value=7)
+    assert array.nchunks == 10**12
+    last = tuple(length - 1 for length in shape)
+    array[last] = 1
+    array[(0,) * len(shape)] = 2
+    assert "2/1000000000000" in str(array.info)
+    array.resize(tuple(length - 1 for length in shape))
+    assert array.nchunks_initialized == 1
+    array.resize(shape)
+    assert array[last] == 7
+    assert array[(0,) * len(shape)] == 2
+    array.resize((500,) * len(shape))
+    assert array.nchunks_initialized == 1
+    del group["x"]
+    assert [*group.store] == ["zarr.json"]
+    assert time.perf_counter() - start < 5
+
+
+def test_shape_can_be_set() -> None:
+    """Assigning to `shape` resizes."""
+    array = zarrv3.create((4, 4))
+    array.shape = (2, 9)
+    assert Array(array.store).shape == (2, 9)
+    array.resize(3, 3)
+    assert array.shape == (3, 3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_append_along_every_axis(axis: int) -> None:
+    """Appending is concatenating."""
+    values = np.arange(24).reshape(2, 3, 4)
+    array = zarrv3.array(values, chunks=(2, 2, 3))
+    assert array.append(values, axis) == np.concatenate([values, values], axis).shape
+    assert np.array_equal(array[...], np.concatenate([values, values], axis))
+
+
+@pytest.mark.parametrize(
+    ("value", "axis", "error"),
+    [
+        (np.zeros((2, 4)), 0, AssignmentError),
+        (np.zeros(3), 0, AssignmentError),
+        (np.zeros((1, 2, 3)), 0, AssignmentError),
+        (np.zeros((2, 3)), 2, SelectionError),
+        (np.zeros((2, 3)), -3, SelectionError),
+        ([["a", "b", "c"]], 0, AssignmentError),
+    ],
+)
+def test_mismatching_append_changes_nothing(value: Any, axis: int, error: type[Exception]) -> None:
+    """Values of another shape or dtype are refused before the array grows."""
+    array = zarrv3.array(np.ones((2, 3)))
+    before = dict(array.store.items())
+    with pytest.raises(error):
+        array.append(value, axis)
+    assert dict(array.store.items()) == before
+    assert array.shape == (2, 3)
+
+
+def test_append_from_many_threads_loses_nothing() -> None:
+    """Callers that append at once, through objects of their own, each get a place of their own."""
+    array = zarrv3.create(0, chunks=7, dtype="i4")
+    others = [Array(array.store) for _ in range(8)]
+
+    def work(number: int) -> None:
+        for _ in range(10):
+            others[number].append(np.full(3, number))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert array.refresh().shape == (240,)
+    assert np.bincount(array[...]).tolist() == [30] * 8
+
+
+def test_resizing_a_stale_object() -> None:
+    """An object that does not know of a growth still cuts off what the others wrote."""
+    array = zarrv3.create(4, chunks=2, dtype="i4")
+    stale = Array(array.store)
+    array.resize(10)
+    array[...] = 5
+    stale.resize(3)
+    stale.resize(10)
+    assert stale[...].tolist() == [5, 5, 5] + [0] * 7

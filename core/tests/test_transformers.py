@@ -1,0 +1,160 @@
+"""Storage transformers: named in metadata, bound to an array, passed through."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3 import Buffer, MemoryStore, Request, StorageTransformer, registry
+from zarrv3.errors import ConfigurationError, MetadataError, RegistryError, UnknownExtensionError
+from zarrv3.metadata import ArrayMetadata
+
+
+class Xor(StorageTransformer):
+    """Changes every bit of chunks."""
+
+    extension_uri = "https://example.org/xor"
+    valid_types = ("full", "half")
+
+    def __init__(self, _type: str, mask: int = 255) -> None:
+        super().__init__(_type)
+        self.mask = mask
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Change back what was read."""
+        return [None if value is None else self._changed(value) for value in self.inner.get_many(requests)]
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """Change what is written."""
+        self.inner.set_many({key: self._changed(value) for key, value in items.items()})
+
+    def _changed(self, value: Buffer) -> bytes:
+        return bytes(byte ^ self.mask for byte in bytes(value))
+
+
+class Pairs(StorageTransformer):
+    """Passes everything on and says that two chunks belong together."""
+
+    extension_uri = "pairs"
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Two chunks."""
+        return (2,)
+
+
+class Broken:
+    """No transformer at all."""
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Any) -> "Broken":
+        """What a plugin has to have."""
+        return cls()
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transformers above, as if entry points named them."""
+    for name, found in ((Xor.extension_uri, Xor), ("pairs", Pairs), ("broken", Broken)):
+        monkeypatch.setitem(registry._loaded, ("storage_transformers", name), found)
+
+
+def test_round_trip(installed: None) -> None:
+    """A transformer is recorded in the document, used for chunks only, and used again by whoever opens the array."""
+    array = zarrv3.create(10, chunks=4, dtype="u1", compressor=None, storage_transformers=[Xor("full", 15)], path="x")
+    array[...] = range(10)
+    document = zarrv3.open_group(array.store)["x"].metadata.to_document()
+    assert document["storage_transformers"] == [
+        {"name": "https://example.org/xor", "configuration": {"type": "full", "mask": 15}}
+    ]
+    assert array.store["x/c/0"] == bytes([0 ^ 15, 1 ^ 15, 2 ^ 15, 3 ^ 15])
+    array.attrs["a"] = 1
+    array.resize(6)
+    array.append([7])
+    again = zarrv3.open_array(array.store, path="x")
+    assert again[...].tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert np.array_equal(pickle.loads(pickle.dumps(again))[...], again[...])
+    like = zarrv3.zeros_like(again)
+    assert like.metadata.storage_transformers == again.metadata.storage_transformers
+
+
+def test_the_first_lies_on_the_array(installed: None) -> None:
+    """Of several, the first one sees the array's keys and the last one lies on the store."""
+    array = zarrv3.zeros(4, dtype="u1", compressor=None, storage_transformers=[Pairs(""), Xor("half")])
+    outer = array.layout.store
+    assert type(outer) is Pairs
+    assert type(outer.inner) is Xor
+    assert outer.inner.inner is array.store
+    assert "Xor('half', mask=255) on MemoryStore" in outer.describe()
+    assert array.shards == (8,)
+
+
+def test_blocks_are_written_together(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of one block are always in one task."""
+    seen: list[list[str]] = []
+
+    class Watching(Pairs):
+        def set_many(self, items: Mapping[str, Buffer], /) -> None:
+            seen.append([*items])
+            super().set_many(items)
+
+    monkeypatch.setitem(registry._loaded, ("storage_transformers", "pairs"), Watching)
+    array = zarrv3.zeros(100, chunks=1, dtype="u1", storage_transformers=[Pairs("")])
+    with zarrv3.config.set(window=3):
+        array[...] = 1
+    numbers = [sorted(int(key.split("/")[1]) for key in keys) for keys in seen]
+    assert sorted(sum(numbers, [])) == list(range(100))
+    assert all({n ^ 1 for n in task} == set(task) for task in numbers)
+
+
+def test_descriptions() -> None:
+    """An unbound transformer is a description: it has no store, says what it is, and knows its types."""
+    with pytest.raises(ConfigurationError, match="binds it to a store"):
+        Xor("full").get_many([])
+    with pytest.raises(ConfigurationError, match="knows no type 'none'; it knows 'full', 'half'"):
+        Xor("none")
+    assert Xor("full") == Xor("full")
+    assert Xor("full") != Xor("half")
+    assert Xor("full").describe() == "Xor('full', mask=255)"
+    with pytest.raises(MetadataError, match="does not take"):
+        Xor.from_json("x", {"type": "full", "colour": 1})
+
+
+def test_the_base_class_passes_everything_on() -> None:
+    """Bound to a store, the base class is that store."""
+    store = MemoryStore()
+    metadata = zarrv3.zeros(1).metadata
+    bound = StorageTransformer("any").bind(store, "", metadata)
+    bound["k"] = b"v"
+    assert store["k"] == bound["k"] == b"v"
+    assert bound.capabilities == store.capabilities
+    assert bound.block_shape is None
+
+
+def test_unknown_transformers(installed: None) -> None:
+    """An array with an unknown transformer is not opened, unless it need not be understood; nothing is created."""
+    store = MemoryStore()
+    with pytest.raises(RegistryError, match="broken: Broken is no subclass"):
+        zarrv3.create(4, store=store, storage_transformers=["broken"])
+    with pytest.raises(UnknownExtensionError, match="nobody-knows"):
+        zarrv3.create(4, store=store, storage_transformers=["nobody-knows"])
+    assert not [*store]
+    ignored = {"name": "nobody-knows", "must_understand": False}
+    array = zarrv3.create(4, store=store, storage_transformers=[ignored])
+    array.resize(5)
+    assert isinstance(array.metadata, ArrayMetadata)
+    found: Any = zarrv3.open_array(store).metadata.to_document()["storage_transformers"]
+    assert found == [ignored]
+
+
+def test_sharding_says_what_to_install() -> None:
+    """Shards without the plugin are refused with its name, before anything is written."""
+    store = MemoryStore()
+    if any(plugin.name == "sharding_indexed" for plugin in registry.plugins("codecs")):
+        pytest.skip("it is installed here")
+    with pytest.raises(UnknownExtensionError, match="pip install zarrv3-transformer-sharding"):
+        zarrv3.create_array(store, shape=(8,), chunks=(2,), shards=(4,), dtype="i4")
+    assert not [*store]

@@ -1,0 +1,287 @@
+"""LMDB environments: one a file and process, however many stores use it.
+
+LMDB forbids opening a file twice in one process, and using an environment after a fork. So environments are kept in a
+registry by the identity of their file, shared by all stores over it, and replaced by new ones in a forked child. The map
+of an environment grows as needed; LMDB demands that no transaction of the process is open at that moment, hence the gate.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import lmdb
+
+from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
+from zarrv3_store_lmdb.gate import Gate
+
+T = TypeVar("T")
+
+FIRST_SIZE = 16 << 20
+"""The size of a map at first, unless the option `map_size` says otherwise: address space, not disk."""
+
+_ROUND = 1 << 20
+_PATIENCE = 10.0  # seconds that a fork waits for transactions to end
+
+Identity = tuple[int, int]
+
+
+class Place(NamedTuple):
+    """Where an environment lies."""
+
+    path: str
+    """What `lmdb.open` is given: a folder or a file."""
+    subdir: bool
+    """Whether it is a folder."""
+
+    @property
+    def data(self) -> str:
+        """The file that holds everything."""
+        return os.path.join(self.path, "data.mdb") if self.subdir else self.path  # noqa: PTH118
+
+    @property
+    def lock(self) -> str:
+        """The file in which processes agree."""
+        return os.path.join(self.path, "lock.mdb") if self.subdir else f"{self.path}-lock"  # noqa: PTH118
+
+    def identity(self) -> Identity | None:
+        """What tells the file from any other; `None` when there is none, or only an empty one."""
+        try:
+            found = os.stat(self.data)  # noqa: PTH116 - a text path is all there is, and this is a hot path
+        except FileNotFoundError:
+            return None
+        return (found.st_dev, found.st_ino) if found.st_size else None
+
+    def can_lock(self) -> bool:
+        """Whether the lock file can be used, or made."""
+        if os.path.exists(self.lock):  # noqa: PTH110
+            return os.access(self.lock, os.R_OK | os.W_OK)
+        return os.access(os.path.dirname(self.lock) or ".", os.W_OK)  # noqa: PTH120
+
+    def can_write(self) -> bool:
+        """Whether the data file may be changed; where there is none, writing will show."""
+        return self.identity() is None or (os.access(self.data, os.W_OK) and self.can_lock())
+
+
+class Environment:
+    """An open environment, shared by the stores of this process; thread-safe.
+
+    Args:
+        place: where it lies.
+        options: for `lmdb.open`: what all users have to agree on.
+        map_size: how large the map is at first.
+    """
+
+    def __init__(self, place: Place, options: Mapping[str, Any], map_size: int) -> None:
+        self.place = place
+        self.options = dict(options)
+        self.users: weakref.WeakSet[object] = weakref.WeakSet()
+        self.gate = Gate()
+        self.locking = bool(options.get("lock", True)) and (place.can_write() or place.can_lock())
+        self._unsynced = False
+        self._lmdb: lmdb.Environment | None = self._open(map_size)
+        self.identity = place.identity()
+
+    # ------------------------------------------------------------ transactions
+
+    def read(self, function: Callable[[lmdb.Transaction], T], *, buffers: bool = True) -> T:
+        """What the function returns from a read transaction: nothing that points into the map."""
+        while True:
+            env = None
+            try:
+                with self.gate.shared():
+                    env = self._opened()
+                    with env.begin(buffers=buffers) as transaction:
+                        return function(transaction)
+            except lmdb.MapResizedError:  # another process has grown the map
+                self._resize(env, lambda _: 0)
+            except lmdb.ReadersFullError:
+                if not env or not env.reader_check():  # none of them was dead
+                    raise
+
+    def write(self, function: Callable[[lmdb.Transaction], T], room: int = 0) -> T:
+        """What the function returns from a write transaction; it is called again when the map had to grow.
+
+        `room` is how many bytes are going to be written, as far as it is known.
+        """
+        while True:
+            size, env = 0, None
+            try:
+                with self.gate.shared() if self.locking else self.gate.alone():
+                    env = self._opened()
+                    size = env.info()["map_size"]
+                    with env.begin(write=True, buffers=True) as transaction:
+                        result = function(transaction)
+                    self._unsynced = True
+                    return result
+            except lmdb.MapFullError:
+                self._resize(env, lambda now, seen=size: _grown(seen, room) if now <= seen else None)
+            except lmdb.MapResizedError:
+                self._resize(env, lambda _: 0)
+
+    def _resize(self, env: lmdb.Environment | None, choose: Callable[[int], int | None]) -> None:
+        """Exchange the map for one of another size, 0 for what other processes use, `None` for no change."""
+        with self.gate.alone():
+            if env is None or env is not self._lmdb:  # somebody has opened it anew meanwhile
+                return
+            now = env.info()["map_size"]
+            size = choose(now)
+            if size is None:
+                return
+            env.reader_check()  # readers that died keep pages from being used again
+            try:
+                env.set_mapsize(size)
+            except lmdb.Error as error:  # py-lmdb has closed it
+                self._lmdb = None
+                env.close()
+                self._lmdb = self._open(now)
+                raise StoreAccessError(
+                    f"the memory map of {self.place.data!r} cannot grow from {now} to {size} bytes ({error}); this "
+                    "process may use too little address space (ulimit -v)"
+                ) from error
+
+    # ------------------------------------------------------------ life
+
+    def is_at(self, place: Place) -> bool:
+        """Whether the file at a place is still this one: not erased, nor replaced by another."""
+        return self.identity is not None and place.identity() == self.identity
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` unless the options are those it was opened with."""
+        for name in sorted({*options, *self.options}):
+            if options.get(name) != self.options.get(name):
+                raise ConfigurationError(
+                    f"{self.place.data!r} is open in this process with {name}={self.options.get(name)!r}; close that store, "
+                    f"or open this one without {name}={options.get(name)!r}"
+                )
+
+    def flush(self) -> None:
+        """Have all that was written on the disk."""
+        with self.gate.shared():
+            env = self._opened()
+            if self._unsynced:
+                self._unsynced = False
+                try:
+                    env.sync(True)
+                except BaseException:
+                    self._unsynced = True
+                    raise
+
+    def close(self) -> None:
+        """Wait for transactions to end and let go of the file."""
+        with self.gate.alone():
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of the file, while the gate is shut."""
+        env, self._lmdb = self._lmdb, None
+        if env is not None:
+            env.close()
+
+    def _opened(self) -> lmdb.Environment:
+        if self._lmdb is None:
+            raise StoreClosedError(f"{self.place.data!r} was closed, or replaced by another file, in the middle of a call")
+        return self._lmdb
+
+    def _open(self, map_size: int) -> lmdb.Environment:
+        readonly = not self.place.can_write()
+        options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
+        if not readonly and self.options.get("create", True):
+            os.makedirs(os.path.dirname(self.place.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+        env = lmdb.open(self.place.path, subdir=self.place.subdir, **options)
+        if self.locking:
+            env.reader_check()
+        return env
+
+
+def _grown(size: int, room: int) -> int:
+    """The next size of a map that was full when `room` more bytes were to be written."""
+    return -(-max(2 * size, size + 2 * room) // _ROUND) * _ROUND
+
+
+# ---------------------------------------------------------------- one a file and process
+
+
+class _Registry:
+    """The environments of this process; a weak reference each, their users keep them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.open: weakref.WeakSet[Environment] = weakref.WeakSet()
+
+
+_registry = _Registry()
+_shut: list[Environment] = []
+_abandoned: list[Environment] = []
+"""Environments of a parent process that were in use when it forked: never touched, never freed."""
+
+
+def acquire(
+    user: object, place: Place, options: Mapping[str, Any], map_size: int, *, create: bool
+) -> Environment | None:
+    """The environment of a place, opened unless it is; `None` when there is no file and none is to be created.
+
+    Raises `ConfigurationError` when it is open with other options.
+    """
+    with _registry.lock:
+        identity = place.identity()
+        if identity is None and not create:
+            return None
+        found = next((env for env in [*_registry.open] if identity and env.identity == identity), None)
+        if found is None:
+            found = Environment(place, options, map_size)
+            _registry.open.add(found)
+        else:
+            found.check(options)
+        found.users.add(user)
+        return found
+
+
+def release(user: object, environment: Environment) -> None:
+    """Use it no more; the last user closes it."""
+    with _registry.lock:
+        environment.users.discard(user)
+        if not environment.users:
+            _registry.open.discard(environment)
+            environment.close()
+
+
+# ---------------------------------------------------------------- forks
+
+
+def _before_fork() -> None:
+    """Wait until no transaction is open: what a child inherits is then at rest."""
+    _registry.lock.acquire()
+    _shut[:] = [env for env in [*_registry.open] if env.gate.shut(_PATIENCE)]
+
+
+def _after_fork_in_parent() -> None:
+    for env in _shut:
+        env.gate.open()
+    _shut.clear()
+    _registry.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """Free the child's copies; the parent's file locks, reader slots and mutexes belong to the parent and stay.
+
+    py-lmdb refuses to open a file while it has an environment of it, an inherited one too, so it has to go.
+    """
+    global _registry  # noqa: PLW0603
+    inherited = [*_registry.open]
+    _registry = _Registry()
+    for env in inherited:
+        if env in _shut:
+            env.drop()
+        else:
+            _abandoned.append(env)
+    _shut.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

@@ -1,0 +1,129 @@
+"""What the server does in one step, in Lua. Every script gets the index as its one key and the values' prefix first.
+
+The index is complete when it has the empty member; a script that needs it complete answers nil when it is not. A member
+without a value (the value was erased or evicted behind our back) is passed over. Scripts are short, and sent whole each
+time (EVAL): so a call is one round trip also after the server was restarted and has forgotten its scripts.
+
+A server that is out of memory refuses a script's first write and, once that was done, none after it: ZADD comes first.
+"""
+
+from typing import Final
+
+PAGE: Final = b"""
+-- prefix, from, to, count, "1" for sizes -> the last member looked at ("" at the end), keys or keys and sizes in turn
+if not redis.call('ZSCORE', KEYS[1], '') then return false end
+local prefix, sized, out = ARGV[1], ARGV[5] == '1', {}
+local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+for _, member in ipairs(members) do
+  local name = prefix .. member
+  if redis.call('EXISTS', name) == 1 then
+    local size = sized and redis.pcall('STRLEN', name)
+    if type(size) ~= 'table' then
+      out[#out + 1] = member
+      if sized then out[#out + 1] = size end
+    end
+  end
+end
+return {#members == tonumber(ARGV[4]) and members[#members] or '', out}
+"""
+
+DIRECTORY: Final = b"""
+-- prefix, from, to, length of the folder, most names -> where to go on ("" at the end), names (of folders with "/")
+if not redis.call('ZSCORE', KEYS[1], '') then return false end
+local prefix, from, skip, most, out = ARGV[1], ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), {}
+for _ = 1, most do
+  local members = redis.call('ZRANGEBYLEX', KEYS[1], from, ARGV[3], 'LIMIT', 0, 16)
+  local inside
+  for _, member in ipairs(members) do
+    if not inside or string.sub(member, 1, #inside) ~= inside then
+      inside = nil
+      if redis.call('EXISTS', prefix .. member) == 1 then
+        local slash = string.find(member, '/', skip + 1, true)
+        if slash then inside = string.sub(member, 1, slash) end
+        out[#out + 1] = inside or member
+      end
+    end
+  end
+  if #members < 16 then return {'', out} end
+  from = inside and '[' .. string.sub(inside, 1, -2) .. '0' or '(' .. members[#members]
+  if #out >= most then break end
+end
+return {from, out}
+"""
+
+ERASE: Final = b"""
+-- prefix, from, to, count -> how many members were erased with their values
+if not redis.call('ZSCORE', KEYS[1], '') then return false end
+local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+for _, member in ipairs(members) do
+  redis.call('UNLINK', ARGV[1] .. member)
+  redis.call('ZREM', KEYS[1], member)
+end
+return #members
+"""
+
+RENAME: Final = b"""
+-- prefix, from, to, length of the source folder, target folder -> how many values were renamed, all in this one step
+if not redis.call('ZSCORE', KEYS[1], '') then return false end
+local count = 0
+for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3])) do
+  local name = ARGV[1] .. member
+  if redis.call('EXISTS', name) == 1 then
+    local target = ARGV[5] .. string.sub(member, tonumber(ARGV[4]) + 1)
+    redis.call('ZADD', KEYS[1], 0, target)
+    redis.call('RENAME', name, ARGV[1] .. target)
+    count = count + 1
+  end
+  redis.call('ZREM', KEYS[1], member)
+end
+return count
+"""
+
+SWAP: Final = b"""
+-- prefix, key, "1" if there is an old value, it, "1" if there is a new value, it -> whether done, whether complete
+local name = ARGV[1] .. ARGV[2]
+local complete = redis.call('ZSCORE', KEYS[1], '') and 1 or 0
+local current = redis.call('GET', name)
+local expected = ARGV[3] == '1' and ARGV[4]
+if current ~= expected then return {0, complete} end
+if ARGV[5] == '1' then
+  redis.call('ZADD', KEYS[1], 0, ARGV[2])
+  redis.call('SET', name, ARGV[6])
+elseif current then
+  redis.call('UNLINK', name)
+  redis.call('ZREM', KEYS[1], ARGV[2])
+  complete = 1
+else
+  complete = 1
+end
+return {1, complete}
+"""
+
+ENTER: Final = b"""
+-- prefix, keys -> enters those that have a value at this moment
+for i = 2, #ARGV do
+  if redis.call('TYPE', ARGV[1] .. ARGV[i]).ok == 'string' then redis.call('ZADD', KEYS[1], 0, ARGV[i]) end
+end
+return true
+"""
+
+FINISH: Final = b"""
+-- token -> whether the index is complete now: it is when nobody dropped it since the token was put in
+local complete = redis.call('ZSCORE', KEYS[1], '')
+if not complete and redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  complete = redis.call('ZADD', KEYS[1], 0, '')
+end
+redis.call('ZREM', KEYS[1], ARGV[1])
+return complete and 1 or 0
+"""
+
+PRUNE: Final = b"""
+-- prefix, from, to, count -> the last member looked at ("" at the end); members without a value go
+local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
+for _, member in ipairs(members) do
+  if string.sub(member, 1, 1) ~= '/' and redis.call('EXISTS', ARGV[1] .. member) == 0 then
+    redis.call('ZREM', KEYS[1], member)
+  end
+end
+return #members == tonumber(ARGV[4]) and members[#members] or ''
+"""

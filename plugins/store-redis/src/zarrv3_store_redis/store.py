@@ -1,0 +1,121 @@
+"""`RedisStore`: what a user says, as options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Literal, cast
+
+import redis
+
+from zarrv3.backend import Backend, ErrorTable
+from zarrv3.contract import Store
+from zarrv3.errors import (
+    ConfigurationError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from zarrv3.keys import encodable
+from zarrv3.urls import Url
+from zarrv3_store_redis.client import (
+    OPTION_TYPES,
+    check_options,
+    make_client,
+    plain_url,
+    reading_bytes,
+    timeouts,
+)
+from zarrv3_store_redis.driver import RedisDriver
+
+
+class RedisStore(Backend):
+    """A Redis or Valkey database, one string a key; `redis://user:password@host:6379/0?prefix=zarr`.
+
+    Safe to write from many threads, processes and machines. Nothing is sent before the first use.
+
+    Args:
+        prefix: what tells this store's keys from others in the database: a value is at `<prefix>:<key>`.
+        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
+        url: `redis://`, `rediss://` (TLS), `unix://` or `valkey://`, for `redis.Redis.from_url`.
+        client: a `redis.Redis` to use as it is; it is not closed with the store.
+        **kwargs: options of `redis.Redis`: `host`, `port`, `db`, `username`, `password`, `ssl`, …
+    """
+
+    kind = "redis"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "prefix": str,
+        "dimension_separator": str,
+        **OPTION_TYPES,
+    }
+    errors: ClassVar[ErrorTable] = {
+        redis.AuthenticationError: StoreAccessError,
+        redis.exceptions.AuthorizationError: StoreAccessError,
+        redis.ReadOnlyError: ReadOnlyError,
+        redis.TimeoutError: StoreTimeoutError,
+        redis.ConnectionError: StoreUnavailableError,
+        redis.RedisError: StoreAccessError,
+    }
+
+    def __init__(
+        self,
+        prefix: str = "zarr",
+        dimension_separator: Literal[".", "/"] | None = None,
+        *,
+        url: str | None = None,
+        client: redis.Redis | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(prefix, str) or not encodable(prefix):
+            raise ConfigurationError(f"prefix is text, not {prefix!r}")
+        check_options(url, client, kwargs)
+        super().__init__(
+            prefix=prefix, dimension_separator=dimension_separator, url=url, client=client, **kwargs
+        )
+        self.dimension_separator = dimension_separator
+        self._kwargs = tuple(kwargs)
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The URL without its options, which are given by name."""
+        return {"url": plain_url(url.text)}
+
+    def reindex(self) -> None:
+        """Make the index of keys anew: what to call after others wrote below the prefix, for example zarr-python 2.
+
+        Looks through the whole database; others may read and write meanwhile.
+        """
+        driver = cast("RedisDriver", self._writable("write"))
+        with self._translated("index", ()):
+            driver.index.renew()
+
+    def connect(self) -> Store:
+        """The driver over a client; nothing is sent."""
+        client = self.option("client")
+        if client is None:
+            client, owned = make_client(self.option("url"), {name: self.option(name) for name in self._kwargs}), True
+        else:
+            client, owned = reading_bytes(client)
+        return RedisDriver(client, self.option("prefix"), owned=owned)
+
+    def describe(self) -> str:
+        """The options, of a client only where it goes to."""
+        client = self._options["client"]
+        if client is None:
+            return super().describe()
+        to = client.connection_pool.connection_kwargs
+        place = to["path"] if "path" in to else f"{to.get('host', 'localhost')}:{to.get('port', 6379)}"
+        return f"RedisStore({self._options['prefix']!r}, client=<{place}, db {to.get('db', 0)}>)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the configuration, unless there is none."""
+        if self._options["client"] is not None:
+            raise TypeError(f"{self.describe()} cannot be pickled, since its client cannot; open it by URL or options")
+        return super().__reduce__()
+
+    def _translate(self, error: Exception, verb: str, keys: Collection[str]) -> StoreError | None:
+        ours = super()._translate(error, verb, keys)
+        if isinstance(ours, StoreTimeoutError) and isinstance(self._live, RedisDriver):
+            return type(ours)(f"{ours} ({timeouts(self._live.client)})")
+        return ours

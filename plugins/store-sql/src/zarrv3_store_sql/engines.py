@@ -1,0 +1,148 @@
+"""From options to an SQLAlchemy engine."""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from zarrv3.errors import ConfigurationError
+from zarrv3_store_sql.dialects import DIALECTS
+
+DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
+"""What is used where a URL names a database but no Python package for it."""
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that a writer of SQLite waits for another one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """An engine, and what is known about it."""
+
+    engine: Engine
+    own: bool
+    """Whether it was made here, and ends with the store."""
+    path: str | None = None
+    """The file of an SQLite database."""
+    private: bool = False
+    """Whether only this store can see the data: SQLite's `:memory:`."""
+    connect_timeout: float | None = None
+    lock_timeout: float | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """What this server takes, where it differs from its kind."""
+
+
+def parse(url: str) -> URL:
+    """A database's URL with the driver put in; raises `ConfigurationError` for what is none."""
+    try:
+        parsed = make_url(url.removeprefix("sql+"))
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "that is no URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
+        ) from error
+    database = parsed.get_backend_name()
+    if database not in DIALECTS:
+        raise ConfigurationError(f"{database!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}")
+    return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
+
+
+def server(url: str, connect_timeout: float) -> Opened:
+    """An engine with a pool whose connections are tried before they are used."""
+    parsed = parse(url)
+    arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
+    driver = parsed.get_driver_name()
+    if driver == "psycopg":
+        arguments |= {"client_encoding": "utf8", "cursor_factory": _binary_cursor()}
+    elif driver == "pg8000":
+        arguments = {"timeout": connect_timeout}
+    elif driver == "asyncpg":
+        raise ConfigurationError(f"{driver!r} is asynchronous; use postgresql+psycopg://")
+    try:
+        engine = create_engine(
+            parsed,
+            isolation_level="AUTOCOMMIT",
+            connect_args={name: value for name, value in arguments.items() if name not in parsed.query},
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=8,
+            hide_parameters=True,
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise _missing(parsed, error) from None
+    except ArgumentError as error:
+        raise ConfigurationError(f"{parsed.render_as_string()}: {error}") from None
+    if driver == "psycopg":
+        return Opened(engine=engine, own=True, connect_timeout=connect_timeout, limits={"value_bytes": (1 << 30) - (1 << 16)})
+    return Opened(engine=engine, own=True, connect_timeout=connect_timeout)
+
+
+def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
+    """An engine over a file, or over `:memory:` with one connection that all threads take in turns."""
+    private = path == ":memory:"
+    arguments = {"timeout": LOCK_TIMEOUT, **arguments, "check_same_thread": False, "isolation_level": None}
+    is_uri = bool(arguments.get("uri")) and path.startswith("file:")
+    pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 5, "max_overflow": -1}
+    if private:
+        pool.update(pool_size=1, max_overflow=0, pool_timeout=3600)
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(path, **arguments), isolation_level="AUTOCOMMIT", **pool
+    )
+
+    @event.listens_for(engine, "connect")
+    def _(connection: Any, _: object) -> None:
+        connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
+
+    return Opened(
+        engine=engine,
+        own=True,
+        path=None if private or is_uri else path,
+        private=private,
+        lock_timeout=arguments["timeout"],
+    )
+
+
+def given(engine: Engine) -> Opened:
+    """An engine of the user's, used as it is and not disposed of."""
+    if engine.dialect.name not in DIALECTS:
+        raise ConfigurationError(
+            f"{engine.dialect.name!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
+        )
+    if engine.dialect.is_async:
+        raise ConfigurationError("an asynchronous engine cannot be used; give one of sqlalchemy.create_engine")
+    return Opened(engine=engine, own=False)
+
+
+def packet_limit(engine: Engine) -> int:
+    """What MySQL takes as one value: a statement, in which a byte may need two, must fit a packet."""
+    with engine.connect() as connection:
+        packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+    return int(packet) // 2 - (1 << 14)
+
+
+def _binary_cursor() -> type[Any]:
+    """A cursor of psycopg that fetches bytes as they are instead of as hexadecimal text."""
+    try:
+        psycopg = importlib.import_module("psycopg")
+    except ImportError as error:
+        raise _missing(make_url("postgresql+psycopg://"), error) from None
+
+    class BinaryCursor(psycopg.Cursor):  # type: ignore[name-defined,misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.format = psycopg.pq.Format.BINARY
+
+    return BinaryCursor
+
+
+def _missing(url: URL, error: Exception) -> ConfigurationError:
+    extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
+    return ConfigurationError(
+        f"{url.drivername}:// needs a package that is not there ({error}): pip install 'zarrv3-store-sql[{extra}]', "
+        "or name another driver, as in postgresql+psycopg2://"
+    )

@@ -1,0 +1,236 @@
+"""`SQLStore` and `SQLiteStore`: what a user says, as options."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, cast
+from urllib.parse import quote, urlencode
+
+from sqlalchemy import URL, Engine
+
+from zarrv3.backend import Backend, ErrorTable
+from zarrv3.contract import Store
+from zarrv3.environment import Template, as_templates
+from zarrv3.errors import (
+    ConfigurationError,
+    LimitError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+from zarrv3.keys import check_key
+from zarrv3.urls import Url, boolean, convert
+from zarrv3_store_sql import engines
+from zarrv3_store_sql.dialects import DIALECTS
+from zarrv3_store_sql.driver import SQLDriver
+from zarrv3_store_sql.failures import (
+    DatabaseFailure,
+    ReadOnlyFailure,
+    TimeoutFailure,
+    TooLargeFailure,
+    UnavailableFailure,
+)
+
+Separator = Literal[".", "/"] | None
+
+_TABLE = re.compile(r"([^\W\d]\w*\.)?[^\W\d]\w*")
+_OWN_ARGUMENTS = {"check_same_thread", "isolation_level", "autocommit", "detect_types", "database"}
+_SQLITE_ARGUMENTS = {"timeout", "uri", "cached_statements", "factory"}
+
+
+class _Table(Backend):
+    """What both stores share: a table, and sums made by the database."""
+
+    errors: ClassVar[ErrorTable] = {
+        TimeoutFailure: StoreTimeoutError,
+        UnavailableFailure: StoreUnavailableError,
+        ReadOnlyFailure: ReadOnlyError,
+        TooLargeFailure: LimitError,
+        DatabaseFailure: StoreAccessError,
+    }
+
+    def __init__(self, **options: Any) -> None:
+        table = options["table"]
+        if not isinstance(table, Template) and not _TABLE.fullmatch(str(table)):
+            raise ConfigurationError(f"{table!r} is no name of a table; use letters, digits and '_', or schema.table")
+        super().__init__(**options)
+        self.dimension_separator = options["dimension_separator"]
+
+    def getsize(self, path: str = "") -> int:
+        """The stored bytes below a path, or of one key, summed in the database."""
+        path = path.strip("/")
+        driver = cast("SQLDriver", self.driver)
+        with self._translated("measure", (check_key(path),) if path else ()):
+            return driver.total(path)
+
+    def _driver(self, opened: engines.Opened) -> Store:
+        dialect = opened.engine.dialect
+        return SQLDriver(opened, DIALECTS[dialect.name](self.option("table"), dialect))
+
+
+class SQLStore(_Table):
+    """A table of an SQL database; `postgresql://user@host/database`, `mysql://…`, `mariadb://…`.
+
+    Safe to use from many threads and processes. Nothing is created before the first write.
+
+    Args:
+        url: the URL of the database as SQLAlchemy has it, or an engine, which is used but not disposed of.
+        table: the table's name, or `schema.table`.
+        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
+        connect_timeout: seconds after which a server that does not answer is given up.
+    """
+
+    kind = "sql"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "table": str,
+        "dimension_separator": str,
+        "connect_timeout": float,
+    }
+
+    def __init__(
+        self,
+        url: str | URL | Engine,
+        table: str = "zarr",
+        dimension_separator: Separator = None,
+        *,
+        connect_timeout: float = 10.0,
+    ) -> None:
+        if isinstance(url, URL):
+            url = url.render_as_string(hide_password=False)
+        if isinstance(url, str) and not isinstance(url, Template):
+            engines.parse(url)
+        super().__init__(
+            url=url, table=table, dimension_separator=dimension_separator, connect_timeout=connect_timeout
+        )
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The URL of the database; options that are not the store's are the driver's."""
+        if url.scheme == "sql":
+            raise ConfigurationError("sql:// names no database; write postgresql://…, mysql://… or sql+<SQLAlchemy URL>")
+        text = url.text.partition("#")[0].partition("?")[0]
+        theirs = {name: value for name, value in url.query.items() if name not in cls.option_types}
+        return {"url": f"{text}?{urlencode(theirs, quote_via=quote, safe='${}/:,')}" if theirs else text}
+
+    @classmethod
+    def from_url(cls, url: Url, **options: Any) -> Self:
+        """Construct from a URL: the query's own options are taken out, the rest belongs to the database."""
+        ours = {name: value for name, value in url.query.items() if name in cls.option_types}
+        found = {**cls.location(url), **convert(cls.kind, ours, cls.option_types)}
+        return cls.from_options({**as_templates(found), **options})
+
+    def connect(self) -> Store:
+        """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
+        url = self.option("url")
+        if isinstance(url, Engine):
+            opened = engines.given(url)
+        else:
+            parsed = engines.parse(url)
+            if parsed.get_backend_name() == "sqlite":
+                opened = engines.sqlite(_absolute(parsed.database or ":memory:"), fsync=False, arguments=parsed.query)
+            else:
+                opened = engines.server(url, self.option("connect_timeout"))
+        return self._driver(opened)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the URL; an engine cannot be."""
+        if isinstance(self._options["url"], Engine):
+            raise pickle.PicklingError(f"{self.describe()} was made from an engine; open it by URL to pickle it")
+        return super().__reduce__()
+
+
+class SQLiteStore(_Table):
+    """A table of an SQLite file; `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:`.
+
+    Safe to use from many threads and processes of one machine. Nothing is created before the first write.
+
+    Args:
+        path: the file, or `:memory:` for a database that only this store sees, from all its threads.
+        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
+        table: the table's name.
+        fsync: return from a write only when it is on the disk.
+        kwargs: `timeout` (seconds to wait for another writer), `uri`, `cached_statements` and `factory` of
+            `sqlite3.connect`.
+    """
+
+    kind = "sqlite"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "dimension_separator": str,
+        "table": str,
+        "fsync": boolean,
+        "timeout": float,
+        "uri": boolean,
+        "cached_statements": int,
+    }
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        dimension_separator: Separator = None,
+        *,
+        table: str = "zarr",
+        fsync: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        for name in kwargs:
+            if name in _OWN_ARGUMENTS:
+                raise ConfigurationError(f"{name!r} of sqlite3.connect is set by the store, which needs it as it is")
+            if name not in _SQLITE_ARGUMENTS:
+                known = ", ".join(["path", "dimension_separator", "table", "fsync", *sorted(_SQLITE_ARGUMENTS)])
+                raise ConfigurationError(f"'sqlite' has no option {name!r}; its options are: {known}")
+        text = os.fspath(path)
+        super().__init__(
+            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
+            dimension_separator=dimension_separator,
+            table=table,
+            fsync=fsync,
+            **kwargs,
+        )
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The file, as SQLAlchemy has it: three slashes before a relative path, four in all before an absolute one."""
+        if url.authority:
+            raise ConfigurationError(
+                f"sqlite://{url.authority}… names a host; write sqlite:///relative.db or sqlite:////absolute/path.db"
+            )
+        if url.authority is None:
+            raise ConfigurationError("write sqlite:///relative.db or sqlite:////absolute/path.db")
+        return {"path": url.path[1:] or ":memory:"}
+
+    @classmethod
+    def example_url(cls, folder: str) -> str:
+        """A file in the folder."""
+        return f"sqlite:///{quote(str(Path(folder, 'sql.db').absolute()))}"
+
+    @property
+    def path(self) -> str:
+        """The absolute path of the file, or what else SQLite was told."""
+        path = self.option("path")
+        return path if self._options.get("uri") and path.startswith("file:") else _absolute(path)
+
+    def connect(self) -> Store:
+        """The driver over the file; nothing is touched."""
+        arguments = {name: self.option(name) for name in _SQLITE_ARGUMENTS & {*self._options}}
+        return self._driver(engines.sqlite(self.path, fsync=self._options["fsync"], arguments=arguments))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path; what is in memory alone cannot be."""
+        if self._options["path"] == ":memory:":
+            raise pickle.PicklingError("an SQLite database in memory cannot be pickled; give it a file")
+        return super().__reduce__()
+
+    def _identity(self) -> Any:
+        if self._options["path"] == ":memory:":
+            return id(self)
+        return {**self._changed_options(), "path": self.path}
+
+
+def _absolute(path: str) -> str:
+    return path if path == ":memory:" else os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
+

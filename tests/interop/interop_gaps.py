@@ -1,0 +1,128 @@
+"""What a peer cannot do, with the words it has for it. A test sees each of them fail, so the table stays true."""
+
+import re
+from dataclasses import dataclass
+
+from interop_cases import SMALL
+from interop_peers import VERSIONS, Case
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How a peer fails: the name of the exception and a part of its text or of its cause's."""
+
+    error: str
+    text: str = ""
+    when: tuple[str, ...] = ("reads", "writes")
+    unless: str = ""
+    """The tag of cases for which it works all the same."""
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether this is the failure that is listed here."""
+        texts = []
+        found: BaseException | None = error
+        while found is not None:
+            texts.append(str(found))
+            found = found.__cause__ or found.__context__
+        return type(error).__name__ == self.error and re.search(self.text, " ".join(texts)) is not None
+
+
+def _no_data_type(*names: str) -> dict[str, Gap]:
+    return {name: Gap("ValueError", f"No Zarr data type found that matches .*{name}") for name in names}
+
+
+_DIFFERENT = "AssertionError"  # of `check_same`: the peer says nothing and gets it wrong
+_NUMCODECS = (
+    "blosc", "lz4", "zstd", "gzip", "lzma", "crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3",
+    "delta", "bitround", "quantize", "packbits", "astype",
+)  # fmt: skip
+
+# ---------------------------------------------------------------- zarr-python
+
+_ZARR_METADATA: dict[str, Gap] = {
+    **_no_data_type(*SMALL, "r24"),
+    "packbits": Gap("UnknownCodecError", "packbits"),
+    # a hexadecimal float16 is converted by way of float64, which loses the payload
+    "fill-float16-0x7e01": Gap(_DIFFERENT, "other values", ("reads",)),
+}
+_ZARR_CODECS: dict[str, Gap] = {
+    # NaN payloads are written as "NaN", yet chunks that are full of them are left out
+    "fill-hex": Gap(_DIFFERENT, "other values", ("writes",)),
+    # 0.0 is taken for -0.0, and the chunk left out
+    "fill-complex64-[-0.0, -0.0]": Gap(_DIFFERENT, "other values", ("writes",)),
+}
+if VERSIONS["zarr-python"] < (3, 2):  # the last for Python 3.11 is 3.1
+    _ZARR_METADATA |= _no_data_type("struct")
+    _ZARR_CODECS |= {"structured-big": Gap(_DIFFERENT, "other values", ("reads",))}  # not swapped
+
+# ---------------------------------------------------------------- zarrs
+
+_ZARRS: dict[str, Gap] = {
+    **{
+        name: Gap("UnsupportedMetadataError", f"data type {name} is not supported")
+        for name in ("fixed_length_utf32", "null_terminated_bytes", "raw_bytes", "structured", "struct")
+    },
+    **{
+        name: Gap("UnsupportedDataTypeError", unless="zero-length")
+        for name in ("string", "bytes", "variable_length_bytes", "numpy.datetime64", "numpy.timedelta64")
+    },
+    **{
+        f"numcodecs.{name}": Gap("UnsupportedMetadataError", f"codec numcodecs.{name} is not supported")
+        for name in _NUMCODECS
+    },
+    # it gets the document from zarr-python, which has made "NaN" of the payload
+    "fill-hex": Gap(_DIFFERENT, "other values", ("reads",)),
+    # swapping makes signalling NaNs quiet
+    "complex64-big": Gap(_DIFFERENT, "other values", ("reads",)),
+    "complex128-big": Gap(_DIFFERENT, "other values", ("reads",)),
+}
+
+# ---------------------------------------------------------------- TensorStore
+
+_TENSORSTORE: dict[str, Gap] = {
+    **{
+        name: Gap("ValueError", f"{name} data type is not one of the supported data types")
+        for name in (
+            "string", "bytes", "variable_length_bytes", "fixed_length_utf32", "null_terminated_bytes",
+            "numpy.datetime64", "numpy.timedelta64", "float8_e4m3", "float6_e2m3fn", "float6_e3m2fn", "uint2", "uint4",
+        )
+    },
+    **{
+        name: Gap("ValueError", f'"{name}" is not registered')
+        for name in (
+            "packbits", *(f"numcodecs.{name}" for name in (*_NUMCODECS, "zlib", "bz2", "shuffle", "fixedscaleoffset")),
+        )
+    },
+    "r24": Gap("ValueError", "Expected base64-encoded string for raw_bytes fill_value"),
+}  # fmt: skip
+
+# ---------------------------------------------------------------- ourselves
+
+_OURS: dict[str, Gap] = {
+    # the wheels of numcodecs, whose blosc we use, are built without it
+    "blosc-snappy": Gap("MetadataError", "snappy"),
+}
+
+UNSUPPORTED: dict[tuple[str, str], tuple[Gap, ...]] = {}
+"""By (peer, feature), the feature being a data type, a codec, or the name or a tag of a case."""
+
+for _peer, _table in (
+    ("zarrv3", _OURS),
+    ("zarr-python", _ZARR_METADATA),
+    ("zarr-python", _ZARR_CODECS),
+    ("zarrs", _ZARR_METADATA),
+    ("zarrs", _ZARRS),
+    ("tensorstore", _TENSORSTORE),
+):
+    for _feature, _gap in _table.items():
+        UNSUPPORTED[_peer, _feature] = (*UNSUPPORTED.get((_peer, _feature), ()), _gap)
+
+
+def gaps(peer: str, when: str, case: Case) -> list[Gap]:
+    """What is listed for a peer that reads or writes a case."""
+    return [
+        gap
+        for feature in sorted(case.features)
+        for gap in UNSUPPORTED.get((peer, feature), ())
+        if when in gap.when and gap.unless not in case.tags
+    ]

@@ -1,0 +1,164 @@
+"""The distributions look alike, fit together, and keep to themselves what only this machine knows."""
+
+import importlib
+import importlib.metadata
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zarrv3
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+SERVERS = {"zarrv3-store-redis", "zarrv3-store-mongodb"}
+"""The packages that need a server: extras of "zarrv3", not dependencies."""
+BASES = {
+    "zarrv3.stores": zarrv3.BaseStore,
+    "zarrv3.layers": zarrv3.Layer,
+    "zarrv3.storage_transformers": zarrv3.StorageTransformer,
+}
+
+packages = pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+
+
+def project(folder: Path) -> dict[str, Any]:
+    """The table `project` of a `pyproject.toml`."""
+    table: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    return table
+
+
+def sources(folder: Path) -> Path:
+    """The one import package of a distribution."""
+    (found,) = [path for path in (folder / "src").iterdir() if (path / "__init__.py").exists()]
+    return found
+
+
+def required(requirements: list[str]) -> set[str]:
+    """The names of required distributions."""
+    return {re.split(r"[\[\]<>=~!; ]", requirement)[0] for requirement in requirements}
+
+
+@packages
+def test_project_tables_agree(folder: Path) -> None:
+    """Version, Python versions, licence and classifiers are those of the root; only names and needs differ."""
+    root, own = project(ROOT), project(folder)
+    for member in ("version", "requires-python", "license"):
+        assert own[member] == root[member], member
+    versions = [line for line in root["classifiers"] if line.startswith("Programming Language")]
+    assert [line for line in own["classifiers"] if line.startswith("Programming Language")] == versions
+    assert "Typing :: Typed" in own["classifiers"]
+    assert own["description"]
+    assert zarrv3.__version__ == root["version"]
+
+
+@packages
+def test_names_follow_the_folder(folder: Path) -> None:
+    """`plugins/store-directory` is the distribution zarrv3-store-directory with the package zarrv3_store_directory."""
+    assert project(folder)["name"] == f"zarrv3-{folder.name}"
+    expected = "zarrv3" if folder.name == "core" else f"zarrv3-{folder.name}".replace("-", "_")
+    assert sources(folder).name == expected
+    if folder.name != "core":
+        assert "zarrv3-core" in required(project(folder)["dependencies"])
+
+
+@packages
+def test_parts_are_there(folder: Path) -> None:
+    """Every package is typed, has tests, a docstring, and a README that starts with its name and has an example."""
+    source = sources(folder)
+    assert (source / "py.typed").exists()
+    assert [*folder.glob("tests/test_*.py")]
+    assert importlib.import_module(source.name).__doc__
+    readme = (folder / project(folder)["readme"]).read_text()
+    assert readme.startswith(f"# {project(folder)['name']}\n")
+    assert "```python\n" in readme
+
+
+@packages
+def test_installed_as_written(folder: Path) -> None:
+    """What is installed here has the version and the entry points of the checkout."""
+    own = project(folder)
+    installed = importlib.metadata.distribution(own["name"])
+    assert installed.version == own["version"]
+    written = {
+        (group, name, value)
+        for group, points in own.get("entry-points", {}).items()
+        for name, value in points.items()
+    }
+    assert {(point.group, point.name, point.value) for point in installed.entry_points} >= written
+
+
+@packages
+def test_entry_points_load(folder: Path) -> None:
+    """Every entry point names something of the package; a store, layer or transformer is known by its own `kind`."""
+    for group, points in project(folder).get("entry-points", {}).items():
+        classes: dict[Any, set[str]] = {}
+        for name, value in points.items():
+            module, _, attribute = value.partition(":")
+            assert module.split(".")[0] == sources(folder).name
+            loaded = importlib.import_module(module)
+            classes.setdefault(getattr(loaded, attribute) if attribute else loaded, set()).add(name)
+        for found, names in classes.items():
+            if group in BASES:
+                assert issubclass(found, BASES[group])
+                assert found.kind in names
+
+
+def test_zarrv3_brings_what_needs_no_server() -> None:
+    """The distribution "zarrv3" depends on every package without a server and offers the others as extras."""
+    root = project(ROOT)
+    names = {project(folder)["name"] for folder in FOLDERS}
+    ours = {name for name in required(root["dependencies"]) if name.startswith("zarrv3-")}
+    assert ours == names - SERVERS
+    extras = required([line for lines in root.get("optional-dependencies", {}).values() for line in lines])
+    assert names & SERVERS <= extras
+
+
+def files() -> Iterator[Path]:
+    """The files of the repository: those that git knows or would take, or without git all but what tools have made."""
+    if (ROOT / ".git").exists():
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        yield from (ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file())
+        return
+    made = {"__pycache__", ".git", ".venv", ".nox", "build", "dist", "demo-output"}
+    for folder, folders, names_ in os.walk(ROOT):
+        folders[:] = [
+            name for name in folders if name not in made and not name.endswith(("_cache", ".egg-info"))
+        ]
+        yield from (Path(folder, name) for name in names_ if not name.startswith(".coverage"))
+
+
+def test_no_lock_files() -> None:
+    """Nothing that records versions and where they came from is in the repository."""
+    locks = re.compile(
+        r"(.*[.-]lock(\.\w+)?|Pipfile.*|requirements.*\.txt|pip\.conf|pip\.ini|\.pypirc|uv\.toml)"
+    )
+    assert not [path for path in files() if locks.fullmatch(path.name)]
+
+
+def test_nothing_of_this_machine() -> None:
+    """No text in the repository names the address of a package registry or a folder of a developer's machine."""
+    registry = (
+        r"https?://[^/\s]*(?:pypi|pythonhosted|artifactory|nexus)[^/\s]*/(?:simple|packages|repository|api)"
+    )
+    option = r"\b(?:extra-)?index-url\b|\bfind-links\b|UV_INDEX|PIP_INDEX"
+    path = r"(?<![\w.<~$/-])/(?:root|work|opt|home/\w+|Users/\w+|mnt)/\w"
+    private = re.compile(f"{registry}|{option}|{path}")
+    found = []
+    for file in files():
+        try:
+            text = file.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{file.relative_to(ROOT)}: {match[0]}"
+            for match in private.finditer(text)
+            if file != Path(__file__)
+        ]
+    assert not found
