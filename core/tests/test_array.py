@@ -83,7 +83,7 @@ def test_equality_is_of_places_not_values(array: Array) -> None:
 
 
 def test_array_protocol(array: Array) -> None:
-    """numpy makes an array of it, of any dtype, and is told that this always copies."""
+    """Numpy makes an array of it, of any dtype, and is told that this always copies."""
     values = np.arange(20).reshape(5, 4)
     assert np.array_equal(np.asarray(array), values)
     assert np.asarray(array, dtype="f4").dtype == "f4"
@@ -164,7 +164,13 @@ def test_out_of_another_selection(array: Array) -> None:
 
 
 @pytest.mark.parametrize(
-    "out", [np.empty((4, 5), "i4"), np.empty((5, 4), "i2").astype(bool), [[0] * 4] * 5, np.broadcast_to(np.int32(0), (5, 4))]
+    "out",
+    [
+        np.empty((4, 5), "i4"),
+        np.empty((5, 4), "i2").astype(bool),
+        [[0] * 4] * 5,
+        np.broadcast_to(np.int32(0), (5, 4)),
+    ],
 )
 def test_unfit_out_is_refused_unchanged(array: Array, out: Any) -> None:
     """Memory of the wrong shape or dtype, read-only memory and what is no array is refused before anything is read."""
@@ -201,7 +207,9 @@ def snapshot(store: Any) -> dict[str, bytes]:
     return dict(store.items())
 
 
-@pytest.mark.parametrize("value", ["text", None, [1, 2, 3, "x"], 1j, 2**70, np.array(["a"]), np.ones(4) * 1j, object()])
+@pytest.mark.parametrize(
+    "value", ["text", None, [1, 2, 3, "x"], 1j, 2**70, np.array(["a"]), np.ones(4) * 1j, object()]
+)
 def test_values_that_cannot_be_elements(array: Array, value: Any) -> None:
     """A value of a dtype that does not fit is refused before anything is written."""
     before = snapshot(array.store)
@@ -261,7 +269,7 @@ def test_missing_and_wrong_kind(array: Array) -> None:
     """Opening what is not there, or a group, says so and names the place."""
     with pytest.raises(NodeNotFoundError, match="no array at /a/c in MemoryStore"):
         Array(array.store, "a/c")
-    with pytest.raises(NodeTypeError, match="/a in MemoryStore.* is a group, not an array"):
+    with pytest.raises(NodeTypeError, match=r"/a in MemoryStore.* is a group, not an array"):
         Array(array.store, "a")
     with pytest.raises(NodeTypeError, match="is an array, not a group"):
         zarrv3.Group(array.store, "a/b")
@@ -281,7 +289,9 @@ def test_corrupt_chunks(compressor: Any, how: str) -> None:
     array[...] = values
     old = array.store["x/c/1/0"]
     flipped = bytes([old[0] ^ 255]) + old[1:]
-    new = {"short": old[:-1], "long": old + b"\0", "empty": b"", "garbage": b"\x07" * 3, "flipped": flipped}[how]
+    new = {"short": old[:-1], "long": old + b"\0", "empty": b"", "garbage": b"\x07" * 3, "flipped": flipped}[
+        how
+    ]
     if how == "flipped" and compressor is None:
         pytest.skip("nothing tells these bytes from others")
     array.store["x/c/1/0"] = new
@@ -434,7 +444,9 @@ def test_senseless_resize(array: Array, shape: Any) -> None:
 def test_unknown_members_survive_a_change(array: Array) -> None:
     """What others wrote into the document stays there when shape and attributes change."""
     text = array.store["a/b/zarr.json"].decode()
-    array.store["a/b/zarr.json"] = text.replace("{", '{"x-note": {"must_understand": false, "by": 1},', 1).encode()
+    array.store["a/b/zarr.json"] = text.replace(
+        "{", '{"x-note": {"must_understand": false, "by": 1},', 1
+    ).encode()
     array.refresh()
     array.resize(7, 4)
     array.attrs["new"] = 1

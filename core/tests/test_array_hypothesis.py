@@ -54,22 +54,18 @@ def chunk_shapes(draw: Any, shape: Shape) -> Shape:
 
 def fills_of(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
     """Fill values of a dtype, the difficult ones too."""
-    kind = dtype.kind
-    if kind == "f":
-        return st.sampled_from([None, 0.0, -0.0, 1.5, math.nan, math.inf, -math.inf])
-    if kind == "c":
-        return st.sampled_from([None, 0, complex(math.nan, -math.inf), complex(1, math.inf), 1 - 2j])
-    if kind in "mM":
-        return st.sampled_from([None, np.array("NaT", dtype)[()], np.array(7, dtype)[()]])
-    if kind == "b":
-        return st.sampled_from([None, True, False])
-    if kind in "iu":
-        return st.sampled_from([None, 0, 1, np.iinfo(dtype).max])
-    if kind == "S":
-        return st.sampled_from([None, b"", b"ab"])
-    if kind == "U":
-        return st.sampled_from([None, "", "é"])
-    return st.none()
+    found: dict[str, list[Any]] = {
+        "f": [0.0, -0.0, 1.5, math.nan, math.inf, -math.inf],
+        "c": [0, complex(math.nan, -math.inf), complex(1, math.inf), 1 - 2j],
+        "b": [True, False],
+        "S": [b"", b"ab"],
+        "U": ["", "é"],
+    }
+    if dtype.kind in "mM":
+        found[dtype.kind] = [np.array("NaT", dtype)[()], np.array(7, dtype)[()]]
+    if dtype.kind in "iu":
+        found[dtype.kind] = [0, 1, np.iinfo(dtype).max]
+    return st.sampled_from([None, *found.get(dtype.kind, [])])
 
 
 def filled(array: Array) -> NumpyArray:
@@ -135,7 +131,10 @@ def orthogonal(draw: Any, shape: Shape) -> tuple[Any, ...]:
     """One index for each dimension: an integer, slice, list or mask."""
     found: list[Any] = []
     for length in shape:
-        kinds: list[Any] = [st.slices(length), st.lists(st.booleans(), min_size=length, max_size=length).map(np.array)]
+        kinds: list[Any] = [
+            st.slices(length),
+            st.lists(st.booleans(), min_size=length, max_size=length).map(np.array),
+        ]
         if length:
             kinds += [
                 st.integers(-length, length - 1),
@@ -144,12 +143,17 @@ def orthogonal(draw: Any, shape: Shape) -> tuple[Any, ...]:
                 ),
             ]
         found.append(draw(st.one_of(kinds)))
-    return tuple(np.array(f, dtype=bool) if isinstance(f, np.ndarray) and f.dtype == float else f for f in found)
+    return tuple(
+        np.array(f, dtype=bool) if isinstance(f, np.ndarray) and f.dtype == float else f for f in found
+    )
 
 
 def outer(selection: tuple[Any, ...], shape: Shape) -> tuple[Any, tuple[Any, ...]]:
     """An orthogonal selection as numpy's ix_, and what undoes the dimensions that integers drop."""
-    lists = [np.arange(length)[[s] if isinstance(s, int) else s] for s, length in zip(selection, shape, strict=True)]
+    lists = [
+        np.arange(length)[[s] if isinstance(s, int) else s]
+        for s, length in zip(selection, shape, strict=True)
+    ]
     return np.ix_(*lists), tuple(0 if isinstance(s, int) else slice(None) for s in selection)
 
 
@@ -176,7 +180,8 @@ def test_point_selections_are_numpys(data: st.DataObject) -> None:
     array, twin = data.draw(arrays(shape))
     many = data.draw(st.integers(0, 12))
     points = tuple(
-        np.array(data.draw(st.lists(st.integers(-n, n - 1), min_size=many, max_size=many)), dtype=np.intp) for n in shape
+        np.array(data.draw(st.lists(st.integers(-n, n - 1), min_size=many, max_size=many)), dtype=np.intp)
+        for n in shape
     )
     same(array.vindex[points], twin[points])
     values = data.draw(values_of(array.dtype, (many,)))
@@ -242,7 +247,9 @@ def test_values_broadcast(data: st.DataObject) -> None:
     twin = filled(array)
     selection = data.draw(hnp.basic_indices(shape, allow_newaxis=False))
     target = np.shape(twin[selection])
-    given_shape = tuple(data.draw(st.sampled_from([1, n])) for n in target[data.draw(st.integers(0, len(target))) :])
+    given_shape = tuple(
+        data.draw(st.sampled_from([1, n])) for n in target[data.draw(st.integers(0, len(target))) :]
+    )
     values = np.random.default_rng(0).random(given_shape)
     array[selection] = values
     twin[selection] = values
@@ -255,11 +262,15 @@ def test_variable_length_elements(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5))
     size = math.prod(shape)
     dtype, elements = data.draw(
-        st.sampled_from([("string", st.text(st.characters(exclude_categories=["Cs"]))), ("bytes", st.binary())])
+        st.sampled_from(
+            [("string", st.text(st.characters(exclude_categories=["Cs"]))), ("bytes", st.binary())]
+        )
     )
     array = zarrv3.create(shape, chunks=chunk_shapes(data.draw, shape), dtype=dtype)
     values = np.empty(shape, object)
-    for index, value in zip(np.ndindex(shape), data.draw(st.lists(elements, min_size=size, max_size=size)), strict=True):
+    for index, value in zip(
+        np.ndindex(shape), data.draw(st.lists(elements, min_size=size, max_size=size)), strict=True
+    ):
         values[index] = value
     array[...] = values
     assert np.asarray(array[...]).tolist() == values.tolist()
@@ -366,7 +377,9 @@ class ArrayMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         """Forget the object and open the array again."""
-        self.array = Array(self.array.store, self.array.path, write_empty_chunks=not self.array.write_empty_chunks)
+        self.array = Array(
+            self.array.store, self.array.path, write_empty_chunks=not self.array.write_empty_chunks
+        )
 
     @invariant()
     def is_equal(self) -> None:

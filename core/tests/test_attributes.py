@@ -67,7 +67,10 @@ def test_costs() -> None:
 def test_what_json_cannot_hold(group: Group, value: Any) -> None:
     """Other values are refused and nothing is changed."""
     before = group.store["zarr.json"]
-    for change in (lambda: group.attrs.__setitem__("x", value), lambda: group.attrs.put({"ok": 1, "x": value})):
+    for change in (
+        lambda: group.attrs.__setitem__("x", value),
+        lambda: group.attrs.put({"ok": 1, "x": value}),
+    ):
         with pytest.raises(MetadataError):
             change()
     assert group.store["zarr.json"] == before

@@ -65,7 +65,7 @@ def test_nothing_lies_below_an_array(above: Any) -> None:
     else:
         nodes.create(store, "a", above)
     before = snapshot(store)
-    with pytest.raises(NodeTypeError, match="/a in .*array; no node can lie below it"):
+    with pytest.raises(NodeTypeError, match=r"/a in .*array; no node can lie below it"):
         nodes.create_many(store, new)
     assert snapshot(store) == before
 
@@ -153,7 +153,10 @@ BROKEN = {
     "empty": b"",
     "a list": b"[]",
     "too deep": b"[" * 1_000_000,
-    "deep": b'{"zarr_format": 3, "node_type": "group", "attributes": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+    "deep": b'{"zarr_format": 3, "node_type": "group", "attributes": '
+    + b'{"a":' * 100_000
+    + b"1"
+    + b"}" * 100_001,
     "another version": b'{"zarr_format": 4, "node_type": "array"}',
     "no type": b'{"zarr_format": 3}',
     "half": b'{"zarr_format": 3, "node_type": "array", "shape": [1]}',
@@ -211,7 +214,9 @@ def test_codec_with_a_package_says_how_to_install_it() -> None:
     if any(plugin.name == "sharding_indexed" for plugin in registry.plugins("codecs")):
         pytest.skip("it is installed here")
     store = MemoryStore()
-    store["zarr.json"] = json.dumps({**ARRAY.to_document(), "codecs": [{"name": "sharding_indexed"}]}).encode()
+    store["zarr.json"] = json.dumps(
+        {**ARRAY.to_document(), "codecs": [{"name": "sharding_indexed"}]}
+    ).encode()
     with pytest.raises(UnknownExtensionError, match="pip install zarrv3-transformer-sharding"):
         zarrv3.open_array(store)
 
@@ -235,7 +240,7 @@ def test_the_draft_is_recognised() -> None:
     store = MemoryStore({"zarr.json": DRAFT, "meta/root/foo.array.json": b"{}"})
     with pytest.raises(MetadataError, match="pip install zarrv3-layer-draft-v3"):
         zarrv3.open(store, mode="r")
-    with pytest.raises(NodeNotFoundError, match="draft V3.*zarrv3-layer-draft-v3"):
+    with pytest.raises(NodeNotFoundError, match=r"draft V3.*zarrv3-layer-draft-v3"):
         zarrv3.open(store, mode="r", path="foo")
     with pytest.raises(MetadataError, match="draft"):
         zarrv3.create_array(store, name="new", shape=1)

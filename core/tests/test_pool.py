@@ -117,5 +117,7 @@ def test_work_after_the_end_of_the_main_thread() -> None:
         "    print(sorted(done))\n"
         "atexit.register(last)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30
+    )
     assert done.stdout.strip() == str(list(range(9))), done.stderr

@@ -55,7 +55,9 @@ def test_what_was_cut_off_never_comes_back(
     expected[: both[0], : both[1]] = values[: both[0], : both[1]]
     assert np.array_equal(array[...], expected)
     if layer is Layer:
-        assert array.nchunks_initialized == np.prod([-(-n // chunk) for n, chunk in zip(both, (3, 2), strict=True)])
+        assert array.nchunks_initialized == np.prod(
+            [-(-n // chunk) for n, chunk in zip(both, (3, 2), strict=True)]
+        )
 
 
 def test_chunks_at_the_edge_are_cleared_only_if_stored() -> None:

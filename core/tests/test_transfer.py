@@ -135,7 +135,9 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, threads: int) -> Non
     monkeypatch.setattr("zarrv3.transfer.TASK_BYTES", 2**20)
     array = zarrv3.create((64, 2**17), chunks=(1, 2**17), dtype="f4", compressor="auto")
     array[...] = np.arange(2**17) // 2**12  # compresses well: what the store holds is not what is measured
-    out = np.empty(array.shape, "f4")[::-1]  # 32 MiB; chunks cannot be decoded straight into it when shapes differ
+    out = np.empty(array.shape, "f4")[
+        ::-1
+    ]  # 32 MiB; chunks cannot be decoded straight into it when shapes differ
     with config.set(threads=threads):
         for act in (lambda: array.read(out=out), lambda: array.write(..., out)):
             array[0]  # warm
@@ -241,7 +243,7 @@ def test_the_first_error_stops_the_rest() -> None:
 
 
 def test_errstate_reaches_the_threads() -> None:
-    """numpy's handling of casting errors is the caller's in every thread."""
+    """Numpy's handling of casting errors is the caller's in every thread."""
     array = zarrv3.create(100, chunks=10, dtype="i4")
     with config.set(threads=4, window=1), pytest.MonkeyPatch.context() as patch:
         patch.setattr("zarrv3.transfer.SMALL_CHUNK", 0)

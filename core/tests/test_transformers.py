@@ -64,7 +64,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_round_trip(installed: None) -> None:
     """A transformer is recorded in the document, used for chunks only, and used again by whoever opens the array."""
-    array = zarrv3.create(10, chunks=4, dtype="u1", compressor=None, storage_transformers=[Xor("full", 15)], path="x")
+    array = zarrv3.create(
+        10, chunks=4, dtype="u1", compressor=None, storage_transformers=[Xor("full", 15)], path="x"
+    )
     array[...] = range(10)
     document = zarrv3.open_group(array.store)["x"].metadata.to_document()
     assert document["storage_transformers"] == [
@@ -106,7 +108,7 @@ def test_blocks_are_written_together(installed: None, monkeypatch: pytest.Monkey
     with zarrv3.config.set(window=3):
         array[...] = 1
     numbers = [sorted(int(key.split("/")[1]) for key in keys) for keys in seen]
-    assert sorted(sum(numbers, [])) == list(range(100))
+    assert sorted(n for task in numbers for n in task) == list(range(100))
     assert all({n ^ 1 for n in task} == set(task) for task in numbers)
 
 

@@ -36,7 +36,7 @@ def of_bits(dtype: Any, *words: int) -> np.ndarray:
 
 def cube(dtype: str) -> np.ndarray:
     """Numbers that compress, differ in every byte and include a whole chunk of zeros."""
-    numbers = (np.arange(math.prod(SHAPE), dtype=np.int64) // 7 * 2654435761 >> 3).reshape(SHAPE)
+    numbers = (np.arange(math.prod(SHAPE), dtype=np.int64) // 50 * 2654435761 >> 3).reshape(SHAPE)
     numbers[tuple(map(slice, CHUNKS))] = 0
     if dtype == "bool":
         return numbers % 3 == 1
@@ -61,9 +61,21 @@ def serializer(values: np.ndarray) -> dict[str, Any]:
 
 _FLOATS = {  # payload NaN, negative NaN, -0.0, 0 0 (a chunk that is not stored), infinities, least and greatest
     "float16": of_bits("f2", 0x7E01, 0xFE00, 0x8000, 1, 0, 0, 0x7C00, 0xFC00, 0x7BFF, 0x7C01),
-    "float32": of_bits("f4", 0x7FC00001, 0xFFC00000, 1 << 31, 1, 0, 0, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x7F800001),
+    "float32": of_bits(
+        "f4", 0x7FC00001, 0xFFC00000, 1 << 31, 1, 0, 0, 0x7F800000, 0xFF800000, 0x7F7FFFFF, 0x7F800001
+    ),
     "float64": of_bits(
-        "f8", 0x7FF8 << 48 | 1, 0xFFF8 << 48, 1 << 63, 1, 0, 0, 0x7FF << 52, 0xFFF << 52, (0x7FF << 52) - 1, 0x7FF << 52 | 1
+        "f8",
+        0x7FF8 << 48 | 1,
+        0xFFF8 << 48,
+        1 << 63,
+        1,
+        0,
+        0,
+        0x7FF << 52,
+        0xFFF << 52,
+        (0x7FF << 52) - 1,
+        0x7FF << 52 | 1,
     ),
 }
 
@@ -99,7 +111,9 @@ SMALL = (
     "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2", "uint4",
 )  # fmt: skip
 
-_RECORDS = np.array([(1, -0.5, True), (-(2**31), np.inf, False), (0, 0, False), (0, 0, False)], dtype="i4, f8, ?")
+_RECORDS = np.array(
+    [(1, -0.5, True), (-(2**31), np.inf, False), (0, 0, False), (0, 0, False)], dtype="i4, f8, ?"
+)
 _FIELDS = [("f0", "int32"), ("f1", "float64"), ("f2", "bool")]
 _STRUCT = extension("struct", fields=[{"name": name, "data_type": kind} for name, kind in _FIELDS])
 _STRUCTURED = extension("structured", fields=[[name, kind] for name, kind in _FIELDS])
@@ -134,9 +148,16 @@ def _others() -> list[tuple[Any, np.ndarray, Any, dict[str, Any]]]:
 
 def data_types() -> list[Case]:
     """Every data type with its plain serializer, in little-endian and, where that differs, in big-endian order."""
-    zeros: dict[str, Any] = {"bool": False, "complex64": [0.0, 0.0], "complex128": [0.0, 0.0], "float8_e8m0fnu": "0x00"}
+    zeros: dict[str, Any] = {
+        "bool": False,
+        "complex64": [0.0, 0.0],
+        "complex128": [0.0, 0.0],
+        "float8_e8m0fnu": "0x00",
+    }
     numbers = _numbers() | {name: _small(name) for name in SMALL}
-    table = [(name, values, zeros.get(name, 0), serializer(values)) for name, values in numbers.items()] + _others()
+    table = [
+        (name, values, zeros.get(name, 0), serializer(values)) for name, values in numbers.items()
+    ] + _others()
     cases = []
     for data_type, values, fill, plain in table:
         name = named(data_type)
@@ -159,7 +180,11 @@ def _cubes(name: str, dtypes: tuple[str, ...], *codecs: Any, tags: tuple[str, ..
     cases = []
     for dtype in dtypes:
         values = cube(dtype)
-        chain = codecs if any(named(one) in {"bytes", "packbits"} for one in codecs) else (serializer(values), *codecs)
+        chain = (
+            codecs
+            if any(named(one) in {"bytes", "packbits"} for one in codecs)
+            else (serializer(values), *codecs)
+        )
         zero = {"bool": False, "complex128": [0.0, 0.0]}.get(dtype, 0)
         cases.append(Case(f"{name}-{dtype}", dtype, values, zero, CHUNKS, chain, tags=frozenset(tags)))
     return cases
@@ -183,23 +208,55 @@ def compressed() -> list[Case]:
     for cname, shuffle in itertools.product(
         ("lz4", "lz4hc", "blosclz", "zstd", "zlib", "snappy"), ("noshuffle", "shuffle", "bitshuffle")
     ):
+        if (cname, shuffle) == ("snappy", "noshuffle"):
+            continue  # whether anything is compressed depends on the peer
         configuration = {"cname": cname, "clevel": 5, "shuffle": shuffle, "blocksize": 0, "typesize": 4}
-        cases += _cubes(f"blosc-{cname}-{shuffle}", ("int32",), codec("blosc", **configuration), tags=(f"blosc-{cname}",))
+        cases += _cubes(
+            f"blosc-{cname}-{shuffle}", ("int32",), codec("blosc", **configuration), tags=(f"blosc-{cname}",)
+        )
     for level, size in ((0, 0), (9, 256)):
         for dtype, typesize in zip((*_THREE, "complex128"), (1, 4, 8, 16), strict=True):
-            configuration = {"cname": "lz4", "clevel": level, "shuffle": "shuffle", "blocksize": size, "typesize": typesize}
+            configuration = {
+                "cname": "lz4",
+                "clevel": level,
+                "shuffle": "shuffle",
+                "blocksize": size,
+                "typesize": typesize,
+            }
             cases += _cubes(f"blosc-level{level}", (dtype,), codec("blosc", **configuration))
     for level in (0, 1, 9):
         cases += _cubes(f"gzip{level}", _THREE, codec("gzip", level=level))
     for level, checksum in itertools.product((-5, 0, 3, 22), (False, True)):
         name = f"zstd{level}{'-checksum' * checksum}"
-        cases += _cubes(name, _THREE if level == 0 else ("int32",), codec("zstd", level=level, checksum=checksum))
+        cases += _cubes(
+            name, _THREE if level == 0 else ("int32",), codec("zstd", level=level, checksum=checksum)
+        )
     cases += _cubes("crc32c", _THREE, codec("crc32c"))
     cases += _cubes("zstd-crc32c", _THREE, codec("zstd", level=0, checksum=False), codec("crc32c"))
     cases += _cubes("crc32c-gzip", ("int32",), codec("crc32c"), codec("gzip", level=1))
-    cases += _cubes("gzip-zstd-crc32c", ("int32",), codec("gzip", level=1), codec("zstd", level=1, checksum=True), codec("crc32c"))
-    text = Case("string-zstd", "string", np.array(_TEXTS, dtype=np.dtypes.StringDType()), "", (4,), (codec("vlen-utf8"), codec("zstd", level=0, checksum=False)))
-    data = Case("bytes-gzip", "bytes", objects(b"", b"ab", b"\xff" * 99), "", (2,), (codec("vlen-bytes"), codec("gzip", level=5)))
+    cases += _cubes(
+        "gzip-zstd-crc32c",
+        ("int32",),
+        codec("gzip", level=1),
+        codec("zstd", level=1, checksum=True),
+        codec("crc32c"),
+    )
+    text = Case(
+        "string-zstd",
+        "string",
+        np.array(_TEXTS, dtype=np.dtypes.StringDType()),
+        "",
+        (4,),
+        (codec("vlen-utf8"), codec("zstd", level=0, checksum=False)),
+    )
+    data = Case(
+        "bytes-gzip",
+        "bytes",
+        objects(b"", b"ab", b"\xff" * 99),
+        "",
+        (2,),
+        (codec("vlen-bytes"), codec("gzip", level=5)),
+    )
     return [*cases, text, data]
 
 
@@ -225,8 +282,12 @@ def foreign() -> list[Case]:
         ("fletcher32", {}),
         ("jenkins_lookup3", {}),
     ):
-        cases += _cubes(f"numcodecs.{name}", ("uint8", "float64"), codec(f"numcodecs.{name}", **configuration))
-    cases += _cubes("numcodecs.shuffle", ("int32",), codec("numcodecs.shuffle", elementsize=4), codec("gzip", level=1))
+        cases += _cubes(
+            f"numcodecs.{name}", ("uint8", "float64"), codec(f"numcodecs.{name}", **configuration)
+        )
+    cases += _cubes(
+        "numcodecs.shuffle", ("int32",), codec("numcodecs.shuffle", elementsize=4), codec("gzip", level=1)
+    )
     for dtype in ("int32", "uint8"):
         delta = codec("numcodecs.delta", dtype=np.dtype(dtype).str)
         cases += _cubes("numcodecs.delta", (dtype,), delta, SINGLE if dtype == "uint8" else LITTLE)
@@ -237,7 +298,12 @@ def foreign() -> list[Case]:
         cases += _cubes("numcodecs.quantize", (dtype,), rounded, LITTLE)
         cases += _cubes("numcodecs.bitround", (dtype,), codec("numcodecs.bitround", keepbits=20), LITTLE)
     cases += _cubes("numcodecs.packbits", ("bool",), codec("numcodecs.packbits"), SINGLE)
-    cases += _cubes("numcodecs.astype", ("int32",), codec("numcodecs.astype", encode_dtype="<i8", decode_dtype="<i4"), LITTLE)
+    cases += _cubes(
+        "numcodecs.astype",
+        ("int32",),
+        codec("numcodecs.astype", encode_dtype="<i8", decode_dtype="<i4"),
+        LITTLE,
+    )
     return cases
 
 
@@ -303,7 +369,7 @@ FILLS: dict[str, list[tuple[Any, Any]]] = {
     "int8": [(-128, -128), (127, 127)],
     "int64": [(-(2**63), -(2**63)), (2**63 - 1, 2**63 - 1), (2**53 + 1, 2**53 + 1)],
     "uint64": [(2**64 - 1, 2**64 - 1)],
-    "string": [("żółw 🐢", "żółw 🐢"), ("\x00\n\"\\", "\x00\n\"\\")],
+    "string": [("żółw 🐢", "żółw 🐢"), ('\x00\n"\\', '\x00\n"\\')],
     "bytes": [("/wA=", b"\xff\x00")],
     **{
         f"float{width * 8}": [
@@ -344,7 +410,9 @@ def filled() -> list[Case]:
             values = np.empty(6, variable.get(dtype) or np.dtype(getattr(ml_dtypes, dtype, dtype)))
             values[:] = value
             values[0], values[5] = {"string": ("a", "b"), "bytes": (b"a", b"b")}.get(dtype, (0, 1))
-            plain = {"string": codec("vlen-utf8"), "bytes": codec("vlen-bytes")}.get(dtype) or serializer(values)
+            plain = {"string": codec("vlen-utf8"), "bytes": codec("vlen-bytes")}.get(dtype) or serializer(
+                values
+            )
             text = fill if isinstance(fill, str) and fill.isascii() and fill.isprintable() else ascii(fill)
             tags = frozenset({"fill-hex"} if "0x" in text else ())
             cases.append(Case(f"fill-{dtype}-{text}", dtype, values, fill, (2,), (plain,), tags=tags))

@@ -50,6 +50,7 @@ _ZARR_CODECS: dict[str, Gap] = {
     "fill-hex": Gap(_DIFFERENT, "other values", ("writes",)),
     # 0.0 is taken for -0.0, and the chunk left out
     "fill-complex64-[-0.0, -0.0]": Gap(_DIFFERENT, "other values", ("writes",)),
+    "blosc-snappy": Gap("ValueError", "compressor not supported: 'snappy'", ("writes",)),
 }
 if VERSIONS["zarr-python"] < (3, 2):  # the last for Python 3.11 is 3.1
     _ZARR_METADATA |= _no_data_type("struct")
@@ -60,8 +61,10 @@ if VERSIONS["zarr-python"] < (3, 2):  # the last for Python 3.11 is 3.1
 _ZARRS: dict[str, Gap] = {
     **{
         name: Gap("UnsupportedMetadataError", f"data type {name} is not supported")
-        for name in ("fixed_length_utf32", "null_terminated_bytes", "raw_bytes", "structured", "struct")
+        for name in ("fixed_length_utf32", "null_terminated_bytes", "raw_bytes", "struct")
     },
+    # zarr-python 3.4 hands a `structured` on as `struct`
+    "structured": Gap("UnsupportedMetadataError", "data type struct(ured)? is not supported"),
     **{
         name: Gap("UnsupportedDataTypeError", unless="zero-length")
         for name in ("string", "bytes", "variable_length_bytes", "numpy.datetime64", "numpy.timedelta64")
@@ -93,21 +96,25 @@ _TENSORSTORE: dict[str, Gap] = {
             "packbits", *(f"numcodecs.{name}" for name in (*_NUMCODECS, "zlib", "bz2", "shuffle", "fixedscaleoffset")),
         )
     },
+    # it creates them by `open_as_void` only, and then cannot open what it wrote
+    "raw_bytes": Gap("ValueError", "raw_bytes data type is invalid", ("writes",)),
     "r24": Gap("ValueError", "Expected base64-encoded string for raw_bytes fill_value"),
 }  # fmt: skip
 
 # ---------------------------------------------------------------- ourselves
 
-_OURS: dict[str, Gap] = {
-    # the wheels of numcodecs, whose blosc we use, are built without it
-    "blosc-snappy": Gap("MetadataError", "snappy"),
+# the wheels of numcodecs, whose Blosc we use, are built without Snappy
+_OUR_WRITING: dict[str, Gap] = {"blosc-snappy": Gap("MetadataError", "snappy", ("writes",))}
+_OUR_READING: dict[str, Gap] = {
+    "blosc-snappy": Gap("UnknownExtensionError", "compressed with snappy", ("reads",))
 }
 
 UNSUPPORTED: dict[tuple[str, str], tuple[Gap, ...]] = {}
 """By (peer, feature), the feature being a data type, a codec, or the name or a tag of a case."""
 
 for _peer, _table in (
-    ("zarrv3", _OURS),
+    ("zarrv3", _OUR_WRITING),
+    ("zarrv3", _OUR_READING),
     ("zarr-python", _ZARR_METADATA),
     ("zarr-python", _ZARR_CODECS),
     ("zarrs", _ZARR_METADATA),

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from zarrv3.data_types import data_type_of
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
 from zarrv3.group import Group
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.node_names import normalize_path
+from zarrv3.node import join_paths, split_location
 from zarrv3.nodes import Metadata, create_many, folder_of
 from zarrv3.opening import StoreLike, open_store
 from zarrv3.store import BaseStore
@@ -261,15 +260,15 @@ def create_hierarchy(
     store: StoreLike, nodes: Mapping[str, Metadata], *, overwrite: bool = False
 ) -> dict[str, Array | Group]:
     """Create many nodes in one batch, from paths and metadata; groups in between come with them."""
-    opened = _storage(store)
-    full = {normalize_path(path): metadata for path, metadata in nodes.items()}
+    opened, where, _ = _located(store, None, "a", None)
+    full = {join_paths(where, path): metadata for path, metadata in nodes.items()}
     create_many(opened, full, overwrite=overwrite)
     made: dict[str, Array | Group] = {}
-    for path, metadata in full.items():
+    for path, metadata in zip(nodes, full.values(), strict=True):
         if isinstance(metadata, ArrayMetadata):
-            made[path] = Array(opened, path, metadata=metadata)
+            made[path] = Array(opened, join_paths(where, path), metadata=metadata)
         else:
-            made[path] = Group(opened, path, metadata=metadata)
+            made[path] = Group(opened, join_paths(where, path), metadata=metadata)
     return made
 
 
@@ -343,8 +342,8 @@ def save(store: StoreLike, *args: Any, path: str | None = None, **named: Any) ->
 
 def save_array(store: StoreLike, data: Any, *, path: str | None = None, **arguments: Any) -> None:
     """Save one array, replacing what is at the path."""
-    with _used(store) as opened:
-        array(data, store=opened, path=path, overwrite=True, **arguments)
+    with _used(store, path) as (opened, where):
+        array(data, store=opened, path=where, overwrite=True, **arguments)
 
 
 def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
@@ -352,16 +351,16 @@ def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: A
     if not args and not named:
         raise ConfigurationError("save_group needs at least one array")
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
-    with _used(store) as opened:
-        target = group(opened, path=path, overwrite=True)
+    with _used(store, path) as (opened, where):
+        target = group(opened, path=where, overwrite=True)
         for name, data in arrays.items():
             target.create_array(name, data=data)
 
 
 def load(store: StoreLike, path: str | None = None) -> Any:
     """The values of an array, or those of a group's arrays by name, as numpy arrays."""
-    with _used(store) as opened:
-        node = open(opened, mode="r", path=path)
+    with _used(store, path) as (opened, where):
+        node = open(opened, mode="r", path=where)
         if isinstance(node, Array):
             return node[...]
         return {name: member[...] for name, member in node.arrays()}
@@ -424,13 +423,9 @@ def _located(
                 raise ReadOnlyError(f"{store!r} is open for reading")
             mode = "r"
         store, path = store.store, folder_of(store.path) + (path or "").strip("/")
-    below = ""
-    if isinstance(store, str):
-        head, bar, last = store.rpartition("|")
-        if bar and last.startswith("zarr3:"):
-            store, below = head, unquote(last.removeprefix("zarr3:"))
+    store, below = split_location(store)
     opened = _storage(store, options)
-    where = normalize_path("/".join(filter(None, (below.strip("/"), (path or "").strip("/")))))
+    where = join_paths(below, path)
     if mode is None:
         mode = "a" if opened.capabilities.write else "r"
     if mode != "r" and not opened.capabilities.write:
@@ -486,11 +481,12 @@ def _like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _used(given: StoreLike) -> Iterator[BaseStore]:
-    """The store for a while: one that is opened here is closed afterwards, the caller's own is only flushed."""
-    opened = _storage(given)
+def _used(given: StoreLike, path: str | None) -> Iterator[tuple[BaseStore, str]]:
+    """A store for a while, and the path in it: if it is opened here it is closed afterwards, otherwise only flushed."""
+    store, below = split_location(given)
+    opened = _storage(store)
     try:
-        yield opened
+        yield opened, join_paths(below, path)
         if opened.capabilities.write:
             opened.flush()
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -448,7 +449,7 @@ class Array(Node[ArrayMetadata]):
 
         Chunks that lie outside afterwards are erased. Only the document is written when the array grows.
         """
-        lengths = shape[0] if len(shape) == 1 and not hasattr(shape[0], "__index__") else shape
+        lengths = shape[0] if len(shape) == 1 and not is_index(shape[0]) else shape
         if not isinstance(lengths, Iterable):
             raise MetadataError(f"shape must be lengths of dimensions, not {lengths!r}")
         wanted = tuple(lengths)
@@ -538,6 +539,15 @@ def _rebuild(node: tuple[Callable[..., Array], tuple[Any, ...]], write_empty: bo
     array = rebuild(*arguments)
     array._write_empty = write_empty
     return array
+
+
+def is_index(value: object) -> bool:
+    """Whether a value is an integer of any kind; numpy's arrays of several are not."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

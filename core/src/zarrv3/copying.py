@@ -8,8 +8,7 @@ from typing import Any
 from zarrv3 import nodes
 from zarrv3.errors import NodeExistsError, ReadOnlyError
 from zarrv3.helpers import chunked
-from zarrv3.node import Node
-from zarrv3.node_names import normalize_path
+from zarrv3.node import Node, join_paths, split_location
 from zarrv3.opening import StoreLike, as_store
 from zarrv3.store import BaseStore
 
@@ -79,8 +78,9 @@ def copy(
 
 def _place(given: Any, path: str) -> tuple[BaseStore, str]:
     if isinstance(given, Node):
-        return given.store, normalize_path(nodes.folder_of(given.path) + path.strip("/"))
-    return as_store(given), normalize_path(path)
+        return given.store, join_paths(given.path, path)
+    store, below = split_location(given)
+    return as_store(store), join_paths(below, path)
 
 
 def _is_taken(store: BaseStore, path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from zarrv3 import nodes
-from zarrv3.array import Array
+from zarrv3.array import Array, is_index
 from zarrv3.codecs import ChunkSpec, Codec, default_serializer, parse_codec
 from zarrv3.contract import JSON
 from zarrv3.data_types import DataType, data_type_of
@@ -126,13 +126,13 @@ def metadata_for(
 
 def as_shape(shape: Any) -> tuple[int, ...]:
     """One length or several as a tuple; what the lengths are is checked with the metadata."""
-    if hasattr(shape, "__index__"):
+    if is_index(shape):
         return (int(shape.__index__()),)
     if isinstance(shape, str) or not isinstance(shape, Iterable):
         raise MetadataError(f"shape must be a length or one for each dimension, not {shape!r}")
     lengths = tuple(shape)
     for length in lengths:
-        if not hasattr(length, "__index__") or length < 0:
+        if not is_index(length) or length < 0:
             raise MetadataError(f"shape {lengths!r}: a length must be an integer that is not negative")
     return tuple(int(length.__index__()) for length in lengths)
 
@@ -193,7 +193,7 @@ def guess_shards(shape: Sequence[int], chunks: Sequence[int], item_size: int) ->
 
 def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
     """One length for all dimensions or one for each; -1 and None are the whole dimension, missing ones too."""
-    if hasattr(given, "__index__"):
+    if is_index(given):
         given = (given,) * len(shape)
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise MetadataError(f"{what} must be a length or one for each dimension, not {given!r}")
@@ -257,12 +257,11 @@ def _as_json(codec: CodecLike) -> Any:
     to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
     if to_dict is not None:
         document = to_dict()
-        guessed = getattr(
-            codec, "_tunable_attrs", ()
-        )  # what such a codec fills in only when it meets a data type
-        options = {
-            name: value for name, value in document.get("configuration", {}).items() if name not in guessed
-        }
+        options = dict(document.get("configuration", {}))
+        for guess in getattr(codec, "_tunable_attrs", ()):  # filled in there only when it meets a data type
+            options.pop(guess, None)
+        if document["name"] == "blosc":
+            options.setdefault("shuffle", "shuffle")
         return {"name": document["name"], "configuration": options}
     raise MetadataError(f"not a codec: {codec!r}; give a name, its JSON or an object of numcodecs")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Self
+from urllib.parse import unquote
 
 from zarrv3 import nodes
 from zarrv3.attributes import Attributes, Change
@@ -13,6 +14,20 @@ from zarrv3.node_names import normalize_path
 from zarrv3.nodes import M
 from zarrv3.opening import StoreLike, as_store
 from zarrv3.store import BaseStore
+
+
+def split_location(store: StoreLike) -> tuple[StoreLike, str]:
+    """A store and the path that the last adapter of its URL, `|zarr3:path`, names; `""` where there is none."""
+    if isinstance(store, str):
+        head, bar, last = store.rpartition("|")
+        if bar and last.startswith("zarr3:"):
+            return head, unquote(last.removeprefix("zarr3:"))
+    return store, ""
+
+
+def join_paths(*paths: str | None) -> str:
+    """Paths below each other as one."""
+    return normalize_path("/".join(filter(None, [normalize_path(path) for path in paths])))
 
 
 class Node(Generic[M]):
@@ -27,8 +42,9 @@ class Node(Generic[M]):
     def __init__(
         self, store: StoreLike, path: str = "", *, read_only: bool = False, metadata: M | None = None
     ) -> None:
+        store, below = split_location(store)
         self._store = as_store(store)
-        self._path = normalize_path(path)
+        self._path = join_paths(below, path)
         self._read_only = read_only
         self._metadata: M = (
             metadata if metadata is not None else nodes.get(self._store, self._path, self.metadata_class)

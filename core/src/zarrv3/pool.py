@@ -94,7 +94,9 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
     """One future a worker; fewer, or none, where no thread can be started any more."""
     global _pool, _size
     try:
-        from concurrent.futures import ThreadPoolExecutor  # with logging, a tenth of the time to import zarrv3
+        from concurrent.futures import (
+            ThreadPoolExecutor,
+        )  # with logging, a tenth of the time to import zarrv3
     except RuntimeError:  # the interpreter is shutting down
         return []
     size = threads()

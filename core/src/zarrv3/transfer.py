@@ -159,7 +159,9 @@ def write(
         keep_padding: keep what chunks hold outside the array: others may be making it longer just now.
         progress: told after every task.
     """
-    writer = _Writer(layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding)
+    writer = _Writer(
+        layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding
+    )
     _run(layout, plan, writer.task, progress)
 
 

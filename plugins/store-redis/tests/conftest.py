@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,9 +22,10 @@ class Server:
 
     def __init__(self, folder: str, **config: Any) -> None:
         self.socket = str(Path(folder, "s"))
-        self.valkey = ValkeyServer(data_dir=Path(folder), unix_socket_path=self.socket, config=config)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.valkey = ValkeyServer(self.port, data_dir=folder, unix_socket_path=self.socket, config=config)
         self.valkey.start()
-        self.port = self.valkey.port
         self.url = f"unix://{self.socket}"
         self.tcp_url = f"redis://127.0.0.1:{self.port}/0"
 
@@ -37,7 +39,6 @@ class Server:
 
     def start(self) -> None:
         """Start it again on the same port."""
-        self.valkey._desired_port = self.port
         self.valkey.start()
 
 

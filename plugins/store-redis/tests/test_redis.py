@@ -43,6 +43,8 @@ class TestRedisStore(StoreConformance):
 class TestRedisStoreOverTcp(StoreConformance):
     """A `RedisStore` over TCP, with the newer protocol and a prefix that is a glob."""
 
+    examples = 10
+
     @pytest.fixture
     def opener(self, tcp_url: str, prefix: str) -> Opener:
         """Every call opens the same prefix."""
@@ -51,6 +53,8 @@ class TestRedisStoreOverTcp(StoreConformance):
 
 class TestUnindexedRedisStore(StoreConformance):
     """A `RedisStore` that has no index to list from."""
+
+    examples = 10
 
     @pytest.fixture
     def opener(self, url: str, prefix: str) -> Opener:

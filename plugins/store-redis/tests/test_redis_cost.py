@@ -69,7 +69,7 @@ def test_round_trips(store: RedisStore, name: str) -> None:
 
 def test_array_round_trips(store: RedisStore) -> None:
     """An array of N chunks is written and read with at most one round trip a window."""
-    array = zarrv3.create_array(store, path="array", shape=(512,), chunks=(1,), dtype="u2")
+    array = zarrv3.create_array(store, name="array", shape=(512,), chunks=(1,), dtype="u2")
     SENT[0] = 0
     array[:] = np.arange(1, 513, dtype="u2")
     written, SENT[0] = SENT[0], 0
@@ -109,7 +109,9 @@ def test_cost_does_not_grow_with_the_database(new_server: Callable[..., Any]) ->
         store.clear()
         with server.client() as client:
             for start in range(0, 20_000, 1000):
-                client.mset({f"{p}{i}": b"v" for i in range(start, start + 1000) for p in ("other:", "mine2:")})
+                client.mset(
+                    {f"{p}{i}": b"v" for i in range(start, start + 1000) for p in ("other:", "mine2:")}
+                )
         with RedisStore("another", url=server.url) as another:
             another.set_many({f"k/{i}": b"v" for i in range(1000)})
         store.set_many({f"more/{i}/k": b"v" for i in range(3)})
@@ -117,7 +119,6 @@ def test_cost_does_not_grow_with_the_database(new_server: Callable[..., Any]) ->
         crowded = work(store)
     assert crowded == alone
     assert crowded["list a folder"] < 30
-    assert crowded["in"] < 5 if "in" in crowded else True
 
 
 def test_listing_skips_what_lies_below(server: Any, prefix: str) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 from zarrv3.codecs.base import BytesBytesCodec, ChunkSpec
 from zarrv3.codecs.support import check_size, lazy, named
 from zarrv3.contract import JSON, Buffer
-from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.extensions import check_members, choice, integer
 
 CNAMES = ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd")
@@ -23,6 +23,7 @@ HEADER = struct.Struct("<2xBBIII")
 MAX_TYPESIZE = 255
 # the most that blosclz, lz4, snappy, zlib and zstd can make of a byte, where the size is not known beforehand
 _RATIOS = {0: 256, 1: 256, 2: 256, 3: 1040, 4: 2**15}
+_FORMATS = {0: "blosclz", 1: "lz4", 2: "snappy", 3: "zlib", 4: "zstd"}
 _SMALL = 2**13  # so far a copy costs less than what numcodecs does to an output buffer
 
 
@@ -102,6 +103,11 @@ def blosc_decode(
         else:
             lazy("numcodecs.blosc").decompress(buffer, out)
     except Exception as error:
+        name = _FORMATS.get(HEADER.unpack_from(buffer)[0] >> 5, "")
+        if name and name not in lazy("numcodecs.blosc").list_compressors():
+            raise UnknownExtensionError(
+                f"codec 'blosc': the chunk is compressed with {name}, without which the installed numcodecs was built"
+            ) from error
         raise CorruptDataError(f"blosc: {error}") from error
     return out
 

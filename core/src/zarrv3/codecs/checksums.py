@@ -31,7 +31,7 @@ def crc32c_function() -> Callable[[Any], int]:
         if module == "google_crc32c":  # it takes no memoryview, but an array over one
             return lambda data: found(np.frombuffer(data, np.uint8) if len(data) else b"")
         return found
-    raise UnknownExtensionError('CRC32C needs a package: pip install "numcodecs[crc32c]"')
+    raise UnknownExtensionError('CRC32C needs a package: pip install "numcodecs[google-crc32c]"')
 
 
 @dataclass(frozen=True)

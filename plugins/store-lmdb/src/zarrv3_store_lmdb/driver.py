@@ -12,10 +12,10 @@ import lmdb
 from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import StoreClosedError
 from zarrv3.helpers import rename_by_copy
-from zarrv3_store_lmdb.environments import FIRST_SIZE, Environment, Place, acquire, release
+from zarrv3_store_lmdb.environments import FIRST_SIZE, Environment, Place, Transaction, acquire, release
 
 _Page: TypeAlias = tuple[list[tuple[bytes, int]], bytes | None]
-_PageOf: TypeAlias = Callable[[bytes, bytes, lmdb.Transaction], _Page]
+_PageOf: TypeAlias = Callable[[bytes, bytes, Transaction], _Page]
 
 KEY_BYTES = 511
 """How long a key may be: LMDB's own limit in every build of data format 1."""
@@ -92,8 +92,12 @@ class LMDBDriver:
         name = key.encode()
         before = None if old is None else bytes(old)
 
-        def swap(txn: lmdb.Transaction) -> bool:
-            if _copied(txn.get(name), None) != before:
+        def swap(txn: Transaction) -> bool:
+            found = txn.get(name)
+            if found is None or before is None:
+                if found is not None or before is not None:
+                    return False
+            elif len(found) != len(before) or bytes(found) != before:
                 return False
             _apply(txn, name, new)
             return True
@@ -108,7 +112,7 @@ class LMDBDriver:
             return
         items = [(key.encode(), value) for key, value in changes.items()]
 
-        def change(txn: lmdb.Transaction) -> None:
+        def change(txn: Transaction) -> None:
             for key, value in items:
                 _apply(txn, key, value)
 
@@ -133,7 +137,7 @@ class LMDBDriver:
         env = self._existing()
         if env is None or len(prefix := folder.encode()) > KEY_BYTES:
             return [], []
-        return env.read(partial(_names, prefix), buffers=False)
+        return env.read(partial(_names, prefix))
 
     def flush(self) -> None:
         """Have everything on the disk."""
@@ -185,7 +189,7 @@ class LMDBDriver:
             env = self._existing()
             if env is None:
                 return
-            page, last = env.read(partial(page_of, prefix, last), buffers=page_of is _page_of_sizes)
+            page, last = env.read(partial(page_of, prefix, last))
             for key, size in page:
                 name = _text(key)
                 if name is not None:
@@ -206,41 +210,42 @@ def _length(value: Any) -> int | None:
     return None if value is None else len(value)
 
 
-def _apply(txn: lmdb.Transaction, key: bytes, value: Buffer | None) -> None:
+def _apply(txn: Transaction, key: bytes, value: Buffer | None) -> None:
     if value is None:
         txn.delete(key)
     else:
         txn.put(key, value)
 
 
-def _erase_below(prefix: bytes, txn: lmdb.Transaction) -> None:
+def _erase_below(prefix: bytes, txn: Transaction) -> None:
     if len(prefix) > KEY_BYTES:
         return
     with txn.cursor() as cursor:
         there = cursor.set_range(prefix)
-        while there and _starts(cursor.key(), prefix):
+        while there and cursor.key()[: len(prefix)] == prefix:
             there = cursor.delete()
 
 
-def _move_below(source: bytes, target: bytes, txn: lmdb.Transaction) -> None:
+def _move_below(source: bytes, target: bytes, txn: Transaction) -> None:
     with txn.cursor() as cursor:
         cursor.set_range(source)
-        keys = [bytes(key) for key in _below(cursor, source)]
+        keys = [*_below(cursor, source)]
     for key in keys:
         value = txn.pop(key)
         assert value is not None
         txn.put(target + key[len(source) :], value)
 
 
-def _below(cursor: lmdb.Cursor, prefix: bytes) -> Iterator[Any]:
+def _below(cursor: lmdb.Cursor[memoryview], prefix: bytes) -> Iterator[bytes]:
     """The keys from where the cursor is, as long as they start with the prefix."""
-    for key in cursor.iternext(values=False):
-        if not _starts(key, prefix):
+    for view in cursor.iternext(values=False):
+        key = bytes(view)
+        if not key.startswith(prefix):
             return
         yield key
 
 
-def _page_of_keys(prefix: bytes, last: bytes, txn: lmdb.Transaction) -> _Page:
+def _page_of_keys(prefix: bytes, last: bytes, txn: Transaction) -> _Page:
     """Keys below a prefix after `last`, and the last one if there may be more."""
     page: list[tuple[bytes, int]] = []
     with txn.cursor() as cursor:
@@ -252,7 +257,7 @@ def _page_of_keys(prefix: bytes, last: bytes, txn: lmdb.Transaction) -> _Page:
     return page, None
 
 
-def _page_of_sizes(prefix: bytes, last: bytes, txn: lmdb.Transaction) -> _Page:
+def _page_of_sizes(prefix: bytes, last: bytes, txn: Transaction) -> _Page:
     """The same with the lengths of the values."""
     page: list[tuple[bytes, int]] = []
     with txn.cursor() as cursor:
@@ -267,7 +272,7 @@ def _page_of_sizes(prefix: bytes, last: bytes, txn: lmdb.Transaction) -> _Page:
     return page, None
 
 
-def _after(cursor: lmdb.Cursor, prefix: bytes, last: bytes) -> bool:
+def _after(cursor: lmdb.Cursor[memoryview], prefix: bytes, last: bytes) -> bool:
     """Go to the first key below a prefix that comes after `last`."""
     there = cursor.set_range(last or prefix)
     if there and last and cursor.key() == last:
@@ -275,13 +280,13 @@ def _after(cursor: lmdb.Cursor, prefix: bytes, last: bytes) -> bool:
     return there
 
 
-def _names(folder: bytes, txn: lmdb.Transaction) -> tuple[list[str], list[str]]:
+def _names(folder: bytes, txn: Transaction) -> tuple[list[str], list[str]]:
     """Keys and folders directly below a folder: after the first key of a folder the rest of it is jumped over."""
     keys: list[bytes] = []
     folders: list[bytes] = []
     with txn.cursor() as cursor:
         there = cursor.set_range(folder)
-        while there and (key := cursor.key()).startswith(folder):
+        while there and (key := bytes(cursor.key())).startswith(folder):
             end = key.find(b"/", len(folder))
             if end < 0:
                 keys.append(key)
@@ -290,11 +295,6 @@ def _names(folder: bytes, txn: lmdb.Transaction) -> tuple[list[str], list[str]]:
                 folders.append(key[: end + 1])
                 there = cursor.set_range(key[:end] + b"0")  # what comes after b"/"
     return [name for name in map(_text, keys) if name], [name for name in map(_text, folders) if name]
-
-
-def _starts(key: Any, prefix: bytes) -> bool:
-    """Whether a key, bytes or a view, starts with a prefix."""
-    return bool(key[: len(prefix)] == prefix)
 
 
 def _text(key: bytes) -> str | None:

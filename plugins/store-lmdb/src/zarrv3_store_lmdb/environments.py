@@ -7,11 +7,13 @@ of an environment grows as needed; LMDB demands that no transaction of the proce
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import lmdb
 
@@ -19,11 +21,15 @@ from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
 from zarrv3_store_lmdb.gate import Gate
 
 T = TypeVar("T")
+Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
+"""A transaction whose keys and values are views into the map."""
 
 FIRST_SIZE = 16 << 20
 """The size of a map at first, unless the option `map_size` says otherwise: address space, not disk."""
 
 _ROUND = 1 << 20
+_MAY_MISS = 1 << 18  # LMDB may leave its last pages unwritten when they are free
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a write cut short is an EIO to LMDB
 _PATIENCE = 10.0  # seconds that a fork waits for transactions to end
 
 Identity = tuple[int, int]
@@ -82,65 +88,67 @@ class Environment:
         self.gate = Gate()
         self.locking = bool(options.get("lock", True)) and (place.can_write() or place.can_lock())
         self._unsynced = False
+        self._size = 0
         self._lmdb: lmdb.Environment | None = self._open(map_size)
         self.identity = place.identity()
 
     # ------------------------------------------------------------ transactions
 
-    def read(self, function: Callable[[lmdb.Transaction], T], *, buffers: bool = True) -> T:
+    def read(self, function: Callable[[Transaction], T]) -> T:
         """What the function returns from a read transaction: nothing that points into the map."""
         while True:
-            env = None
+            env, size = None, 0
             try:
                 with self.gate.shared():
                     env = self._opened()
-                    with env.begin(buffers=buffers) as transaction:
+                    size = self._size
+                    with env.begin(buffers=True) as transaction:
                         return function(transaction)
             except lmdb.MapResizedError:  # another process has grown the map
-                self._resize(env, lambda _: 0)
+                self._resize(env, size, 0)
             except lmdb.ReadersFullError:
                 if not env or not env.reader_check():  # none of them was dead
                     raise
 
-    def write(self, function: Callable[[lmdb.Transaction], T], room: int = 0) -> T:
+    def write(self, function: Callable[[Transaction], T], room: int = 0) -> T:
         """What the function returns from a write transaction; it is called again when the map had to grow.
 
         `room` is how many bytes are going to be written, as far as it is known.
         """
         while True:
-            size, env = 0, None
+            env, size = None, 0
             try:
                 with self.gate.shared() if self.locking else self.gate.alone():
                     env = self._opened()
-                    size = env.info()["map_size"]
+                    size = self._size
                     with env.begin(write=True, buffers=True) as transaction:
                         result = function(transaction)
                     self._unsynced = True
                     return result
             except lmdb.MapFullError:
-                self._resize(env, lambda now, seen=size: _grown(seen, room) if now <= seen else None)
+                self._resize(env, size, _grown(size, room))
             except lmdb.MapResizedError:
-                self._resize(env, lambda _: 0)
+                self._resize(env, size, 0)
+            except lmdb.Error as error:
+                if any(os.strerror(number) in str(error) for number in _NO_SPACE):
+                    raise OSError(f"{error}: the disk is full or broken; nothing was changed") from error
+                raise
 
-    def _resize(self, env: lmdb.Environment | None, choose: Callable[[int], int | None]) -> None:
-        """Exchange the map for one of another size, 0 for what other processes use, `None` for no change."""
+    def _resize(self, env: lmdb.Environment | None, seen: int, size: int) -> None:
+        """Exchange the map, unless somebody has done so since it was seen with a size; 0: as other processes have it."""
         with self.gate.alone():
-            if env is None or env is not self._lmdb:  # somebody has opened it anew meanwhile
-                return
-            now = env.info()["map_size"]
-            size = choose(now)
-            if size is None:
+            if env is None or env is not self._lmdb or self._size != seen:
                 return
             env.reader_check()  # readers that died keep pages from being used again
             try:
                 env.set_mapsize(size)
+                self._size = env.info()["map_size"]
             except lmdb.Error as error:  # py-lmdb has closed it
-                self._lmdb = None
-                env.close()
-                self._lmdb = self._open(now)
+                self.drop()
+                self._lmdb = self._open(seen)
                 raise StoreAccessError(
-                    f"the memory map of {self.place.data!r} cannot grow from {now} to {size} bytes ({error}); this "
-                    "process may use too little address space (ulimit -v)"
+                    f"the memory map of {self.place.data!r} cannot grow from {seen} to {size} bytes ({error}); this "
+                    "process may have too little address space (ulimit -v)"
                 ) from error
 
     # ------------------------------------------------------------ life
@@ -183,18 +191,46 @@ class Environment:
 
     def _opened(self) -> lmdb.Environment:
         if self._lmdb is None:
-            raise StoreClosedError(f"{self.place.data!r} was closed, or replaced by another file, in the middle of a call")
+            raise StoreClosedError(
+                f"{self.place.data!r} was closed, or replaced by another file, in the middle of a call"
+            )
         return self._lmdb
 
     def _open(self, map_size: int) -> lmdb.Environment:
         readonly = not self.place.can_write()
         options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
-        if not readonly and self.options.get("create", True):
-            os.makedirs(os.path.dirname(self.place.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+        if not readonly:
+            self._prepare()
         env = lmdb.open(self.place.path, subdir=self.place.subdir, **options)
+        info = env.info()
+        self._size = info["map_size"]
+        missing = (info["last_pgno"] + 1) * env.stat()["psize"] - os.path.getsize(self.place.data)  # noqa: PTH202
+        if missing > _MAY_MISS:
+            env.close()
+            raise StoreAccessError(
+                f"{self.place.data!r} is cut short, {missing} bytes are missing at its end; copy it again"
+            )
         if self.locking:
-            env.reader_check()
+            env.reader_check()  # readers that died keep pages from being used again
         return env
+
+    def _prepare(self) -> None:
+        """Make the folder and the first page of the lock file: LMDB would die of a full disk when it writes to its map."""
+        mode = self.options.get("mode", 0o755)
+        if self.options.get("create", True):
+            os.makedirs(os.path.dirname(self.place.data) or ".", mode, exist_ok=True)  # noqa: PTH103, PTH120
+        if self.locking and hasattr(os, "posix_fallocate"):
+            with suppress(FileExistsError):
+                lock = os.open(
+                    self.place.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o666
+                )
+                try:
+                    os.posix_fallocate(lock, 0, min(4096, 64 * self.options.get("max_readers", 126)))
+                except OSError:
+                    os.unlink(self.place.lock)  # noqa: PTH108
+                    raise
+                finally:
+                    os.close(lock)
 
 
 def _grown(size: int, room: int) -> int:

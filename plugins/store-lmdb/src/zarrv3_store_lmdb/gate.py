@@ -48,7 +48,9 @@ class Gate:
             if not self._changed.wait_for(lambda: not self._alone, timeout):
                 return False
             self._alone = True
-            if self._changed.wait_for(lambda: not self._inside, None if end is None else end - time.monotonic()):
+            if self._changed.wait_for(
+                lambda: not self._inside, None if end is None else end - time.monotonic()
+            ):
                 return True
             self._alone = False
             self._changed.notify_all()

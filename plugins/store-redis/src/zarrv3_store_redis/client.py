@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.keys import encodable
 from zarrv3.redaction import redact
 from zarrv3.urls import boolean, convert, parse_part
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
@@ -54,14 +57,24 @@ _DATABASE = re.compile(r"/?|/\d+")
 
 
 class Reconnect(Retry):
-    """Tries again when a connection was lost or refused, not when the server took too long or refused the user."""
+    """Tries again when a connection was lost or refused, not when the server took too long or refused the user.
 
-    def __init__(self) -> None:
+    Args:
+        waits: how long a connection waits, for the message when that was too short.
+    """
+
+    def __init__(self, waits: str) -> None:
         super().__init__(ExponentialBackoff(cap=1.0, base=0.05), RETRIES, (redis.ConnectionError,))
+        self.waits = waits
 
-    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, **options: Any) -> Any:
+    def call_with_retry(
+        self, do: Callable[[], T], fail: Any, is_retryable: Any = None, *more: Any, **others: Any
+    ) -> T:
         """See redis-py."""
-        return super().call_with_retry(do, fail, is_retryable or _may_pass, **options)
+        try:
+            return super().call_with_retry(do, fail, is_retryable or _may_pass, *more, **others)
+        except redis.TimeoutError as error:
+            raise redis.TimeoutError(f"{error} ({self.waits})") from error
 
 
 def _may_pass(error: Exception) -> bool:
@@ -71,8 +84,10 @@ def _may_pass(error: Exception) -> bool:
 # ---------------------------------------------------------------- options
 
 
-def check_options(url: str | None, client: object, options: Mapping[str, Any]) -> None:
+def check_options(prefix: object, url: str | None, client: object, options: Mapping[str, Any]) -> None:
     """Raise `ConfigurationError` for options that make no sense, alone or together."""
+    if not isinstance(prefix, str) or not encodable(prefix):
+        raise ConfigurationError(f"prefix is text, not {prefix!r}")
     for name in options:
         if name not in _KNOWN:
             known = ", ".join(["prefix", "dimension_separator", "url", "client", *_KNOWN])
@@ -91,7 +106,9 @@ def plain_url(text: str) -> str:
     """A store's URL without options, as redis-py understands it: `valkey://` is `redis://`."""
     url = parse_part(text)
     if url.authority is None or url.scheme not in _SCHEMES:
-        raise ConfigurationError(f"{redact(text)!r} is no URL of a server; write redis://host:6379/0 or unix:///path")
+        raise ConfigurationError(
+            f"{redact(text)!r} is no URL of a server; write redis://host:6379/0 or unix:///path"
+        )
     return _SCHEMES[url.scheme] + re.split("[?#]", text, maxsplit=1)[0][len(url.scheme) :]
 
 
@@ -99,10 +116,12 @@ def _check_url(text: str) -> None:
     plain_url(text)
     url = parse_part(text)
     if own := url.query.keys() & {"prefix", "dimension_separator"}:
-        raise ConfigurationError(f"url= is for redis-py; give {sorted(own)[0]!r} as an argument of its own")
+        raise ConfigurationError(f"url= is for redis-py; give {min(own)!r} as an argument of its own")
     convert("redis", url.query, OPTION_TYPES)
     if url.scheme != "unix" and "${" not in text and not _DATABASE.fullmatch(url.path):
-        raise ConfigurationError(f"{redact(text)!r}: the path is the number of a database, as in redis://host:6379/0")
+        raise ConfigurationError(
+            f"{redact(text)!r}: the path is the number of a database, as in redis://host:6379/0"
+        )
 
 
 # ---------------------------------------------------------------- clients
@@ -110,16 +129,15 @@ def _check_url(text: str) -> None:
 
 def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
     """A client with our time-outs, unless the options have their own; it connects when it is used."""
-    asked: dict[str, Any] = {"socket_timeout": ANSWER_TIMEOUT, "max_connections": 1 << 31, "retry": Reconnect()}
+    given = {**options, **(convert("redis", parse_part(url).query, OPTION_TYPES) if url else {})}
+    waits = {"socket_timeout": ANSWER_TIMEOUT}
     if not (url or "").startswith("unix:"):
-        asked["socket_connect_timeout"] = CONNECT_TIMEOUT
-    asked.update(options)
+        waits["socket_connect_timeout"] = CONNECT_TIMEOUT
+    waits = {name: given.get(name, seconds) for name, seconds in waits.items()}
+    shown = ", ".join(f"{name}={seconds} s" for name, seconds in waits.items())
+    asked = {"max_connections": 1 << 31, "retry": Reconnect(shown), **given, **waits}
     try:
-        if url is None:
-            client = redis.Redis(**asked)
-        else:
-            query = convert("redis", parse_part(url).query, OPTION_TYPES)
-            client = redis.Redis.from_url(plain_url(url), **asked | query)
+        client = redis.Redis(**asked) if url is None else redis.Redis.from_url(plain_url(url), **asked)
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # connects nowhere, but finds options that do not fit
     except (TypeError, ValueError, redis.RedisError) as error:
@@ -138,10 +156,3 @@ def reading_bytes(client: redis.Redis) -> tuple[redis.Redis, bool]:
         connection_class=pool.connection_class, max_connections=pool.max_connections, **settings
     )
     return redis.Redis.from_pool(fresh), True
-
-
-def timeouts(client: redis.Redis) -> str:
-    """How long the client waits, for messages."""
-    settings = client.connection_pool.connection_kwargs
-    found = {name: settings.get(name) for name in ("socket_connect_timeout", "socket_timeout")}
-    return ", ".join(f"{name}={value:g} s" for name, value in found.items() if value is not None)

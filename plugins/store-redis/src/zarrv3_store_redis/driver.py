@@ -33,7 +33,7 @@ class RedisDriver:
     """
 
     def __init__(self, client: redis.Redis, prefix: str, *, owned: bool) -> None:
-        self.client = client
+        self.client: Any = client  # redis-py leaves most of its commands without types
         self.names = Names.of(prefix)
         self.owned = owned
         self.index = Index(client, self.names)
@@ -42,7 +42,7 @@ class RedisDriver:
             transactions=True,
             limits=Limits(
                 batch_keys=BATCH,
-                batch_bytes=64 << 20,
+                batch_bytes=32 << 20,
                 key_bytes=LARGEST - len(self.names.prefix),
                 value_bytes=LARGEST,
             ),
@@ -71,7 +71,7 @@ class RedisDriver:
         exists = dict(zip(parts, replies, strict=False))
         pieces = iter(replies[len(parts) :])
         return [
-            values[key] if wanted is None else _trimmed(next(pieces), wanted, exists=exists[key], key=key)
+            values[key] if wanted is None else _trimmed(next(pieces), wanted, exists=exists[key])
             for key, wanted in requests
         ]
 
@@ -104,7 +104,14 @@ class RedisDriver:
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
         """See the contract: in one step of the server."""
         done, complete = self._once(
-            "EVAL", scripts.SWAP, 1, self.names.index, self.names.prefix, key.encode(), *_maybe(old), *_maybe(new)
+            "EVAL",
+            scripts.SWAP,
+            1,
+            self.names.index,
+            self.names.prefix,
+            key.encode(),
+            *_maybe(old),
+            *_maybe(new),
         )
         if done and not complete:
             self.index.build()
@@ -130,10 +137,12 @@ class RedisDriver:
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract: STRLEN on the server, a page of keys a round trip."""
         if not where or where.endswith("/"):
-            return self.index.sizes(where)
+            yield from self.index.sizes(where)
+            return
         name = self.names.value(where)
         size, there = self._run([("STRLEN", name), ("EXISTS", name)], transaction=True)
-        return iter([(where, size)] if there else [])
+        if there:
+            yield where, size
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """See the contract: a page of keys a round trip."""
@@ -207,7 +216,7 @@ def _span(wanted: ByteRange) -> tuple[int, int]:
     return (start, min(stop, _FAR) - 1) if start < stop else (1, 0)
 
 
-def _trimmed(piece: bytes, wanted: ByteRange, *, exists: int, key: str) -> Buffer | None:
+def _trimmed(piece: bytes, wanted: ByteRange, *, exists: int) -> Buffer | None:
     """What a range is, of the bytes that `_span` asked for."""
     if not exists:
         return None

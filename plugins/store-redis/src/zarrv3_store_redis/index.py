@@ -35,7 +35,7 @@ class Index:
     """The sorted set of a prefix; thread-safe."""
 
     def __init__(self, client: redis.Redis, names: Names) -> None:
-        self.client = client
+        self.client: Any = client  # redis-py leaves most of its commands without types
         self.names = names
         self.building = threading.Lock()
 
@@ -69,7 +69,7 @@ class Index:
         cursor: int = 0
         seen: set[bytes] = set()
         while True:
-            cursor, found = self.client.scan(  # type: ignore[misc]  # this client is no asynchronous one
+            cursor, found = self.client.scan(
                 cursor, match=self.names.pattern(folder), count=SCANNED, _type="string"
             )
             fresh = [name for name in dict.fromkeys(found) if name not in seen]
@@ -93,9 +93,9 @@ class Index:
         """Enter what others have written, and remove what others have erased."""
         with self.building:
             self._build()
-            last, end = bounds("")
-            while last != b"(":
-                last = b"(" + self.run(scripts.PRUNE, last, end, PAGE)
+            start, end = bounds("")
+            while last := self.run(scripts.PRUNE, start, end, PAGE):
+                start = b"(" + last
 
     def _build(self) -> bool:
         token = f"/{uuid.uuid4().hex}".encode()

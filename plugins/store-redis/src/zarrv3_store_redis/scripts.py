@@ -9,23 +9,40 @@ A server that is out of memory refuses a script's first write and, once that was
 
 from typing import Final
 
-PAGE: Final = b"""
+_PRESENT: Final = b"""
+-- the members that have a value; one command when all of them do
+local function present(prefix, members)
+  local names, found = {}, {}
+  for i, member in ipairs(members) do names[i] = prefix .. member end
+  if #names == 0 or redis.call('EXISTS', unpack(names)) == #names then return members end
+  for i, name in ipairs(names) do
+    if redis.call('EXISTS', name) == 1 then found[#found + 1] = members[i] end
+  end
+  return found
+end
+"""
+
+PAGE: Final = (
+    _PRESENT
+    + b"""
 -- prefix, from, to, count, "1" for sizes -> the last member looked at ("" at the end), keys or keys and sizes in turn
 if not redis.call('ZSCORE', KEYS[1], '') then return false end
-local prefix, sized, out = ARGV[1], ARGV[5] == '1', {}
 local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
-for _, member in ipairs(members) do
-  local name = prefix .. member
-  if redis.call('EXISTS', name) == 1 then
-    local size = sized and redis.pcall('STRLEN', name)
+local last, out = #members == tonumber(ARGV[4]) and members[#members] or '', present(ARGV[1], members)
+if ARGV[5] == '1' then
+  local sized = {}
+  for _, member in ipairs(out) do
+    local size = redis.pcall('STRLEN', ARGV[1] .. member)
     if type(size) ~= 'table' then
-      out[#out + 1] = member
-      if sized then out[#out + 1] = size end
+      sized[#sized + 1] = member
+      sized[#sized + 1] = size
     end
   end
+  out = sized
 end
-return {#members == tonumber(ARGV[4]) and members[#members] or '', out}
+return {last, out}
 """
+)
 
 DIRECTORY: Final = b"""
 -- prefix, from, to, length of the folder, most names -> where to go on ("" at the end), names (of folders with "/")
@@ -55,29 +72,35 @@ ERASE: Final = b"""
 -- prefix, from, to, count -> how many members were erased with their values
 if not redis.call('ZSCORE', KEYS[1], '') then return false end
 local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, ARGV[4])
-for _, member in ipairs(members) do
-  redis.call('UNLINK', ARGV[1] .. member)
-  redis.call('ZREM', KEYS[1], member)
+local names = {}
+for i, member in ipairs(members) do names[i] = ARGV[1] .. member end
+if #members > 0 then
+  redis.call('UNLINK', unpack(names))
+  redis.call('ZREM', KEYS[1], unpack(members))
 end
 return #members
 """
 
-RENAME: Final = b"""
+RENAME: Final = (
+    _PRESENT
+    + b"""
 -- prefix, from, to, length of the source folder, target folder -> how many values were renamed, all in this one step
 if not redis.call('ZSCORE', KEYS[1], '') then return false end
-local count = 0
-for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3])) do
-  local name = ARGV[1] .. member
-  if redis.call('EXISTS', name) == 1 then
-    local target = ARGV[5] .. string.sub(member, tonumber(ARGV[4]) + 1)
-    redis.call('ZADD', KEYS[1], 0, target)
-    redis.call('RENAME', name, ARGV[1] .. target)
-    count = count + 1
+local count, skip = 0, tonumber(ARGV[4]) + 1
+repeat
+  local members = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[2], ARGV[3], 'LIMIT', 0, 1000)
+  local moved, entries = present(ARGV[1], members), {}
+  for i, member in ipairs(moved) do
+    entries[2 * i - 1], entries[2 * i] = 0, ARGV[5] .. string.sub(member, skip)
   end
-  redis.call('ZREM', KEYS[1], member)
-end
+  if #moved > 0 then redis.call('ZADD', KEYS[1], unpack(entries)) end
+  for i, member in ipairs(moved) do redis.call('RENAME', ARGV[1] .. member, ARGV[1] .. entries[2 * i]) end
+  if #members > 0 then redis.call('ZREM', KEYS[1], unpack(members)) end
+  count = count + #moved
+until #members == 0
 return count
 """
+)
 
 SWAP: Final = b"""
 -- prefix, key, "1" if there is an old value, it, "1" if there is a new value, it -> whether done, whether complete

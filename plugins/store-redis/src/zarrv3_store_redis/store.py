@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, cast
 
 import redis
@@ -10,14 +10,11 @@ import redis
 from zarrv3.backend import Backend, ErrorTable
 from zarrv3.contract import Store
 from zarrv3.errors import (
-    ConfigurationError,
     ReadOnlyError,
     StoreAccessError,
-    StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.keys import encodable
 from zarrv3.urls import Url
 from zarrv3_store_redis.client import (
     OPTION_TYPES,
@@ -25,7 +22,6 @@ from zarrv3_store_redis.client import (
     make_client,
     plain_url,
     reading_bytes,
-    timeouts,
 )
 from zarrv3_store_redis.driver import RedisDriver
 
@@ -67,9 +63,7 @@ class RedisStore(Backend):
         client: redis.Redis | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(prefix, str) or not encodable(prefix):
-            raise ConfigurationError(f"prefix is text, not {prefix!r}")
-        check_options(url, client, kwargs)
+        check_options(prefix, url, client, kwargs)
         super().__init__(
             prefix=prefix, dimension_separator=dimension_separator, url=url, client=client, **kwargs
         )
@@ -94,7 +88,10 @@ class RedisStore(Backend):
         """The driver over a client; nothing is sent."""
         client = self.option("client")
         if client is None:
-            client, owned = make_client(self.option("url"), {name: self.option(name) for name in self._kwargs}), True
+            client, owned = (
+                make_client(self.option("url"), {name: self.option(name) for name in self._kwargs}),
+                True,
+            )
         else:
             client, owned = reading_bytes(client)
         return RedisDriver(client, self.option("prefix"), owned=owned)
@@ -111,11 +108,7 @@ class RedisStore(Backend):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration, unless there is none."""
         if self._options["client"] is not None:
-            raise TypeError(f"{self.describe()} cannot be pickled, since its client cannot; open it by URL or options")
+            raise TypeError(
+                f"{self.describe()} cannot be pickled, since its client cannot; open it by URL or options"
+            )
         return super().__reduce__()
-
-    def _translate(self, error: Exception, verb: str, keys: Collection[str]) -> StoreError | None:
-        ours = super()._translate(error, verb, keys)
-        if isinstance(ours, StoreTimeoutError) and isinstance(self._live, RedisDriver):
-            return type(ours)(f"{ours} ({timeouts(self._live.client)})")
-        return ours

@@ -7,6 +7,7 @@ without, `folder0`: `0` follows `/`. No `LIKE`, no collation of a language.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -21,14 +22,16 @@ from sqlalchemy import (
     Text,
     TextClause,
     bindparam,
+    delete,
     func,
     literal,
+    select,
     text,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect as Theirs
 from sqlalchemy.schema import CreateTable
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from zarrv3.contract import ByteRange, Limits
@@ -48,12 +51,14 @@ class Dialect:
     Attributes:
         limits: what the database holds.
         begin: how a transaction that writes begins.
+        asks: whether only the server knows its limits.
         walks: whether a recursive query can follow the keys of a folder from one to the next.
     """
 
     limits = Limits(batch_keys=500, batch_bytes=32 << 20)
     begin = "BEGIN"
     walks = True
+    asks = False
     key_type: TypeEngine[str] = Text()
     value_type: TypeEngine[bytes] = LargeBinary()
     position = "strpos(substr({key}, {skip}), '/')"
@@ -79,7 +84,11 @@ class Dialect:
         connection.execute(CreateTable(self.table, if_not_exists=True))
 
     def prepare(self, connection: Connection) -> None:
-        """What a new database needs before its first table."""
+        """What a database needs before it is written."""
+
+    def limits_of(self, connection: Connection) -> Limits:  # noqa: ARG002
+        """The limits of the server at hand."""
+        return self.limits
 
     # ------------------------------------------------------------ keys
 
@@ -127,6 +136,10 @@ class Dialect:
         """Store a value unless the key is there."""
         raise NotImplementedError
 
+    def erase(self, *conditions: ColumnElement[bool]) -> Delete:
+        """Remove the rows for which all conditions hold."""
+        return delete(self.table).where(*conditions)
+
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """Ranges of values, cut in the database, with their places among the requests."""
         raise NotImplementedError
@@ -135,7 +148,7 @@ class Dialect:
 class SQLite(Dialect):
     """A file: a table with row numbers, as zarr 2 made it, so that listing reads the index of the keys alone."""
 
-    limits = Limits(batch_keys=500, batch_bytes=64 << 20, key_bytes=1 << 15, value_bytes=10**9 - (1 << 16))
+    limits = Limits(batch_keys=500, batch_bytes=32 << 20, key_bytes=1 << 15, value_bytes=10**9 - (1 << 16))
     begin = "BEGIN IMMEDIATE"
     nullable = True
     position = "instr(substr({key}, {skip}), '/')"
@@ -165,7 +178,9 @@ class SQLite(Dialect):
         for key, parts in by_key.items():
             row = connection.exec_driver_sql(row_of, (key,)).scalar()
             if row is not None:
-                with raw.blobopen(self.table.name, "v", row, readonly=True, name=self.table.schema or "main") as blob:
+                with raw.blobopen(
+                    self.table.name, "v", row, readonly=True, name=self.table.schema or "main"
+                ) as blob:
                     for place, part in parts:
                         start, stop, _ = slice(*part).indices(len(blob))
                         blob.seek(start)
@@ -176,7 +191,7 @@ class SQLite(Dialect):
 class PostgreSQL(Dialect):
     """A server: text ordered as `"C"` does, values stored uncompressed so that a range reads its own pages only."""
 
-    limits = Limits(batch_keys=1000, batch_bytes=64 << 20, key_bytes=2600, value_bytes=(1 << 29) - (1 << 16))
+    limits = Limits(batch_keys=1000, batch_bytes=16 << 20, key_bytes=2692, value_bytes=(1 << 29) - (1 << 16))
     key_type = Text(collation="C")
     value_type = postgresql.BYTEA()
 
@@ -211,6 +226,11 @@ class PostgreSQL(Dialect):
         """See the base class."""
         return postgresql.insert(self.table).on_conflict_do_nothing(index_elements=["k"])
 
+    def erase(self, *conditions: ColumnElement[bool]) -> Delete:
+        """See the base class; rows are locked in the order of their keys, as writers do: two wait, none is undone."""
+        k = self.table.c.k
+        return delete(self.table).where(k.in_(select(k).where(*conditions).order_by(k).with_for_update()))
+
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """See the base class: one query."""
         places, keys, parts = zip(*wanted, strict=True)
@@ -241,6 +261,7 @@ class MySQL(Dialect):
     key_type = _KeyBytes(3072)
     value_type = mysql.LONGBLOB()
     limits = Limits(batch_keys=500, batch_bytes=8 << 20, key_bytes=3072)
+    asks = True
     walks = False  # its recursive queries stop after 1000 steps, MariaDB's without an error
     options: ClassVar[Mapping[str, Any]] = {
         f"{name}_{option}": value
@@ -257,6 +278,12 @@ class MySQL(Dialect):
         """See the base class."""
         return mysql.insert(self.table).prefix_with("IGNORE")
 
+    def limits_of(self, connection: Connection) -> Limits:
+        """See the base class: a statement, in which a byte of a value may need two, has to fit a packet."""
+        packet = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
+        most = packet // 2 - (1 << 14)
+        return replace(self.limits, value_bytes=most, batch_bytes=min(most, 8 << 20))
+
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """See the base class: one query, a branch for each range."""
         branches = [
@@ -264,14 +291,18 @@ class MySQL(Dialect):
             for place, _, part in wanted
         ]
         keys = {f"k{place}": key.encode() for place, key, _ in wanted}
-        return [(place, value) for place, value in connection.execute(text(" UNION ALL ".join(branches)), keys)]
+        return [
+            (place, value) for place, value in connection.execute(text(" UNION ALL ".join(branches)), keys)
+        ]
 
 
 def _cut(part: ByteRange) -> str:
     """A range of `v` in MySQL."""
     start, stop = int(part.start), part.stop
     if stop is None:
-        return f"substr(v, {start} + 1)" if start >= 0 else f"substr(v, greatest(length(v) - {-start}, 0) + 1)"
+        return (
+            f"substr(v, {start} + 1)" if start >= 0 else f"substr(v, greatest(length(v) - {-start}, 0) + 1)"
+        )
     if start >= 0 and stop >= 0:
         return f"substr(v, {start} + 1, {max(0, int(stop) - start)})"
     low = f"greatest(CAST(length(v) AS SIGNED) - {-start}, 0)" if start < 0 else str(start)
@@ -279,7 +310,12 @@ def _cut(part: ByteRange) -> str:
     return f"substr(v, {low} + 1, greatest({high} - {low}, 0))"
 
 
-DIALECTS: dict[str, type[Dialect]] = {"sqlite": SQLite, "postgresql": PostgreSQL, "mysql": MySQL, "mariadb": MySQL}
+DIALECTS: dict[str, type[Dialect]] = {
+    "sqlite": SQLite,
+    "postgresql": PostgreSQL,
+    "mysql": MySQL,
+    "mariadb": MySQL,
+}
 """The databases that the package speaks, by SQLAlchemy's name for them."""
 
 

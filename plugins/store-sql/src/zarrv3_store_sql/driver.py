@@ -8,14 +8,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, inspect, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, inspect, or_, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Request
+from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import StoreAccessError
 from zarrv3.helpers import chunked
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
@@ -49,13 +48,14 @@ class SQLDriver:
         self.engine = opened.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sql = dialect
         self.ready = False  # the table is there
+        self.writable = False  # and so is all that writing needs
         self.making = threading.Lock()
         self.capabilities = Capabilities(
             transactions=True,
             native_ranges=True,
             shared=not opened.private,
             persistent=not opened.private,
-            limits=replace(dialect.limits, **opened.limits),
+            limits=self._limits(),
         )
         k, v = dialect.table.c.k, dialect.table.c.v
         self.among = k.in_(bindparam("keys", expanding=True))
@@ -69,13 +69,15 @@ class SQLDriver:
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """See the contract: one query for whole values, one for ranges."""
         whole = {key for key, wanted in requests if wanted is None}
-        pieces = [(i, key, ByteRange(*wanted)) for i, (key, wanted) in enumerate(requests) if wanted is not None]
+        pieces = [
+            (i, key, ByteRange(*wanted)) for i, (key, wanted) in enumerate(requests) if wanted is not None
+        ]
         found: list[Buffer | None] = [None] * len(requests)
         if not requests or not self._is_there():
             return found
         with self._connected() as connection:
             if whole:
-                values = {k: v for k, v in connection.execute(self.values_of, {"keys": [*whole]})}
+                values = {row[0]: row[1] for row in connection.execute(self.values_of, {"keys": [*whole]})}
                 for i, (key, wanted) in enumerate(requests):
                     if wanted is None and key in values:
                         found[i] = _bytes(values[key])
@@ -88,22 +90,24 @@ class SQLDriver:
         """See the contract: one transaction; keys in order, so that two writers do not wait for each other."""
         if items:
             rows = [{"k": key, "v": bytes(items[key])} for key in sorted(items)]
-            self._write(lambda connection: connection.execute(self.upsert, rows))
+            self._write(lambda connection: connection.execute(self.upsert, rows), single=len(rows) == 1)
 
     def erase_many(self, keys: Collection[str], /) -> None:
         """See the contract: one statement."""
         if keys and self._is_there():
-            self._write(lambda connection: connection.execute(delete(self.sql.table).where(self.among), {"keys": [*keys]}))
+            self._write(lambda connection: connection.execute(self.sql.erase(self.among), {"keys": [*keys]}))
 
     def erase_prefix(self, folder: str, /) -> None:
         """See the contract: one statement over a range of keys."""
         if self._is_there():
-            self._write(lambda connection: connection.execute(delete(self.sql.table).where(*self.sql.below(folder))))
+            self._write(lambda connection: connection.execute(self.sql.erase(*self.sql.below(folder))))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         """See the contract: one statement, so that a reader sees all keys below one folder or all below the other."""
         if self._is_there():
-            moved = update(self.sql.table).where(*self.sql.below(source)).values(k=self.sql.moved(source, target))
+            moved = (
+                update(self.sql.table).where(*self.sql.below(source)).values(k=self.sql.moved(source, target))
+            )
             self._write(lambda connection: connection.execute(moved))
 
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
@@ -118,7 +122,7 @@ class SQLDriver:
             return False
         unchanged = (k == key) & (v == bytes(old))
         change: Any = (
-            delete(self.sql.table).where(unchanged)
+            self.sql.erase(unchanged)
             if new is None
             else update(self.sql.table).where(unchanged).values(v=bytes(new))
         )
@@ -131,12 +135,12 @@ class SQLDriver:
 
         def apply(connection: Connection) -> None:
             for keys in chunked(gone, self.capabilities.limits.batch_keys or len(gone)):
-                connection.execute(delete(self.sql.table).where(self.among), {"keys": keys})
+                connection.execute(self.sql.erase(self.among), {"keys": keys})
             if rows:
                 connection.execute(self.upsert, rows)
 
         if changes:
-            self._write(apply)
+            self._write(apply, single=False)
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract: lengths as the database knows them."""
@@ -165,7 +169,8 @@ class SQLDriver:
 
     def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
         """See the contract: a sub-folder costs one look-up, whatever is in it."""
-        keys, folders = [], []
+        keys: list[str] = []
+        folders: list[str] = []
         low: str | None = folder
         while low is not None:
             found, low = self._entries(folder, low)
@@ -234,37 +239,53 @@ class SQLDriver:
     def _has_file(self) -> bool:
         path = self.opened.path
         if path is not None and os.path.isdir(path):  # noqa: PTH112 - text is all there is
-            raise StoreAccessError(f"{path!r} is a folder, not an SQLite database; a folder opens as 'file://{path}'")
+            raise StoreAccessError(
+                f"{path!r} is a folder, not an SQLite database; a folder opens as 'file://{path}'"
+            )
         return path is None or os.path.exists(path)  # noqa: PTH110
 
+    def _limits(self) -> Limits:
+        if not self.sql.asks:
+            return self.sql.limits
+        with self._connected() as connection:
+            return self.sql.limits_of(connection)
+
     def _make(self) -> None:
-        """Make the file and the table."""
+        """Make the file and the table, unless they are there, and get the file ready for many writers."""
         with self.making:
-            if self._is_there():
+            if self.writable:
                 return
-            if self.opened.path is not None:
+            there = self._is_there()
+            if not there and self.opened.path is not None:
                 os.makedirs(os.path.dirname(self.opened.path), exist_ok=True)  # noqa: PTH103, PTH120
             with self._connected() as connection:
-                with suppress(OperationalError):  # another process is at it: what comes next waits for it
-                    self.sql.prepare(connection)
-                with _transaction(connection, self.sql.begin):
-                    self.sql.create(connection)
-            self.ready = True
+                if self.opened.own:
+                    with suppress(OperationalError):  # another process is at it: what comes next waits for it
+                        self.sql.prepare(connection)
+                if not there:
+                    with _transaction(connection, self.sql.begin):
+                        self.sql.create(connection)
+            self.ready = self.writable = True
 
-    def _write(self, action: Callable[[Connection], T]) -> T:
-        """Do something in a transaction; again when the database undid it in favour of another one."""
-        if not self.ready:
+    def _write(self, action: Callable[[Connection], T], *, single: bool = True) -> T:
+        """Do something as a whole, again when the database undid it in favour of another transaction.
+
+        What is a single statement needs no transaction around it.
+        """
+        if not self.writable:
             self._make()
         for _ in range(_ATTEMPTS):
             with self._connected() as connection:
                 try:
-                    with _transaction(connection, self.sql.begin):
+                    with nullcontext() if single else _transaction(connection, self.sql.begin):
                         return action(connection)
                 except DBAPIError as error:
                     if not is_conflict(error):
                         raise
             time.sleep(random.uniform(0, 0.05))  # noqa: S311 - lest both try again at once
-        raise StoreAccessError(f"the database undid the transaction {_ATTEMPTS} times in favour of other writers")
+        raise StoreAccessError(
+            f"the database undid the transaction {_ATTEMPTS} times in favour of other writers"
+        )
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

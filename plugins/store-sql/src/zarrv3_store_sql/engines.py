@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
@@ -16,6 +16,8 @@ from zarrv3_store_sql.dialects import DIALECTS
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 """What is used where a URL names a database but no Python package for it."""
+
+ASYNCHRONOUS = {"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"}
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a writer of SQLite waits for another one."""
@@ -34,8 +36,6 @@ class Opened:
     """Whether only this store can see the data: SQLite's `:memory:`."""
     connect_timeout: float | None = None
     lock_timeout: float | None = None
-    limits: Mapping[str, int] = field(default_factory=dict)
-    """What this server takes, where it differs from its kind."""
 
 
 def parse(url: str) -> URL:
@@ -48,7 +48,15 @@ def parse(url: str) -> URL:
         ) from error
     database = parsed.get_backend_name()
     if database not in DIALECTS:
-        raise ConfigurationError(f"{database!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}")
+        raise ConfigurationError(
+            f"{database!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
+        )
+    if parsed.get_driver_name() in ASYNCHRONOUS or (
+        database == "sqlite" and parsed.get_driver_name() != "pysqlite"
+    ):
+        raise ConfigurationError(
+            f"{parsed.drivername}:// cannot be used; leave out the driver or name another one"
+        )
     return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
 
 
@@ -61,8 +69,6 @@ def server(url: str, connect_timeout: float) -> Opened:
         arguments |= {"client_encoding": "utf8", "cursor_factory": _binary_cursor()}
     elif driver == "pg8000":
         arguments = {"timeout": connect_timeout}
-    elif driver == "asyncpg":
-        raise ConfigurationError(f"{driver!r} is asynchronous; use postgresql+psycopg://")
     try:
         engine = create_engine(
             parsed,
@@ -77,8 +83,6 @@ def server(url: str, connect_timeout: float) -> Opened:
         raise _missing(parsed, error) from None
     except ArgumentError as error:
         raise ConfigurationError(f"{parsed.render_as_string()}: {error}") from None
-    if driver == "psycopg":
-        return Opened(engine=engine, own=True, connect_timeout=connect_timeout, limits={"value_bytes": (1 << 30) - (1 << 16)})
     return Opened(engine=engine, own=True, connect_timeout=connect_timeout)
 
 
@@ -114,15 +118,10 @@ def given(engine: Engine) -> Opened:
             f"{engine.dialect.name!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
         )
     if engine.dialect.is_async:
-        raise ConfigurationError("an asynchronous engine cannot be used; give one of sqlalchemy.create_engine")
+        raise ConfigurationError(
+            "an asynchronous engine cannot be used; give one of sqlalchemy.create_engine"
+        )
     return Opened(engine=engine, own=False)
-
-
-def packet_limit(engine: Engine) -> int:
-    """What MySQL takes as one value: a statement, in which a byte may need two, must fit a packet."""
-    with engine.connect() as connection:
-        packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
-    return int(packet) // 2 - (1 << 14)
 
 
 def _binary_cursor() -> type[Any]:

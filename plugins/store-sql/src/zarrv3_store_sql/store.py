@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
@@ -29,11 +30,11 @@ from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS
 from zarrv3_store_sql.driver import SQLDriver
 from zarrv3_store_sql.failures import (
-    DatabaseFailure,
-    ReadOnlyFailure,
-    TimeoutFailure,
-    TooLargeFailure,
-    UnavailableFailure,
+    DatabaseError,
+    ReadOnlyDatabaseError,
+    TimedOutError,
+    TooLargeError,
+    UnavailableError,
 )
 
 Separator = Literal[".", "/"] | None
@@ -47,17 +48,20 @@ class _Table(Backend):
     """What both stores share: a table, and sums made by the database."""
 
     errors: ClassVar[ErrorTable] = {
-        TimeoutFailure: StoreTimeoutError,
-        UnavailableFailure: StoreUnavailableError,
-        ReadOnlyFailure: ReadOnlyError,
-        TooLargeFailure: LimitError,
-        DatabaseFailure: StoreAccessError,
+        TimedOutError: StoreTimeoutError,
+        UnavailableError: StoreUnavailableError,
+        ReadOnlyDatabaseError: ReadOnlyError,
+        TooLargeError: LimitError,
+        DatabaseError: StoreAccessError,
+        sqlite3.Error: StoreAccessError,
     }
 
     def __init__(self, **options: Any) -> None:
         table = options["table"]
         if not isinstance(table, Template) and not _TABLE.fullmatch(str(table)):
-            raise ConfigurationError(f"{table!r} is no name of a table; use letters, digits and '_', or schema.table")
+            raise ConfigurationError(
+                f"{table!r} is no name of a table; use letters, digits and '_', or schema.table"
+            )
         super().__init__(**options)
         self.dimension_separator = options["dimension_separator"]
 
@@ -112,7 +116,9 @@ class SQLStore(_Table):
     def location(cls, url: Url) -> dict[str, Any]:
         """The URL of the database; options that are not the store's are the driver's."""
         if url.scheme == "sql":
-            raise ConfigurationError("sql:// names no database; write postgresql://…, mysql://… or sql+<SQLAlchemy URL>")
+            raise ConfigurationError(
+                "sql:// names no database; write postgresql://…, mysql://… or sql+<SQLAlchemy URL>"
+            )
         text = url.text.partition("#")[0].partition("?")[0]
         theirs = {name: value for name, value in url.query.items() if name not in cls.option_types}
         return {"url": f"{text}?{urlencode(theirs, quote_via=quote, safe='${}/:,')}" if theirs else text}
@@ -132,7 +138,11 @@ class SQLStore(_Table):
         else:
             parsed = engines.parse(url)
             if parsed.get_backend_name() == "sqlite":
-                opened = engines.sqlite(_absolute(parsed.database or ":memory:"), fsync=False, arguments=parsed.query)
+                query = {name: str(value) for name, value in parsed.query.items()}
+                arguments = convert("sqlite", query, {"timeout": float, "cached_statements": int})
+                opened = engines.sqlite(
+                    _absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments
+                )
             else:
                 opened = engines.server(url, self.option("connect_timeout"))
         return self._driver(opened)
@@ -140,7 +150,9 @@ class SQLStore(_Table):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the URL; an engine cannot be."""
         if isinstance(self._options["url"], Engine):
-            raise pickle.PicklingError(f"{self.describe()} was made from an engine; open it by URL to pickle it")
+            raise pickle.PicklingError(
+                f"{self.describe()} was made from an engine; open it by URL to pickle it"
+            )
         return super().__reduce__()
 
 
@@ -179,9 +191,13 @@ class SQLiteStore(_Table):
     ) -> None:
         for name in kwargs:
             if name in _OWN_ARGUMENTS:
-                raise ConfigurationError(f"{name!r} of sqlite3.connect is set by the store, which needs it as it is")
+                raise ConfigurationError(
+                    f"{name!r} of sqlite3.connect is set by the store, which needs it as it is"
+                )
             if name not in _SQLITE_ARGUMENTS:
-                known = ", ".join(["path", "dimension_separator", "table", "fsync", *sorted(_SQLITE_ARGUMENTS)])
+                known = ", ".join(
+                    ["path", "dimension_separator", "table", "fsync", *sorted(_SQLITE_ARGUMENTS)]
+                )
                 raise ConfigurationError(f"'sqlite' has no option {name!r}; its options are: {known}")
         text = os.fspath(path)
         super().__init__(
@@ -233,4 +249,3 @@ class SQLiteStore(_Table):
 
 def _absolute(path: str) -> str:
     return path if path == ":memory:" else os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
-

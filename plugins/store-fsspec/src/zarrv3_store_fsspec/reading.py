@@ -1,0 +1,175 @@
+"""Which byte ranges are asked for, and what the answers mean.
+
+Ranges of one file that lie close together are fetched as one. An answer that is not as long as the range asked for is
+not believed: the file may end there, or the server may not know ranges.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from zarrv3.contract import ByteRange
+from zarrv3.errors import StoreAccessError
+from zarrv3.helpers import resolve
+
+GAP = 1 << 16
+"""Ranges with at most so many unwanted bytes between them are fetched as one."""
+
+MOST = 1 << 24
+"""Ranges are not joined to more than so many bytes: pieces of that size are better fetched side by side."""
+
+Answer: TypeAlias = bytes | None | Exception
+"""What reading brought: bytes, nothing there, or a failure."""
+
+CERTAIN = (PermissionError, TimeoutError, ConnectionError)
+"""Failures that have nothing to do with where a value ends."""
+
+
+class Part(NamedTuple):
+    """A range of a file; `None` is the whole."""
+
+    path: str
+    wanted: ByteRange | None
+
+
+class Readable(Protocol):
+    """What reading asks of the access to files."""
+
+    exact: bool
+    """Whether a short answer is certain to be the end of the file."""
+    suffixes: bool
+    """Whether the last bytes can be asked for without knowing the size."""
+
+    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
+        """All parts at once; a range starts at 0 or later and is not empty, or it is a suffix."""
+        ...
+
+    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
+        """The sizes of some files at once; `None` where there is none."""
+        ...
+
+
+def read_all(files: Readable, parts: Sequence[Part]) -> list[bytes | None]:
+    """Exactly those parts, in order, `None` where there is no file: usually by one `read`.
+
+    Ranges that depend on the size (`value[:-3]`, empty ones) cost one batch of `sizes` more.
+    """
+    whole = {part.path for part in parts if part.wanted in {None, ByteRange()}}
+    ranges = {part: part.wanted for part in parts if part.path not in whole and part.wanted is not None}
+    found, located = _located(files, ranges)
+    spans = joined(located)
+    asked = [*(Part(path, None) for path in dict.fromkeys(p.path for p in parts) if path in whole)]
+    asked += dict.fromkeys(spans.values())
+    answers = dict(zip(asked, files.read(asked), strict=True)) if asked else {}
+    doubtful = [span for span in dict.fromkeys(spans.values()) if is_doubtful(span, answers[span], exact=files.exact)]
+    if doubtful:
+        _settle(files, doubtful, answers)
+    return [
+        found[part] if part in found else _cut(part.wanted, spans.get(part, Part(part.path, None)), answers)
+        for part in parts
+    ]
+
+
+def joined(located: dict[Part, ByteRange]) -> dict[Part, Part]:
+    """For each part the range of its file in which it is fetched."""
+    spans: dict[Part, Part] = {}
+    by_path: dict[str, list[tuple[ByteRange, Part]]] = {}
+    for part, wanted in located.items():
+        if wanted.start < 0:
+            spans[part] = Part(part.path, wanted)
+        else:
+            by_path.setdefault(part.path, []).append((wanted, part))
+    for path, wanteds in by_path.items():
+        for span, members in _groups(sorted(wanteds, key=lambda pair: pair[0].start)):
+            spans.update(dict.fromkeys(members, Part(path, span)))
+    return spans
+
+
+def is_doubtful(span: Part, answer: Answer, *, exact: bool) -> bool:
+    """Whether the size of the file has to be known to make sense of an answer."""
+    if answer is None or span.wanted is None or isinstance(answer, CERTAIN):
+        return False
+    if isinstance(answer, Exception):  # perhaps because the range begins behind the end
+        return True
+    start, stop = span.wanted
+    if stop is None and start >= 0:
+        return False
+    length = -start if stop is None else stop - start
+    return len(answer) > length or (len(answer) < length and not exact)
+
+
+def _located(
+    files: Readable, ranges: dict[Part, ByteRange]
+) -> tuple[dict[Part, bytes | None], dict[Part, ByteRange]]:
+    """What is known without reading, and the ranges to read."""
+    unclear = [*dict.fromkeys(part.path for part, wanted in ranges.items() if not _is_plain(wanted, files.suffixes))]
+    sizes = dict(zip(unclear, files.sizes(unclear), strict=True)) if unclear else {}
+    found: dict[Part, bytes | None] = {}
+    located: dict[Part, ByteRange] = {}
+    for part, wanted in ranges.items():
+        if part.path not in sizes:
+            located[part] = wanted
+            continue
+        size = sizes[part.path]
+        start, length = resolve(wanted, size or 0)
+        if size is None or not length:
+            found[part] = None if size is None else b""
+        else:
+            located[part] = ByteRange(start, start + length)
+    return found, located
+
+
+def _is_plain(wanted: ByteRange, suffixes: bool) -> bool:
+    start, stop = wanted
+    return (start >= 0 or suffixes) if stop is None else 0 <= start < stop
+
+
+def _groups(wanteds: Iterable[tuple[ByteRange, Part]]) -> Iterable[tuple[ByteRange, list[Part]]]:
+    start, stop = 0, 0
+    members: list[Part] = []
+    for wanted, part in wanteds:
+        far = stop is None or wanted.stop is None or max(stop, wanted.stop) - start <= MOST
+        if members and (stop is None or (wanted.start <= stop + GAP and far)):
+            stop = None if stop is None or wanted.stop is None else max(stop, wanted.stop)  # type: ignore[assignment]
+            members.append(part)
+            continue
+        if members:
+            yield ByteRange(start, stop), members
+        start, stop, members = wanted.start, wanted.stop, [part]  # type: ignore[assignment]
+    if members:
+        yield ByteRange(start, stop), members
+
+
+def _settle(files: Readable, doubtful: Sequence[Part], answers: dict[Part, Answer]) -> None:
+    """Replace doubtful answers by certain ones: what the size allows, or the range cut out of the whole value."""
+    paths = [*dict.fromkeys(span.path for span in doubtful)]
+    sizes = dict(zip(paths, files.sizes(paths), strict=True))
+    refetch: list[Part] = []
+    for span in doubtful:
+        answer, size = answers[span], sizes[span.path]
+        length = resolve(span.wanted, size or 0)[1]
+        if size is None:
+            answers[span] = None
+        elif length == 0:
+            answers[span] = b""
+        elif not isinstance(answer, Exception) and len(answer or b"") != length:
+            refetch.append(span)
+    whole = [*dict.fromkeys(span.path for span in refetch)]
+    values = dict(zip(whole, files.read([Part(path, None) for path in whole]), strict=True)) if whole else {}
+    for span in refetch:
+        value = values[span.path]
+        assert span.wanted is not None
+        answers[span] = value[span.wanted.start : span.wanted.stop] if isinstance(value, bytes) else value
+
+
+def _cut(wanted: ByteRange | None, span: Part, answers: dict[Part, Answer]) -> bytes | None:
+    """A part of what was fetched."""
+    answer = answers[span]
+    if isinstance(answer, Exception):
+        raise answer
+    if answer is None or span.wanted == wanted:
+        return answer
+    if not isinstance(answer, bytes):
+        raise StoreAccessError(f"{span.path!r} was read as {type(answer).__name__}, not as bytes")
+    if wanted is None or span.wanted is None:
+        return answer if wanted is None else answer[wanted.start : wanted.stop]
+    raise AssertionError

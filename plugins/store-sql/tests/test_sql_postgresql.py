@@ -1,0 +1,176 @@
+"""What is PostgreSQL's own: the table, restarts, passwords, servers that do not answer."""
+
+import json
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from zarrv3 import ByteRange, open_store
+from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
+from zarrv3_store_sql import SQLStore
+
+
+@pytest.fixture
+def store(postgresql_url: str) -> Iterator[SQLStore]:
+    """A store over a table of its own."""
+    with SQLStore(postgresql_url, f"zarr_{uuid.uuid4().hex}") as opened:
+        yield opened
+        sql(opened, f"DROP TABLE IF EXISTS {opened._options['table']}")
+
+
+def sql(store: Any, statement: str) -> Any:
+    """The rows of a statement."""
+    with store.driver.engine.connect() as connection:
+        found = connection.exec_driver_sql(statement)
+        return found.fetchall() if found.returns_rows else None
+
+
+def test_table(store: SQLStore) -> None:
+    """Keys are ordered by their bytes whatever the database's language, values stored so that ranges can be cut."""
+    store["k"] = b"v"
+    table = store._options["table"]
+    columns = sql(
+        store,
+        "SELECT attname, format_type(atttypid, atttypmod), attstorage::text, collname FROM pg_attribute "
+        f"LEFT JOIN pg_collation c ON c.oid = attcollation WHERE attrelid = '{table}'::regclass AND attnum > 0",
+    )
+    assert [tuple(row) for row in columns] == [("k", "text", "x", "C"), ("v", "bytea", "e", None)]
+
+
+def test_order_of_bytes(store: SQLStore) -> None:
+    """Keys that languages sort together or ignore letters of are in the folders that their bytes say."""
+    keys = ["foo/a", "Foo/a", "foo-bar", "foo/é", "foo0", "fo/o", "FOO/a", "foo/-", "föö/a"]
+    store.set_many(dict.fromkeys(keys, b""))
+    assert list(store.list_prefix("")) == sorted(keys, key=str.encode)
+    assert sorted(store.list_prefix("foo/")) == ["foo/-", "foo/a", "foo/é"]
+    assert store.list_dir("")[1] == ["FOO/", "Foo/", "fo/", "foo/", "föö/"]
+    store.erase_prefix("foo/")
+    assert sorted(store) == sorted({*keys} - {"foo/-", "foo/a", "foo/é"})
+
+
+def test_reading_creates_no_table(store: SQLStore) -> None:
+    """Opening, reading and listing where no table is create none."""
+    assert (store.get("k"), store.list(), store.list_dir(""), store.getsize()) == (None, [], ([], []), 0)
+    store.erase_prefix("")
+    assert sql(store, f"SELECT to_regclass('{store._options['table']}')::text") == [(None,)]
+
+
+def test_listing_costs_what_it_returns(store: SQLStore) -> None:
+    """Listing a folder looks at a few rows of each sub-folder, not at all of them."""
+    store.set_many({f"{folder}/{i}": b"" for folder in "abc" for i in range(5000)})
+    sql(store, f"ANALYZE {store._options['table']}")
+    driver: Any = store.driver
+    walk = driver.sql.walk("").bindparams(low="", most=1000)
+    text = str(walk.compile(driver.engine, compile_kwargs={"literal_binds": True})).replace("%%", "%")
+    plan = json.dumps(sql(store, f"EXPLAIN (ANALYZE, FORMAT JSON) {text}")[0][0])
+    assert "Seq Scan" not in plan
+    rows = [int(float(part.split(",")[0])) for part in plan.split('"Actual Rows": ')[1:]]
+    assert max(rows) < 10
+
+
+def test_restarted_server(postgresql_server: Any) -> None:
+    """A store goes on after its server was restarted; while the server is down the error may be tried again."""
+    with SQLStore(postgresql_server.get_uri(), f"zarr_{uuid.uuid4().hex}") as store:
+        store["k"] = b"v"
+        postgresql_server._stop()
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.get("k")
+        assert caught.value.retryable
+        postgresql_server.ensure_postgres_running()
+        assert store["k"] == b"v"
+        store["k"] = b"w"
+        assert store["k"] == b"w"
+
+
+def test_ended_session(store: SQLStore) -> None:
+    """A session that an administrator ended is replaced."""
+    store["k"] = b"v"
+    with SQLStore(store._options["url"]) as other:
+        sql(
+            other,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL",
+        )
+    assert store["k"] == b"v"
+
+
+def test_wrong_password(postgresql_server: Any) -> None:
+    """A wrong password is an error that does not show it and is not tried again; the right one works."""
+    url = postgresql_server.get_uri().replace("postgres:@", "locked:open%20{}@")
+    assert "locked" in url
+    with (
+        open_store(url.format("barley")) as store,
+        pytest.raises(StoreAccessError, match="authentication failed") as caught,
+    ):
+        store.get("k")
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert "barley" not in str(caught.value) + repr(store)
+    with open_store(url.format("sesame")) as store:
+        assert store.get("k") is None
+
+
+def test_missing_database(postgresql_server: Any) -> None:
+    """A database that is not there is named."""
+    with (
+        SQLStore(postgresql_server.get_uri("nowhere")) as store,
+        pytest.raises(StoreAccessError, match='"nowhere" does not exist'),
+    ):
+        store.get("k")
+
+
+def test_unknown_option_of_the_server(postgresql_url: str) -> None:
+    """What neither the store nor the database's client knows is refused."""
+    with open_store(f"{postgresql_url}&colour=red") as store, pytest.raises(StoreAccessError, match="colour"):
+        store.get("k")
+
+
+def test_read_only_session(postgresql_url: str) -> None:
+    """A server that takes no writes is read-only."""
+    table = f"zarr_{uuid.uuid4().hex}"
+    with SQLStore(postgresql_url, table) as writer:
+        writer["k"] = b"v"
+    with SQLStore(f"{postgresql_url}&options=-cdefault_transaction_read_only=on", table) as store:
+        assert store["k"] == b"v"
+        with pytest.raises(ReadOnlyError):
+            store["k"] = b"w"
+
+
+def test_no_server() -> None:
+    """Where nothing listens the error comes at once, names the server and may be tried again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        SQLStore(f"postgresql://127.0.0.1:{port}/db") as store,
+        pytest.raises(StoreUnavailableError, match=f"{port}.*refused"),
+    ):
+        store.get("k")
+
+
+def test_server_that_does_not_answer() -> None:
+    """A server that says nothing is given up after `connect_timeout`, which the error names."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/db"
+        assert SQLStore(url).option("connect_timeout") == 10
+        started = time.monotonic()
+        with (
+            SQLStore(url, connect_timeout=2) as store,
+            pytest.raises(StoreTimeoutError, match=r"connect_timeout=2 s"),
+        ):
+            store.get("k")
+        assert time.monotonic() - started < 8
+
+
+def test_values_cross_the_wire_as_they_are(store: SQLStore) -> None:
+    """Bytes are fetched in binary form, not as hexadecimal text, and a range fetches its bytes only."""
+    store["k"] = bytes(range(256)) * 4000
+    driver: Any = store.driver
+    with driver.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute(f"SELECT v FROM {store._options['table']}")
+        assert cursor.pgresult.fformat(0) == 1
+        cursor.close()
+    assert store.get_many([("k", ByteRange(-3)), ("k", None)])[0] == b"\xfd\xfe\xff"

@@ -1,0 +1,264 @@
+"""What is SQLite's own: the file, `:memory:`, old databases, locks."""
+
+import multiprocessing
+import pickle
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zarrv3 import ByteRange, open_store
+from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError
+from zarrv3.testing.processes import threads_together, together
+from zarrv3_store_sql import SQLiteStore
+
+
+def test_old_database(tmp_path: Path) -> None:
+    """A database that zarr 2 has made opens as it is, and stays readable with its table."""
+    path = tmp_path / "array.sqldb"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE zarr(k TEXT PRIMARY KEY, v BLOB)")
+        old.executemany("INSERT INTO zarr VALUES (?, ?)", [("zarr.json", b"{}"), ("data/root/a/c0", b"0123")])
+    old.close()
+    with SQLiteStore(path) as store:
+        assert store.getitems(["zarr.json", "data/root/a/c0"]) == {
+            "zarr.json": b"{}",
+            "data/root/a/c0": b"0123",
+        }
+        assert store.get_many([("data/root/a/c0", ByteRange(1, 3))]) == [b"12"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["array.sqldb"]
+        store["data/root/a/c1"] = b"new"
+    old = sqlite3.connect(path)
+    assert dict(old.execute("SELECT k, v FROM zarr"))["data/root/a/c1"] == b"new"
+    old.close()
+
+
+def test_new_database(tmp_path: Path) -> None:
+    """A new file has the table of zarr 2, a write-ahead log while it is open, and is one file after closing."""
+    path = tmp_path / "data.db"
+    with SQLiteStore(path) as store:
+        store["k"] = b"v"
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["data.db", "data.db-shm", "data.db-wal"]
+    assert [p.name for p in tmp_path.iterdir()] == ["data.db"]
+    plain = sqlite3.connect(path)
+    assert [row[1:4] for row in plain.execute("PRAGMA table_info(zarr)")] == [
+        ("k", "TEXT", 1),
+        ("v", "BLOB", 0),
+    ]
+    assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert plain.execute("PRAGMA page_size").fetchone() == (16384,)
+    plain.close()
+
+
+def test_reading_creates_no_file(tmp_path: Path) -> None:
+    """Opening, reading, listing and erasing where no file is create none; the first write makes folders and file."""
+    path = tmp_path / "deep" / "er" / "data.db"
+    with open_store(f"sqlite:///{path}") as store:
+        assert (store.get("k"), store.list(), store.getsize()) == (None, [], 0)
+        store.erase_prefix("")
+        store.erase_many(["k"])
+        assert not store.compare_and_set("k", b"old", b"new")
+        store.flush()
+        assert [*tmp_path.iterdir()] == []
+        store["k"] = b"v"
+        assert path.exists()
+
+
+def test_database_without_the_table(tmp_path: Path) -> None:
+    """A database that has other tables reads as empty, and keeps them when ours comes in."""
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as theirs:
+        theirs.execute("CREATE TABLE other(x)")
+        theirs.execute("INSERT INTO other VALUES (1)")
+    with SQLiteStore(path) as store:
+        assert store.list() == []
+        assert [row[0] for row in theirs.execute("SELECT name FROM sqlite_master WHERE type = 'table'")] == [
+            "other"
+        ]
+        store["k"] = b"v"
+        assert theirs.execute("SELECT x FROM other").fetchall() == [(1,)]
+    theirs.close()
+
+
+def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`:memory:` is one database for all threads of a store, no file, not persistent, not shared, not picklable."""
+    monkeypatch.chdir(tmp_path)
+    with SQLiteStore(":memory:") as store:
+        threads_together([partial(store.set_many, {f"f/{i}": b"%d" % i}) for i in range(8)])
+        assert store.getitems([f"f/{i}" for i in range(8)]) == {f"f/{i}": b"%d" % i for i in range(8)}
+        assert not store.capabilities.persistent
+        assert not store.capabilities.shared
+        assert store == store
+        assert store != SQLiteStore(":memory:")
+        with pytest.raises(pickle.PicklingError, match="memory"):
+            pickle.dumps(store)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_many_processes_make_the_file(tmp_path: Path) -> None:
+    """Processes that open a new file at the same moment and write all succeed."""
+    path = tmp_path / "data.db"
+    assert together(_write_some, path, 6) == [None] * 6
+    with SQLiteStore(path) as store:
+        assert len(store) == 6 * 20
+
+
+def _write_some(path: Path, number: int) -> None:
+    with SQLiteStore(path) as store:
+        for i in range(20):
+            store[f"f/{number}/{i}"] = b"v" * 1000
+
+
+def test_inherited_connections(tmp_path: Path) -> None:
+    """A child that ends, with the connections of its parent in it, leaves the parent's log and transactions alone."""
+    with SQLiteStore(tmp_path / "data.db") as store:
+        store["k"] = b"before"
+        child = multiprocessing.get_context("fork").Process(target=_use, args=(store,))
+        child.start()
+        store["l"] = b"meanwhile"
+        child.join()
+        assert child.exitcode == 0
+        assert store.getitems(["k", "l"]) == {"k": b"child", "l": b"meanwhile"}
+        check = sqlite3.connect(tmp_path / "data.db")
+        assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        check.close()
+
+
+def _use(store: SQLiteStore) -> None:
+    store["k"] = b"child"
+    store.close()
+
+
+class CountingConnection(sqlite3.Connection):
+    """A connection that counts the steps of SQLite's machine, in hundreds."""
+
+    steps = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.set_progress_handler(self.count, 100)
+
+    @classmethod
+    def count(cls) -> int:
+        """Go on."""
+        cls.steps += 1
+        return 0
+
+
+def test_listing_costs_what_it_returns(tmp_path: Path) -> None:
+    """Listing a folder steps over its sub-folders; sizes and a range read no values (measured in SQLite's own steps)."""
+    with SQLiteStore(tmp_path / "data.db", factory=CountingConnection) as store:
+        store.set_many({f"{folder}/{i}": b"" for folder in "abc" for i in range(20_000)})
+        CountingConnection.steps = 0
+        assert store.list_dir("") == ([], ["a/", "b/", "c/"])
+        assert list(store.list_prefix("b/1999")) != []
+        store.get_many([("c/77", ByteRange(0, 1))])
+        few = CountingConnection.steps
+        CountingConnection.steps = 0
+        assert len(store) == 60_000
+        assert few < CountingConnection.steps / 2
+        CountingConnection.steps = 0
+        store.list_dir("")
+        assert CountingConnection.steps <= 5
+
+
+def test_range_of_a_large_value(tmp_path: Path) -> None:
+    """A few bytes of a large value are read without loading it."""
+    import tracemalloc
+
+    with SQLiteStore(tmp_path / "data.db") as store:
+        store["big"] = bytes(range(256)) * (1 << 16)
+        store.get_many([("none", ByteRange(0, 1))])
+        tracemalloc.start()
+        assert store.get_many([("big", ByteRange(-3)), ("big", ByteRange(5, 8))]) == [
+            b"\xfd\xfe\xff",
+            b"\5\6\7",
+        ]
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+class SmallConnection(sqlite3.Connection):
+    """A connection whose database is full at about 3 MB."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA max_page_count = 200")
+
+
+def test_full_database(tmp_path: Path) -> None:
+    """When the database is full, the old values stay, and everything works again when something is erased."""
+    with SQLiteStore(tmp_path / "data.db", factory=SmallConnection) as store:
+        store.set_many({"k": b"old", "filler": b"f" * 1_000_000})
+        with pytest.raises(StoreAccessError, match="full"):
+            store.set_many({"k": b"new", "big": b"b" * 5_000_000})
+        assert store.getitems(["k", "big"]) == {"k": b"old"}
+        store.erase_many(["filler"])
+        store["k"] = b"new" * 1000
+        assert store["k"] == b"new" * 1000
+
+
+def test_folder_instead_of_a_file(tmp_path: Path) -> None:
+    """A folder is no database, and the error says how a folder is opened."""
+    with SQLiteStore(tmp_path) as store:
+        for call in (lambda: store.get("k"), lambda: store.set_many({"k": b"v"}), store.list):
+            with pytest.raises(StoreAccessError, match=r"is a folder.*file://"):
+                call()
+
+
+def test_file_above_the_database(tmp_path: Path) -> None:
+    """A path through a file is refused."""
+    (tmp_path / "file").write_text("text")
+    with SQLiteStore(tmp_path / "file" / "data.db") as store, pytest.raises(StoreAccessError):
+        store["k"] = b"v"
+
+
+def test_other_columns(tmp_path: Path) -> None:
+    """A table of that name that is not a store's is left alone."""
+    with sqlite3.connect(tmp_path / "data.db") as theirs:
+        theirs.execute("CREATE TABLE zarr(name, size)")
+    theirs.close()
+    with (
+        SQLiteStore(tmp_path / "data.db") as store,
+        pytest.raises(StoreAccessError, match=r"no column|no such column"),
+    ):
+        store["k"] = b"v"
+
+
+def test_read_only_database(tmp_path: Path) -> None:
+    """A database opened for reading only reads, and refuses every write."""
+    with SQLiteStore(tmp_path / "data.db") as store:
+        store["k"] = b"v"
+    with SQLiteStore(f"file:{tmp_path}/data.db?mode=ro", uri=True) as store:
+        assert store["k"] == b"v"
+        with pytest.raises(ReadOnlyError):
+            store["k"] = b"w"
+
+
+def test_somebody_elses_lock(tmp_path: Path) -> None:
+    """A writer waits for another one up to `timeout`, which the error names; readers do not wait."""
+    with SQLiteStore(tmp_path / "data.db", timeout=0.2) as store:
+        store["k"] = b"v"
+        other = sqlite3.connect(tmp_path / "data.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for call in (lambda: store.set_many({"k": b"w"}), lambda: store.set_many({"k": b"w", "l": b"w"})):
+            with pytest.raises(StoreTimeoutError, match=r"timeout=0\.2 s"):
+                call()
+        assert store["k"] == b"v"
+        other.execute("ROLLBACK")
+        other.close()
+        store["k"] = b"w"
+
+
+def test_fsync(tmp_path: Path) -> None:
+    """With `fsync` SQLite syncs at each commit, without it at check-points."""
+    for fsync, level in ((True, 2), (False, 1)):
+        with SQLiteStore(tmp_path / "data.db", fsync=fsync) as store:
+            store["k"] = b"v"
+            with store.driver.engine.connect() as connection:
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
