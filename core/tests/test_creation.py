@@ -284,3 +284,22 @@ def test_the_first_document_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert named.dimension_names == ("x", None)
     assert named.attrs == {"a": 1}
+
+
+def test_unknown_arguments_list_the_known_ones() -> None:
+    """A misspelt argument is an error of ours that lists what there is, and nothing is created."""
+    store = zarrv3.MemoryStore()
+    for make in (zarrv3.create, zarrv3.zeros, zarrv3.group(store, path="g").create_array):
+        with pytest.raises(ConfigurationError, match="no argument 'chonks'; it has: shape, dtype"):
+            make("x" if make.__name__ == "create_array" else 3, chonks=1)
+    assert store.listdir("g") == ["zarr.json"]
+
+
+def test_arguments_of_zarr_2_that_mean_nothing_here() -> None:
+    """What zarr-python 2 took and what changes nothing is let pass; what would change something is refused with a reason."""
+    array = zarrv3.create(
+        3, synchronizer=None, chunk_store=None, cache_metadata=True, cache_attrs=False, meta_array=None
+    )
+    assert array.shape == (3,)
+    with pytest.raises(ConfigurationError, match="no 'synchronizer' here: writers of one process need none"):
+        zarrv3.create(3, synchronizer=object())

@@ -209,3 +209,10 @@ def test_live_objects_have_no_spec() -> None:
     with pytest.raises(ConfigurationError, match="made from a live object"):
         KVStore({}).spec()
     assert MemoryStore(name="n").spec() == {"store": "memory", "name": "n"}
+
+
+def test_only_real_separators() -> None:
+    """A dimension separator other than `.` and `/` is refused when the store is made."""
+    for separator in ("x", "", "//"):
+        with pytest.raises(ConfigurationError, match="dimension_separator must be"):
+            MemoryStore(dimension_separator=separator)  # type: ignore[arg-type]

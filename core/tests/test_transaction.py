@@ -58,10 +58,16 @@ def test_a_block_that_raises_has_written_nothing() -> None:
     """An exception in the block leaves the store as it was."""
     store = zarrv3.MemoryStore()
     store["a"] = b"old"
-    with pytest.raises(RuntimeError, match="stop"), store.transaction() as inside:
-        inside["a"] = b"new"
-        inside["b"] = b"new"
-        raise RuntimeError("stop")
+    inside: Any = None
+
+    def block() -> None:
+        nonlocal inside
+        with store.transaction() as inside:
+            inside.update({"a": b"new", "b": b"new"})
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        block()
     assert dict(store.items()) == {"a": b"old"}
     with pytest.raises(StoreClosedError):
         inside["b"] = b"new"

@@ -160,3 +160,15 @@ def test_sharding_says_what_to_install() -> None:
     with pytest.raises(UnknownExtensionError, match="pip install zarrv3-transformer-sharding"):
         zarrv3.create_array(store, shape=(8,), chunks=(2,), shards=(4,), dtype="i4")
     assert not [*store]
+
+
+def test_copies_are_in_no_block(installed: None) -> None:
+    """A transformer that was bound or pickled inside a `with` block closes at the end of its own."""
+    array = zarrv3.create_array(shape=4, chunks=2, storage_transformers=[Xor("full")])
+    with array.layout.store as outer:
+        copies = [outer.bind(MemoryStore(), "", array.metadata), pickle.loads(pickle.dumps(outer))]  # type: ignore[attr-defined]
+    for copy in copies:
+        with copy:
+            pass
+        with pytest.raises(ValueError, match="closed"):
+            copy.get_many([("c/0", None)])

@@ -217,9 +217,11 @@ def create(
     """Create an array in the spelling of zarr-python 2 and of its experimental V3 support.
 
     `compressor` is one codec, `None`, `"default"` (the Blosc of zarr-python 2) or `"auto"`; codecs of numcodecs are
-    taken. Other arguments are those of `create_array`.
+    taken. Other arguments are those of `create_array`. Those of zarr-python 2 that have no meaning here (`cache_metadata`,
+    `cache_attrs`, and `synchronizer`, `chunk_store`, `meta_array` as `None`) are let pass.
     """
     _check_format(zarr_version, zarr_format)
+    _let_pass(arguments)
     opened, where, _ = _located(store, path, "a", storage_options)
     arguments.setdefault("compressors", compressor)
     array = creation.create(
@@ -437,6 +439,20 @@ def _check_format(*versions: int | None) -> None:
     for version in versions:
         if version not in {None, 3}:
             raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")
+
+
+def _let_pass(arguments: dict[str, Any]) -> None:
+    """Take away what zarr-python 2 could be told and what changes nothing here; refuse what would change something."""
+    for name in ("cache_metadata", "cache_attrs"):
+        arguments.pop(name, None)
+    reasons = {
+        "synchronizer": "writers of one process need none, and processes should not share chunks",
+        "chunk_store": "an array's chunks lie beside its metadata",
+        "meta_array": "arrays are numpy arrays",
+    }
+    for name, reason in reasons.items():
+        if arguments.pop(name, None) is not None:
+            raise ConfigurationError(f"there is no {name!r} here: {reason}")
 
 
 def _object_dtype(dtype: Any, object_codec: Any) -> Any:

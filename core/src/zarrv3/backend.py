@@ -22,6 +22,7 @@ from typing import Any, ClassVar, cast
 from zarrv3.contract import Buffer, Capabilities, Limits, Request, Store, TransactionalStore
 from zarrv3.environment import values_of
 from zarrv3.errors import (
+    ConfigurationError,
     InvalidKeyError,
     LimitError,
     ReadOnlyError,
@@ -58,6 +59,10 @@ class Backend(BaseStore):
     """How exceptions of the backend's library translate; the first class that fits counts."""
 
     def __init__(self, **options: Any) -> None:
+        separator = options.get("dimension_separator")
+        if separator not in {None, ".", "/"}:
+            raise ConfigurationError(f"dimension_separator must be '.', '/' or None, not {separator!r}")
+        self.dimension_separator = separator
         self._options = options
         self._reset()
 

@@ -59,7 +59,9 @@ class Limits:
     def meet(self, other: "Limits") -> "Limits":
         """The stricter of two sets of limits, field by field."""
         pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
-        return Limits(**{name: min((v for v in pair if v is not None), default=None) for name, pair in pairs.items()})
+        return Limits(
+            **{name: min((v for v in pair if v is not None), default=None) for name, pair in pairs.items()}
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -37,10 +38,17 @@ def create(
 ) -> Array:
     """Create an array's document in a store, then write `data` if there is any.
 
-    The arguments are those of `metadata_for`. Everything is checked, plugins included, before anything is written or
-    erased.
+    The arguments are those of `metadata_for` and `write_empty_chunks`; `compressor` is taken for `compressors`.
+    Everything is checked, plugins included, before anything is written or erased.
     """
     write_empty = arguments.pop("write_empty_chunks", None)
+    if "compressor" in arguments:
+        arguments.setdefault("compressors", arguments.pop("compressor"))
+    known = signature(metadata_for).parameters
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ConfigurationError(
+            f"an array has no argument {unknown[0]!r}; it has: {', '.join([*known][1:])}"
+        )
     metadata = metadata_for(store, data=data, **arguments)
     array = Array(
         store, path, metadata=metadata, write_empty_chunks=write_empty

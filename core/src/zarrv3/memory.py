@@ -192,7 +192,6 @@ class KVStore(Backend):
         if not isinstance(mutablemapping, MutableMapping):
             raise ConfigurationError(f"KVStore needs a mutable mapping, not {type(mutablemapping).__name__}")
         super().__init__(mutablemapping=mutablemapping, dimension_separator=dimension_separator)
-        self.dimension_separator = dimension_separator
         self._driver = _driver_of(mutablemapping, MappingDriver)
 
     def connect(self) -> Store:
@@ -265,7 +264,6 @@ class MemoryStore(Backend):
         )
         content = self._driver.mapping if name is None else None
         super().__init__(root=content, cls=cls, dimension_separator=dimension_separator, name=name)
-        self.dimension_separator = dimension_separator
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

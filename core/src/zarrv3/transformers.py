@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from zarrv3.contract import JSON
 from zarrv3.errors import ConfigurationError, MetadataError
@@ -12,6 +12,8 @@ from zarrv3.store import BaseStore
 
 if TYPE_CHECKING:
     from zarrv3.metadata import ArrayMetadata
+
+T = TypeVar("T", bound="StorageTransformer")
 
 
 class StorageTransformer(Layer):
@@ -56,8 +58,7 @@ class StorageTransformer(Layer):
 
     def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:  # noqa: ARG002 - for subclasses
         """A copy around a store, for the array whose keys lie below `folder`; `MetadataError` if it does not fit."""
-        bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__)
+        bound = _rebuild(type(self), self._state())
         bound._inner = store
         bound.dimension_separator = store.dimension_separator
         return bound
@@ -95,13 +96,17 @@ class StorageTransformer(Layer):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as what it is, bound or not."""
-        return _rebuild, (type(self), self.__dict__)
+        return _rebuild, (type(self), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """What a copy has of this object: not whether it is in a `with` block."""
+        return {name: value for name, value in vars(self).items() if name != "_entered"}
 
     def _identity(self) -> Any:
         return self._inner, self.type, self.get_config()
 
 
-def _rebuild(cls: type[StorageTransformer], state: dict[str, Any]) -> StorageTransformer:
+def _rebuild(cls: type[T], state: dict[str, Any]) -> T:
     made = object.__new__(cls)
     made.__dict__.update(state)
     return made

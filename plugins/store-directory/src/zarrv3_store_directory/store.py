@@ -50,7 +50,6 @@ class DirectoryStore(Backend):
             fsync=fsync,
             follow_symlinks=follow_symlinks,
         )
-        self.dimension_separator = dimension_separator
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

@@ -4,11 +4,11 @@ Ranges of one file that lie close together are fetched as one. An answer that is
 not believed: the file may end there, or the server may not know ranges.
 """
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from zarrv3.contract import ByteRange
-from zarrv3.errors import StoreAccessError
 from zarrv3.helpers import resolve
 
 GAP = 1 << 16
@@ -19,6 +19,8 @@ MOST = 1 << 24
 
 Answer: TypeAlias = bytes | None | Exception
 """What reading brought: bytes, nothing there, or a failure."""
+
+_END = sys.maxsize
 
 CERTAIN = (PermissionError, TimeoutError, ConnectionError)
 """Failures that have nothing to do with where a value ends."""
@@ -127,16 +129,17 @@ def _groups(wanteds: Iterable[tuple[ByteRange, Part]]) -> Iterable[tuple[ByteRan
     start, stop = 0, 0
     members: list[Part] = []
     for wanted, part in wanteds:
-        far = stop is None or wanted.stop is None or max(stop, wanted.stop) - start <= MOST
-        if members and (stop is None or (wanted.start <= stop + GAP and far)):
-            stop = None if stop is None or wanted.stop is None else max(stop, wanted.stop)  # type: ignore[assignment]
+        end = _END if wanted.stop is None else wanted.stop
+        near = wanted.start <= stop + GAP and max(stop, end) - start <= MOST
+        if members and (end <= stop or near):
+            stop = max(stop, end)
             members.append(part)
             continue
         if members:
-            yield ByteRange(start, stop), members
-        start, stop, members = wanted.start, wanted.stop, [part]  # type: ignore[assignment]
+            yield ByteRange(start, None if stop == _END else stop), members
+        start, stop, members = wanted.start, end, [part]
     if members:
-        yield ByteRange(start, stop), members
+        yield ByteRange(start, None if stop == _END else stop), members
 
 
 def _settle(files: Readable, doubtful: Sequence[Part], answers: dict[Part, Answer]) -> None:
@@ -166,10 +169,7 @@ def _cut(wanted: ByteRange | None, span: Part, answers: dict[Part, Answer]) -> b
     answer = answers[span]
     if isinstance(answer, Exception):
         raise answer
-    if answer is None or span.wanted == wanted:
+    if answer is None or wanted is None or span.wanted == wanted:
         return answer
-    if not isinstance(answer, bytes):
-        raise StoreAccessError(f"{span.path!r} was read as {type(answer).__name__}, not as bytes")
-    if wanted is None or span.wanted is None:
-        return answer if wanted is None else answer[wanted.start : wanted.stop]
-    raise AssertionError
+    offset = span.wanted.start if span.wanted is not None else 0
+    return answer[wanted.start - offset : None if wanted.stop is None else wanted.stop - offset]

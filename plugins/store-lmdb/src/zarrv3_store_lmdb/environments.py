@@ -201,7 +201,7 @@ class Environment:
         options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
         if not readonly:
             self._prepare()
-        env = lmdb.open(self.place.path, subdir=self.place.subdir, **options)
+        env = _opened(self.place, options)
         info = env.info()
         self._size = info["map_size"]
         missing = (info["last_pgno"] + 1) * env.stat()["psize"] - os.path.getsize(self.place.data)  # noqa: PTH202
@@ -231,6 +231,13 @@ class Environment:
                     raise
                 finally:
                     os.close(lock)
+
+
+def _opened(place: Place, options: Mapping[str, Any]) -> lmdb.Environment:
+    for _ in range(100):
+        with suppress(lmdb.MapResizedError):  # another process has grown the map in this very moment
+            return lmdb.open(place.path, subdir=place.subdir, **options)
+    return lmdb.open(place.path, subdir=place.subdir, **options)
 
 
 def _grown(size: int, room: int) -> int:

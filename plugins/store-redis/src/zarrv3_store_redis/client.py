@@ -68,11 +68,11 @@ class Reconnect(Retry):
         self.waits = waits
 
     def call_with_retry(
-        self, do: Callable[[], T], fail: Any, is_retryable: Any = None, *more: Any, **others: Any
+        self, do: Callable[[], T], fail: Any, is_retryable: Any = None, with_failure_count: bool = False
     ) -> T:
         """See redis-py."""
         try:
-            return super().call_with_retry(do, fail, is_retryable or _may_pass, *more, **others)
+            return super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
         except redis.TimeoutError as error:
             raise redis.TimeoutError(f"{error} ({self.waits})") from error
 

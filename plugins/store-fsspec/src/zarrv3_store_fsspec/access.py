@@ -1,0 +1,169 @@
+"""Files through fsspec: what the driver asks of a file system, and object stores, all keys of a call at once."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+from fsspec.asyn import sync
+
+from zarrv3.contract import Buffer
+from zarrv3.errors import UnsupportedError
+from zarrv3_store_fsspec.reading import Answer, Part
+
+T = TypeVar("T")
+
+CONCURRENT = 128
+"""How many requests are under way at once."""
+
+NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What says that there is no such file; nothing else does, a refused permission least of all."""
+
+
+class Entry(NamedTuple):
+    """What a listing has: a path, and the size of a file or `None` for a folder."""
+
+    path: str
+    size: int | None
+
+
+class Access(Protocol):
+    """The files of a file system, by paths."""
+
+    exact: bool
+    suffixes: bool
+    swaps: bool
+    """Whether `swap` works."""
+
+    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
+        """See `reading.Readable`."""
+        ...
+
+    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
+        """See `reading.Readable`."""
+        ...
+
+    def write(self, items: Mapping[str, Buffer], /) -> None:
+        """Replace the files, each at once."""
+        ...
+
+    def erase(self, paths: Sequence[str], /) -> None:
+        """Remove the files that are there."""
+        ...
+
+    def below(self, folder: str, /) -> Iterator[Entry]:
+        """All files below a folder, whose path ends in `/`."""
+        ...
+
+    def inside(self, folder: str, /) -> Iterator[Entry]:
+        """The files and folders directly inside a folder."""
+        ...
+
+    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
+        """Compare and set, where `swaps`."""
+        ...
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Keep others of this process away, where needed, during calls that belong together."""
+        ...
+
+
+class ObjectAccess:
+    """An asynchronous file system, which replaces objects at once and has no folders of its own."""
+
+    exact: ClassVar[bool] = False
+    suffixes: ClassVar[bool] = False
+    swaps: bool = False
+
+    def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = ()) -> None:
+        self.fs = fs
+        self.missing = (*NOT_FOUND, *missing)
+        alone = "max_concurrency" in inspect.signature(fs._cat_file).parameters
+        self.reading = {"max_concurrency": 1} if alone else {}  # else large objects are torn when they are replaced
+
+    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
+        """All at once, by `cat_ranges`."""
+        paths = [part.path for part in parts]
+        starts = [part.wanted.start if part.wanted else None for part in parts]
+        stops = [part.wanted.stop if part.wanted else None for part in parts]
+        answers = self.fs.cat_ranges(paths, starts, stops, on_error="return", **self.reading)
+        return [self._answer(answer) for answer in answers]
+
+    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
+        """All at once, by `info`."""
+        return [self._value(answer) for answer in self.at_once(self.size, paths)]
+
+    def write(self, items: Mapping[str, Buffer], /) -> None:
+        """All at once, by `pipe`."""
+        self.fs.pipe({path: bytes(value) for path, value in items.items()})
+
+    def erase(self, paths: Sequence[str], /) -> None:
+        """All at once; fsspec's `rm` would take a path with `*` for a pattern."""
+        for answer in self.at_once(self.fs._rm_file, paths):
+            self._value(answer)
+
+    def below(self, folder: str, /) -> Iterator[Entry]:
+        """By `find`, without anything remembered."""
+        self.fs.invalidate_cache()
+        found = self.fs.find(folder[:-1], detail=True)
+        return (Entry(path, info["size"]) for path, info in found.items() if _is_file(info))
+
+    def inside(self, folder: str, /) -> Iterator[Entry]:
+        """By `ls`, without anything remembered."""
+        self.fs.invalidate_cache()
+        (listed,) = self.at_once(self._ls, [folder[:-1]])
+        for info in self._value(listed) or []:
+            if info["type"] == "directory":
+                yield Entry(info["name"].rstrip("/"), None)
+            elif _is_file(info):
+                yield Entry(info["name"], info["size"])
+
+    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
+        """Not in general."""
+        raise UnsupportedError(f"{type(self.fs).__name__} cannot replace {path!r} on a condition")
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Nobody has to be kept away."""
+        return nullcontext()
+
+    async def size(self, path: str) -> int | None:
+        """The size of a file; `None` for a folder."""
+        info = await self.fs._info(path)
+        return info["size"] if _is_file(info) else None
+
+    def at_once(self, function: Callable[[str], Awaitable[T]], paths: Collection[str]) -> list[T | BaseException]:
+        """The results or exceptions of a coroutine function for each path, `CONCURRENT` of them at a time."""
+
+        async def run() -> list[T | BaseException]:
+            free = asyncio.Semaphore(CONCURRENT)
+
+            async def one(path: str) -> T:
+                async with free:
+                    return await function(path)
+
+            return await asyncio.gather(*map(one, paths), return_exceptions=True)
+
+        found: list[T | BaseException] = sync(self.fs.loop, run)
+        return found
+
+    async def _ls(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.fs._ls(path, detail=True)
+        return found
+
+    def _answer(self, answer: Any) -> Answer:
+        return None if isinstance(answer, self.missing) else answer
+
+    def _value(self, answer: T | BaseException) -> T | None:
+        if isinstance(answer, self.missing):
+            return None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _is_file(info: Mapping[str, Any]) -> bool:
+    """Whether an entry is a file, not a folder nor the empty object `name/` that stands for one."""
+    return info["type"] != "directory" and not info["name"].endswith("/")

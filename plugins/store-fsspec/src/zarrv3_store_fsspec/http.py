@@ -1,0 +1,101 @@
+"""Reading from web servers, whatever they make of a range.
+
+A server may ignore the header `Range` and send the whole value, or send another range; its answer says which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+from zarrv3.contract import ByteRange
+from zarrv3.helpers import resolve
+from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.reading import Answer, Part
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+
+
+class HTTPAccess(ObjectAccess):
+    """Files of a web server, by GET and HEAD."""
+
+    exact: ClassVar[bool] = True
+    suffixes: ClassVar[bool] = True
+
+    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
+        """All at once."""
+        numbered = {str(number): part for number, part in enumerate(parts)}
+
+        async def get(number: str) -> bytes:
+            return await self._get(*numbered[number])
+
+        return [self._answer(answer) for answer in self.at_once(get, numbered)]
+
+    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
+        """All at once, by HEAD; by GET where the server says no size."""
+        return [self._value(answer) for answer in self.at_once(self.size, paths)]
+
+    async def size(self, path: str) -> int | None:
+        """The size of a file."""
+        session = await self.fs.set_session()
+        async with session.head(self.fs.encode_url(path), **self._options(None)) as answer:
+            length = answer.headers.get("Content-Length")
+            if answer.status == 200 and length is not None and "Content-Encoding" not in answer.headers:
+                return int(length)
+            if answer.status not in {200, 405, 501}:
+                _check(answer, path)
+        return len(await self._get(path, None))
+
+    async def _get(self, path: str, wanted: ByteRange | None) -> bytes:
+        session = await self.fs.set_session()
+        async with session.get(self.fs.encode_url(path), **self._options(wanted)) as answer:
+            if answer.status == 416 and wanted is not None:
+                size = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
+                if size and size[3] != "*" and not resolve(wanted, int(size[3]))[1]:
+                    return b""
+            elif answer.status < 400:
+                body: bytes = await answer.read()
+                if answer.status != 206 or wanted is None:
+                    return body if wanted is None else body[wanted.start : wanted.stop]
+                if _is_what_was_asked_for(answer.headers.get("Content-Range", ""), wanted, len(body)):
+                    return body
+            else:
+                _check(answer, path)
+        whole = await self._get(path, None)  # the server does not know what it does with ranges
+        assert wanted is not None
+        return whole[wanted.start : wanted.stop]
+
+    def _options(self, wanted: ByteRange | None) -> dict[str, Any]:
+        options = {"allow_redirects": True, **self.fs.kwargs}
+        headers = {"Accept-Encoding": "identity", **options.get("headers", {})}
+        if wanted is not None:
+            start, stop = wanted
+            last = "" if stop is None else stop - 1
+            headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{last}"
+        return {**options, "headers": headers}
+
+
+def _is_what_was_asked_for(header: str, wanted: ByteRange, length: int) -> bool:
+    """Whether an answer with status 206 holds the range: from its start to its end, or to the end of the file."""
+    match = _CONTENT_RANGE.match(header)
+    if not match or match[1] is None:
+        return False
+    first, last = int(match[1]), int(match[2])
+    if last - first + 1 != length:
+        return False
+    if match[3] == "*":
+        return first == wanted.start and wanted.stop is not None and last == wanted.stop - 1
+    return (first, length) == resolve(wanted, int(match[3]))
+
+
+def _check(answer: Any, path: str) -> None:
+    """Raise what the status of an answer means."""
+    text = f"the server answered {answer.status} {answer.reason} for {path}"
+    if answer.status in {404, 410}:
+        raise FileNotFoundError(text)
+    if answer.status in {401, 403, 407}:
+        raise PermissionError(text)
+    if answer.status >= 500 or answer.status in {408, 425, 429}:
+        raise ConnectionError(text)
+    raise OSError(text)
