@@ -303,3 +303,16 @@ def test_arguments_of_zarr_2_that_mean_nothing_here() -> None:
     assert array.shape == (3,)
     with pytest.raises(ConfigurationError, match="no 'synchronizer' here: writers of one process need none"):
         zarrv3.create(3, synchronizer=object())
+
+
+def test_codecs_that_cannot_encode_are_refused_before_anything_is_written() -> None:
+    """A codec that needs what is not installed is an error of `create_array`, and no document is left behind."""
+    store = zarrv3.MemoryStore()
+    snappy = {
+        "name": "blosc",
+        "configuration": {"cname": "snappy", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},
+    }
+    for data in (None, np.zeros(3)):
+        with pytest.raises(MetadataError, match="blosc"):
+            zarrv3.create_array(store, shape=3, dtype="f8", compressors=snappy, data=data)
+    assert not store.list()

@@ -11,10 +11,10 @@ import numpy as np
 
 from zarrv3 import nodes
 from zarrv3.array import Array, is_index
-from zarrv3.codecs import ChunkSpec, Codec, default_serializer, parse_codec
+from zarrv3.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.contract import JSON
 from zarrv3.data_types import DataType, data_type_of
-from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
 from zarrv3.extensions import NamedConfig
 from zarrv3.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
 from zarrv3.indexing import plan_basic
@@ -53,6 +53,7 @@ def create(
     array = Array(
         store, path, metadata=metadata, write_empty_chunks=write_empty
     )  # asks the store for nothing
+    _check_encodes(array)
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
@@ -143,6 +144,20 @@ def as_shape(shape: Any) -> tuple[int, ...]:
         if not is_index(length) or length < 0:
             raise MetadataError(f"shape {lengths!r}: a length must be an integer that is not negative")
     return tuple(int(length.__index__()) for length in lengths)
+
+
+def _check_encodes(array: Array) -> None:
+    """Encode one element: a codec whose library is missing or lacks something shows now, not at the first write."""
+    spec = array.layout.chain.spec
+    one = spec._replace(shape=(1,) * len(spec.shape))
+    sample = np.full(one.shape, spec.data_type.default_fill(), spec.data_type.numpy)
+    with np.errstate(all="ignore"):
+        try:
+            CodecChain.build(array.codecs, one).encode(sample)
+        except ZarrError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - what a codec makes of real values is seen when there are some
+            pass
 
 
 # ---------------------------------------------------------------- chunks and shards
@@ -293,8 +308,6 @@ def _from_numcodecs(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sharding(chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpec) -> dict[str, Any]:
     """The codec `sharding_indexed`, with everything written out that follows from the data type."""
-    from zarrv3.codecs import CodecChain
-
     return {
         "name": "sharding_indexed",
         "configuration": {

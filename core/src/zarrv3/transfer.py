@@ -22,7 +22,7 @@ from zarrv3 import pool
 from zarrv3.config import config
 from zarrv3.contract import Buffer
 from zarrv3.data_types import all_equal_fill
-from zarrv3.errors import CorruptDataError
+from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.indexing import Piece, Plan
 from zarrv3.layout import Layout
 
@@ -102,10 +102,8 @@ class _Reader:
                     chunk = decode(value, scratch)
                 else:
                     chunk = decode(value)
-            except CorruptDataError as error:
-                raise CorruptDataError(
-                    f"chunk {key!r} in {layout.store.describe()} is corrupt: {error}"
-                ) from error
+            except ZarrError as error:
+                raise _unreadable(layout, key, error) from error
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
 
 
@@ -238,10 +236,8 @@ class _Writer:
             if layout.metadata.data_type.item_size is None:
                 return layout.chain.decode(old).copy()
             return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
-        except CorruptDataError as error:
-            raise CorruptDataError(
-                f"chunk {key!r} in {layout.store.describe()} is corrupt, so that part of it cannot be replaced: {error}"
-            ) from error
+        except ZarrError as error:
+            raise _unreadable(layout, key, error, ", so that part of it cannot be replaced") from error
 
 
 _UNREAD = b"not looked at"
@@ -271,6 +267,15 @@ class _Eraser:
         keys = [self.layout.key(piece.chunk) for piece in pieces]
         with _locked(self.layout, keys, pieces):
             self.layout.store.erase_many(keys)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _unreadable(layout: Layout, key: str, error: ZarrError, so: str = "") -> ZarrError:
+    """The error of a codec with the key of its chunk."""
+    how = "is corrupt" if isinstance(error, CorruptDataError) else "cannot be decoded"
+    return type(error)(f"chunk {key!r} in {layout.store.describe()} {how}{so}: {error}")
 
 
 # ---------------------------------------------------------------- tasks

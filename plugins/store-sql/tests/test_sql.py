@@ -275,8 +275,13 @@ def test_transaction_over_an_engine(engine: Engine) -> None:
     """A block whose writes fail leaves nothing behind."""
     with SQLStore(engine) as store:
         store["k"] = b"old"
-        with pytest.raises(StoreError, match="key"), store.transaction() as block:
-            block.set_many({"k": b"new", "l": b"too", "m" * 40_000: b"a key that SQLite's table is not asked for"})
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER t BEFORE INSERT ON zarr WHEN NEW.k = 'm' BEGIN SELECT RAISE(ABORT, 'no m'); END"
+            )
+        with pytest.raises(StoreError, match="no m"), store.transaction() as block:
+            block.update({"k": b"new", "l": b"too", "m": b"refused"})
+        assert "l" not in store
         assert store["k"] == b"old"
         with store.transaction() as block:
             block["k"] = b"new"

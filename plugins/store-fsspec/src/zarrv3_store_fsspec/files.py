@@ -175,9 +175,6 @@ class MemoryAccess(FileAccess):
         file = self.fs.store.get(path)  # `info` takes a file that has others below it for a folder
         return None if file is None else int(file.size)
 
-    def _read(self, part: Part) -> Answer:
-        return super()._read(part)
-
 
 _memory_lock = threading.RLock()
 

@@ -64,7 +64,8 @@ class S3Access(ObjectAccess):
             (done,) = self.at_once(lambda path: self._put(path, new, tag), [path])
             code = _code(done)
             if code not in {*_REFUSED, *_CONFLICT}:
-                self._value(done)
+                if isinstance(done, BaseException):
+                    raise done
                 return True
             # somebody was faster: look again, for they may have written the same value or nothing
 

@@ -1,0 +1,46 @@
+"""What the exceptions of the libraries below fsspec mean, known by their names: none of them is imported for it."""
+
+import errno
+
+_BY_NAME: dict[str, type[OSError]] = {
+    "botocore.exceptions.ConnectTimeoutError": TimeoutError,
+    "botocore.exceptions.ReadTimeoutError": TimeoutError,
+    "botocore.exceptions.ConnectionError": ConnectionError,
+    "botocore.exceptions.HTTPClientError": ConnectionError,
+    "botocore.exceptions.BotoCoreError": OSError,
+    "botocore.exceptions.ClientError": OSError,
+    "aiohttp.client_exceptions.ServerTimeoutError": TimeoutError,
+    "aiohttp.client_exceptions.ClientConnectionError": ConnectionError,
+    "aiohttp.client_exceptions.ClientPayloadError": ConnectionError,
+    "aiohttp.client_exceptions.ClientError": OSError,
+    "azure.core.exceptions.ServiceRequestError": ConnectionError,
+    "azure.core.exceptions.ServiceResponseError": ConnectionError,
+    "azure.core.exceptions.AzureError": OSError,
+    "gcsfs.retry.HttpError": OSError,
+    "google.auth.exceptions.TransportError": ConnectionError,
+    "google.auth.exceptions.GoogleAuthError": OSError,
+    "paramiko.ssh_exception.SSHException": ConnectionError,
+    "ftplib.error_temp": ConnectionError,
+    "ftplib.Error": OSError,
+}
+
+_BUSY = {errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)}
+"""What s3fs makes of 500, 503 and SlowDown."""
+
+
+def plain(error: Exception, time_outs: str) -> Exception:
+    """The exception of Python that an exception of a library amounts to; says which time-outs are in force."""
+    kind: type[Exception] | None = next(
+        (_BY_NAME[name] for name in _names(error) if name in _BY_NAME), None
+    )
+    if isinstance(error, OSError) and error.errno in _BUSY:
+        kind = ConnectionError
+    if kind is None and not isinstance(error, TimeoutError):
+        return error
+    kind = kind or TimeoutError
+    text = str(error) or type(error).__name__
+    return kind(f"{text}{time_outs}" if issubclass(kind, TimeoutError) else text)
+
+
+def _names(error: Exception) -> list[str]:
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__]

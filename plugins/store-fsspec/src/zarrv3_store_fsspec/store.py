@@ -1,0 +1,218 @@
+"""`FSStore`: what a user says, as options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Self
+
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from zarrv3.backend import Backend, ErrorTable
+from zarrv3.contract import Capabilities, Limits, Store
+from zarrv3.environment import Template, as_templates
+from zarrv3.errors import ConfigurationError, InvalidKeyError, StoreError, UnsupportedError
+from zarrv3.redaction import secrets_of
+from zarrv3.urls import Url, boolean, convert
+from zarrv3_store_directory.driver import DirectoryDriver
+from zarrv3_store_fsspec import systems
+from zarrv3_store_fsspec.access import Access, ObjectAccess
+from zarrv3_store_fsspec.driver import FSDriver
+from zarrv3_store_fsspec.failures import plain
+from zarrv3_store_fsspec.files import FileAccess, MemoryAccess
+
+Errors = Sequence[type[BaseException]]
+
+_EXCEPTIONS = (KeyError, PermissionError, OSError)
+_S3_KEY = 1024
+"""The most bytes a name in S3, Google's or Azure's storage may have."""
+
+
+class FSStore(Backend):
+    """Files of any file system of fsspec; `s3://bucket/path`, `gs://`, `az://`, `https://`, `fsspec+<any URL of fsspec>`.
+
+    Safe to use from many threads and processes as far as the file system replaces files at once, which object stores do.
+
+    Args:
+        url: where the root is: a URL, a `UPath`, or with `fs` a path in it.
+        normalize_keys: lower-case all keys.
+        key_separator: the separator that arrays created here use by default; wins over `dimension_separator`.
+        mode: `"r"` refuses writes.
+        exceptions: taken for the sake of zarr-python 2, and not used: only what says "not found" is a missing key.
+        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
+        fs: a file system to use instead of making one; then there are no `storage_options`.
+        check: when connecting, see whether the root can be written.
+        create: when connecting, make the root (for S3: the bucket).
+        missing_exceptions: exceptions that stand for a missing key besides "not found".
+        conditional_writes: whether the S3 server obeys `If-Match` and `If-None-Match` when it writes, so that
+            `compare_and_set` works; `None`: when it is Amazon's.
+        **storage_options: options of the file system.
+    """
+
+    kind = "fsspec"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "normalize_keys": boolean,
+        "key_separator": str,
+        "mode": str,
+        "dimension_separator": str,
+        "check": boolean,
+        "create": boolean,
+        "conditional_writes": boolean,
+    }
+    live_options = ("fs", "exceptions", "missing_exceptions")
+    errors: ClassVar[ErrorTable] = {
+        FileExistsError: InvalidKeyError,
+        IsADirectoryError: InvalidKeyError,
+        NotADirectoryError: InvalidKeyError,
+        NotImplementedError: UnsupportedError,
+    }
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        normalize_keys: bool = False,
+        key_separator: Literal[".", "/"] | None = None,
+        mode: str = "w",
+        exceptions: Errors = _EXCEPTIONS,
+        dimension_separator: Literal[".", "/"] | None = None,
+        fs: Any = None,
+        check: bool = False,
+        create: bool = False,
+        missing_exceptions: Errors | None = None,
+        *,
+        conditional_writes: bool | None = None,
+        **storage_options: Any,
+    ) -> None:
+        if mode not in {"r", "w"} and not isinstance(mode, Template):
+            raise ConfigurationError(f"mode is 'r' or 'w', not {mode!r}")
+        if fs is not None and storage_options:
+            raise ConfigurationError(
+                f"options ({', '.join(sorted(storage_options))}) go with a URL; a file system object has its own"
+            )
+        if hasattr(url, "storage_options"):  # a UPath
+            storage_options = {**url.storage_options, **storage_options} if fs is None else {}
+            url = str(url) if "://" in str(url) or fs is not None else url.path  # type: ignore[attr-defined]
+        super().__init__(
+            url=url if isinstance(url, str) else os.fspath(url),
+            normalize_keys=normalize_keys,
+            key_separator=key_separator,
+            mode=mode,
+            exceptions=tuple(exceptions),
+            dimension_separator=dimension_separator,
+            fs=fs,
+            check=check,
+            create=create,
+            missing_exceptions=None if missing_exceptions is None else tuple(missing_exceptions),
+            conditional_writes=conditional_writes,
+            **storage_options,
+        )
+        self.dimension_separator = key_separator or dimension_separator
+        self._storage = tuple(storage_options)
+        self._made_in = os.getpid()
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The URL without its options and without `fsspec+`."""
+        if url.scheme == "fsspec":
+            raise ConfigurationError("fsspec:// names no file system; write s3://…, https://… or fsspec+<URL of fsspec>")
+        scheme = url.scheme.removeprefix("fsspec+")
+        text = url.text.partition("#")[0].partition("?")[0]
+        rest = text[len(url.scheme) :]
+        if scheme in {"http", "https"} or rest.startswith("::"):
+            return {"url": scheme + rest}  # percent signs belong to it
+        authority = "" if url.authority is None else f"//{url.authority}"
+        return {"url": f"{scheme}:{authority}{url.path}"}
+
+    @classmethod
+    def from_url(cls, url: Url, **options: Any) -> Self:
+        """Construct from a URL: options that are not the store's are the file system's."""
+        ours = {name: text for name, text in url.query.items() if name in cls.option_types}
+        theirs = {name: text for name, text in url.query.items() if name not in cls.option_types}
+        found = {**cls.location(url), **convert(cls.kind, ours, cls.option_types)}
+        found |= systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)
+        return cls.from_options({**as_templates(found), **options})
+
+    def connect(self) -> Store:
+        """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""
+        options = {name: self.option(name) for name in self._storage}
+        url, fs = self.option("url"), self.option("fs")
+        if fs is None:
+            fs, path = systems.opened(url, options)
+        else:
+            fs = systems.again(fs, self._made_in)
+            path = fs._strip_protocol(url)
+        if self._options["create"]:
+            fs.makedirs(path, exist_ok=True)
+        driver = self._driver(fs, path)
+        if self.option("mode") == "r":
+            driver.capabilities = _reading(driver.capabilities)
+        elif self._options["check"]:
+            driver.set_many({".zarrv3-check": b""})
+            driver.erase_many([".zarrv3-check"])
+        return driver
+
+    def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
+        lower, missing = self._options["normalize_keys"], self._options["missing_exceptions"] or ()
+        if isinstance(fs, LocalFileSystem):
+            return DirectoryDriver(path, lower=lower, fsync=False, follow_symlinks=True)
+        root = path.rstrip("/")
+        base = f"{root}/" if root else fs.root_marker
+        files, can = self._access(fs, base, missing)
+        return FSDriver(files, base, can, lower=lower)
+
+    def _access(self, fs: Any, base: str, missing: Any) -> tuple[Access, Capabilities]:
+        """How files are reached, and what can be done with them."""
+        protocol = systems.protocol_of(fs)
+        can = Capabilities(atomic_create=False, atomic_swap=False, native_ranges=True)
+        if protocol in systems.READ_ONLY:
+            can = _reading(can)
+        if isinstance(fs, MemoryFileSystem):
+            all_of_it = replace(can, atomic_create=True, atomic_swap=True, shared=False)
+            return MemoryAccess(fs, base, missing), all_of_it
+        if not (isinstance(fs, AsyncFileSystem) and fs.async_impl):
+            return FileAccess(fs, base, missing), can
+        if protocol in {"http", "https"}:
+            from zarrv3_store_fsspec.http import HTTPAccess
+
+            return HTTPAccess(fs, missing), can.without("list")
+        if protocol in {"s3", "s3a"}:
+            return self._s3(fs, base, missing, can)
+        return ObjectAccess(fs, missing), can
+
+    def _s3(self, fs: Any, base: str, missing: Any, can: Capabilities) -> tuple[Access, Capabilities]:
+        from zarrv3_store_fsspec.s3 import S3Access
+
+        if "/" not in base:
+            raise ConfigurationError("S3 needs the name of a bucket: s3://bucket/path")
+        conditional = self._options["conditional_writes"]
+        if conditional is None:
+            given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
+            conditional = not (given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+        most = _S3_KEY - len(base.partition("/")[2].encode())
+        can = replace(can, atomic_create=conditional, atomic_swap=conditional, limits=Limits(key_bytes=max(1, most)))
+        return S3Access(fs, missing, conditional=conditional), can
+
+    def describe(self) -> str:
+        """The options, of a file system object only its class."""
+        text = super().describe()
+        fs = self._options["fs"]
+        return text if fs is None else text.replace(repr(fs), f"<{type(fs).__name__}>")
+
+    def _secrets(self) -> list[str]:
+        fs = self._options["fs"]
+        return super()._secrets() + ([] if fs is None else secrets_of(fs.storage_options))
+
+    def _translate(
+        self, error: Exception, verb: str, keys: Any, other: type[StoreError] | None
+    ) -> StoreError | None:
+        protocol = str(self._options["url"]).partition("://")[0]
+        options = {name: self._options[name] for name in self._storage}
+        return super()._translate(plain(error, systems.time_outs(protocol, options)), verb, keys, other)
+
+
+def _reading(can: Capabilities) -> Capabilities:
+    """The same without everything that writes."""
+    return can.without("write", "erase", "atomic_create", "atomic_swap", "transactions")

@@ -1,0 +1,137 @@
+"""From options to a file system: what is installed, which time-outs, what a fork or an asynchronous owner changes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from zarrv3.errors import ConfigurationError
+from zarrv3.redaction import redact
+
+CONNECT = 3
+"""Seconds for one attempt to connect to S3; there are `ATTEMPTS`, so that an unreachable server costs ten seconds."""
+ATTEMPTS = 3
+PATIENCE = 10
+"""Seconds to connect to other servers."""
+ANSWER = 30
+"""Seconds to wait for bytes."""
+
+_UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
+"""Protocols whose file systems can be told not to remember listings."""
+
+READ_ONLY = {"http", "https", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
+"""Protocols that are read here, never written: they cannot be, or not value by value."""
+
+
+def protocol_of(fs: Any) -> str:
+    """The first name of a file system."""
+    protocol = fs.protocol
+    return str(protocol if isinstance(protocol, str) else protocol[0])
+
+
+def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """The file system of a URL and the path in it."""
+    protocol = url.partition("://")[0] if "::" not in url else ""
+    try:
+        fs, path = url_to_fs(url, **{**options, **_defaults(protocol, options)})
+    except ImportError as error:
+        raise ConfigurationError(f"{redact(url)!r} needs a package that is not installed: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{redact(url)!r}: {redact(str(error))}") from None
+    except TypeError as error:
+        raise ConfigurationError(f"{redact(url)!r} and its options do not fit: {redact(str(error))}") from None
+    return fs, path
+
+
+def again(fs: Any, owner: int) -> Any:
+    """A file system that somebody made, or a copy of it where it cannot be used as it is.
+
+    That is so after a fork, where its connections belong to the process `owner`, and when it was made for somebody's
+    own event loop.
+    """
+    if owner == os.getpid() and not getattr(fs, "asynchronous", False):
+        return fs
+    options = {**fs.storage_options, "skip_instance_cache": True}
+    if getattr(fs, "async_impl", False):
+        options |= {"asynchronous": False, "loop": None}
+    return type(fs)(*fs.storage_args, **options)
+
+
+def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
+    """What an error says about the time-outs in force."""
+    if protocol in {"s3", "s3a"}:
+        config = _s3_config(options)
+        return (
+            f" (time-outs: connect_timeout={config['connect_timeout']} s, read_timeout={config['read_timeout']} s, "
+            f"{ATTEMPTS} attempts; option config_kwargs)"
+        )
+    if protocol in {"http", "https"} and "timeout" not in options.get("client_kwargs", {}):
+        return f" (time-outs: {PATIENCE} s to connect, {ANSWER} s to answer; option client_kwargs={{'timeout': …}})"
+    if protocol == "ftp":
+        return f" (time-out: {options.get('timeout', PATIENCE)} s; option timeout)"
+    return ""
+
+
+def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a file system in a URL, as values: JSON where it is JSON, else text.
+
+    Raises `ConfigurationError` for one that the file system does not have, listing those it has.
+    """
+    if not query:
+        return {}
+    try:
+        cls = fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        raise ConfigurationError(f"{protocol}:// needs a package that is not installed: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    known = [p.name for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}][1:]
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise ConfigurationError(
+            f"{protocol!r} has no URL option {unknown[0]!r}; its own URL options are: {', '.join(known) or 'none'}"
+        )
+    return {name: _value(text) for name, text in query.items()}
+
+
+def _value(text: str) -> Any:
+    if text.lower() in {"true", "false", "null"} or text[:1] in {"{", "["}:
+        try:
+            return json.loads(text if text[:1] in {"{", "["} else text.lower())
+        except ValueError as error:
+            raise ConfigurationError(f"{redact(text)!r} is no JSON: {error}") from None
+    return int(text) if text.isascii() and text.isdecimal() and not text.startswith("0") else text
+
+
+def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What we give beyond the options; options that are dicts are added to."""
+    found: dict[str, Any] = {}
+    if protocol in _UNLISTED:
+        found["use_listings_cache"] = False
+    if protocol in {"s3", "s3a"}:
+        found["config_kwargs"] = _s3_config(options)
+    elif protocol in {"http", "https"}:
+        from aiohttp import ClientTimeout
+
+        limit = ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=ANSWER)
+        found["client_kwargs"] = {"timeout": limit, **options.get("client_kwargs", {})}
+    elif protocol == "ftp":
+        found["timeout"] = options.get("timeout", PATIENCE)
+    return found
+
+
+def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "connect_timeout": CONNECT,
+        "read_timeout": ANSWER,
+        "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+        "max_pool_connections": 64,
+        **options.get("config_kwargs", {}),
+    }

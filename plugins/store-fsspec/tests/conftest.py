@@ -1,0 +1,213 @@
+"""Servers for the tests: moto's S3 server, an FTP server and web servers, and the user's own S3."""
+
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from s3fs import S3FileSystem
+
+from zarrv3_store_fsspec import FSStore
+
+OWN = "ZARRV3_TEST_S3_ENDPOINT"
+"""An environment variable: the endpoint of an S3 server to test instead; keys as boto finds them."""
+OWN_BUCKET = "ZARRV3_TEST_S3_BUCKET"
+"""The bucket there that may be written to."""
+
+_MOTO = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+class Quiet(WSGIRequestHandler):
+    def log(self, *_): pass
+
+moto = DomainDispatcherApplication(create_backend_app)
+log = open(sys.argv[1], "a", buffering=1)
+
+def app(environ, start):
+    log.write(environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"] + "?" + environ["QUERY_STRING"] + "\\n")
+    return moto(environ, start)
+
+server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=Quiet)  # one at a time: moto checks, then acts
+print(server.port, flush=True)
+server.serve_forever()
+"""
+
+
+class S3Server:
+    """A server of our own, and what it was asked."""
+
+    def __init__(self, endpoint: str, bucket: str, log: Path | None) -> None:
+        self.bucket = bucket
+        self.log = log
+        self.options: dict[str, Any] = {"endpoint_url": endpoint, "conditional_writes": True}
+        if log is not None:
+            self.options |= {"key": "zarrv3-key", "secret": "zarrv3-secret"}
+
+    def requests(self, call: Callable[[], object]) -> list[str]:
+        """What a call asks of the server: one line a request."""
+        assert self.log is not None
+        before = len(self.log.read_text().splitlines())
+        call()
+        return self.log.read_text().splitlines()[before:]
+
+    def plain(self) -> Any:
+        """A file system of s3fs with nothing of ours."""
+        options = {k: v for k, v in self.options.items() if k != "conditional_writes"}
+        return S3FileSystem(**options, use_listings_cache=False)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The user's server, or ours."""
+    own = os.environ.get(OWN)
+    if own:
+        yield S3Server(own, os.environ[OWN_BUCKET], None)
+        return
+    log = tmp_path_factory.mktemp("moto") / "log"
+    log.touch()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MOTO, str(log)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    server = S3Server(f"http://127.0.0.1:{process.stdout.readline().strip()}", "bucket", log)
+    server.plain().mkdir(server.bucket)
+    yield server
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def folder(s3: S3Server) -> str:
+    """A URL in the bucket that nobody else has."""
+    return f"s3://{s3.bucket}/test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def s3_store(s3: S3Server, folder: str) -> Callable[..., FSStore]:
+    """Opens a store there."""
+    return partial(FSStore, folder, **s3.options)
+
+
+# ---------------------------------------------------------------- the web
+
+
+class Web(BaseHTTPRequestHandler):
+    """A server of a few values that treats ranges as its `manner` says."""
+
+    protocol_version = "HTTP/1.1"
+    files: dict[str, bytes]
+    manner: str
+    seen: list[tuple[str, str, str | None]]
+
+    def do_GET(self) -> None:
+        """A value, or a part of it."""
+        wanted = self.headers.get("Range")
+        self.seen.append((self.command, unquote(self.path), wanted))
+        value = self.files.get(unquote(self.path))
+        if self.manner.isdecimal():
+            self._answer(int(self.manner), b"no value")
+        elif value is None:
+            self._answer(404, b"not here")
+        elif wanted is None or self.manner == "ignores":
+            self._answer(200, value)
+        else:
+            self._part(value, wanted.removeprefix("bytes="))
+
+    do_HEAD = do_GET
+
+    def _part(self, value: bytes, wanted: str) -> None:
+        first, _, last = wanted.partition("-")
+        start = int(first) if first else max(0, len(value) - int(last))
+        stop = min(len(value), int(last) + 1 if first and last else len(value))
+        if self.manner == "shifts":
+            start, stop = 0, stop - start
+        if start >= stop:
+            self._answer(416, b"", {"Content-Range": f"bytes */{len(value)}"})
+        else:
+            size = "*" if self.manner == "knows no size" else len(value)
+            self._answer(206, value[start:stop], {"Content-Range": f"bytes {start}-{stop - 1}/{size}"})
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, text in (headers or {}).items():
+            self.send_header(name, text)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class WebServer:
+    """A running server."""
+
+    def __init__(self, manner: str, files: dict[str, bytes]) -> None:
+        self.seen: list[tuple[str, str, str | None]] = []
+        handler = type("Handler", (Web,), {"manner": manner, "files": files, "seen": self.seen})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[..., WebServer]]:
+    """Start a web server with a manner and files."""
+    started: list[WebServer] = []
+
+    def start(manner: str, files: dict[str, bytes]) -> WebServer:
+        started.append(WebServer(manner, files))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+# ---------------------------------------------------------------- FTP
+
+
+@pytest.fixture(scope="session")
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an FTP server with a folder that may be written to."""
+    program = """
+import sys, logging
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import ThreadedFTPServer
+logging.disable()
+FTPHandler.authorizer = DummyAuthorizer()
+FTPHandler.authorizer.add_user("user", "s3cret-ftp", sys.argv[1], perm="elradfmwMT")
+server = ThreadedFTPServer(("127.0.0.1", 0), FTPHandler)
+print(server.address[1], flush=True)
+server.serve_forever(0.01)
+"""
+    place = tmp_path_factory.mktemp("ftp")
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, str(place)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    yield f"ftp://user:s3cret-ftp@127.0.0.1:{process.stdout.readline().strip()}"
+    process.kill()
+    process.wait()
+    process.stdout.close()

@@ -1,0 +1,125 @@
+"""The pymongo client that the options of a store ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pymongo
+from pymongo import MongoClient, common
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri, split_options
+
+from zarrv3.environment import Template
+from zarrv3.errors import ConfigurationError
+from zarrv3.redaction import redact
+from zarrv3.urls import parse_part
+
+DEFAULTS: Mapping[str, Any] = {
+    "serverSelectionTimeoutMS": 10_000,
+    "connectTimeoutMS": 10_000,
+    "socketTimeoutMS": 120_000,
+    "appname": "zarrv3",
+}
+"""What a client of ours has unless the options say otherwise."""
+
+SCHEMES = ("mongodb", "mongodb+srv")
+
+_OURS = {"document_class", "type_registry", "datetime_conversion", "connect"}
+_PLAIN = {"host", "port", "tz_aware"}
+_VARIABLE = re.compile(r"\$\{[^}]*\}")
+_DATABASE = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}')
+_COLLECTION = re.compile(r"(?!system\.)(?!\.)[^$\0]+(?<!\.)")
+
+
+# ---------------------------------------------------------------- options
+
+
+def check_options(url: str | None, client: object, options: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for options that make no sense, alone or together."""
+    if client is not None:
+        if url is not None or options:
+            raise ConfigurationError(
+                "a MongoDBStore has a client, or a URL and options to make one, not both"
+            )
+        if not isinstance(client, MongoClient):
+            raise ConfigurationError(f"client is a pymongo.MongoClient, not {type(client).__name__}")
+    if url is not None and "host" in options:
+        raise ConfigurationError("give url= or host=, not both")
+    for name, value in options.items():
+        _check_option(name, value)
+    for text in (url, options.get("host")):
+        if isinstance(text, str) and (text is url or "://" in text):
+            _check_url(text)
+
+
+def check_names(database: object, collection: object) -> None:
+    """Raise `ConfigurationError` for what MongoDB does not take as names."""
+    for what, name, rule in (("database", database, _DATABASE), ("collection", collection, _COLLECTION)):
+        if not isinstance(name, Template) and not (isinstance(name, str) and rule.fullmatch(name)):
+            raise ConfigurationError(f"{name!r} is no name of a {what}; use letters, digits, '_' and '-'")
+
+
+def database_of(url: str) -> str | None:
+    """The database that a URL names, if any; it may be a template."""
+    return parse_part(url).path.removeprefix("/") or None
+
+
+def _check_option(name: str, value: Any) -> None:
+    if name in _PLAIN or isinstance(value, Template):
+        return
+    if name in _OURS:
+        raise ConfigurationError(f"{name!r} of MongoClient is set by the store, which needs it as it is")
+    if name.lower() not in common.VALIDATORS and name not in common.VALIDATORS:
+        known = "database, collection, dimension_separator, url, client and those of pymongo.MongoClient"
+        theirs = ", ".join(sorted(map(str, common.URI_OPTIONS_VALIDATOR_MAP)))
+        raise ConfigurationError(f"'mongodb' has no option {name!r}; its options are: {known}: {theirs}")
+    try:
+        common.validate(name, value)
+    except (ValueError, TypeError, PyMongoError) as error:
+        raise ConfigurationError(f"option {name!r} of 'mongodb': {redact(str(error))}") from None
+    _check_acknowledged(name, value)
+
+
+def _check_url(text: str) -> None:
+    url = parse_part(text)
+    if url.scheme not in SCHEMES or not url.authority:
+        raise ConfigurationError(
+            f"{redact(text)!r} is no URL of a MongoDB server; write mongodb://host:27017/database"
+        )
+    if own := url.query.keys() & {"database", "collection", "dimension_separator"}:
+        raise ConfigurationError(f"url= is for pymongo; give {sorted(own)[0]!r} as an argument of its own")
+    filled = _VARIABLE.sub("1", text)
+    try:
+        if url.scheme == "mongodb":
+            parse_uri(filled)
+        split_options(filled.partition("?")[2]) if url.query else None
+    except (PyMongoError, ValueError, TypeError) as error:
+        secrets = [part for part in re.split("[:@/]", url.authority) if len(part) > 2 and "$" not in part]
+        says = str(error) if "option" in str(error).lower() else redact(str(error), secrets)
+        raise ConfigurationError(f"{redact(text)!r}: {redact(says)}") from None
+    for name, value in url.query.items():
+        _check_acknowledged(name, value)
+
+
+def _check_acknowledged(name: str, value: object) -> None:
+    if name.lower() == "w" and str(value) == "0":
+        raise ConfigurationError("a store needs its writes acknowledged: w=0 would lose them silently")
+
+
+# ---------------------------------------------------------------- clients
+
+
+def make_client(url: str | None, options: Mapping[str, Any]) -> MongoClient[dict[str, Any]]:
+    """A client with our time-outs, unless the options have their own; it connects in the background."""
+    given = {name.lower() for name in options}
+    for text in (url, options.get("host")):
+        if isinstance(text, str):
+            given |= {name.lower() for name in re.findall(r"[?&]([^=&]+)=", text)}
+    asked = {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
+    asked |= options
+    try:
+        return pymongo.MongoClient(asked.pop("host", url), **asked)
+    except (TypeError, ValueError, pymongo.errors.InvalidURI) as error:
+        raise ConfigurationError(f"these options make no connection: {redact(str(error))}") from None

@@ -1,0 +1,366 @@
+"""The state of an archive in a file, shared by all stores of a process that have it open."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
+from zipfile import ZIP_STORED, ZipInfo
+
+from zarrv3.contract import ByteRange
+from zarrv3.errors import StoreAccessError
+from zarrv3.helpers import resolve
+from zarrv3.memory import MemoryDriver
+from zarrv3_store_zip.members import decode, header_length, header_room, needs_header, read_directory, renamed
+from zarrv3_store_zip.members import write_directory
+from zarrv3_store_zip.spool import File, Spool, Stamp
+
+Packed = tuple[ZipInfo, bytes]
+"""A member that is not in a file yet: its entry, and header with data."""
+
+SLACK = 64 << 20
+"""So many superseded bytes may wait in the spool, or as many as there are others, before it is packed."""
+
+
+class Entry:
+    """The value of a key: where it lies in which file. It never changes, so readers need no lock.
+
+    Attributes:
+        info: its entry in the directory.
+        file: the archive or the spool.
+        start: where its header begins.
+        outdated: whether the header has to be written anew when the entry is copied.
+    """
+
+    __slots__ = ("_data", "file", "info", "outdated", "start")
+
+    def __init__(self, info: ZipInfo, file: File, start: int, data: int | None, *, outdated: bool = False) -> None:
+        self.info = info
+        self.file = file
+        self.start = start
+        self.outdated = outdated
+        self._data = data
+
+    @property
+    def data(self) -> int:
+        """Where the compressed value begins: known, or found behind the header."""
+        if self._data is None:
+            room = min(header_room(self.info), self.file.stamp().size - self.start)
+            header = self.file.read(self.start, max(0, room))
+            self._data = self.start + header_length(self.info.filename, self.info, header)
+        return self._data
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.data + self.info.compress_size
+
+    @property
+    def length(self) -> int:
+        """What it occupies in its file."""
+        return self.end - self.start
+
+    def value(self, wanted: ByteRange | None) -> bytes:
+        """The value or a range of it; a range of a stored one is read alone and so without its checksum."""
+        info = self.info
+        if wanted is None or info.compress_type != ZIP_STORED or info.flag_bits & 1:
+            whole = decode(info.filename, info, self.file.read(self.data, info.compress_size))
+            return whole if wanted is None else whole[wanted.start : wanted.stop]
+        start, length = resolve(wanted, info.file_size)
+        return self.file.read(self.data + start, length)
+
+    def under(self, key: str) -> Entry:
+        """The same value under another key."""
+        return Entry(renamed(self.info, key), self.file, self.start, self.data, outdated=True)
+
+
+class Archive:
+    """An archive: what it holds, unflushed changes included. Thread-safe.
+
+    There are unflushed changes while there is a `Spool`, which makes this process the one writer. Without one, the
+    directory is read again when the file has changed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.process = os.getpid()
+        self._lock = threading.Lock()
+        self._index = MemoryDriver({})
+        self._comment = b""
+        self._seen: Stamp | None = None
+        self._spool: Spool | None = None
+
+    # ------------------------------------------------------------ reading
+
+    def exists(self) -> bool:
+        """Whether there is an archive, flushed or not."""
+        with self._lock:
+            self._refresh()
+            return self._seen is not None or self._spool is not None
+
+    def entries(self, keys: Collection[str] | None = None) -> list[Entry | None]:
+        """The entries of some keys (of all keys) as they are at one moment."""
+        with self._lock:
+            self._refresh()
+            mapping = self._index.mapping
+            return [*mapping.values()] if keys is None else [mapping.get(key) for key in keys]
+
+    def index(self) -> MemoryDriver:
+        """The keys with their entries, for listing."""
+        with self._lock:
+            self._refresh()
+            return self._index
+
+    def _refresh(self) -> None:
+        if self._spool is not None:
+            return
+        there = Stamp.at(self.path)
+        if there != self._seen:
+            self._load(there)
+
+    def _load(self, there: Stamp | None) -> None:
+        entries: dict[str, Entry] = {}
+        comment = b""
+        if there is not None:
+            file = File(self.path, os.O_RDONLY)
+            there = file.stamp()
+            if there.size:  # an empty file is an archive without entries
+                with file.stream("rb") as stream:
+                    found = read_directory(stream)
+                comment = found.comment
+                entries = {key: _entry(key, info, file) for key, info in found.infos.items()}
+        self._index, self._comment, self._seen = MemoryDriver(entries), comment, there
+
+    # ------------------------------------------------------------ changing
+
+    def change(self, changes: Mapping[str, Packed | None]) -> None:
+        """Set and erase keys, all at once; erasing what is not there is no change."""
+        with self._lock:
+            self._refresh()
+            if any(packed or key in self._index.mapping for key, packed in changes.items()):
+                self._apply(self._begin(), changes)
+
+    def swap(self, key: str, expected: Callable[[Entry | None], bool], packed: Packed | None) -> bool:
+        """Set or erase a key if what it has is as expected; whether it was."""
+        with self._lock:
+            self._refresh()
+            if not expected(self._index.mapping.get(key)):
+                return False
+            if packed is None and key not in self._index.mapping:
+                return True
+            idle = self._spool is None
+            spool = self._begin()
+            if not expected(self._index.mapping.get(key)):  # another process was faster
+                if idle:
+                    self._abandon()
+                return False
+            self._apply(spool, {key: packed})
+            return True
+
+    def erase(self, folder: str) -> None:
+        """Erase all keys below a folder."""
+        with self._lock:
+            self._refresh()
+            if next(self._index.list_prefix(folder), None) is not None:
+                spool = self._begin()
+                self._apply(spool, dict.fromkeys(self._index.list_prefix(folder)))
+
+    def rename(self, source: str, target: str) -> None:
+        """Move all keys below a folder, values untouched."""
+        with self._lock:
+            self._refresh()
+            if next(self._index.list_prefix(source), None) is None:
+                return
+            spool = self._begin()
+            for key in self._index.list_prefix(source):
+                entry = self._index.mapping[key]
+                moved = entry.under(target + key[len(source) :])
+                self._index.drop(key)
+                self._index.put(moved.info.filename, moved)
+                if entry.file is spool.file:
+                    spool.dead += entry.data - entry.start
+
+    def empty(self, *, exclusive: bool) -> None:
+        """Begin anew, with nothing in it; raises `StoreAccessError` if it is to be exclusive and is there already."""
+        with self._lock:
+            self._refresh()
+            if self._seen is None and self._spool is None:
+                return
+            if exclusive:
+                raise StoreAccessError(f"{self.path!r} exists; mode 'x' creates a new archive only")
+            self._begin()
+            self._index, self._comment = MemoryDriver({}), b""
+
+    def _begin(self) -> Spool:
+        """Become the one writer, unless that is so already."""
+        if self._spool is None:
+            spool = Spool(self.path)
+            try:
+                self._refresh()
+            except BaseException:
+                spool.release()
+                raise
+            self._spool = spool
+        return self._spool
+
+    def _abandon(self) -> None:
+        if self._spool is not None:
+            self._spool.release()
+            self._spool = None
+
+    def _apply(self, spool: Spool, changes: Mapping[str, Packed | None]) -> None:
+        end = spool.end
+        try:
+            new = {key: packed and _added(packed, spool) for key, packed in changes.items()}
+        except BaseException:
+            spool.end = end  # what was written before it failed is overwritten by the next one
+            raise
+        for key, entry in new.items():
+            old = self._index.mapping.get(key)
+            if old is not None and old.file is spool.file:
+                spool.dead += old.end - (old.data if old.outdated else old.start)
+            if entry is not None:
+                self._index.put(key, entry)
+            elif old is not None:
+                self._index.drop(key)
+        if spool.dead > max(SLACK, spool.end // 2):
+            self._pack(spool)
+
+    def _pack(self, spool: Spool) -> None:
+        """Leave superseded values behind."""
+        waiting = [(key, entry) for key, entry in self._index.mapping.items() if entry.file is spool.file]
+        file = spool.second()
+        copies, end = _copied(waiting, file, 0)
+        spool.replace(file, end)
+        self._index.mapping.update(copies)
+
+    # ------------------------------------------------------------ flushing
+
+    def flush(self, *, fsync: bool) -> None:
+        """Put an archive with all changes, and nothing else, in the place of the old one, in one step."""
+        with self._lock:
+            self._flush(fsync)
+
+    def _flush(self, fsync: bool) -> None:
+        spool = self._spool
+        if spool is None:
+            return
+        self._check_unchanged()
+        mapping = self._index.mapping
+        old = [(key, entry) for key, entry in mapping.items() if entry.file is not spool.file]
+        if old or spool.dead:
+            new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
+            file = spool.second()
+            copies, end = _copied(old, file, 0)
+            more, end = _copied(new, file, end)
+            copies |= more
+        else:
+            file, end, copies = spool.file, spool.end, {}
+        _finish(file, end, {**mapping, **copies}, self._comment)
+        if self._seen is not None:
+            os.fchmod(file.fd, os.stat(self.path).st_mode & 0o7777)
+        if fsync:
+            os.fsync(file.fd)
+        spool.publish(file, self.path)
+        mapping.update(copies)
+        self._spool, self._seen = None, file.stamp()
+        if fsync:
+            _sync_folder(self.path)
+
+    def _check_unchanged(self) -> None:
+        there = Stamp.at(self.path)
+        if there is not None and there != self._seen:
+            raise StoreAccessError(
+                f"{self.path!r} was changed by something else since this process began to write to it; "
+                "it is left as it is: move it away and flush again"
+            )
+
+    def flush_at_last(self, fsync: bool) -> None:
+        """Flush when a store is forgotten without being closed; not in a fork, and not while another one is at work."""
+        if self.process == os.getpid() and self._lock.acquire(blocking=False):
+            try:
+                self._flush(fsync)
+            finally:
+                self._lock.release()
+
+    def disown(self) -> None:
+        """In a forked child: leave the parent's unflushed changes and lock to the parent."""
+        if self._spool is not None:
+            self._spool.file.close()
+
+
+def _entry(key: str, info: ZipInfo, file: File) -> Entry:
+    start = info.header_offset
+    if needs_header(info, key):
+        return Entry(renamed(info, key), file, start, None, outdated=True)
+    return Entry(info, file, start, None)
+
+
+def _added(packed: Packed, spool: Spool) -> Entry:
+    info, data = packed
+    start = spool.append(data)
+    return Entry(info, spool.file, start, start + len(data) - info.compress_size)
+
+
+def _copied(entries: Iterable[tuple[str, Entry]], file: File, place: int) -> tuple[dict[str, Entry], int]:
+    """Copies of entries in another file, from a place on, and where they end: neighbours in one go, nothing unpacked."""
+    copies: dict[str, Entry] = {}
+    begin = stop = place  # of the run that is still to be copied, in its old file
+    source: File | None = None
+    for key, entry in sorted(entries, key=lambda item: item[1].start):
+        header = entry.info.FileHeader() if entry.outdated else b""
+        start = entry.data if entry.outdated else entry.start
+        if source is not None and (header or start != stop or entry.file is not source):
+            source.copy(begin, stop - begin, file, place - (stop - begin))
+            source = None
+        if source is None:
+            file.write(place, header)
+            source, begin = entry.file, start
+        data = place + len(header) + entry.data - start
+        copies[key] = Entry(entry.info, file, place, data)
+        place, stop = data + entry.info.compress_size, entry.end
+    if source is not None:
+        source.copy(begin, stop - begin, file, place - (stop - begin))
+    return copies, place
+
+
+def _finish(file: File, end: int, entries: Mapping[str, Entry], comment: bytes) -> None:
+    """Write the directory behind the members."""
+    for entry in entries.values():
+        entry.info.header_offset = entry.start
+    with file.stream("r+b", end) as stream:
+        write_directory(stream, (entry.info for entry in entries.values()), comment)
+        stream.truncate(stream.tell())
+
+
+def _sync_folder(path: str) -> None:
+    folder = File(os.path.dirname(path), os.O_RDONLY)
+    os.fsync(folder.fd)
+
+
+# ---------------------------------------------------------------- one a process
+
+_archives: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
+_guard = threading.Lock()
+
+
+def archive_at(path: str) -> Archive:
+    """The archive at a path: the same object for all stores of this process."""
+    real = os.path.realpath(path)
+    with _guard:
+        found = _archives.get(real)
+        if found is None:
+            found = _archives[real] = Archive(real)
+        return found
+
+
+def _after_fork() -> None:
+    global _archives, _guard  # noqa: PLW0603 - the parent's are not ours, and its lock may be held by one of its threads
+    for archive in [*_archives.values()]:
+        archive.disown()
+    _archives, _guard = weakref.WeakValueDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,176 @@
+"""What lies in an archive: names, headers, compression and checksums, by the standard library's `zipfile`."""
+
+from __future__ import annotations
+
+import bz2
+import copy
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from typing import IO, Any, NamedTuple
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, stringFileHeader
+
+from zarrv3.contract import Buffer
+from zarrv3.errors import CorruptDataError, InvalidKeyError, StoreAccessError
+from zarrv3.keys import check_keys
+
+HEADER = struct.Struct("<4s22x2H")
+"""Of the header before a member's data: its signature, the length of the name and of the extra field that follow it."""
+
+ENCRYPTED = 0x41
+_DESCRIPTOR = 0x08
+_UTF8 = 0x800
+
+_UNREADABLE = (BadZipFile, struct.error, ValueError, NotImplementedError, OverflowError, EOFError)
+
+
+class Directory(NamedTuple):
+    """The central directory of an archive."""
+
+    infos: dict[str, ZipInfo]
+    """Of every key the last entry of its name."""
+    start: int
+    """Where it begins: no member reaches beyond."""
+    comment: bytes
+    offsets: list[int]
+    """Where members begin, superseded ones too."""
+
+
+# ---------------------------------------------------------------- the directory
+
+
+def read_directory(file: IO[bytes]) -> Directory:
+    """The directory of an archive; raises `StoreAccessError` where there is none, or an entry would leave the root."""
+    try:
+        with ZipFile(file) as opened:
+            every, start, comment = opened.infolist(), opened.start_dir, opened.comment
+    except _UNREADABLE as error:
+        raise StoreAccessError(f"it cannot be read as a zip archive: {error}") from error
+    infos = {_name(info): info for info in every if not info.filename.endswith("/")}
+    odd = next((name for name in infos if "\\" in name), None)
+    try:
+        check_keys(infos)
+    except InvalidKeyError as error:
+        raise StoreAccessError(f"it has an entry that no store may hold; take it out: {error}") from error
+    if odd is not None:
+        raise StoreAccessError(f"it has an entry with a backslash in its name, {odd!r}; rename it or take it out")
+    return Directory(infos, start, comment, [info.header_offset for info in every])
+
+
+def write_directory(file: IO[bytes], infos: Iterable[ZipInfo], comment: bytes) -> None:
+    """Write the central directory and the end of an archive where the file is positioned."""
+    with ZipFile(file, "w") as archive:
+        archive.filelist.extend(infos)
+        archive.comment = comment
+
+
+def _name(info: ZipInfo) -> str:
+    name = info.filename
+    while name.startswith("./"):
+        name = name[2:]
+    return name
+
+
+# ---------------------------------------------------------------- headers
+
+
+def renamed(info: ZipInfo, key: str) -> ZipInfo:
+    """The same member under another name, with a plain header: no extra fields, and sizes before the data."""
+    new = copy.copy(info)
+    new.filename = key
+    new.extra = b""
+    if not info.flag_bits & ENCRYPTED:  # the descriptor's place in the flags is part of the password check
+        new.flag_bits &= ~_DESCRIPTOR
+    return new
+
+
+def needs_header(info: ZipInfo, key: str) -> bool:
+    """Whether a member cannot be copied with the header that it has."""
+    old_name = not key.isascii() and not info.flag_bits & _UTF8
+    return info.filename != key or old_name or bool(info.flag_bits & _DESCRIPTOR)
+
+
+def header_length(key: str, info: ZipInfo, header: Buffer) -> int:
+    """How far after its beginning a member's data begin; raises `CorruptDataError` unless the header is the member's."""
+    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    if len(header) >= HEADER.size + len(name):
+        signature, name_length, extra_length = HEADER.unpack_from(header)
+        if signature == stringFileHeader and bytes(header[HEADER.size :][:name_length]) == name:
+            return HEADER.size + int(name_length) + int(extra_length)
+    raise CorruptDataError(f"{key!r}: the archive is damaged where this entry begins (byte {info.header_offset})")
+
+
+def header_room(info: ZipInfo) -> int:
+    """How much has to be read of a member's beginning to see its header, its extra field perhaps not whole."""
+    return HEADER.size + 4 * len(info.orig_filename)
+
+
+# ---------------------------------------------------------------- values
+
+
+def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, bytes]:
+    """A value as a member: its entry, and header with data. The same value always becomes the same bytes."""
+    info = ZipInfo(key)
+    info.compress_type = compression
+    info.external_attr = 0o644 << 16
+    buffer = BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        archive.writestr(info, bytes(value))
+        end = archive.start_dir
+    return info, buffer.getvalue()[:end]
+
+
+def decode(key: str, info: ZipInfo, data: Buffer) -> bytes:
+    """The value of a member from its data; never more memory than the size that the directory declares."""
+    if info.flag_bits & ENCRYPTED:
+        raise StoreAccessError(f"{key!r} is encrypted, which zarr cannot read; make the archive without a password")
+    decoder = _DECODERS.get(info.compress_type)
+    if decoder is None:
+        raise StoreAccessError(
+            f"{key!r} is compressed by method {info.compress_type}; stored, deflated, bzip2 and lzma can be read"
+        )
+    try:
+        value = decoder(data, info.file_size)
+    except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError) as error:
+        raise CorruptDataError(f"{key!r}: the archive is damaged, its data cannot be decompressed: {error}") from error
+    if len(value) != info.file_size or zlib.crc32(value) != info.CRC:
+        raise CorruptDataError(f"{key!r}: the archive is damaged, length or checksum (CRC-32) of its data are wrong")
+    return value
+
+
+def _stored(data: Buffer, size: int) -> bytes:  # noqa: ARG001
+    return bytes(data)
+
+
+def _inflate(data: Buffer, size: int) -> bytes:
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+
+
+def _bunzip(data: Buffer, size: int) -> bytes:
+    return bz2.BZ2Decompressor().decompress(data, size + 1)
+
+
+def _unlzma(data: Buffer, size: int) -> bytes:
+    """Version of the packer, length of the properties, properties (literal and position bits, dictionary), stream."""
+    length, bits, dictionary = struct.unpack_from("<2xHBL", data)
+    bits, literal_context = divmod(bits, 9)
+    position, literal_position = divmod(bits, 5)
+    properties: dict[str, Any] = {
+        "id": lzma.FILTER_LZMA1,
+        "lc": literal_context,
+        "lp": literal_position,
+        "pb": position,
+        "dict_size": max(4096, min(dictionary, size)),  # nothing refers back further than the value is long
+    }
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties])
+    return decompressor.decompress(bytes(data[4 + length :]), size + 1)
+
+
+_DECODERS: Mapping[int, Callable[[Buffer, int], bytes]] = {
+    ZIP_STORED: _stored,
+    ZIP_DEFLATED: _inflate,
+    ZIP_BZIP2: _bunzip,
+    ZIP_LZMA: _unlzma,
+}

@@ -1,0 +1,200 @@
+"""Files read and written at positions, and the one in which unflushed values wait under a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+from zarrv3.contract import Buffer
+from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PIECE = 1 << 20
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_copy_range = getattr(os, "copy_file_range", None)
+
+
+class Stamp(NamedTuple):
+    """What tells one version of a file from another."""
+
+    device: int
+    number: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, found: os.stat_result, path: str) -> Stamp:
+        """Of a file; raises `StoreAccessError` for a folder and the like."""
+        if stat.S_ISDIR(found.st_mode):
+            raise StoreAccessError(f"{path!r} is a folder, not an archive; a folder opens as file://{path}")
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreAccessError(f"{path!r} is no file")
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    @classmethod
+    def at(cls, path: str) -> Stamp | None:
+        """Of what is at a path; `None` where nothing is."""
+        try:
+            return cls.of(os.stat(path), path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+class File:
+    """An open file, closed when nobody refers to it any more; used from many threads at once."""
+
+    fd = -1
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.path = path
+        self.fd = os.open(path, flags | _FLAGS, 0o666)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close at once; only where nobody reads."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def stamp(self) -> Stamp:
+        """What tells this version from another."""
+        return Stamp.of(os.fstat(self.fd), self.path)
+
+    def read(self, start: int, length: int) -> bytes:
+        """So many bytes from a position; raises `CorruptDataError` where the file ends before."""
+        data = os.pread(self.fd, length, start)
+        if len(data) == length:
+            return data
+        pieces = [data]  # the system returns at most 2 GiB at once
+        missing = length - len(data)
+        while missing and pieces[-1]:
+            pieces.append(os.pread(self.fd, missing, start + length - missing))
+            missing -= len(pieces[-1])
+        if missing:
+            raise CorruptDataError(f"{self.path!r} ends before an entry that it should hold; it was cut off")
+        return b"".join(pieces)
+
+    def write(self, start: int, data: Buffer) -> None:
+        """Write at a position, all of it."""
+        rest = memoryview(data)
+        while rest:
+            done = os.pwrite(self.fd, rest, start)
+            rest, start = rest[done:], start + done
+
+    def copy(self, start: int, length: int, target: File, place: int) -> None:
+        """Copy bytes into another file: by the system, which shares blocks where the file system can."""
+        while length and _copy_range is not None:
+            try:
+                done = _copy_range(self.fd, target.fd, length, start, place)
+            except OSError:  # not between these two: the plain way, which tells what is wrong
+                break
+            if not done:
+                break
+            start, place, length = start + done, place + done, length - done
+        while length:
+            piece = self.read(start, min(length, _PIECE))
+            target.write(place, piece)
+            start, place, length = start + len(piece), place + len(piece), length - len(piece)
+
+    @contextlib.contextmanager
+    def stream(self, mode: str, position: int = 0) -> Iterator[IO[bytes]]:
+        """The same file as a stream."""
+        with open(self.fd, mode, closefd=False) as stream:
+            stream.seek(position)
+            yield stream
+
+    def locked(self) -> bool:
+        """Take the lock of the file; `False` where somebody else has it."""
+        if fcntl is None:  # pragma: no cover - Windows
+            return True
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(self) -> None:
+        """Give the lock back."""
+        if fcntl is not None:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+
+class Spool:
+    """The file beside an archive in which values wait for the next flush; its lock makes its owner the one writer.
+
+    Attributes:
+        end: where the next value goes.
+        dead: how many of its bytes are superseded.
+    """
+
+    def __init__(self, archive: str) -> None:
+        folder, name = os.path.split(archive)
+        self.path = os.path.join(folder, f".{name}.zarrv3")
+        self.other = f"{self.path}-new"
+        os.makedirs(folder, exist_ok=True)
+        self.file = self._opened(archive)
+        os.ftruncate(self.file.fd, 0)
+        _unlink(self.other)
+        self.end = self.dead = 0
+
+    def _opened(self, archive: str) -> File:
+        while True:
+            file = File(self.path, os.O_RDWR | os.O_CREAT)
+            mine = file.locked()
+            if _same(file.stamp(), Stamp.at(self.path)):  # else its owner has just flushed: the name is free again
+                if mine:
+                    return file
+                raise StoreUnavailableError(
+                    f"another process has unflushed changes of {archive!r}; it has to flush or close before this one can write"
+                )
+
+    def append(self, data: bytes) -> int:
+        """Write at the end; returns where. On an error nothing has been added."""
+        place = self.end
+        self.file.write(place, data)
+        self.end = place + len(data)
+        return place
+
+    def second(self) -> File:
+        """An empty file to copy into, under a lock of its own; it becomes the archive or the next spool."""
+        file = File(self.other, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        file.locked()
+        return file
+
+    def replace(self, file: File, end: int) -> None:
+        """Go on in the second file."""
+        os.replace(self.other, self.path)
+        self.file, self.end, self.dead = file, end, 0
+
+    def publish(self, file: File, archive: str) -> None:
+        """Put a finished file, this one or the second one, in the place of the archive, and give the lock back."""
+        if file is self.file:
+            os.replace(self.path, archive)
+            file.unlock()
+        else:
+            os.replace(self.other, archive)
+            self.release()
+
+    def release(self) -> None:
+        """Take the files away and give the lock back."""
+        _unlink(self.other)
+        _unlink(self.path)
+        self.file.unlock()
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _same(one: Stamp, other: Stamp | None) -> bool:
+    return other is not None and (one.device, one.number) == (other.device, other.number)
