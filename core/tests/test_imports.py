@@ -36,6 +36,7 @@ ORDER = [
     "documents",
     "node_names",
     "indexing",
+    "casting",
     "metadata",
     "transformers",
     "layout",

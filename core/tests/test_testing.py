@@ -394,6 +394,31 @@ def test_a_store_that_acknowledges_too_early_is_found(check: str, tmp_path: Path
         named(check).run(partial(Forgetful, str(tmp_path / "data")))
 
 
+class LateDriver(ForgetfulDriver):
+    """Keeps batches in memory until the next one or a flush, and says so."""
+
+    capabilities = replace(FilesDriver.capabilities, durable=False)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        self.close()
+
+
+class Late(Files):
+    """A store that claims no `durable`."""
+
+    kind = "late"
+
+    def connect(self) -> Store:
+        """The driver."""
+        return LateDriver(self.option("path"))
+
+
+def test_a_store_that_is_not_durable_is_killed_after_a_flush(tmp_path: Path) -> None:
+    """Without the claim `durable` the writer that is killed flushes before it acknowledges."""
+    named("killed_writers").run(partial(Late, str(tmp_path / "data")))
+
+
 class NotClosed(Backend):
     """A store that works after `close`."""
 

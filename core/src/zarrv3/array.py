@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zarrv3 import transfer
+from zarrv3.casting import castable, check_out, field_dtype
 from zarrv3.codecs import Codec
 from zarrv3.config import config
 from zarrv3.errors import AssignmentError, MetadataError, SelectionError
@@ -335,9 +336,9 @@ class Array(Node[ArrayMetadata]):
         layout = self._layout
         fields, selection = self._fields(fields, selection)
         chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
-        dtype = layout.dtype if fields is None else _field_dtype(layout.dtype, fields)
+        dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if out is not None:
-            _check_out(out, chosen.result_shape, dtype)
+            check_out(out, chosen.result_shape, dtype)
         direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
         buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
         transfer.read(layout, chosen, buffer, fields=fields, progress=progress)
@@ -407,7 +408,7 @@ class Array(Node[ArrayMetadata]):
         layout = self._layout
         fields, selection = self._fields(fields, selection)
         chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
-        dtype = layout.dtype if fields is None else _field_dtype(layout.dtype, fields)
+        dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         transfer.write(
             layout,
             chosen,
@@ -428,19 +429,7 @@ class Array(Node[ArrayMetadata]):
 
         Raises `AssignmentError` for a value that cannot become elements.
         """
-        dtype = self.dtype if dtype is None else dtype
-        try:
-            if isinstance(getattr(value, "dtype", None), np.dtype):  # of numpy, zarr, dask, …
-                return _cast(np.asarray(value), dtype)
-            return _converted(value, dtype)
-        except (TypeError, ValueError, OverflowError) as error:
-            self._refuse_value(value, dtype, error)
-
-    def _refuse_value(self, value: Any, dtype: np.dtype[Any], error: Exception) -> NoReturn:
-        kind = getattr(value, "dtype", type(value).__name__)
-        raise AssignmentError(
-            f"a value of {kind} cannot become elements of {dtype} of {self!r}: {error}"
-        ) from error
+        return castable(value, self.dtype if dtype is None else dtype, repr(self))
 
     # ------------------------------------------------------------ changing the shape
 
@@ -554,61 +543,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def _check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if not isinstance(out, np.ndarray):
-        raise AssignmentError(f"out must be a numpy array, not {type(out).__name__}")
-    if out.shape != shape:
-        raise AssignmentError(f"out has the shape {out.shape}; the selection has {shape}")
-    if not out.flags.writeable:
-        raise AssignmentError("out is a read-only array")
-    if not np.can_cast(dtype, out.dtype, "same_kind"):
-        raise AssignmentError(f"elements of {dtype} cannot be cast to {out.dtype}, which out has")
-
-
 def _has_dots(selection: Any) -> bool:
     return selection is Ellipsis or (
         type(selection) is tuple and any(entry is Ellipsis for entry in selection)
     )
-
-
-def _field_dtype(dtype: np.dtype[Any], fields: str | list[str]) -> np.dtype[Any]:
-    if isinstance(fields, str):
-        return dtype[fields]
-    return np.dtype([(name, dtype[name]) for name in fields])
-
-
-def _is_number(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biufc"
-
-
-def _cast(array: NumpyArray, dtype: np.dtype[Any]) -> NumpyArray:
-    """An array as it is if every cast of a part of it is sure to succeed, otherwise cast as a whole."""
-    if array.dtype.kind == "c" and _is_number(dtype) and dtype.kind != "c":
-        raise TypeError("imaginary parts would be lost")
-    if _is_number(array.dtype) and _is_number(dtype):
-        return array
-    return array if array.dtype == dtype and dtype.kind != "O" else _converted(array, dtype)
-
-
-def _converted(value: Any, dtype: np.dtype[Any]) -> NumpyArray:
-    if dtype.kind == "O":  # variable-length bytes: numpy's own conversion would cut trailing zeros
-        if isinstance(value, bytes | bytearray | memoryview):
-            scalar = np.empty((), object)
-            scalar[()] = bytes(value)
-            return scalar
-        array = np.asarray(value, dtype=object)
-        kinds = {type(item) for item in array.flat}
-        for kind in kinds:
-            if not issubclass(kind, bytes | bytearray | memoryview):
-                raise TypeError(f"{kind.__name__} is not bytes-like")
-        if kinds <= {bytes}:
-            return array
-        plain = np.empty(array.shape, object)
-        plain.reshape(-1)[:] = [bytes(item) for item in array.flat]
-        return plain
-    if isinstance(value, np.ndarray | np.generic):
-        if not np.can_cast(value.dtype, dtype, "unsafe"):
-            raise TypeError(f"numpy cannot cast {value.dtype} to {dtype}")
-        if (value.dtype.kind in "mM") != (dtype.kind in "mM"):
-            raise TypeError("times and numbers are not mixed")
-    return np.asarray(value, dtype=dtype)

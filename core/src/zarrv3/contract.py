@@ -86,6 +86,8 @@ class Capabilities:
     """Several processes may use the same data at once, each with an instance of its own."""
     persistent: bool = True
     """Values outlive the instance."""
+    durable: bool = True
+    """A write that has returned survives the death of its process; without it, only what was flushed does."""
     limits: Limits = Limits()
     """What a call or value may be at most."""
 

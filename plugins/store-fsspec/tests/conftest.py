@@ -24,13 +24,13 @@ OWN_BUCKET = "ZARRV3_TEST_S3_BUCKET"
 
 _MOTO = """
 import sys
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 class Quiet(WSGIRequestHandler):
     def log(self, *_): pass
 
-moto = DomainDispatcherApplication(create_backend_app)
+moto = create_backend_app("s3")
 log = open(sys.argv[1], "a", buffering=1)
 
 def app(environ, start):

@@ -103,7 +103,7 @@ def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> N
         except BaseException as error:  # noqa: BLE001 - shown below
             errors.append(error)
 
-    readers = [threading.Thread(target=read, args=(own,)) for own in (store, other, store, other)]
+    readers = [threading.Thread(daemon=True, target=read, args=(own,)) for own in (store, other, store, other)]
     for thread in readers:
         thread.start()
     for size in range(8):
@@ -132,7 +132,7 @@ def test_forks_while_threads_work(store: LMDBStore) -> None:
     def copy(key: str) -> None:
         store[key] = store["k"]
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+    threads = [threading.Thread(daemon=True, target=work, args=(n,)) for n in range(3)]
     for thread in threads:
         thread.start()
     codes = [child(partial(copy, f"c{n}")) for n in range(15)]
@@ -203,7 +203,7 @@ def test_a_database_without_locks(tmp_path: Path) -> None:
                 for value in store.getitems(["0", "1", "2"]).values():
                     assert value == value[: len(value) // 5000] * 5000
 
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        threads = [threading.Thread(daemon=True, target=work, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -218,7 +218,7 @@ def test_the_gate() -> None:
         assert not gate.shut(0.01)
     with gate.alone():
         assert not gate.shut(0.01)
-        late = threading.Thread(target=lambda: gate.shared().__enter__() or order.append("late"))
+        late = threading.Thread(daemon=True, target=lambda: gate.shared().__enter__() or order.append("late"))
         late.start()
         late.join(0.05)
         order.append("alone")

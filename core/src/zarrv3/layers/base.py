@@ -85,7 +85,7 @@ class Layer(BaseStore):
     # ------------------------------------------------------------ description
 
     @classmethod
-    def around(cls, store: object, options: Mapping[str, Any]) -> Layer:
+    def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """Construct around a store from named options; an unknown one is an error that lists the known ones."""
         check_options(cls, options)
         return cls(store, **options)

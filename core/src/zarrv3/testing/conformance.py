@@ -118,7 +118,7 @@ class StoreConformance:
                 name="writers_killed_often",
                 summary="",
                 run=partial(crowds.kill_writers, kills=self.kills, seed=None),
-                needs=("write", "shared", "persistent"),
+                needs=("write", "persistent"),
             ),
             opener,
         )

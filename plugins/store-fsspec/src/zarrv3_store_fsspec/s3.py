@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
+from zarrv3.contract import Buffer
 from zarrv3.errors import InvalidKeyError
 from zarrv3.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.reading import Answer, Part
+
+_UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
+"""What no name here has: XML cannot hold the one, s3fs takes the other for the version of an object."""
 
 _REFUSED = {"PreconditionFailed", "412", "NoSuchKey", "404"}
 _CONFLICT = {"ConditionalRequestConflict", "409", "OperationAborted"}
@@ -29,16 +35,33 @@ class S3Access(ObjectAccess):
         super().__init__(fs, missing)
         self.swaps = conditional
 
+    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
+        """All at once, by `cat_ranges`."""
+        if not any(_UNFIT.search(part.path) for part in parts):
+            return super().read(parts)
+        answers = iter(super().read([part for part in parts if not _UNFIT.search(part.path)]))
+        return [None if _UNFIT.search(part.path) else next(answers) for part in parts]
+
+    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
+        """All at once, by HEAD."""
+        fit = [path for path in paths if not _UNFIT.search(path)]
+        found = dict(zip(fit, super().sizes(fit), strict=True))
+        return [found.get(path) for path in paths]
+
     async def size(self, path: str) -> int | None:
         """The size of an object, by one request."""
         found = await self.fs._call_s3("head_object", **self._place(path))
         return int(found["ContentLength"])
 
+    def write(self, items: Mapping[str, Buffer], /) -> None:
+        """All at once, by `pipe`."""
+        for path in items:
+            _check(path)
+        super().write(items)
+
     def erase(self, paths: Sequence[str], /) -> None:
-        """A thousand by each request; names that XML cannot hold one by one."""
-        odd = [path for path in paths if not path.isprintable()]
-        super().erase(odd)
-        batches = {part[0]: part for part in chunked((path for path in paths if path.isprintable()), 1000)}
+        """A thousand by each request."""
+        batches = {part[0]: part for part in chunked((path for path in paths if not _UNFIT.search(path)), 1000)}
 
         async def erase(first: str) -> None:
             keys = [{"Key": self._place(path)["Key"]} for path in batches[first]]
@@ -54,6 +77,7 @@ class S3Access(ObjectAccess):
 
     def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
         """By a write that S3 does only if nobody was faster; never sent twice."""
+        _check(path)
         while True:
             (found,) = self.at_once(self._fetch, [path])
             value, tag = self._value(found) or (None, "")
@@ -70,8 +94,6 @@ class S3Access(ObjectAccess):
             # somebody was faster: look again, for they may have written the same value or nothing
 
     def _place(self, path: str) -> dict[str, str]:
-        if "?versionId=" in path:
-            raise InvalidKeyError(f"{path!r}: s3fs takes '?versionId=' in a name for a version")
         bucket, key, _ = self.fs.split_path(path)
         return {"Bucket": bucket, "Key": key}
 
@@ -95,6 +117,11 @@ class S3Access(ObjectAccess):
         fs = type(self.fs)(*self.fs.storage_args, **options)
         fs.retries = 1
         return fs
+
+
+def _check(path: str) -> None:
+    if _UNFIT.search(path):
+        raise InvalidKeyError(f"{path!r} has a control character or '?versionId=' in it; an S3 store takes no such keys")
 
 
 def _code(answer: object) -> str:

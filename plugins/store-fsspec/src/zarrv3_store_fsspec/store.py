@@ -170,7 +170,7 @@ class FSStore(Backend):
         if protocol in systems.READ_ONLY:
             can = _reading(can)
         if isinstance(fs, MemoryFileSystem):
-            all_of_it = replace(can, atomic_create=True, atomic_swap=True, shared=False)
+            all_of_it = replace(can, atomic_create=True, atomic_swap=True, shared=False, persistent=False)
             return MemoryAccess(fs, base, missing), all_of_it
         if not (isinstance(fs, AsyncFileSystem) and fs.async_impl):
             return FileAccess(fs, base, missing), can

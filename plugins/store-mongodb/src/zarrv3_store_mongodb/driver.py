@@ -121,15 +121,15 @@ class MongoDBDriver:
             return self.heads.size(key) is None
         self._prepare()
         head = None if new is None else self._stored(key, new, besides=old)
+        dead: str | None = None
         if old is None:
             done = head is not None and self._create(head)
-            dead: list[str | None] = []
         else:
-            generation = None if self._fits(old) and not self.parts.any else self._current(key, old)
-            where = {"parts.generation": generation} if generation else {"value": bytes(old)}
-            done = (generation is not None or self._fits(old)) and self._swap({"key": key, **where}, head)
-            dead = [generation]
-        self.parts.remove(dead if done else [generation_of(head)])
+            done = self._fits(old) and self._swap({"key": key, "value": bytes(old)}, head)
+            if not done:
+                dead = self._generation(key, old)
+                done = dead is not None and self._swap({"key": key, "parts.generation": dead}, head)
+        self.parts.remove([dead if done else generation_of(head)])
         return done
 
     def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
@@ -261,13 +261,13 @@ class MongoDBDriver:
             place = self.parts.write(value)
         return {"key": key, "parts": place.document}
 
-    def _current(self, key: str, old: Buffer) -> str | None:
-        """The generation of a value that is in parts, if it is this value."""
-        head = self.heads.find([key]).get(key)
+    def _generation(self, key: str, value: Buffer) -> str | None:
+        """The generation of the parts that a key's value is in, if it is this value."""
+        head = self.heads.documents.find_one({"key": key}, {"_id": 0, "parts": 1})
         place = None if head is None else Place.of(head)
-        if place is None or place.size != len(old):
+        if place is None or place.size != len(value):
             return None
-        return place.generation if self._split({(key, None): place})[key, None] == old else None
+        return place.generation if place.joined(self.parts.read(place.ids()), None) == value else None
 
     def _create(self, head: Document) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from zipfile import ZIP_STORED, ZipInfo
 
 from zarrv3.contract import ByteRange
@@ -46,9 +46,8 @@ class Entry:
     def data(self) -> int:
         """Where the compressed value begins: known, or found behind the header."""
         if self._data is None:
-            room = min(header_room(self.info), self.file.stamp().size - self.start)
-            header = self.file.read(self.start, max(0, room))
-            self._data = self.start + header_length(self.info.filename, self.info, header)
+            header = self.file.peek(self.start, header_room(self.info))
+            self._data = self.start + header_length(self.info, header, self.file.path)
         return self._data
 
     @property
@@ -65,7 +64,7 @@ class Entry:
         """The value or a range of it; a range of a stored one is read alone and so without its checksum."""
         info = self.info
         if wanted is None or info.compress_type != ZIP_STORED or info.flag_bits & 1:
-            whole = decode(info.filename, info, self.file.read(self.data, info.compress_size))
+            whole = decode(info, self.file.read(self.data, info.compress_size), self.file.path)
             return whole if wanted is None else whole[wanted.start : wanted.stop]
         start, length = resolve(wanted, info.file_size)
         return self.file.read(self.data + start, length)
@@ -89,6 +88,7 @@ class Archive:
         self._index = MemoryDriver({})
         self._comment = b""
         self._seen: Stamp | None = None
+        self._mode = 0o666
         self._spool: Spool | None = None
 
     # ------------------------------------------------------------ reading
@@ -106,11 +106,17 @@ class Archive:
             mapping = self._index.mapping
             return [*mapping.values()] if keys is None else [mapping.get(key) for key in keys]
 
-    def index(self) -> MemoryDriver:
-        """The keys with their entries, for listing."""
+    def below(self, folder: str) -> Iterator[str]:
+        """All keys below a folder."""
         with self._lock:
             self._refresh()
-            return self._index
+            return self._index.list_prefix(folder)
+
+    def directly_below(self, folder: str) -> tuple[list[str], list[str]]:
+        """The keys and folders directly below a folder."""
+        with self._lock:
+            self._refresh()
+            return self._index.list_dir(folder)
 
     def _refresh(self) -> None:
         if self._spool is not None:
@@ -125,9 +131,10 @@ class Archive:
         if there is not None:
             file = File(self.path, os.O_RDONLY)
             there = file.stamp()
+            self._mode = os.fstat(file.fd).st_mode & 0o7777
             if there.size:  # an empty file is an archive without entries
                 with file.stream("rb") as stream:
-                    found = read_directory(stream)
+                    found = read_directory(stream, repr(self.path))
                 comment = found.comment
                 entries = {key: _entry(key, info, file) for key, info in found.infos.items()}
         self._index, self._comment, self._seen = MemoryDriver(entries), comment, there
@@ -249,20 +256,23 @@ class Archive:
         self._check_unchanged()
         mapping = self._index.mapping
         old = [(key, entry) for key, entry in mapping.items() if entry.file is not spool.file]
-        if old or spool.dead:
-            new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
-            file = spool.second()
-            copies, end = _copied(old, file, 0)
-            more, end = _copied(new, file, end)
-            copies |= more
-        else:
-            file, end, copies = spool.file, spool.end, {}
-        _finish(file, end, {**mapping, **copies}, self._comment)
-        if self._seen is not None:
-            os.fchmod(file.fd, os.stat(self.path).st_mode & 0o7777)
-        if fsync:
-            os.fsync(file.fd)
-        spool.publish(file, self.path)
+        file = spool.second() if old or spool.dead else spool.file
+        try:
+            end, copies = spool.end, {}
+            if file is not spool.file:
+                new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
+                copies, end = _copied(old, file, 0)  # the old ones first: at their old places they cost nothing to copy
+                more, end = _copied(new, file, end)
+                copies |= more
+            _finish(file, end, {**mapping, **copies}, self._comment)
+            if self._seen is not None:
+                os.fchmod(file.fd, self._mode)
+            if fsync:
+                os.fsync(file.fd)
+            spool.publish(file, self.path)
+        except BaseException:
+            spool.discard(file)
+            raise
         mapping.update(copies)
         self._spool, self._seen = None, file.stamp()
         if fsync:
@@ -283,6 +293,10 @@ class Archive:
                 self._flush(fsync)
             finally:
                 self._lock.release()
+
+    def __del__(self) -> None:
+        if self._spool is not None and self.process == os.getpid():
+            self._spool.release()
 
     def disown(self) -> None:
         """In a forked child: leave the parent's unflushed changes and lock to the parent."""

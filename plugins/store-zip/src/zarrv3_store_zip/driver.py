@@ -94,11 +94,11 @@ class ZipDriver:
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """See the contract."""
-        return self.archive.index().list_prefix(folder)
+        return self.archive.below(folder)
 
     def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
         """See the contract."""
-        return self.archive.index().list_dir(folder)
+        return self.archive.directly_below(folder)
 
     def flush(self) -> None:
         """See the contract: the archive is replaced by one with all changes."""
@@ -106,8 +106,8 @@ class ZipDriver:
 
     def close(self) -> None:
         """Flush; another store of this process may go on using the archive."""
-        self.flush()
         self._at_last.detach()
+        self.flush()
 
     # ------------------------------------------------------------ packing
 

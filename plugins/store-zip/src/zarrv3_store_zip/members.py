@@ -41,21 +41,21 @@ class Directory(NamedTuple):
 # ---------------------------------------------------------------- the directory
 
 
-def read_directory(file: IO[bytes]) -> Directory:
-    """The directory of an archive; raises `StoreAccessError` where there is none, or an entry would leave the root."""
+def read_directory(file: IO[bytes], where: str) -> Directory:
+    """The directory of an archive, which errors call `where`; raises `StoreAccessError` where there is none, or an entry would leave the root."""
     try:
         with ZipFile(file) as opened:
             every, start, comment = opened.infolist(), opened.start_dir, opened.comment
     except _UNREADABLE as error:
-        raise StoreAccessError(f"it cannot be read as a zip archive: {error}") from error
+        raise StoreAccessError(f"{where} cannot be read as a zip archive: {error}") from error
     infos = {_name(info): info for info in every if not info.filename.endswith("/")}
     odd = next((name for name in infos if "\\" in name), None)
     try:
         check_keys(infos)
     except InvalidKeyError as error:
-        raise StoreAccessError(f"it has an entry that no store may hold; take it out: {error}") from error
+        raise StoreAccessError(f"{where} has an entry that no store may hold; take it out: {error}") from error
     if odd is not None:
-        raise StoreAccessError(f"it has an entry with a backslash in its name, {odd!r}; rename it or take it out")
+        raise StoreAccessError(f"{where} has an entry with a backslash in its name, {odd!r}; rename it or take it out")
     return Directory(infos, start, comment, [info.header_offset for info in every])
 
 
@@ -92,14 +92,14 @@ def needs_header(info: ZipInfo, key: str) -> bool:
     return info.filename != key or old_name or bool(info.flag_bits & _DESCRIPTOR)
 
 
-def header_length(key: str, info: ZipInfo, header: Buffer) -> int:
+def header_length(info: ZipInfo, header: Buffer, where: str) -> int:
     """How far after its beginning a member's data begin; raises `CorruptDataError` unless the header is the member's."""
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     if len(header) >= HEADER.size + len(name):
         signature, name_length, extra_length = HEADER.unpack_from(header)
         if signature == stringFileHeader and bytes(header[HEADER.size :][:name_length]) == name:
             return HEADER.size + int(name_length) + int(extra_length)
-    raise CorruptDataError(f"{key!r}: the archive is damaged where this entry begins (byte {info.header_offset})")
+    raise CorruptDataError(f"{info.filename!r} does not begin where the directory of {where} says: the archive is damaged")
 
 
 def header_room(info: ZipInfo) -> int:
@@ -122,21 +122,24 @@ def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, bytes]:
     return info, buffer.getvalue()[:end]
 
 
-def decode(key: str, info: ZipInfo, data: Buffer) -> bytes:
+def decode(info: ZipInfo, data: Buffer, where: str) -> bytes:
     """The value of a member from its data; never more memory than the size that the directory declares."""
     if info.flag_bits & ENCRYPTED:
-        raise StoreAccessError(f"{key!r} is encrypted, which zarr cannot read; make the archive without a password")
+        raise StoreAccessError(
+            f"{info.filename!r} in {where} is encrypted, which zarr cannot read; make the archive without a password"
+        )
     decoder = _DECODERS.get(info.compress_type)
     if decoder is None:
         raise StoreAccessError(
-            f"{key!r} is compressed by method {info.compress_type}; stored, deflated, bzip2 and lzma can be read"
+            f"{info.filename!r} in {where} is compressed by method {info.compress_type}; "
+            "stored, deflated, bzip2 and lzma can be read"
         )
     try:
         value = decoder(data, info.file_size)
     except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError) as error:
-        raise CorruptDataError(f"{key!r}: the archive is damaged, its data cannot be decompressed: {error}") from error
+        raise CorruptDataError(f"{info.filename!r} in {where} cannot be decompressed: {error}") from error
     if len(value) != info.file_size or zlib.crc32(value) != info.CRC:
-        raise CorruptDataError(f"{key!r}: the archive is damaged, length or checksum (CRC-32) of its data are wrong")
+        raise CorruptDataError(f"{info.filename!r} in {where} is damaged: its length or checksum (CRC-32) is wrong")
     return value
 
 

@@ -83,6 +83,10 @@ class File:
             raise CorruptDataError(f"{self.path!r} ends before an entry that it should hold; it was cut off")
         return b"".join(pieces)
 
+    def peek(self, start: int, length: int) -> bytes:
+        """At most so many bytes from a position."""
+        return os.pread(self.fd, length, start)
+
     def write(self, start: int, data: Buffer) -> None:
         """Write at a position, all of it."""
         rest = memoryview(data)
@@ -183,6 +187,11 @@ class Spool:
         else:
             os.replace(self.other, archive)
             self.release()
+
+    def discard(self, file: File) -> None:
+        """Forget a file that was not finished."""
+        if file is not self.file:
+            _unlink(self.other)
 
     def release(self) -> None:
         """Take the files away and give the lock back."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from zarrv3.contract import Capabilities
 from zarrv3.errors import StoreError
 from zarrv3.store import BaseStore
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened, values_of
@@ -62,30 +63,30 @@ def check_processes_at_once(opener: Opener) -> None:
             )
 
 
-@check("write", "shared", "persistent")
+@check("write", "persistent")
 def check_killed_writers(opener: Opener) -> None:
-    """Of a writer killed at any moment, every acknowledged write is there and every key is whole, old or new."""
+    """Of a writer killed at any moment, every acknowledged write (without `durable`: flush) is there, every key is whole."""
     kill_writers(opener, KILLS)
 
 
 def kill_writers(opener: Opener, kills: int, seed: int | None = 0) -> None:
-    """Let a writer be killed so many times at random moments; after each time the store is looked through."""
+    """Let a writer be killed so many times at random moments; after each time the store is looked through.
+
+    The store is also read while the writer lives, if it may be shared.
+    """
     needs_kill()
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     can = capabilities_of(opener)
-    operate = partial(_operate, can.erase, can.limits.value_bytes)
+    operate = partial(_operate, can)
     now: dict[str, int | None] = dict.fromkeys(KEYS)
     first = 1
     for _ in range(kills):
         writer = Writer(operate, opener, first)
-        with opened(opener) as store:
-            try:
-                writer.wait_for_first()
-                end = time.monotonic() + rng.uniform(0, 0.04)
-                while time.monotonic() < end:
-                    _all_whole(store, "while another process writes")
-            finally:
-                last = writer.kill()
+        try:
+            writer.wait_for_first()
+            _watch(opener if can.shared else None, time.monotonic() + rng.uniform(0, 0.04))
+        finally:
+            last = writer.kill()
         for number in range(first, last + 1):
             now |= _operation(number, erase=can.erase)
         cut_off = _operation(last + 1, erase=can.erase)
@@ -149,8 +150,20 @@ def _apply(store: BaseStore, changes: dict[str, int | None], most: int | None) -
         store.set_many({key: stamped(key, generation or 0, most) for key, generation in changes.items()})
 
 
-def _operate(erase: bool, most: int | None, store: Any, number: int) -> None:
-    _apply(store, _operation(number, erase=erase), most)
+def _operate(can: Capabilities, store: Any, number: int) -> None:
+    _apply(store, _operation(number, erase=can.erase), can.limits.value_bytes)
+    if not can.durable:
+        store.flush()
+
+
+def _watch(opener: Opener | None, end: float) -> None:
+    """Look until the end whether values are whole, or wait."""
+    if opener is None:
+        time.sleep(max(0.0, end - time.monotonic()))
+        return
+    with opened(opener) as store:
+        while time.monotonic() < end:
+            _all_whole(store, "while another process writes")
 
 
 def _write_and_read(store: BaseStore, number: int, rounds: int) -> None:

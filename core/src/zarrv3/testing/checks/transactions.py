@@ -6,6 +6,7 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
+from zarrv3.contract import Capabilities
 from zarrv3.errors import InvalidKeyError, UnsupportedError
 from zarrv3.store import BaseStore
 from zarrv3.testing.checks.crowds import KEYS, KILLS
@@ -95,11 +96,11 @@ def check_transactions_are_seen_at_once(opener: Opener) -> None:
         same(_generations(store), [ROUNDS] * len(KEYS), TRANSACTIONS, "after the last transaction")
 
 
-@check("transactions", "shared", "persistent")
+@check("transactions", "persistent")
 def check_killed_transactions(opener: Opener) -> None:
     """Of a writer killed at any moment, all keys of a transaction are new or all are old; acknowledged ones are there."""
     needs_kill()
-    operate = partial(_replace_all, capabilities_of(opener).limits.value_bytes)
+    operate = partial(_replace_all, capabilities_of(opener))
     first = 1
     for _ in range(KILLS):
         writer = Writer(operate, opener, first)
@@ -118,8 +119,10 @@ def check_killed_transactions(opener: Opener) -> None:
         first = last + 2
 
 
-def _replace_all(most: int | None, store: Any, number: int) -> None:
-    store.apply_many({key: stamped(key, number, most) for key in KEYS})
+def _replace_all(can: Capabilities, store: Any, number: int) -> None:
+    store.apply_many({key: stamped(key, number, can.limits.value_bytes) for key in KEYS})
+    if not can.durable:
+        store.flush()
 
 
 def _generations(store: BaseStore) -> list[int | None]:

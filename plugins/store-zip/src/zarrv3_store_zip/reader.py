@@ -1,0 +1,271 @@
+"""`ZipReader`, the adapter `|zip:`: an archive that is a value of another store, read by ranges."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+from zipfile import ZIP_STORED, ZipInfo
+
+from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.environment import as_templates
+from zarrv3.errors import ConfigurationError, CorruptDataError, StoreAccessError
+from zarrv3.helpers import cut, resolve
+from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.layers.base import Layer
+from zarrv3.layers.prefix import Prefix
+from zarrv3.layers.read_only import ReadOnly
+from zarrv3.memory import MemoryDriver, wrap
+from zarrv3.store import BaseStore, check_options
+from zarrv3.urls import Url
+from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
+from zarrv3_store_zip.ranges import Tail, fetched
+from zarrv3_store_zip.store import ZipStore
+
+TAIL = (64 << 10) + 98
+"""How much of an archive's end is read at first: a comment of any length, the records before it, and most directories."""
+
+SMALL = 32 << 10
+"""A member up to this size is read whole for a range of it, since its header has to be read anyway."""
+
+_EXTRA = 1 << 10  # how long the extra field of a header is expected to be at most
+_ATTEMPTS = 3
+
+
+class _ChangedError(Exception):
+    """The archive is not the one whose directory was read."""
+
+
+class Content(NamedTuple):
+    """What is known of the archive: its directory, and by what it is recognised."""
+
+    directory: Directory
+    index: MemoryDriver
+    """The keys with their entries, for listing."""
+    starts: list[int]
+    """Where members begin, sorted, and at last the directory."""
+    mark: Span
+    """Where its last bytes are, and one byte more, which is not there."""
+    end: bytes
+    """Its last bytes."""
+    data: dict[str, int]
+    """Where the data of members begin, of those whose header was read."""
+
+    def first_span(self, info: ZipInfo, wanted: ByteRange | None) -> Span:
+        """What to read of a member at first."""
+        if info.filename in self.data:
+            return self.exact_span(info, wanted)
+        start = info.header_offset
+        stop = start + header_room(info) + _EXTRA
+        if _as_whole(info, wanted) or info.compress_size <= SMALL:
+            stop += info.compress_size
+        return Span(start, min(stop, self.starts[bisect_right(self.starts, start)]))
+
+    def exact_span(self, info: ZipInfo, wanted: ByteRange | None) -> Span:
+        """Where exactly the wanted bytes lie, or the whole data where they have to be decompressed."""
+        start, length = 0, info.compress_size
+        if not _as_whole(info, wanted):
+            start, length = resolve(wanted, info.file_size)
+        begin = self.data[info.filename] + start
+        return Span(begin, begin + length)
+
+
+class ZipReader(ReadOnly):
+    """An archive that is a value of another store, to read; adapter `|zip:`, as in `s3://bucket/a.zip|zip:`.
+
+    The archive is never fetched as a whole: its directory is read once, then of members what is asked for, a batch by one
+    batch of ranges. An archive that is replaced meanwhile is noticed and read anew. Thread-safe.
+
+    Args:
+        store: where the archive lies.
+        archive: its key there.
+    """
+
+    kind = "zip"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {**ZipStore.option_types, "archive": str}
+
+    def __init__(self, store: object, archive: str) -> None:
+        Layer.__init__(self, store, archive=archive)
+        self._loaded: Content | None = None
+
+    # ------------------------------------------------------------ the contract
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What can be read; listing needs the archive only."""
+        below = self.inner.capabilities
+        stored = all(info.compress_type == ZIP_STORED for info in self._content().directory.infos.values())
+        return Capabilities.read_only(
+            native_ranges=stored and below.native_ranges, shared=below.shared, persistent=below.persistent
+        )
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract: one batch below, two where headers have to be read before parts of large members."""
+        check_keys([key for key, _ in requests])
+        for _ in range(_ATTEMPTS):
+            content = self._content()
+            try:
+                return self._read(content, requests)
+            except _ChangedError:
+                self._loaded = None
+        raise StoreAccessError(f"{self.describe()}: the archive was replaced each of the {_ATTEMPTS} times it was read")
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract: the compressed sizes, from the directory."""
+        where = check_where(where)
+        content = self._current()
+        infos = content.directory.infos
+        keys = content.index.list_prefix(where) if where.endswith("/") or not where else [where]
+        return ((key, infos[key].compress_size) for key in keys if key in infos)
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """See the contract."""
+        folder, prefix = split_prefix(prefix)
+        return (key for key in self._current().index.list_prefix(folder) if key.startswith(prefix))
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract."""
+        folder = check_folder(folder)
+        return self._current().index.list_dir(folder)
+
+    # ------------------------------------------------------------ the directory
+
+    def _content(self) -> Content:
+        loaded = self._loaded  # once: another thread may forget it
+        if loaded is None:
+            loaded = self._loaded = self._load()
+        return loaded
+
+    def _current(self) -> Content:
+        """The same after a look at the archive."""
+        content = self._content()
+        try:
+            self._fetch(content, [])
+        except _ChangedError:
+            content = self._loaded = self._load()
+        return content
+
+    def _load(self) -> Content:
+        archive = self.option("archive")
+        found = self.inner.get_many([(archive, ByteRange(-TAIL))])[0]
+        if found is None:
+            raise StoreAccessError(f"there is no archive {archive!r} in {self.inner.describe()}")
+        end = bytes(found)
+        size = len(end) if len(end) < TAIL else dict(self.inner.sizes(archive)).get(archive, 0)
+        directory = read_directory(Tail(size, end, self._part), f"{archive!r} in {self.inner.describe()}")
+        starts = sorted({*directory.offsets, directory.start})
+        mark = Span(max(0, size - 98), size + 1)
+        return Content(directory, MemoryDriver(directory.infos), starts, mark, end[-98:], {})
+
+    def _part(self, span: Span) -> bytes:
+        found = self.inner.get_many([(self.option("archive"), ByteRange(*span))])[0]
+        return b"" if found is None else bytes(found)
+
+    # ------------------------------------------------------------ members
+
+    def _fetch(self, content: Content, spans: Sequence[Span]) -> list[memoryview]:
+        """Parts of the archive, together with its end, by which it is recognised."""
+        found = fetched(self.inner, self.option("archive"), [*spans, content.mark])
+        if found is None or found.pop() != content.end:
+            raise _ChangedError
+        return found
+
+    def _read(self, content: Content, requests: Sequence[Request]) -> list[Buffer | None]:
+        infos = content.directory.infos
+        wants = [(number, infos[key], wanted) for number, (key, wanted) in enumerate(requests) if key in infos]
+        spans = [content.first_span(info, wanted) for _, info, wanted in wants]
+        parts = self._fetch(content, spans)
+        values: list[Buffer | None] = [None] * len(requests)
+        later: list[tuple[int, ZipInfo, ByteRange | None]] = []
+        for (number, info, wanted), span, part in zip(wants, spans, parts, strict=True):
+            if info.filename not in content.data:
+                content.data[info.filename] = span.start + header_length(info, part, self._where())
+            exact = content.exact_span(info, wanted)
+            if span.start <= exact.start and exact.stop <= span.start + len(part):
+                values[number] = self._value(info, part[exact.start - span.start : exact.stop - span.start], wanted)
+            else:
+                later.append((number, info, wanted))
+        if later:
+            spans = [content.exact_span(info, wanted) for _, info, wanted in later]
+            for (number, info, wanted), span, part in zip(later, spans, self._fetch(content, spans), strict=True):
+                if len(part) < span.stop - span.start:
+                    raise CorruptDataError(f"{info.filename!r} reaches beyond the end of {self._where()}: it was cut off")
+                values[number] = self._value(info, part, wanted)
+        return values
+
+    def _value(self, info: ZipInfo, part: memoryview, wanted: ByteRange | None) -> Buffer | None:
+        return cut(decode(info, part, self._where()), wanted) if _as_whole(info, wanted) else bytes(part)
+
+    def _where(self) -> str:
+        return f"{self.option('archive')!r} in {self.inner.describe()}"
+
+    # ------------------------------------------------------------ from a URL
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The folder in the archive: `|zip:a/b`, as ZEP 8 has it."""
+        path = ((url.authority or "") + url.path).strip("/")
+        return {"path": path} if path else {}
+
+    @classmethod
+    def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
+        """The archive in a file where the store is a folder of files, else a reader of the archive in the store.
+
+        Which value of the store is the archive the option `archive` says, else the last part of what the store was opened
+        with. With the option `path` the result shows that folder of the archive.
+        """
+        own = dict(options)
+        path = own.pop("path", "")
+        opened = cls._opened(wrap(store), own)
+        return Prefix(opened, path) if path else opened
+
+    @classmethod
+    def _opened(cls, inner: BaseStore, own: dict[str, Any]) -> BaseStore:
+        spec = _plain_spec(inner)
+        if spec.get("store") == "directory":
+            return ZipStore.from_options({**_file(spec, own.pop("archive", None)), **own})
+        if own.pop("mode", "r") != "r":
+            raise ConfigurationError(f"an archive in {inner.describe()} can only be read: mode is 'r'")
+        if "archive" not in own:
+            inner, own["archive"] = _named(inner, spec)
+        check_options(cls, own)
+        return cls(inner, **own)
+
+
+def _as_whole(info: ZipInfo, wanted: ByteRange | None) -> bool:
+    return wanted is None or info.compress_type != ZIP_STORED or bool(info.flag_bits & ENCRYPTED)
+
+
+def _plain_spec(store: BaseStore) -> dict[str, JSON]:
+    """What a store was opened with; nothing for one around a live object."""
+    try:
+        return store.spec()
+    except ConfigurationError:
+        return {}
+
+
+def _file(spec: Mapping[str, JSON], archive: str | None) -> dict[str, Any]:
+    """The options of the archive in a file that a folder's spec leads to."""
+    known = {name: value for name, value in spec.items() if name in {"path", "dimension_separator", "fsync"}}
+    unknown = sorted({*spec} - {*known, "store"})
+    if unknown:
+        raise ConfigurationError(f"{unknown[0]!r} of a folder means nothing for an archive in a file; leave it out")
+    if archive is not None:
+        known["path"] = f"{known['path']}/{archive}"
+    found: dict[str, Any] = as_templates(known)
+    return found
+
+
+def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
+    """The store that holds the archive, and its key, where the last part of what was opened names the archive."""
+    if isinstance(inner, Prefix):
+        return inner.inner, inner._options["prefix"]
+    if "layers" not in spec and spec.get("store") == "fsspec":
+        match = re.fullmatch(r"([^:]+://[^/]+.*?|[^:]*)/([^/]+)/*", str(spec["url"]))
+        if match:
+            rest = {name: value for name, value in spec.items() if name not in {"store", "url"}}
+            return type(inner).from_options(as_templates({**rest, "url": match[1]})), str(as_templates(match[2]))
+    raise ConfigurationError(
+        f"{inner.describe()} is no archive, and holds many values; say which one is: |zip:?archive=KEY"
+    )
