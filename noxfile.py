@@ -103,14 +103,25 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
-    session.run("mypy", "examples")
+    session.run("mypy", "examples", "docs/generate.py")
+    session.run("mypy", "template", env={"MYPYPATH": str(ROOT / "template" / "src")})
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Write real images into every installed backend, read them back in another process, and draw them."""
-    install(session, "demo")
+    """Write real images into every installed backend, read them back in another process, and draw them.
+
+    With `-- --servers`, also into those that need a server: it is started for the demo.
+    """
+    install(session, "demo", *(["servers"] if "--servers" in session.posargs else []))
     session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write what is generated in `docs` anew; with `-- --check`, fail where it is not current."""
+    install(session, "servers")
+    session.run("python", "docs/generate.py", *session.posargs)
 
 
 @nox.session

@@ -402,6 +402,11 @@ class LateDriver(ForgetfulDriver):
     def flush(self) -> None:
         """Write what is left."""
         self.close()
+        self.late = {}
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """Without what a killed writer left."""
+        return (key for key in super().list_prefix(folder) if not key.endswith(".new"))
 
 
 class Late(Files):

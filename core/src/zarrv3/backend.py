@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
@@ -202,12 +202,13 @@ class Backend(BaseStore):
         """See the contract."""
         where = check_where(where)
         driver = self._listable() if where.endswith("/") or not where else self.driver
-        return self._guarded(driver.sizes(where), where)
+        return self._guarded(lambda: driver.sizes(where), where)
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
         """See the contract."""
         folder, prefix = split_prefix(prefix)
-        keys = self._guarded(self._listable().list_prefix(folder), folder)
+        driver = self._listable()
+        keys = self._guarded(lambda: driver.list_prefix(folder), folder)
         return keys if folder == prefix else (key for key in keys if key.startswith(prefix))
 
     def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
@@ -275,9 +276,9 @@ class Backend(BaseStore):
                 raise
             raise ours from (None if tells else error)
 
-    def _guarded(self, values: Iterator[Any], where: str) -> Iterator[Any]:
+    def _guarded(self, start: Callable[[], Iterator[Any]], where: str) -> Iterator[Any]:
         with self._translated("list", (where,)):
-            yield from values
+            yield from start()
 
     def _translate(
         self, error: Exception, verb: str, keys: Collection[str], other: type[StoreError] | None

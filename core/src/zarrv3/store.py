@@ -12,7 +12,7 @@ import inspect
 import itertools
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar, Self, TypeAlias, overload
 
 from zarrv3 import helpers
@@ -53,6 +53,9 @@ class BaseStore(MutableMapping[str, bytes]):
 
     takes_store: ClassVar[bool] = False
     """Whether the constructor's first parameter is a store to wrap: then it is no option."""
+
+    tested_against: ClassVar[Mapping[str, str]] = {}
+    """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
 
     dimension_separator: str | None = None
     """The separator that arrays created in this store use unless they are told otherwise: `.`, `/` or `None`."""
@@ -354,6 +357,15 @@ class BaseStore(MutableMapping[str, bytes]):
         """A URL for new data below a folder of this machine; `None` where there is none, or a server is needed.
 
         What gives one appears in the demo and in the conformance run of the installed packages.
+        """
+        return None
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str] | None:
+        """A block that starts a server of its own, yields a URL for new data there, and stops it again; `None` if none.
+
+        What gives one appears in `examples/demo.py --servers` and in the table of capabilities. Raises `ImportError` where
+        the package is missing that brings the server.
         """
         return None
 

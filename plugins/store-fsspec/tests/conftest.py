@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
@@ -187,9 +187,16 @@ def web() -> Iterator[Callable[..., WebServer]]:
 # ---------------------------------------------------------------- FTP
 
 
+class FTPServer(NamedTuple):
+    """A server and the folder that it shows."""
+
+    url: str
+    folder: Path
+
+
 @pytest.fixture(scope="session")
-def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an FTP server with a folder that may be written to."""
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FTPServer]:
+    """An FTP server."""
     program = """
 import sys, logging
 from pyftpdlib.authorizers import DummyAuthorizer
@@ -207,7 +214,11 @@ server.serve_forever(0.01)
         [sys.executable, "-W", "ignore", "-c", program, str(place)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    yield f"ftp://user:s3cret-ftp@127.0.0.1:{process.stdout.readline().strip()}"
+    url = f"ftp://user:s3cret-ftp@127.0.0.1:{process.stdout.readline().strip()}"
+    (place / "data" / "f").mkdir(parents=True)
+    (place / "data" / "k").write_bytes(b"value")
+    (place / "data" / "f" / "k").write_bytes(bytes(range(100)))
+    yield FTPServer(url, place)
     process.kill()
     process.wait()
     process.stdout.close()

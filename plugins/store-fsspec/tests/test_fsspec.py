@@ -4,8 +4,11 @@ import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from zarrv3.testing import Opener, StoreConformance
@@ -51,13 +54,28 @@ class TestS3FSStore(StoreConformance):
         return s3_store
 
 
+class TestRenamingFSStore(StoreConformance):
+    """An `FSStore` over a file system that replaces files by renaming."""
+
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Opener:
+        """Every call opens the same folder, which does not exist at first."""
+        return partial(FSStore, "new/data", fs=DirFileSystem(str(tmp_path), LocalFileSystem()))
+
+
+class TestWebFSStore(StoreConformance):
+    """An `FSStore` over a web server."""
+
+    @pytest.fixture
+    def opener(self, web: Callable[..., Any]) -> Opener:
+        """Every call opens the same folder."""
+        return partial(FSStore, web("honest", {"/data/k": b"value"}).url + "/data")
+
+
 class TestFTPFSStore(StoreConformance):
     """An `FSStore` over FTP."""
 
-    examples = 4
-    steps = 20
-
     @pytest.fixture
-    def opener(self, ftp: str) -> Opener:
+    def opener(self, ftp: Any) -> Opener:
         """Every call opens the same folder."""
-        return partial(FSStore, f"{ftp}/{uuid.uuid4().hex}/data")
+        return partial(FSStore, f"{ftp.url}/data")

@@ -92,6 +92,7 @@ def test_a_map_that_grows_while_it_is_opened(tmp_path: Path, monkeypatch: pytest
 def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> None:
     """Readers in other threads, through other stores too, see whole values while the map is exchanged again and again."""
     other = LMDBStore(tmp_path / "data")
+    store.set_many({str(n): b"%d" % n for n in range(8)})
     ended, errors = threading.Event(), []
 
     def read(own: LMDBStore) -> None:
@@ -107,7 +108,7 @@ def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> N
     for thread in readers:
         thread.start()
     for size in range(8):
-        store.set_many({f"{n}": b"%d" % n * (1 << (10 + size)) for n in range(8)})
+        store.set_many({str(n): b"%d" % n * (1 << (10 + size)) for n in range(8)})
         time.sleep(0.01)
     ended.set()
     for thread in readers:

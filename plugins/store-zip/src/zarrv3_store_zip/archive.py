@@ -6,14 +6,23 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from zarrv3.contract import ByteRange
 from zarrv3.errors import StoreAccessError
 from zarrv3.helpers import resolve
 from zarrv3.memory import MemoryDriver
-from zarrv3_store_zip.members import decode, header_length, header_room, needs_header, read_directory, renamed
-from zarrv3_store_zip.members import write_directory
+from zarrv3_store_zip.members import (
+    decode,
+    header_length,
+    header_room,
+    needs_header,
+    read_directory,
+    renamed,
+    write_directory,
+)
 from zarrv3_store_zip.spool import File, Spool, Stamp
 
 Packed = tuple[ZipInfo, bytes]
@@ -35,7 +44,9 @@ class Entry:
 
     __slots__ = ("_data", "file", "info", "outdated", "start")
 
-    def __init__(self, info: ZipInfo, file: File, start: int, data: int | None, *, outdated: bool = False) -> None:
+    def __init__(
+        self, info: ZipInfo, file: File, start: int, data: int | None, *, outdated: bool = False
+    ) -> None:
         self.info = info
         self.file = file
         self.start = start
@@ -184,7 +195,7 @@ class Archive:
                 entry = self._index.mapping[key]
                 moved = entry.under(target + key[len(source) :])
                 self._index.drop(key)
-                self._index.put(moved.info.filename, moved)
+                self._index.put(moved.info.filename, cast("Any", moved))
                 if entry.file is spool.file:
                     spool.dead += entry.data - entry.start
 
@@ -228,7 +239,7 @@ class Archive:
             if old is not None and old.file is spool.file:
                 spool.dead += old.end - (old.data if old.outdated else old.start)
             if entry is not None:
-                self._index.put(key, entry)
+                self._index.put(key, cast("Any", entry))
             elif old is not None:
                 self._index.drop(key)
         if spool.dead > max(SLACK, spool.end // 2):
@@ -258,10 +269,13 @@ class Archive:
         old = [(key, entry) for key, entry in mapping.items() if entry.file is not spool.file]
         file = spool.second() if old or spool.dead else spool.file
         try:
-            end, copies = spool.end, {}
+            end = spool.end
+            copies: dict[str, Entry] = {}
             if file is not spool.file:
                 new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
-                copies, end = _copied(old, file, 0)  # the old ones first: at their old places they cost nothing to copy
+                copies, end = _copied(
+                    old, file, 0
+                )  # the old ones first: at their old places they cost nothing to copy
                 more, end = _copied(new, file, end)
                 copies |= more
             _finish(file, end, {**mapping, **copies}, self._comment)
@@ -349,7 +363,7 @@ def _finish(file: File, end: int, entries: Mapping[str, Entry], comment: bytes) 
 
 
 def _sync_folder(path: str) -> None:
-    folder = File(os.path.dirname(path), os.O_RDONLY)
+    folder = File(str(Path(path).parent), os.O_RDONLY)
     os.fsync(folder.fd)
 
 
@@ -370,7 +384,7 @@ def archive_at(path: str) -> Archive:
 
 
 def _after_fork() -> None:
-    global _archives, _guard  # noqa: PLW0603 - the parent's are not ours, and its lock may be held by one of its threads
+    global _archives, _guard  # the parent's are not ours, and its lock may be held by one of its threads
     for archive in [*_archives.values()]:
         archive.disown()
     _archives, _guard = weakref.WeakValueDictionary(), threading.Lock()

@@ -114,7 +114,9 @@ class ZipDriver:
     def _packed(self, items: Mapping[str, Buffer]) -> dict[str, Packed]:
         for key in items:
             if "\\" in key:
-                raise InvalidKeyError(f"key {key!r} contains a backslash, which many zip programs take for a '/'")
+                raise InvalidKeyError(
+                    f"key {key!r} contains a backslash, which many zip programs take for a '/'"
+                )
         packed = {key: encode(key, value, self.compression) for key, value in items.items()}
         if not self.zip64:
             self._check_room(packed)
@@ -122,7 +124,9 @@ class ZipDriver:
 
     def _check_room(self, packed: Mapping[str, Packed]) -> None:
         """Raise `LimitError` where the archive would not fit into the classic format any more."""
-        infos = [entry.info for entry in self.archive.entries() if entry and entry.info.filename not in packed]
+        infos = [
+            entry.info for entry in self.archive.entries() if entry and entry.info.filename not in packed
+        ]
         infos += [info for info, _ in packed.values()]
         size = sum(46 + 30 + 2 * len(info.filename.encode()) + info.compress_size for info in infos)
         if size > zipfile.ZIP64_LIMIT or len(infos) > zipfile.ZIP_FILECOUNT_LIMIT:

@@ -10,7 +10,15 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import IO, Any, NamedTuple
-from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_LZMA, ZIP_STORED, BadZipFile, ZipFile, ZipInfo, stringFileHeader
+from zipfile import (
+    ZIP_BZIP2,
+    ZIP_DEFLATED,
+    ZIP_LZMA,
+    ZIP_STORED,
+    BadZipFile,
+    ZipFile,
+    ZipInfo,
+)
 
 from zarrv3.contract import Buffer
 from zarrv3.errors import CorruptDataError, InvalidKeyError, StoreAccessError
@@ -53,9 +61,13 @@ def read_directory(file: IO[bytes], where: str) -> Directory:
     try:
         check_keys(infos)
     except InvalidKeyError as error:
-        raise StoreAccessError(f"{where} has an entry that no store may hold; take it out: {error}") from error
+        raise StoreAccessError(
+            f"{where} has an entry that no store may hold; take it out: {error}"
+        ) from error
     if odd is not None:
-        raise StoreAccessError(f"{where} has an entry with a backslash in its name, {odd!r}; rename it or take it out")
+        raise StoreAccessError(
+            f"{where} has an entry with a backslash in its name, {odd!r}; rename it or take it out"
+        )
     return Directory(infos, start, comment, [info.header_offset for info in every])
 
 
@@ -97,9 +109,11 @@ def header_length(info: ZipInfo, header: Buffer, where: str) -> int:
     name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
     if len(header) >= HEADER.size + len(name):
         signature, name_length, extra_length = HEADER.unpack_from(header)
-        if signature == stringFileHeader and bytes(header[HEADER.size :][:name_length]) == name:
+        if signature == b"PK\3\4" and bytes(header[HEADER.size :][:name_length]) == name:
             return HEADER.size + int(name_length) + int(extra_length)
-    raise CorruptDataError(f"{info.filename!r} does not begin where the directory of {where} says: the archive is damaged")
+    raise CorruptDataError(
+        f"{info.filename!r} does not begin where the directory of {where} says: the archive is damaged"
+    )
 
 
 def header_room(info: ZipInfo) -> int:
@@ -139,7 +153,9 @@ def decode(info: ZipInfo, data: Buffer, where: str) -> bytes:
     except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError) as error:
         raise CorruptDataError(f"{info.filename!r} in {where} cannot be decompressed: {error}") from error
     if len(value) != info.file_size or zlib.crc32(value) != info.CRC:
-        raise CorruptDataError(f"{info.filename!r} in {where} is damaged: its length or checksum (CRC-32) is wrong")
+        raise CorruptDataError(
+            f"{info.filename!r} in {where} is damaged: its length or checksum (CRC-32) is wrong"
+        )
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, cast
 from zipfile import ZIP_STORED, ZipInfo
 
 from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
@@ -20,7 +20,7 @@ from zarrv3.memory import MemoryDriver, wrap
 from zarrv3.store import BaseStore, check_options
 from zarrv3.urls import Url
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
-from zarrv3_store_zip.ranges import Tail, fetched
+from zarrv3_store_zip.ranges import Span, Tail, fetched
 from zarrv3_store_zip.store import ZipStore
 
 TAIL = (64 << 10) + 98
@@ -41,7 +41,7 @@ class Content(NamedTuple):
     """What is known of the archive: its directory, and by what it is recognised."""
 
     directory: Directory
-    index: MemoryDriver
+    keys: MemoryDriver
     """The keys with their entries, for listing."""
     starts: list[int]
     """Where members begin, sorted, and at last the directory."""
@@ -109,25 +109,27 @@ class ZipReader(ReadOnly):
                 return self._read(content, requests)
             except _ChangedError:
                 self._loaded = None
-        raise StoreAccessError(f"{self.describe()}: the archive was replaced each of the {_ATTEMPTS} times it was read")
+        raise StoreAccessError(
+            f"{self.describe()}: the archive was replaced each of the {_ATTEMPTS} times it was read"
+        )
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
         """See the contract: the compressed sizes, from the directory."""
         where = check_where(where)
         content = self._current()
         infos = content.directory.infos
-        keys = content.index.list_prefix(where) if where.endswith("/") or not where else [where]
+        keys = content.keys.list_prefix(where) if where.endswith("/") or not where else [where]
         return ((key, infos[key].compress_size) for key in keys if key in infos)
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
         """See the contract."""
         folder, prefix = split_prefix(prefix)
-        return (key for key in self._current().index.list_prefix(folder) if key.startswith(prefix))
+        return (key for key in self._current().keys.list_prefix(folder) if key.startswith(prefix))
 
     def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
         """See the contract."""
         folder = check_folder(folder)
-        return self._current().index.list_dir(folder)
+        return self._current().keys.list_dir(folder)
 
     # ------------------------------------------------------------ the directory
 
@@ -153,7 +155,8 @@ class ZipReader(ReadOnly):
             raise StoreAccessError(f"there is no archive {archive!r} in {self.inner.describe()}")
         end = bytes(found)
         size = len(end) if len(end) < TAIL else dict(self.inner.sizes(archive)).get(archive, 0)
-        directory = read_directory(Tail(size, end, self._part), f"{archive!r} in {self.inner.describe()}")
+        file = cast("IO[bytes]", Tail(size, end, self._part))
+        directory = read_directory(file, f"{archive!r} in {self.inner.describe()}")
         starts = sorted({*directory.offsets, directory.start})
         mark = Span(max(0, size - 98), size + 1)
         return Content(directory, MemoryDriver(directory.infos), starts, mark, end[-98:], {})
@@ -173,7 +176,9 @@ class ZipReader(ReadOnly):
 
     def _read(self, content: Content, requests: Sequence[Request]) -> list[Buffer | None]:
         infos = content.directory.infos
-        wants = [(number, infos[key], wanted) for number, (key, wanted) in enumerate(requests) if key in infos]
+        wants = [
+            (number, infos[key], wanted) for number, (key, wanted) in enumerate(requests) if key in infos
+        ]
         spans = [content.first_span(info, wanted) for _, info, wanted in wants]
         parts = self._fetch(content, spans)
         values: list[Buffer | None] = [None] * len(requests)
@@ -183,14 +188,20 @@ class ZipReader(ReadOnly):
                 content.data[info.filename] = span.start + header_length(info, part, self._where())
             exact = content.exact_span(info, wanted)
             if span.start <= exact.start and exact.stop <= span.start + len(part):
-                values[number] = self._value(info, part[exact.start - span.start : exact.stop - span.start], wanted)
+                values[number] = self._value(
+                    info, part[exact.start - span.start : exact.stop - span.start], wanted
+                )
             else:
                 later.append((number, info, wanted))
         if later:
             spans = [content.exact_span(info, wanted) for _, info, wanted in later]
-            for (number, info, wanted), span, part in zip(later, spans, self._fetch(content, spans), strict=True):
+            for (number, info, wanted), span, part in zip(
+                later, spans, self._fetch(content, spans), strict=True
+            ):
                 if len(part) < span.stop - span.start:
-                    raise CorruptDataError(f"{info.filename!r} reaches beyond the end of {self._where()}: it was cut off")
+                    raise CorruptDataError(
+                        f"{info.filename!r} reaches beyond the end of {self._where()}: it was cut off"
+                    )
                 values[number] = self._value(info, part, wanted)
         return values
 
@@ -250,7 +261,9 @@ def _file(spec: Mapping[str, JSON], archive: str | None) -> dict[str, Any]:
     known = {name: value for name, value in spec.items() if name in {"path", "dimension_separator", "fsync"}}
     unknown = sorted({*spec} - {*known, "store"})
     if unknown:
-        raise ConfigurationError(f"{unknown[0]!r} of a folder means nothing for an archive in a file; leave it out")
+        raise ConfigurationError(
+            f"{unknown[0]!r} of a folder means nothing for an archive in a file; leave it out"
+        )
     if archive is not None:
         known["path"] = f"{known['path']}/{archive}"
     found: dict[str, Any] = as_templates(known)
@@ -262,10 +275,12 @@ def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
     if isinstance(inner, Prefix):
         return inner.inner, inner._options["prefix"]
     if "layers" not in spec and spec.get("store") == "fsspec":
-        match = re.fullmatch(r"([^:]+://[^/]+.*?|[^:]*)/([^/]+)/*", str(spec["url"]))
+        match = re.fullmatch(r"(.+://[^/]+.*|[^:]*)/([^/]+)/*", str(spec["url"]))
         if match:
             rest = {name: value for name, value in spec.items() if name not in {"store", "url"}}
-            return type(inner).from_options(as_templates({**rest, "url": match[1]})), str(as_templates(match[2]))
+            return type(inner).from_options(as_templates({**rest, "url": match[1]})), str(
+                as_templates(match[2])
+            )
     raise ConfigurationError(
         f"{inner.describe()} is no archive, and holds many values; say which one is: |zip:?archive=KEY"
     )

@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, NamedTuple
 
 from zarrv3.contract import Buffer
@@ -42,7 +43,7 @@ class Stamp(NamedTuple):
     def at(cls, path: str) -> Stamp | None:
         """Of what is at a path; `None` where nothing is."""
         try:
-            return cls.of(os.stat(path), path)
+            return cls.of(Path(path).stat(), path)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -141,20 +142,22 @@ class Spool:
     """
 
     def __init__(self, archive: str) -> None:
-        folder, name = os.path.split(archive)
-        self.path = os.path.join(folder, f".{name}.zarrv3")
-        self.other = f"{self.path}-new"
-        os.makedirs(folder, exist_ok=True)
+        place = Path(archive)
+        self.path = place.with_name(f".{place.name}.zarrv3")
+        self.other = place.with_name(f".{place.name}.zarrv3-new")
+        place.parent.mkdir(parents=True, exist_ok=True)
         self.file = self._opened(archive)
         os.ftruncate(self.file.fd, 0)
-        _unlink(self.other)
+        self.other.unlink(missing_ok=True)
         self.end = self.dead = 0
 
     def _opened(self, archive: str) -> File:
         while True:
-            file = File(self.path, os.O_RDWR | os.O_CREAT)
+            file = File(str(self.path), os.O_RDWR | os.O_CREAT)
             mine = file.locked()
-            if _same(file.stamp(), Stamp.at(self.path)):  # else its owner has just flushed: the name is free again
+            if _same(
+                file.stamp(), Stamp.at(str(self.path))
+            ):  # else its owner has just flushed: the name is free again
                 if mine:
                     return file
                 raise StoreUnavailableError(
@@ -170,39 +173,34 @@ class Spool:
 
     def second(self) -> File:
         """An empty file to copy into, under a lock of its own; it becomes the archive or the next spool."""
-        file = File(self.other, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        file = File(str(self.other), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         file.locked()
         return file
 
     def replace(self, file: File, end: int) -> None:
         """Go on in the second file."""
-        os.replace(self.other, self.path)
+        self.other.replace(self.path)
         self.file, self.end, self.dead = file, end, 0
 
     def publish(self, file: File, archive: str) -> None:
         """Put a finished file, this one or the second one, in the place of the archive, and give the lock back."""
         if file is self.file:
-            os.replace(self.path, archive)
+            self.path.replace(archive)
             file.unlock()
         else:
-            os.replace(self.other, archive)
+            self.other.replace(archive)
             self.release()
 
     def discard(self, file: File) -> None:
         """Forget a file that was not finished."""
         if file is not self.file:
-            _unlink(self.other)
+            self.other.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Take the files away and give the lock back."""
-        _unlink(self.other)
-        _unlink(self.path)
+        self.other.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         self.file.unlock()
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 def _same(one: Stamp, other: Stamp | None) -> bool:

@@ -1,0 +1,107 @@
+"""Write what is generated in these pages: `python docs/generate.py`, or with `--check` only say whether it is current.
+
+The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
+or on the server that its `example_server` starts. A class that has neither is not in the table.
+"""
+
+import difflib
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import zarrv3
+from zarrv3 import registry
+
+PAGE = Path(__file__).parent / "capabilities.md"
+START, END = "<!-- generated -->\n", "<!-- end of generated -->"
+FLAGS = [field.name for field in fields(zarrv3.Capabilities) if field.name != "limits"]
+LIMITS = [field.name for field in fields(zarrv3.Limits)]
+
+
+def backends() -> dict[type[zarrv3.BaseStore], list[str]]:
+    """The classes of installed stores, each with its schemes."""
+    found: dict[type[zarrv3.BaseStore], list[str]] = {}
+    for plugin in registry.plugins("stores"):
+        found.setdefault(registry.load("stores", plugin.name), []).append(plugin.name)
+    return dict(sorted(found.items(), key=lambda item: item[0].__name__))
+
+
+@contextmanager
+def example(cls: type[zarrv3.BaseStore]) -> Iterator[str | None]:
+    """A URL for new data of a class, for as long as the block lasts; `None` where there is none."""
+    server = cls.example_server()
+    if server is not None:
+        with server as url:
+            yield url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield cls.example_url(folder)
+
+
+def capabilities() -> dict[type[zarrv3.BaseStore], zarrv3.Capabilities]:
+    """What a live store of each class says."""
+    found = {}
+    for cls in backends():
+        with example(cls) as url:
+            if url is not None:
+                with zarrv3.open_store(url) as store:
+                    found[cls] = store.capabilities
+    return found
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A table of Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def size(number: int | None, name: str) -> str:
+    """A limit as people read it."""
+    if number is None:
+        return ""
+    if name.endswith("keys") or number % 1024:
+        return f"{number:,}"
+    unit = next(unit for unit in (30, 20, 10) if number % (1 << unit) == 0)
+    return f"{number >> unit} {({10: 'KiB', 20: 'MiB', 30: 'GiB'})[unit]}"
+
+
+def generated() -> str:
+    """The generated part of the page."""
+    schemes, can = backends(), capabilities()
+    flags = [[name, *("yes" if getattr(can[cls], name) else "" for cls in can)] for name in FLAGS]
+    limits = [[name, *(size(getattr(can[cls].limits, name), name) for cls in can)] for name in LIMITS]
+    origins = [
+        [
+            f"`{cls.__name__}`",
+            ", ".join(f"`{name}`" for name in schemes[cls]),
+            ", ".join(f"{name} {version}" for name, version in cls.tested_against.items()),
+        ]
+        for cls in can
+    ]
+    names = [f"`{cls.__name__}`" for cls in can]
+    return (
+        table(["capability", *names], flags)
+        + "\n"
+        + table(["limit", *names], limits)
+        + "\n"
+        + table(["class", "schemes", "tested against"], origins)
+    )
+
+
+def main() -> int:
+    """Write the page, or with `--check` compare; the exit code is 1 when it is not current."""
+    old = PAGE.read_text(encoding="utf-8")
+    before, rest = old.split(START)
+    new = before + START + generated() + END + rest.split(END)[1]
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(new, encoding="utf-8")
+        return 0
+    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "is", "should be"))
+    return int(old != new)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""A lock file between processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+
+from zarrv3.errors import StoreUnavailableError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+PATIENCE = 0.5
+"""Seconds to wait for another process: it may be closing just now."""
+
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_FILE = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class LockFile:
+    """`NAME.lock` beside a database, while it is open: shared by readers, of one process alone while it writes.
+
+    The file goes away with its last user. One that a killed process left is empty and holds nobody up. Where no file can
+    be made (a reader in a folder that it may not write), or the file system has no locks, there is none.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = f"{path}.lock"
+        self.fd: int | None = None
+
+    def take(self, *, exclusive: bool) -> None:
+        """Have the lock, or change the kind of it; raises `StoreUnavailableError` when another process is in the way.
+
+        After that error there is no lock at all.
+        """
+        if fcntl is None:  # pragma: no cover - Windows
+            return
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if self._try(fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH):
+                    return
+            except BlockingIOError as error:
+                if time.monotonic() > end:
+                    self.forget()
+                    what = "in use" if exclusive else "written"
+                    raise StoreUnavailableError(
+                        f"the database is {what} by another process, which holds {self.path!r}; "
+                        "one process at a time may write to it: close it there, and call again"
+                    ) from error
+                time.sleep(0.01)
+            except OSError as error:
+                self.forget()
+                if error.errno in _NO_LOCKS or (not exclusive and error.errno in _NO_FILE):
+                    return
+                raise
+
+    def release(self) -> None:
+        """Let go, and remove the file unless somebody else has it."""
+        if self.fd is None:
+            return
+        with suppress(OSError):
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_there():
+                os.unlink(self.path)  # noqa: PTH108
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the file as it is: what a forked child does with its parent's lock, which stays its parent's."""
+        fd, self.fd = self.fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def _try(self, kind: int) -> bool:
+        """Whether the lock is had on the file that is there now, not on one that its last user has removed."""
+        if self.fd is None:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
+        if self._is_there():
+            return True
+        self.forget()
+        return False
+
+    def _is_there(self) -> bool:
+        assert self.fd is not None
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))  # noqa: PTH116
+        except FileNotFoundError:
+            return False

@@ -1,0 +1,86 @@
+"""Which blocks of a data file are free."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+
+BLOCK = 512
+"""Values start at multiples of this: what `dbm.dumb` does."""
+
+_SETTLE = 64 << 20
+
+
+def blocks(size: int) -> int:
+    """How many blocks so many bytes take."""
+    return -(-size // BLOCK)
+
+
+class Space:
+    """The free blocks of a file, by the length of the gap they are in.
+
+    What is given back stays untouched until `settle`: an index on the disk may still point there.
+
+    Args:
+        taken: positions and sizes in bytes of what is in use.
+        size: of the file, in bytes.
+    """
+
+    def __init__(self, taken: Iterable[tuple[int, int]], size: int) -> None:
+        self._gaps: dict[int, list[int]] = {}
+        self._lengths: list[int] = []
+        self._waiting: list[tuple[int, int]] = []
+        self._used = self._idle = 0
+        end = 0
+        for position, length in sorted(taken):
+            start = position // BLOCK
+            if start > end:
+                self._add(end, start - end)
+            end = max(end, start + blocks(length))
+            self._used += blocks(length)
+        self._end = max(end, blocks(size))
+        if self._end > end:
+            self._add(end, self._end - end)
+
+    def take(self, size: int) -> int:
+        """The position of a free place for so many bytes: in the smallest gap that has room, else at the end."""
+        wanted = blocks(size)
+        if not wanted:
+            return 0
+        self._used += wanted
+        place = bisect_left(self._lengths, wanted)
+        if place == len(self._lengths):
+            start = self._end
+            self._end += wanted
+            return start * BLOCK
+        length = self._lengths[place]
+        start = self._gaps[length].pop()
+        if not self._gaps[length]:
+            del self._gaps[length], self._lengths[place]
+        if length > wanted:
+            self._add(start + wanted, length - wanted)
+        return start * BLOCK
+
+    def give(self, position: int, size: int) -> None:
+        """A value is no longer needed."""
+        if size:
+            self._waiting.append((position // BLOCK, blocks(size)))
+            self._used -= blocks(size)
+            self._idle += blocks(size)
+
+    @property
+    def is_wasteful(self) -> bool:
+        """Whether so much was given back that it is worth while to settle."""
+        return self._idle * BLOCK > _SETTLE and self._idle > self._used // 2
+
+    def settle(self) -> None:
+        """Everything given back may be written over: no index on the disk points there any more."""
+        waiting, self._waiting, self._idle = self._waiting, [], 0
+        for start, length in waiting:
+            self._add(start, length)
+
+    def _add(self, start: int, length: int) -> None:
+        if length not in self._gaps:
+            self._gaps[length] = []
+            insort(self._lengths, length)
+        self._gaps[length].append(start)
