@@ -54,25 +54,25 @@ def capabilities() -> dict[type[zarrv3.BaseStore], zarrv3.Capabilities]:
 
 def table(heads: list[str], rows: list[list[str]]) -> str:
     """A table of Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
+    lines = [heads, ["---" for _ in heads], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def size(number: int | None, name: str) -> str:
-    """A limit as people read it."""
+def shown(number: int | None) -> str:
+    """A limit as people read it: exact while it is small."""
     if number is None:
         return ""
-    if name.endswith("keys") or number % 1024:
+    if number < 1 << 20:
         return f"{number:,}"
-    unit = next(unit for unit in (30, 20, 10) if number % (1 << unit) == 0)
-    return f"{number >> unit} {({10: 'KiB', 20: 'MiB', 30: 'GiB'})[unit]}"
+    exponent, unit = (30, "Gi") if number >= 1 << 30 else (20, "Mi")
+    return f"{number / (1 << exponent):.4g} {unit}"
 
 
 def generated() -> str:
     """The generated part of the page."""
     schemes, can = backends(), capabilities()
     flags = [[name, *("yes" if getattr(can[cls], name) else "" for cls in can)] for name in FLAGS]
-    limits = [[name, *(size(getattr(can[cls].limits, name), name) for cls in can)] for name in LIMITS]
+    limits = [[name, *(shown(getattr(can[cls].limits, name)) for cls in can)] for name in LIMITS]
     origins = [
         [
             f"`{cls.__name__}`",

@@ -1,9 +1,10 @@
 """Real images through every installed backend: written, read back by another process, compared, drawn.
 
-    python examples/demo.py [--output FOLDER]
+    python examples/demo.py [--output FOLDER] [--servers]
 
 A magnetic resonance series of a head (comes with nibabel) and the Hubble deep field (comes with scikit-image) become two
-arrays of one group, in every installed backend that needs no server. A new process opens each by its URL and compares all
+arrays of one group, in every installed backend that needs no server; with `--servers` also in those that need one, which
+is started for as long as the demo runs. A new process opens each by its URL and compares all
 values with the originals. A table says what it took; a picture drawn from a store says what is in there.
 """
 
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +91,8 @@ class Result:
     failure: str = ""
 
 
-def backends(folder: str) -> Iterator[tuple[str, str]]:
-    """The installed backends that need no server: names, with URLs for new data below a folder."""
+def classes() -> Iterator[type[zarrv3.BaseStore]]:
+    """The classes of installed stores and adapters, each once."""
     seen = set()
     kinds: tuple[registry.Kind, ...] = ("stores", "layers")
     for kind in kinds:
@@ -100,10 +102,31 @@ def backends(folder: str) -> Iterator[tuple[str, str]]:
             except RegistryError as error:  # a plugin that is broken is left out, the others go on
                 print(f"left out: {error}", file=sys.stderr)
                 continue
-            url = backend.example_url(folder)
-            if url is not None and backend not in seen:  # a class may have several names
+            if backend not in seen:  # a class may have several names
                 seen.add(backend)
-                yield backend.kind, url
+                yield backend
+
+
+def backends(folder: str) -> Iterator[tuple[str, str]]:
+    """The installed backends that need no server: names, with URLs for new data below a folder."""
+    for backend in classes():
+        url = backend.example_url(folder)
+        if url is not None:
+            yield backend.kind, url
+
+
+def servers(started: ExitStack) -> Iterator[Result]:
+    """A result to fill for each installed backend that needs a server; the stack stops the servers that were started."""
+    for backend in classes():
+        result = Result(backend=backend.kind, url="")
+        try:
+            server = backend.example_server()
+            if server is None:
+                continue
+            result.url = started.enter_context(server)
+        except Exception as error:  # noqa: BLE001 - whatever a server does wrong, the others have their turn
+            result.failure = f"no server: {type(error).__name__}: {error}"
+        yield result
 
 
 def write(result: Result, images: Mapping[str, Picture], progress: Progress) -> None:
@@ -211,14 +234,14 @@ def draw(url: str) -> Image.Image:
     return Image.fromarray(canvas)
 
 
-def show(console: Console, folder: str, output: Path) -> bool:
+def show(console: Console, results: Sequence[Result], folder: str, output: Path) -> bool:
     """Do all that for every backend; returns whether every one gave back what it was given."""
     images = pictures()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    results = [Result(backend=name, url=url) for name, url in backends(folder)]
     with Progress(*columns, console=console) as progress:
         for result in results:
-            run(result, images, progress)
+            if not result.failure:
+                run(result, images, progress)
     console.print(table(results, images, folder))
     good = [result for result in results if not result.failure]
     if good:
@@ -232,6 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the exit code is 0 when everything came back as it was."""
     parser = argparse.ArgumentParser(description="Real images through every installed backend of zarrv3.")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="the folder for the picture")
+    parser.add_argument(
+        "--servers", action="store_true", help="start servers, for the backends that need one"
+    )
     parser.add_argument("--compare", help=argparse.SUPPRESS)  # a URL: what the new process is called with
     chosen = parser.parse_args(arguments)
     if chosen.compare:
@@ -241,8 +267,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.exit(str(error))
         return 0
     console = Console(width=None if sys.stdout.isatty() else 140)
-    with tempfile.TemporaryDirectory(prefix="zarrv3-demo-") as folder:
-        return 0 if show(console, folder, chosen.output) else 1
+    with tempfile.TemporaryDirectory(prefix="zarrv3-demo-") as folder, ExitStack() as started:
+        results = [Result(backend=name, url=url) for name, url in backends(folder)]
+        results += servers(started) if chosen.servers else ()
+        return 0 if show(console, results, folder, chosen.output) else 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,8 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+
+import zarrv3
 
 Backends = Callable[[str], Iterable[tuple[str, str]]]
 
@@ -136,6 +140,70 @@ def test_the_other_process_says_no(demo: ModuleType, tmp_path: Path) -> None:
     """The process that compares ends with an error for data that are not there."""
     with pytest.raises(ValueError, match="there is no array"):
         demo.compare_in_new_process((tmp_path / "missing").as_uri())
+
+
+class Served(zarrv3.MemoryStore):
+    """A store that is said to need a server."""
+
+    kind = "served"
+    running = 0
+
+    @classmethod
+    def example_url(cls, folder: str) -> None:
+        """None without the server."""
+
+    @classmethod
+    @contextmanager
+    def example_server(cls) -> Iterator[str]:
+        """Nothing but a note that it runs."""
+        cls.running += 1
+        yield f"memory://{uuid.uuid4()}"
+        cls.running -= 1
+
+
+class Absent(Served):
+    """A store whose server is in a package that is not installed."""
+
+    kind = "absent"
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str]:
+        """Fails as the import does."""
+        raise ImportError("No module named 'absent_server'")
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "code"),
+    [([Served], [], 0), ([Served], ["--servers"], 0), ([Absent, Served], ["--servers"], 1)],
+)
+def test_servers_are_started_when_asked_for(
+    demo: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    classes: list[type],
+    options: list[str],
+    code: int,
+) -> None:
+    """With `--servers` a server runs while its backend is shown and is stopped then; one that is missing is a failure."""
+    running = []
+    run = demo.run
+
+    def note(result: Any, images: Any, progress: Any) -> None:
+        running.append((result.backend, Served.running))
+        run(result, images, progress)
+
+    monkeypatch.setattr(demo, "run", note)
+    monkeypatch.setattr(demo, "classes", lambda: iter([zarrv3.MemoryStore, *classes]))
+    assert demo.main(["--output", str(tmp_path), *options]) == code
+    shown = [("served", 1)] if options else []
+    assert running == [("memory", len(shown)), *shown]
+    assert Served.running == 0
+    output = capsys.readouterr().out
+    if options:
+        assert cells(output, "served")[-1] == "equal, by this process"
+    if code:
+        assert "FAILED:noserver:ImportError:Nomodulenamed'absent_server'" in unfolded(output)
 
 
 def only_directory_and_memory(backends: Backends) -> Backends:

@@ -27,7 +27,7 @@ def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options
     Args:
         store: a URL (`"file:///data/a.zip|zip:|lru-cache:?max_size=256MiB"`), the path of a folder, a configuration as
             `store.spec()` returns it, `"store:NAME"` for a named store of the configuration file, a store object, a
-            mutable mapping, or `None` for a new one in memory.
+            mutable mapping, a `UPath`, or `None` for a new one in memory.
         read_only: refuse every write.
         options: options of the root store, added to those in the URL or configuration.
 
@@ -49,6 +49,8 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
         return MemoryStore.from_options(options)
     if isinstance(store, str):
         return _from_url(store, options)
+    if hasattr(store, "storage_options") and hasattr(store, "protocol"):  # a UPath
+        return _store_class("fsspec").from_options({"url": store, **options})
     if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
         return _store_class("directory").from_options({"path": os.fspath(store), **options})
     if isinstance(store, dict) and _is_spec(store):

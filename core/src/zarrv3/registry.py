@@ -125,7 +125,8 @@ OFFERED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("directory", "file"), "zarrv3-store-directory"),
         "zip": "zarrv3-store-zip",
         **dict.fromkeys(
-            ("fsspec", "s3", "gs", "az", "abfs", "http", "https", "ftp", "github"), "zarrv3-store-fsspec"
+            ("fsspec", "fsspec+*", "s3", "gs", "az", "abfs", "http", "https", "ftp", "sftp", "github"),
+            "zarrv3-store-fsspec",
         ),
         **dict.fromkeys(("redis", "rediss", "unix", "valkey"), "zarrv3-store-redis"),
         **dict.fromkeys(("mongodb", "mongodb+srv"), "zarrv3-store-mongodb"),

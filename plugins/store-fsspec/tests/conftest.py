@@ -66,6 +66,23 @@ class S3Server:
         return S3FileSystem(**options, use_listings_cache=False)
 
 
+_LONG = (
+    "killed_writers",
+    "processes_at_once",
+    "counting_processes",
+    "threads_in_different_folders",
+    "failing_store",
+)
+"""Tests of the kit that take long over moto's server, which answers one request at a time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long ones."""
+    for item in items:
+        if "TestS3FSStore" in item.nodeid and item.name.removeprefix("test_") in _LONG:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The user's server, or ours."""
@@ -124,7 +141,7 @@ class Web(BaseHTTPRequestHandler):
         else:
             self._part(value, wanted.removeprefix("bytes="))
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - what the base class looks for
 
     def _part(self, value: bytes, wanted: str) -> None:
         first, _, last = wanted.partition("-")

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_fsspec import FSStore
+
+
+class RemoteFileSystem(LocalFileSystem):
+    """Files as over SFTP: with folders, and replaced by renaming."""
+
+    protocol = "remote"
 
 
 class TestMemoryFSStore(StoreConformance):
@@ -60,7 +65,7 @@ class TestRenamingFSStore(StoreConformance):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
         """Every call opens the same folder, which does not exist at first."""
-        return partial(FSStore, "new/data", fs=DirFileSystem(str(tmp_path), LocalFileSystem()))
+        return partial(FSStore, str(tmp_path / "new" / "data"), fs=RemoteFileSystem())
 
 
 class TestWebFSStore(StoreConformance):

@@ -39,12 +39,12 @@ class TestSingleFile(StoreConformance):
 
 
 class TestNewFormat(StoreConformance):
-    """A database in the format of LMDB 1.0, flushed with every transaction."""
+    """A database in the format of LMDB 1.0."""
 
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
         """Every call opens the same database, which does not exist at first."""
-        return partial(LMDBStore, tmp_path / "new", lib_version=1, sync=True)
+        return partial(LMDBStore, tmp_path / "new", lib_version=1)
 
 
 class Watched:

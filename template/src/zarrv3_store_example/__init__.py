@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Any, Literal
+from typing import Any
 
 from zarrv3 import Backend, Buffer, Capabilities, Request, helpers
 from zarrv3.urls import Url
@@ -71,8 +71,8 @@ class ExampleStore(Backend):
 
     kind = "example"
 
-    def __init__(self, name: str, dimension_separator: Literal[".", "/"] | None = None) -> None:
-        super().__init__(name=name, dimension_separator=dimension_separator)
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

@@ -82,6 +82,8 @@ class DumbHandle:
             return b""
         self._values.seek(place[0] + start)
         value = self._values.read(length)
+        while len(value) < length and (more := self._values.read(length - len(value))):
+            value += more  # a system reads two gigabytes at most in one call
         if len(value) != length:
             raise StoreAccessError(
                 f"{self._dat!r} is damaged: it ends before the end of the value of {key!r}; restore it from a copy"
@@ -102,7 +104,8 @@ class DumbHandle:
                 raise
         self._log += len(lines)
         self._lines += len(new)
-        self._adopt({**self._index, **new} if len(new) > len(self._index) else None, new, ())
+        self._free(new)
+        self._index.update(new)
         if self._space.is_wasteful:
             self.sync()
 
@@ -113,14 +116,16 @@ class DumbHandle:
     def apply(self, changes: Mapping[str, Buffer | None]) -> None:
         """Values to free places, then a new index: everything at once."""
         new = self._placed({key: value for key, value in changes.items() if value is not None})
-        gone = [key for key, value in changes.items() if value is None and key.encode() in self._index]
+        gone = [
+            name for key, value in changes.items() if value is None and (name := key.encode()) in self._index
+        ]
         if new or gone:
-            names = [key.encode() for key in gone]
             index = {**self._index, **new}
-            for name in names:
-                del index[name]
+            for key in gone:
+                del index[key]
             self._rewrite(index)
-            self._adopt(index, new, names)
+            self._free([*new, *gone])
+            self._index = index
 
     def move(self, names: Mapping[str, str]) -> None:
         """Other names for keys, at once; no value is copied."""
@@ -154,17 +159,11 @@ class DumbHandle:
             new[key.encode()] = position, len(value)
         return new
 
-    def _adopt(
-        self, index: dict[bytes, _Place] | None, new: Mapping[bytes, _Place], gone: Iterable[bytes]
-    ) -> None:
-        """Take over what is on the disk now, and free the places that nothing points to any more."""
-        for key in (*new, *gone):
+    def _free(self, keys: Iterable[bytes]) -> None:
+        """The index on the disk points to the values of these keys no more."""
+        for key in keys:
             if (old := self._index.get(key)) is not None:
                 self._space.give(*old)
-        if index is None:
-            self._index.update(new)
-        else:
-            self._index = index
 
     def _rewrite(self, index: Mapping[bytes, _Place]) -> None:
         """Replace the index at once: it is on the disk before it is renamed."""
@@ -186,7 +185,7 @@ class DumbHandle:
 
     def _open(self, path: str, *, writing: bool) -> BinaryIO:
         if not writing:
-            return open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
+            return open(path, "rb", buffering=0)  # noqa: PTH123
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         return os.fdopen(os.open(path, flags, self._mode), "r+b", buffering=0)
 
@@ -195,7 +194,7 @@ def _write(file: BinaryIO, value: Buffer, position: int) -> None:
     """All of a value, however many calls that takes."""
     file.seek(position)
     rest = memoryview(value)
-    while len(rest):
+    while rest.nbytes:
         rest = rest[file.write(rest) :]
 
 

@@ -40,7 +40,7 @@ class Lane:
 
     def keys(self) -> list[str]:
         """See `Handle`."""
-        return self._run(lambda: self.handle.keys())
+        return self._run(self.handle.keys)
 
     def put(self, items: Mapping[str, Buffer]) -> None:
         """See `Handle`."""
@@ -52,12 +52,12 @@ class Lane:
 
     def sync(self) -> bool:
         """See `Handle`."""
-        return self._run(lambda: self.handle.sync())
+        return self._run(self.handle.sync)
 
     def close(self) -> None:
         """Close the handle and end the thread."""
         try:
-            self._run(lambda: self.handle.close())
+            self._run(self.handle.close)
         finally:
             self._jobs.put(None)
             if threading.current_thread() is not self._thread:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from fsspec.asyn import sync
+from fsspec.asyn import sync  # type: ignore[import-untyped]
 
 from zarrv3.contract import Buffer
 from zarrv3.errors import UnsupportedError
@@ -74,15 +74,17 @@ class Access(Protocol):
 class ObjectAccess:
     """An asynchronous file system, which replaces objects at once and has no folders of its own."""
 
-    exact: ClassVar[bool] = False
-    suffixes: ClassVar[bool] = False
+    exact: bool = False
+    suffixes: bool = False
     swaps: bool = False
 
     def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = ()) -> None:
         self.fs = fs
-        self.missing = (*NOT_FOUND, *missing)
+        self.missing: tuple[type[BaseException], ...] = (*NOT_FOUND, *missing)
         alone = "max_concurrency" in inspect.signature(fs._cat_file).parameters
-        self.reading = {"max_concurrency": 1} if alone else {}  # else large objects are torn when they are replaced
+        self.reading = (
+            {"max_concurrency": 1} if alone else {}
+        )  # else large objects are torn when they are replaced
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once, by `cat_ranges`."""
@@ -108,7 +110,9 @@ class ObjectAccess:
     def below(self, folder: str, /) -> Iterator[Entry]:
         """By `find`, without anything remembered."""
         self.fs.invalidate_cache()
-        found = self.fs.find(folder[:-1], detail=True)
+        found: dict[str, dict[str, Any]] = {}
+        with suppress(*NOT_FOUND):
+            found = self.fs.find(folder[:-1], detail=True)
         return (Entry(path, info["size"]) for path, info in found.items() if _is_file(info))
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
@@ -121,7 +125,7 @@ class ObjectAccess:
             elif _is_file(info):
                 yield Entry(info["name"], info["size"])
 
-    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
+    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:  # noqa: ARG002
         """Not in general."""
         raise UnsupportedError(f"{type(self.fs).__name__} cannot replace {path!r} on a condition")
 
@@ -134,7 +138,9 @@ class ObjectAccess:
         info = await self.fs._info(path)
         return info["size"] if _is_file(info) else None
 
-    def at_once(self, function: Callable[[str], Awaitable[T]], paths: Collection[str]) -> list[T | BaseException]:
+    def at_once(
+        self, function: Callable[[str], Awaitable[T]], paths: Collection[str]
+    ) -> list[T | BaseException]:
         """The results or exceptions of a coroutine function for each path, `CONCURRENT` of them at a time."""
 
         async def run() -> list[T | BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from zarrv3.contract import Buffer, Capabilities, Request
 from zarrv3.errors import InvalidKeyError
@@ -20,13 +21,16 @@ class FSDriver:
         base: what stands before every key in a path: `""`, or it ends in `/`.
         capabilities: what the store can do.
         lower: lower-case all keys.
-        quote: write a key as the path of a URL.
+        quoted: paths are URLs.
     """
 
-    def __init__(self, files: Access, base: str, capabilities: Capabilities, *, lower: bool) -> None:
+    def __init__(
+        self, files: Access, base: str, capabilities: Capabilities, *, lower: bool, quoted: bool
+    ) -> None:
         self.files = files
         self.base = base
         self.lower = lower
+        self.quoted = quoted
         self.capabilities = capabilities
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
@@ -84,7 +88,8 @@ class FSDriver:
         """The path of a key."""
         if key.startswith(SCRATCH) or key == SCRATCH[:-1]:
             raise InvalidKeyError(f"key {key!r} is reserved: {SCRATCH!r} holds what is being written")
-        return self.base + (key.lower() if self.lower else key)
+        key = key.lower() if self.lower else key
+        return self.base + (quote(key) if self.quoted else key)
 
     def _folder(self, folder: str) -> str:
         return self.path(folder) if folder else self.base or "/"
@@ -96,7 +101,11 @@ class FSDriver:
     def _proper(self, entries: Iterator[Entry], folder: str) -> Iterator[Entry]:
         """Those that lie in the folder and whose path is one of a key: others may have written `a//b`."""
         start = self.path(folder) if folder else self.base
-        return (e for e in entries if e.path.startswith(start) and len(e.path) > len(start) and "//" not in e.path[len(start) - 1 :])
+        return (
+            e
+            for e in entries
+            if e.path.startswith(start) and len(e.path) > len(start) and "//" not in e.path[len(start) - 1 :]
+        )
 
     def _key(self, entry: Entry, folder: str) -> str:
         """The key of a path, below a folder in the caller's spelling."""

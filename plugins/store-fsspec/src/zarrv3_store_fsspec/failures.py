@@ -30,9 +30,7 @@ _BUSY = {errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)}
 
 def plain(error: Exception, time_outs: str) -> Exception:
     """The exception of Python that an exception of a library amounts to; says which time-outs are in force."""
-    kind: type[Exception] | None = next(
-        (_BY_NAME[name] for name in _names(error) if name in _BY_NAME), None
-    )
+    kind: type[Exception] | None = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), None)
     if isinstance(error, OSError) and error.errno in _BUSY:
         kind = ConnectionError
     if kind is None and not isinstance(error, TimeoutError):

@@ -10,10 +10,11 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Any, ClassVar
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from fsspec import AbstractFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.contract import Buffer
 from zarrv3.errors import InvalidKeyError, StoreAccessError
@@ -35,14 +36,14 @@ class FileAccess:
     place. Where it has none, it is an object store, or a cache around something, and its own way to write is taken.
     """
 
-    exact: ClassVar[bool] = False
-    suffixes: ClassVar[bool] = True
+    exact: bool = False
+    suffixes: bool = False
     swaps: bool = False
 
     def __init__(self, fs: Any, base: str, missing: tuple[type[BaseException], ...] = ()) -> None:
         self.fs = fs
         self.base = base
-        self.missing = (*NOT_FOUND, *missing)
+        self.missing: tuple[type[BaseException], ...] = (*NOT_FOUND, *missing)
         self.lock = lock_of(fs)
         self.moves = _has_rename(fs)
 
@@ -77,7 +78,9 @@ class FileAccess:
         """By `find`."""
         with self.lock:
             self.fs.invalidate_cache()
-            found = self.fs.find(folder[:-1], detail=True)
+            found: dict[str, dict[str, Any]] = {}
+            with suppress(*NOT_FOUND):
+                found = self.fs.find(folder[:-1], detail=True)
         return (Entry(path, info["size"]) for path, info in found.items() if _is_file(info))
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
@@ -169,6 +172,7 @@ class FileAccess:
 class MemoryAccess(FileAccess):
     """The file system in memory: one for the whole process, and so is its lock."""
 
+    suffixes = True
     swaps = True
 
     def _size(self, path: str) -> int | None:
@@ -176,20 +180,38 @@ class MemoryAccess(FileAccess):
         return None if file is None else int(file.size)
 
 
+class FTPAccess(FileAccess):
+    """FTP, where fsspec says "not found" whatever the server says: the listing has to agree."""
+
+    def _read(self, part: Part) -> Answer:
+        start, stop = part.wanted or (None, None)
+        (answer,) = self.fs.cat_ranges([part.path], [start], [stop], on_error="return")
+        if isinstance(answer, FileNotFoundError):
+            self.fs.invalidate_cache()
+            there = self._size(part.path) is not None
+            return (
+                (answer.__cause__ if isinstance(answer.__cause__, Exception) else answer) if there else None
+            )
+        return None if isinstance(answer, self.missing) else answer
+
+
 _memory_lock = threading.RLock()
+_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-def lock_of(fs: Any) -> threading.RLock:  # type: ignore[valid-type]  # it is a function until Python 3.13
+def lock_of(fs: Any) -> AbstractContextManager[Any]:
     """The lock of a file system object."""
     if isinstance(fs, MemoryFileSystem):
         return _memory_lock
-    return vars(fs).setdefault("_zarrv3_lock", threading.RLock())
+    lock: AbstractContextManager[Any] = _locks.setdefault(fs, threading.RLock())
+    return lock
 
 
 def _forget_lock() -> None:
     """In a forked child: whoever held the lock is not here to let go of it."""
     global _memory_lock  # noqa: PLW0603 - as global as the memory it protects
     _memory_lock = threading.RLock()
+    _locks.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -199,5 +221,6 @@ if hasattr(os, "register_at_fork"):
 def _has_rename(fs: Any) -> bool:
     """Whether moving is more than copying and erasing."""
     return any(
-        getattr(type(fs), name, None) is not getattr(AbstractFileSystem, name, None) for name in ("mv", "mv_file")
+        getattr(type(fs), name, None) is not getattr(AbstractFileSystem, name, None)
+        for name in ("mv", "mv_file")
     )

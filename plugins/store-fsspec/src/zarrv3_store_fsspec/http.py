@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from zarrv3.contract import ByteRange
 from zarrv3.helpers import resolve
@@ -20,8 +20,8 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 class HTTPAccess(ObjectAccess):
     """Files of a web server, by GET and HEAD."""
 
-    exact: ClassVar[bool] = True
-    suffixes: ClassVar[bool] = True
+    exact: bool = True
+    suffixes: bool = True
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once."""

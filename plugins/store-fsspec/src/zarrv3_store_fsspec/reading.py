@@ -17,7 +17,7 @@ GAP = 1 << 16
 MOST = 1 << 24
 """Ranges are not joined to more than so many bytes: pieces of that size are better fetched side by side."""
 
-Answer: TypeAlias = bytes | None | Exception
+Answer: TypeAlias = bytes | Exception | None
 """What reading brought: bytes, nothing there, or a failure."""
 
 _END = sys.maxsize
@@ -62,11 +62,15 @@ def read_all(files: Readable, parts: Sequence[Part]) -> list[bytes | None]:
     asked = [*(Part(path, None) for path in dict.fromkeys(p.path for p in parts) if path in whole)]
     asked += dict.fromkeys(spans.values())
     answers = dict(zip(asked, files.read(asked), strict=True)) if asked else {}
-    doubtful = [span for span in dict.fromkeys(spans.values()) if is_doubtful(span, answers[span], exact=files.exact)]
+    doubtful = [
+        span for span in dict.fromkeys(spans.values()) if is_doubtful(span, answers[span], exact=files.exact)
+    ]
     if doubtful:
         _settle(files, doubtful, answers)
     return [
-        found[part] if part in found else _cut(part.wanted, spans.get(part, Part(part.path, None)), answers)
+        found[part]
+        if part in found
+        else _cut(located.get(part, part.wanted), spans.get(part, Part(part.path, None)), answers)
         for part in parts
     ]
 
@@ -103,7 +107,9 @@ def _located(
     files: Readable, ranges: dict[Part, ByteRange]
 ) -> tuple[dict[Part, bytes | None], dict[Part, ByteRange]]:
     """What is known without reading, and the ranges to read."""
-    unclear = [*dict.fromkeys(part.path for part, wanted in ranges.items() if not _is_plain(wanted, files.suffixes))]
+    unclear = [
+        *dict.fromkeys(part.path for part, wanted in ranges.items() if not _is_plain(wanted, files.suffixes))
+    ]
     sizes = dict(zip(unclear, files.sizes(unclear), strict=True)) if unclear else {}
     found: dict[Part, bytes | None] = {}
     located: dict[Part, ByteRange] = {}

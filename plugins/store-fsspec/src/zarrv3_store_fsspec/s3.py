@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
-from typing import Any, ClassVar
+from functools import cached_property, partial
+from typing import Any
 
 from zarrv3.contract import Buffer
 from zarrv3.errors import InvalidKeyError
@@ -29,7 +29,7 @@ class S3Access(ObjectAccess):
         conditional: whether the server obeys `If-None-Match` and `If-Match` when it writes.
     """
 
-    suffixes: ClassVar[bool] = True
+    suffixes: bool = True
 
     def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = (), *, conditional: bool) -> None:
         super().__init__(fs, missing)
@@ -61,7 +61,9 @@ class S3Access(ObjectAccess):
 
     def erase(self, paths: Sequence[str], /) -> None:
         """A thousand by each request."""
-        batches = {part[0]: part for part in chunked((path for path in paths if not _UNFIT.search(path)), 1000)}
+        batches = {
+            part[0]: part for part in chunked((path for path in paths if not _UNFIT.search(path)), 1000)
+        }
 
         async def erase(first: str) -> None:
             keys = [{"Key": self._place(path)["Key"]} for path in batches[first]]
@@ -70,7 +72,9 @@ class S3Access(ObjectAccess):
                 "delete_objects", Bucket=bucket, Delete={"Objects": keys, "Quiet": True}
             )
             for error in answer.get("Errors", []):
-                raise PermissionError(f"S3 did not erase {error.get('Key')!r}: {error.get('Code')} {error.get('Message')}")
+                raise PermissionError(
+                    f"S3 did not erase {error.get('Key')!r}: {error.get('Code')} {error.get('Message')}"
+                )
 
         for answer in self.at_once(erase, batches):
             self._value(answer)
@@ -85,7 +89,7 @@ class S3Access(ObjectAccess):
                 return False
             if value is None and new is None:
                 return True
-            (done,) = self.at_once(lambda path: self._put(path, new, tag), [path])
+            (done,) = self.at_once(partial(self._put, new=new, tag=tag), [path])
             code = _code(done)
             if code not in {*_REFUSED, *_CONFLICT}:
                 if isinstance(done, BaseException):
@@ -121,7 +125,9 @@ class S3Access(ObjectAccess):
 
 def _check(path: str) -> None:
     if _UNFIT.search(path):
-        raise InvalidKeyError(f"{path!r} has a control character or '?versionId=' in it; an S3 store takes no such keys")
+        raise InvalidKeyError(
+            f"{path!r} has a control character or '?versionId=' in it; an S3 store takes no such keys"
+        )
 
 
 def _code(answer: object) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from fsspec.asyn import AsyncFileSystem
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
+from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
+from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.backend import Backend, ErrorTable
 from zarrv3.contract import Capabilities, Limits, Store
@@ -22,7 +24,7 @@ from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess
 from zarrv3_store_fsspec.driver import FSDriver
 from zarrv3_store_fsspec.failures import plain
-from zarrv3_store_fsspec.files import FileAccess, MemoryAccess
+from zarrv3_store_fsspec.files import FileAccess, FTPAccess, MemoryAccess
 
 Errors = Sequence[type[BaseException]]
 
@@ -92,11 +94,12 @@ class FSStore(Backend):
             raise ConfigurationError(
                 f"options ({', '.join(sorted(storage_options))}) go with a URL; a file system object has its own"
             )
-        if hasattr(url, "storage_options"):  # a UPath
-            storage_options = {**url.storage_options, **storage_options} if fs is None else {}
-            url = str(url) if "://" in str(url) or fs is not None else url.path  # type: ignore[attr-defined]
+        place: Any = url
+        if hasattr(place, "storage_options"):  # a UPath
+            storage_options = {**place.storage_options, **storage_options} if fs is None else {}
+            place = str(place) if "://" in str(place) or fs is not None else place.path
         super().__init__(
-            url=url if isinstance(url, str) else os.fspath(url),
+            url=place if isinstance(place, str) else os.fspath(place),
             normalize_keys=normalize_keys,
             key_separator=key_separator,
             mode=mode,
@@ -117,7 +120,9 @@ class FSStore(Backend):
     def location(cls, url: Url) -> dict[str, Any]:
         """The URL without its options and without `fsspec+`."""
         if url.scheme == "fsspec":
-            raise ConfigurationError("fsspec:// names no file system; write s3://…, https://… or fsspec+<URL of fsspec>")
+            raise ConfigurationError(
+                "fsspec:// names no file system; write s3://…, https://… or fsspec+<URL of fsspec>"
+            )
         scheme = url.scheme.removeprefix("fsspec+")
         text = url.text.partition("#")[0].partition("?")[0]
         rest = text[len(url.scheme) :]
@@ -135,6 +140,11 @@ class FSStore(Backend):
         found |= systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)
         return cls.from_options({**as_templates(found), **options})
 
+    @classmethod
+    def example_url(cls, folder: str) -> str:
+        """A folder in the folder."""
+        return f"fsspec+{Path(folder, 'fsspec.zarr').absolute().as_uri()}"
+
     def connect(self) -> Store:
         """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""
         options = {name: self.option(name) for name in self._storage}
@@ -150,18 +160,20 @@ class FSStore(Backend):
         if self.option("mode") == "r":
             driver.capabilities = _reading(driver.capabilities)
         elif self._options["check"]:
-            driver.set_many({".zarrv3-check": b""})
-            driver.erase_many([".zarrv3-check"])
+            driver.set_many({"zarrv3-check": b""})
+            driver.erase_many(["zarrv3-check"])
         return driver
 
     def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
         lower, missing = self._options["normalize_keys"], self._options["missing_exceptions"] or ()
-        if isinstance(fs, LocalFileSystem):
+        while isinstance(fs, DirFileSystem):  # a folder of another file system
+            fs, path = fs.fs, fs._join(path)
+        if isinstance(fs, LocalFileSystem) and systems.protocol_of(fs) == "file":
             return DirectoryDriver(path, lower=lower, fsync=False, follow_symlinks=True)
         root = path.rstrip("/")
         base = f"{root}/" if root else fs.root_marker
         files, can = self._access(fs, base, missing)
-        return FSDriver(files, base, can, lower=lower)
+        return FSDriver(files, base, can, lower=lower, quoted=systems.protocol_of(fs) in {"http", "https"})
 
     def _access(self, fs: Any, base: str, missing: Any) -> tuple[Access, Capabilities]:
         """How files are reached, and what can be done with them."""
@@ -173,7 +185,7 @@ class FSStore(Backend):
             all_of_it = replace(can, atomic_create=True, atomic_swap=True, shared=False, persistent=False)
             return MemoryAccess(fs, base, missing), all_of_it
         if not (isinstance(fs, AsyncFileSystem) and fs.async_impl):
-            return FileAccess(fs, base, missing), can
+            return (FTPAccess if protocol == "ftp" else FileAccess)(fs, base, missing), can
         if protocol in {"http", "https"}:
             from zarrv3_store_fsspec.http import HTTPAccess
 
@@ -190,9 +202,13 @@ class FSStore(Backend):
         conditional = self._options["conditional_writes"]
         if conditional is None:
             given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
-            conditional = not (given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+            conditional = not (
+                given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            )
         most = _S3_KEY - len(base.partition("/")[2].encode())
-        can = replace(can, atomic_create=conditional, atomic_swap=conditional, limits=Limits(key_bytes=max(1, most)))
+        can = replace(
+            can, atomic_create=conditional, atomic_swap=conditional, limits=Limits(key_bytes=max(1, most))
+        )
         return S3Access(fs, missing, conditional=conditional), can
 
     def describe(self) -> str:

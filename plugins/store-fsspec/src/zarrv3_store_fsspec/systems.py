@@ -8,15 +8,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import fsspec
-from fsspec.core import url_to_fs
+import fsspec  # type: ignore[import-untyped]
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.redaction import redact
 
-CONNECT = 3
-"""Seconds for one attempt to connect to S3; there are `ATTEMPTS`, so that an unreachable server costs ten seconds."""
-ATTEMPTS = 3
+CONNECT = 2.5
+"""Seconds for one attempt to connect to S3."""
+ATTEMPTS = 2
+"""How often botocore tries, and as often s3fs has it try: an unreachable server costs ten seconds."""
 PATIENCE = 10
 """Seconds to connect to other servers."""
 ANSWER = 30
@@ -45,7 +46,11 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ValueError as error:
         raise ConfigurationError(f"{redact(url)!r}: {redact(str(error))}") from None
     except TypeError as error:
-        raise ConfigurationError(f"{redact(url)!r} and its options do not fit: {redact(str(error))}") from None
+        raise ConfigurationError(
+            f"{redact(url)!r} and its options do not fit: {redact(str(error))}"
+        ) from None
+    if protocol in {"s3", "s3a"}:
+        fs.retries = ATTEMPTS
     return fs, path
 
 
@@ -69,7 +74,7 @@ def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
         config = _s3_config(options)
         return (
             f" (time-outs: connect_timeout={config['connect_timeout']} s, read_timeout={config['read_timeout']} s, "
-            f"{ATTEMPTS} attempts; option config_kwargs)"
+            f"{ATTEMPTS * ATTEMPTS} attempts; option config_kwargs)"
         )
     if protocol in {"http", "https"} and "timeout" not in options.get("client_kwargs", {}):
         return f" (time-outs: {PATIENCE} s to connect, {ANSWER} s to answer; option client_kwargs={{'timeout': …}})"

@@ -21,7 +21,7 @@ KEY_BYTES = 511
 """How long a key may be: LMDB's own limit in every build of data format 1."""
 
 _VALUE_BYTES = (1 << 32) - 1
-_BATCH_BYTES = 64 << 20  # a transaction keeps what it writes in memory until the end
+_BATCH_BYTES = 32 << 20  # a transaction keeps what it writes in memory until the end
 _PAGE = 1000  # how many keys are listed in one transaction
 _KEY_ROOM = 600  # what a key takes at most, besides its value
 

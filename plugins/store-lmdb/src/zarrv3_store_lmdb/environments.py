@@ -258,8 +258,8 @@ class _Registry:
 
 _registry = _Registry()
 _shut: list[Environment] = []
-_abandoned: list[Environment] = []
-"""Environments of a parent process that were in use when it forked: never touched, never freed."""
+_abandoned: list[lmdb.Environment | None] = []
+"""Those of a parent process that were in use when it forked: never touched, never freed."""
 
 
 def acquire(
@@ -317,10 +317,11 @@ def _after_fork_in_child() -> None:
     inherited = [*_registry.open]
     _registry = _Registry()
     for env in inherited:
-        if env in _shut:
-            env.drop()
-        else:
-            _abandoned.append(env)
+        if env not in _shut:
+            _abandoned.append(env._lmdb)
+            env._lmdb = None
+        env.drop()
+        env.gate = Gate()  # the old one may be shut for ever: who shut it is in the parent
     _shut.clear()
 
 

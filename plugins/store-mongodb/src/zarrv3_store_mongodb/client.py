@@ -89,7 +89,11 @@ def _check_url(text: str) -> None:
             f"{redact(text)!r} is no URL of a MongoDB server; write mongodb://host:27017/database"
         )
     if own := url.query.keys() & {"database", "collection", "dimension_separator"}:
-        raise ConfigurationError(f"url= is for pymongo; give {sorted(own)[0]!r} as an argument of its own")
+        raise ConfigurationError(f"url= is for pymongo; give {min(own)!r} as an argument of its own")
+    if "@" in url.path:
+        raise ConfigurationError(
+            f"{redact(text)!r}: '/', '@', ':' and '%' in a user name or password are written %2F, %40, %3A and %25"
+        )
     filled = _VARIABLE.sub("1", text)
     try:
         if url.scheme == "mongodb":

@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 
 from zarrv3.contract import Buffer, Capabilities, Limits, Request
 from zarrv3.errors import CorruptDataError
-from zarrv3.helpers import by_key, chunked, children, cut
+from zarrv3.helpers import by_key, children, chunked, cut
 from zarrv3_store_mongodb.heads import (
     MOST_STEPS,
     Document,
@@ -32,7 +32,9 @@ BATCH = 1000
 SPARE = 64 << 10
 """What a document or a command needs besides a value."""
 
-_ATTEMPTS = 50  # of a read that finds a value replaced, or of a transaction that another writer got in the way of
+_ATTEMPTS = (
+    50  # of a read that finds a value replaced, or of a transaction that another writer got in the way of
+)
 _FEWEST_STEPS = 8
 
 
@@ -46,14 +48,12 @@ class MongoDBDriver:
         owned: close the client with the driver.
     """
 
-    def __init__(
-        self, client: MongoClient[Document], database: str, collection: str, *, owned: bool
-    ) -> None:
+    def __init__(self, client: MongoClient[Document], database: str, collection: str, *, owned: bool) -> None:
         self.client = client
         self.owned = owned
         hello = client.admin.command("hello")
         ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - time.time()
-        self.direct = hello["maxBsonObjectSize"] - SPARE
+        self.direct: int = hello["maxBsonObjectSize"] - SPARE
         self.heads = Heads(client[database][collection])
         self.parts = Parts(client[database][f"{collection}.parts"], self.heads.documents, ahead)
         self.preparing = threading.Lock()
@@ -120,7 +120,11 @@ class MongoDBDriver:
         if old is None and new is None:
             return self.heads.size(key) is None
         self._prepare()
-        head = None if new is None else self._stored(key, new, besides=old)
+        head = (
+            None
+            if new is None
+            else self._stored(key, new, besides=old if old is not None and self._fits(old) else None)
+        )
         dead: str | None = None
         if old is None:
             done = head is not None and self._create(head)
@@ -227,7 +231,9 @@ class MongoDBDriver:
                 head = heads.get(request[0])
                 place_now = None if head is None else Place.of(head)
                 if place_now is not None and place_now == before[request]:
-                    raise CorruptDataError(f"parts of the value of {request[0]!r} are missing; write it again")
+                    raise CorruptDataError(
+                        f"parts of the value of {request[0]!r} are missing; write it again"
+                    )
                 if place_now is not None:
                     places[request] = place_now
                 else:
@@ -298,5 +304,3 @@ def _value(head: Document) -> bytes:
             f"the document of {head['key']!r} holds no binary value; another program wrote it"
         )
     return value if type(value) is bytes else bytes(value)
-
-

@@ -34,7 +34,7 @@ _SIZE = {"$ifNull": ["$parts.size", {"$binarySize": "$value"}]}
 
 
 class WriteFailedError(Exception):
-    """The server did not do a part of a batch. (pymongo's own error would show the values.)"""
+    """The server did not do a part of a batch; pymongo's own error would show the values."""
 
 
 class Heads:
@@ -78,7 +78,7 @@ class Heads:
             )
 
     def _drop_duplicates(self) -> None:
-        several = [
+        several: list[Document] = [
             {"$match": {"key": below("")}},
             {"$group": {"_id": "$key", "newest": {"$max": "$_id"}, "count": {"$sum": 1}}},
             {"$match": {"count": {"$gt": 1}}},
@@ -131,7 +131,7 @@ class Heads:
         shown = {"$project": {"key": 1, "size": _SIZE}}
         if not self.unique:
             newest = {"$group": {"_id": "$key", "size": {"$last": "$size"}}}
-            stages = [{"$match": {"key": where}}, shown, {"$sort": {"_id": 1}}, newest]
+            stages: list[Document] = [{"$match": {"key": where}}, shown, {"$sort": {"_id": 1}}, newest]
             for document in self.documents.aggregate(stages, allowDiskUse=True):
                 yield document["_id"], document["size"]
             return
@@ -146,7 +146,7 @@ class Heads:
 
     def size(self, key: str) -> int | None:
         """The length of one value; `None` when the key is missing."""
-        stages = [{"$match": {"key": key}}, {"$project": {"key": 1, "size": _SIZE}}]
+        stages: list[Document] = [{"$match": {"key": key}}, {"$project": {"key": 1, "size": _SIZE}}]
         found = _newest(self.documents.aggregate(stages))
         return found[key]["size"] if found else None
 
@@ -212,5 +212,3 @@ def _refused(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
             text = f"{one.get('errmsg')} (code {one.get('code')})"
             raise WriteFailedError(text) from None
     return [writes[one["index"]] for one in failed]
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode
 
@@ -54,6 +55,7 @@ class MongoDBStore(Backend):
         "collection": str,
         "dimension_separator": str,
     }
+    tested_against: ClassVar[Mapping[str, str]] = {"SecantusDB (MongoDB's protocol)": "0.7"}
     errors: ClassVar[ErrorTable] = {
         errors.NetworkTimeout: StoreTimeoutError,
         errors.ServerSelectionTimeoutError: StoreTimeoutError,
@@ -105,6 +107,13 @@ class MongoDBStore(Backend):
             text += separator + urlencode(theirs, quote_via=quote, safe="${}/:,")
         found = {"url": text, **convert(cls.kind, ours, cls.option_types)}
         return cls.from_options({**as_templates(found), **options})
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str]:
+        """A server, where the package `secantusdb` is installed."""
+        from zarrv3_store_mongodb.testing import server
+
+        return server()
 
     def connect(self) -> Store:
         """The driver over a client; the server is asked what it can do."""

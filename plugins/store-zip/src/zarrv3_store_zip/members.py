@@ -7,10 +7,11 @@ import copy
 import lzma
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from io import BytesIO
 from typing import IO, Any, NamedTuple
 from zipfile import (
+    ZIP64_LIMIT,
     ZIP_BZIP2,
     ZIP_DEFLATED,
     ZIP_LZMA,
@@ -28,6 +29,8 @@ HEADER = struct.Struct("<4s22x2H")
 """Of the header before a member's data: its signature, the length of the name and of the extra field that follow it."""
 
 ENCRYPTED = 0x41
+_FIELD = struct.Struct("<2H")
+_UNICODE_PATH = 0x7075
 _DESCRIPTOR = 0x08
 _UTF8 = 0x800
 
@@ -57,18 +60,25 @@ def read_directory(file: IO[bytes], where: str) -> Directory:
     except _UNREADABLE as error:
         raise StoreAccessError(f"{where} cannot be read as a zip archive: {error}") from error
     infos = {_name(info): info for info in every if not info.filename.endswith("/")}
-    odd = next((name for name in infos if "\\" in name), None)
+    _check_names(infos, where)
+    for key, info in infos.items():
+        if not 0 <= info.header_offset <= start - HEADER.size - info.compress_size:
+            raise CorruptDataError(f"{where} is damaged: {key!r} would lie outside of it")
+    return Directory(infos, start, comment, [info.header_offset for info in every])
+
+
+def _check_names(names: Collection[str], where: str) -> None:
     try:
-        check_keys(infos)
+        check_keys(names)
     except InvalidKeyError as error:
         raise StoreAccessError(
             f"{where} has an entry that no store may hold; take it out: {error}"
         ) from error
+    odd = next((name for name in names if "\\" in name), None)
     if odd is not None:
         raise StoreAccessError(
             f"{where} has an entry with a backslash in its name, {odd!r}; rename it or take it out"
         )
-    return Directory(infos, start, comment, [info.header_offset for info in every])
 
 
 def write_directory(file: IO[bytes], infos: Iterable[ZipInfo], comment: bytes) -> None:
@@ -79,10 +89,30 @@ def write_directory(file: IO[bytes], infos: Iterable[ZipInfo], comment: bytes) -
 
 
 def _name(info: ZipInfo) -> str:
-    name = info.filename
+    """The key of an entry: its name without `./` before it."""
+    name = info.filename if info.filename.isascii() or info.flag_bits & _UTF8 else _other_letters(info)
     while name.startswith("./"):
         name = name[2:]
     return name
+
+
+def _other_letters(info: ZipInfo) -> str:
+    """A name that is not marked as UTF-8: there may be another one beside it, or it is UTF-8 in fact, as from Unix."""
+    raw = _raw_name(info)
+    extra = info.extra
+    try:
+        while len(extra) >= _FIELD.size:
+            kind, length = _FIELD.unpack_from(extra)
+            body, extra = extra[_FIELD.size :][:length], extra[_FIELD.size + length :]
+            if kind == _UNICODE_PATH and body[:5] == b"\1" + zlib.crc32(raw).to_bytes(4, "little"):
+                return body[5:].decode()
+        return raw.decode()
+    except UnicodeDecodeError:
+        return info.filename
+
+
+def _raw_name(info: ZipInfo) -> bytes:
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
 
 
 # ---------------------------------------------------------------- headers
@@ -104,9 +134,19 @@ def needs_header(info: ZipInfo, key: str) -> bool:
     return info.filename != key or old_name or bool(info.flag_bits & _DESCRIPTOR)
 
 
+def descriptor(info: ZipInfo) -> bytes:
+    """What follows the data of a member whose header does not tell its sizes."""
+    if not info.flag_bits & _DESCRIPTOR:
+        return b""
+    large = max(info.file_size, info.compress_size) > ZIP64_LIMIT
+    return struct.pack(
+        "<4sLQQ" if large else "<4sLLL", b"PK\7\x08", info.CRC, info.compress_size, info.file_size
+    )
+
+
 def header_length(info: ZipInfo, header: Buffer, where: str) -> int:
     """How far after its beginning a member's data begin; raises `CorruptDataError` unless the header is the member's."""
-    name = info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+    name = _raw_name(info)
     if len(header) >= HEADER.size + len(name):
         signature, name_length, extra_length = HEADER.unpack_from(header)
         if signature == b"PK\3\4" and bytes(header[HEADER.size :][:name_length]) == name:

@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any, ClassVar, NamedTuple, cast
+from urllib.parse import unquote
 from zipfile import ZIP_STORED, ZipInfo
 
 from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
@@ -278,9 +279,8 @@ def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
         match = re.fullmatch(r"(.+://[^/]+.*|[^:]*)/([^/]+)/*", str(spec["url"]))
         if match:
             rest = {name: value for name, value in spec.items() if name not in {"store", "url"}}
-            return type(inner).from_options(as_templates({**rest, "url": match[1]})), str(
-                as_templates(match[2])
-            )
+            name = unquote(match[2]) if re.match("https?://", match[1]) else match[2]
+            return type(inner).from_options(as_templates({**rest, "url": match[1]})), as_templates(name)
     raise ConfigurationError(
         f"{inner.describe()} is no archive, and holds many values; say which one is: |zip:?archive=KEY"
     )

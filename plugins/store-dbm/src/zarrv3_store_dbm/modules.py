@@ -1,0 +1,295 @@
+"""Which module a database belongs to, and the object of any such module as a handle."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
+
+from zarrv3.contract import Buffer, Request
+from zarrv3.errors import ConfigurationError, StoreAccessError
+from zarrv3.helpers import cut
+from zarrv3_store_dbm.dumb import DumbHandle
+
+OpenFunction = Callable[..., Any]
+
+MODULES = ("dumb", "gnu", "ndbm", "sqlite3")
+"""The modules of Python's package `dbm`."""
+
+DEFAULT = "dumb"
+"""What a new database is made with: the one format that every Python reads."""
+
+FOREIGN = "an open function"
+"""What stands for the module where the user gives a function of some other library."""
+
+DURABLE = ("dumb", "sqlite3")
+"""Modules with which a write that has returned is in the file."""
+
+_OPENERS = {"dbm.dumb": "dumb", "_gdbm": "gnu", "_dbm": "ndbm", "dbm.sqlite3": "sqlite3"}
+_FILES = {
+    "dumb": (".dat", ".dir", ".bak"),
+    "gnu": ("",),
+    "ndbm": (".db", ".pag", ".dir"),
+    "sqlite3": ("", "-wal", "-shm"),
+}
+_GNU = {0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1}
+_BERKELEY = 0x00061561
+_HELP = {
+    "gnu": "on Debian the package python3-gdbm has it",
+    "ndbm": "many builds of Python leave it out; the one of your system may have it",
+    "sqlite3": "it comes with Python 3.13",
+}
+
+
+class Handle(Protocol):
+    """An open database, called by one thread at a time."""
+
+    def get_many(self, requests: Sequence[Request]) -> list[bytes | None]:
+        """Values or parts of them, `None` where a key is missing."""
+        ...
+
+    def sizes(self, keys: Collection[str]) -> list[int | None]:
+        """Lengths of values, `None` where a key is missing."""
+        ...
+
+    def keys(self) -> list[str]:
+        """Every key that is text."""
+        ...
+
+    def put(self, items: Mapping[str, Buffer]) -> None:
+        """Store values."""
+        ...
+
+    def drop(self, keys: Collection[str]) -> None:
+        """Remove those keys that exist."""
+        ...
+
+    def sync(self) -> bool:
+        """Have everything in the file; `False` where only closing does that."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class Place(NamedTuple):
+    """Where a database is and how it is opened."""
+
+    path: str
+    module: str
+    """One of `MODULES`, or `FOREIGN`."""
+    open: OpenFunction | None
+    options: Mapping[str, Any]
+    mode: int
+    letters: str
+    """What stands after the first letter of the flag: `f`, `s`, `u` of `dbm.gnu`."""
+
+    def exists(self) -> bool:
+        """Whether there is a database; raises when what is there is something else."""
+        if self.module == FOREIGN:
+            return _is_any_file(self.path)
+        found = module_of(self.path)
+        if found not in {None, self.module}:
+            raise StoreAccessError(
+                f"{self.path!r} was written by dbm.{found}, not by dbm.{self.module}; open it with module={found!r}, "
+                "or leave the module out"
+            )
+        return found is not None
+
+    def open_handle(self, flag: str) -> Handle:
+        """Open the file: `r`, `w`, `c` or `n`."""
+        if self.module == "dumb":
+            return DumbHandle(self.path, writing=flag != "r", mode=self.mode, new=flag == "n")
+        function = self.open or imported(self.module, self.path).open
+        database = function(self.path, flag + self.letters, self.mode, **self.options)
+        return NdbmHandle(database) if self.module == "ndbm" else ModuleHandle(database)
+
+    def remove(self) -> None:
+        """Remove the files of whatever database is there, to make a new one."""
+        found = None if self.module == FOREIGN else module_of(self.path)
+        for ending in _FILES.get(found or "", ()):
+            with suppress(FileNotFoundError):
+                os.unlink(self.path + ending)  # noqa: PTH108
+
+    def sync_files(self) -> None:
+        """Have the files on the disk, where the module itself does not see to it; they are closed."""
+        if self.module == "ndbm":
+            for ending in _FILES["ndbm"]:
+                with suppress(FileNotFoundError), open(self.path + ending, "rb") as file:  # noqa: PTH123
+                    os.fsync(file.fileno())
+
+
+class ModuleHandle:
+    """The object that an `open` function returned: a mapping from bytes to bytes."""
+
+    def __init__(self, database: MutableMapping[Any, Any]) -> None:
+        self.database = database
+
+    def get_many(self, requests: Sequence[Request]) -> list[bytes | None]:
+        """See `Handle`; values are read whole."""
+        return [_bytes(cut(self._get(key), wanted)) for key, wanted in requests]
+
+    def sizes(self, keys: Collection[str]) -> list[int | None]:
+        """See `Handle`; there is no way but to read the values."""
+        values = map(self._get, keys)
+        return [None if value is None else len(value) for value in values]
+
+    def keys(self) -> list[str]:
+        """See `Handle`."""
+        found: list[str] = []
+        for key in self.database.keys():  # noqa: SIM118 - objects of _gdbm and _dbm cannot be iterated
+            with suppress(UnicodeDecodeError):
+                found.append(key if isinstance(key, str) else bytes(key).decode())
+        return found
+
+    def put(self, items: Mapping[str, Buffer]) -> None:
+        """See `Handle`."""
+        for key, value in items.items():
+            self.database[key.encode()] = bytes(value)
+
+    def drop(self, keys: Collection[str]) -> None:
+        """See `Handle`."""
+        for key in keys:
+            with suppress(KeyError):
+                del self.database[key.encode()]
+
+    def sync(self) -> bool:
+        """See `Handle`."""
+        sync = getattr(self.database, "sync", None)
+        if sync is None:
+            return False
+        sync()
+        return True
+
+    def close(self) -> None:
+        """See `Handle`."""
+        self.database.close()  # type: ignore[attr-defined]
+
+    def _get(self, key: str) -> Buffer | None:
+        with suppress(KeyError):
+            value: Buffer | None = self.database[key.encode()]
+            return value
+        return None
+
+
+class NdbmHandle(ModuleHandle):
+    """The same for `dbm.ndbm`, which over Berkeley DB lists keys of empty values, but does not find them."""
+
+    def __init__(self, database: MutableMapping[Any, Any]) -> None:
+        super().__init__(database)
+        self._empty: set[bytes] | None = None
+
+    def put(self, items: Mapping[str, Buffer]) -> None:
+        """See `Handle`."""
+        super().put(items)
+        empty = self._empty_ones()
+        for key, value in items.items():
+            (empty.discard if len(value) else empty.add)(key.encode())
+
+    def drop(self, keys: Collection[str]) -> None:
+        """See `Handle`."""
+        super().drop(keys)
+        self._empty_ones().difference_update(key.encode() for key in keys)
+
+    def _get(self, key: str) -> Buffer | None:
+        found = super()._get(key)
+        return b"" if found is None and key.encode() in self._empty_ones() else found
+
+    def _empty_ones(self) -> set[bytes]:
+        if self._empty is None:
+            self._empty = {key for key in self.database.keys() if key not in self.database}  # noqa: SIM118
+        return self._empty
+
+
+# ---------------------------------------------------------------- which module
+
+
+def module_named(function: OpenFunction) -> str | None:
+    """The module whose `open` a function is, of those that are known here."""
+    if getattr(function, "__name__", None) != "open":
+        return None
+    return _OPENERS.get(getattr(function, "__module__", None) or "")
+
+
+def imported(module: str, path: str) -> Any:
+    """The module of that name; raises `ConfigurationError` that tells where to get it."""
+    try:
+        return importlib.import_module(f"dbm.{module}")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{path!r} needs the module dbm.{module}, which this Python does not have; {_HELP[module]}, "
+            "or copy the data into another store with a Python that has it"
+        ) from error
+
+
+def module_of(path: str) -> str | None:
+    """Which module wrote the database of that name, `None` when there is none; raises when something else is there.
+
+    `dbm.whichdb` knows only the modules of the running Python, and takes the files of others for missing.
+    """
+    if _is_dumb(path):
+        return "dumb"
+    if _is_file(f"{path}.pag") and _is_file(f"{path}.dir"):
+        return "ndbm"
+    if _BERKELEY in {*_numbers(_start(f"{path}.db"))}:
+        return "ndbm"
+    if os.path.isdir(path):  # noqa: PTH112
+        raise StoreAccessError(f"{path!r} is a folder, not a dbm database; give the path of a file in it")
+    start = _start(path)
+    if not start:
+        return None
+    if start == b"SQLite format 3\0":
+        return "sqlite3"
+    if _GNU & {*_numbers(start)}:
+        return "gnu"
+    raise StoreAccessError(
+        f"{path!r} is a file, but no database of Python's dbm modules; for another library's give its open function"
+    )
+
+
+def _is_dumb(path: str) -> bool:
+    if not _is_file(f"{path}.dat"):
+        return False
+    if _is_file(f"{path}.dir"):
+        return _start(f"{path}.dir")[:1] in {b"", b"'", b'"'}
+    if _is_file(f"{path}.bak") or not os.path.getsize(f"{path}.dat"):  # noqa: PTH202
+        return True
+    raise StoreAccessError(
+        f"'{path}.dat' is there, but its index '{path}.dir' is not; restore it, or choose another path"
+    )
+
+
+def _is_any_file(path: str) -> bool:
+    """Whether anything is there that an unknown library may have made: the path, or the path with an ending."""
+    if os.path.isdir(path):  # noqa: PTH112
+        raise StoreAccessError(f"{path!r} is a folder, not a dbm database; give the path of a file in it")
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder)  # noqa: PTH208
+    except FileNotFoundError:
+        return False
+    return any(n == name or (n.startswith(f"{name}.") and n != f"{name}.lock") for n in names)
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _start(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read(16)
+    except FileNotFoundError:
+        return b""
+
+
+def _numbers(start: bytes) -> list[int]:
+    """What may be the number that tells a format, in either order of bytes."""
+    return [int.from_bytes(start[at : at + 4], order) for at in (0, 12) for order in ("little", "big")]
+
+
+def _bytes(value: Buffer | None) -> bytes | None:
+    return value if value is None or type(value) is bytes else bytes(value)

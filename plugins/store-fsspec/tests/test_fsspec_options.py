@@ -1,0 +1,182 @@
+"""Options and URLs of `FSStore`, and what it makes of file systems that somebody else made."""
+
+import json
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from upath import UPath
+
+import zarrv3
+from zarrv3.errors import ConfigurationError, InvalidKeyError, ReadOnlyError, StoreAccessError
+from zarrv3_store_fsspec import FSStore
+
+FIXTURE = Path(__file__).parents[4] / "shared" / "fixtures" / "draft_v3" / "fs_mixed"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://bucket/a%20b?anon=true", {"url": "s3://bucket/a b", "anon": True}),
+        (
+            's3://b/x?client_kwargs={"region_name":"eu"}&mode=r',
+            {"client_kwargs": {"region_name": "eu"}, "mode": "r"},
+        ),
+        ("s3://b/x?max_concurrency=4&normalize_keys=yes", {"max_concurrency": 4, "normalize_keys": True}),
+        ("https://host/a%20b?mode=r", {"url": "https://host/a%20b", "mode": "r"}),
+        ("fsspec+memory://a/b", {"url": "memory://a/b"}),
+        ("fsspec+file:///tmp/a", {"url": "file:///tmp/a"}),
+        ("fsspec+simplecache::memory://a", {"url": "simplecache::memory://a"}),
+    ],
+)
+def test_urls(url: str, expected: dict[str, Any]) -> None:
+    """A URL gives the store's options and the file system's, with their types; the spec opens an equal store."""
+    store = zarrv3.open_store(url)
+    spec = store.spec()
+    assert isinstance(store, FSStore)
+    assert spec.items() >= {"store": "fsspec", **expected}.items()
+    assert zarrv3.open_store(json.loads(json.dumps(spec))) == store
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "s3://bucket/x?anom=true",
+            r"'s3' has no URL option 'anom'; its own URL options are: anon, .*endpoint_url",
+        ),
+        ("fsspec+nothing://x?a=1", "nothing"),
+        ("fsspec://x", "names no file system"),
+        ("s3://b/x?client_kwargs={oops", "is no JSON"),
+        ("memory+x://y", "no store is called"),
+    ],
+)
+def test_bad_urls(url: str, message: str) -> None:
+    """What makes no sense is refused with what would."""
+    with pytest.raises((ConfigurationError, LookupError), match=message):
+        zarrv3.open_store(url)
+
+
+def test_bad_options() -> None:
+    """Unknown protocols, missing packages and contradictions are errors of ours."""
+    with pytest.raises(ConfigurationError, match="Protocol not known: nothing"):
+        FSStore("nothing://x").get("k")
+    with pytest.raises(ConfigurationError, match=r"needs a package that is not installed: .*adlfs"):
+        FSStore("az://container/x").get("k")
+    with pytest.raises(ConfigurationError, match=r"options \(anon\) go with a URL"):
+        FSStore("/x", fs=MemoryFileSystem(), anon=True)
+    with pytest.raises(ConfigurationError, match="mode is 'r' or 'w', not 'x'"):
+        FSStore("memory://x", mode="x")
+
+
+def test_read_only() -> None:
+    """With `mode='r'` values read and every write is refused, locally too."""
+    for url in ("memory://read-only/x", "file:///tmp"):
+        store = FSStore(url, mode="r")
+        assert store.get("none") is None
+        for call in (
+            partial(store.update, k=b"v"),
+            store.clear,
+            partial(store.compare_and_set, "k", None, b"v"),
+        ):
+            with pytest.raises(ReadOnlyError):
+                call()
+
+
+def test_keys_are_lowered(tmp_path: Path) -> None:
+    """`normalize_keys` makes `foo` and `FOO` one key."""
+    for url in ("memory://lowered/x", tmp_path.as_uri()):
+        store = FSStore(url, normalize_keys=True)
+        store["Foo/Bar"] = b"v"
+        assert (store["FOO/bar"], store.list(), store.list_dir("FOO/")[0]) == (b"v", ["foo/bar"], ["FOO/bar"])
+        store.rmdir("FOO")
+        assert store.list() == []
+
+
+def test_separators() -> None:
+    """`key_separator` wins over `dimension_separator`."""
+    assert FSStore("memory://x", key_separator=".", dimension_separator="/").dimension_separator == "."
+    assert FSStore("memory://x", dimension_separator="/").dimension_separator == "/"
+
+
+def test_check_and_create(tmp_path: Path) -> None:
+    """`create` makes the root and `check` tries to write, both on first use; nothing else creates anything."""
+    FSStore((tmp_path / "none").as_uri()).list()
+    assert [*tmp_path.iterdir()] == []
+    store = FSStore((tmp_path / "made").as_uri(), create=True, check=True)
+    assert (store.list(), (tmp_path / "made").is_dir()) == ([], True)
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreAccessError, match="is a file, not a folder"):
+        FSStore((tmp_path / "file").as_uri(), check=True).list()
+
+
+def test_upath(tmp_path: Path) -> None:
+    """A `UPath` is a place like its URL with its options."""
+    UPath(tmp_path / "a.zarr").mkdir()
+    for place in (
+        UPath("memory://upath/x"),
+        UPath(tmp_path / "a.zarr"),
+        UPath((tmp_path / "a.zarr").as_uri()),
+    ):
+        store = FSStore(place)
+        store["k"] = b"v"
+        assert (place / "k").read_bytes() == b"v"
+        store.clear()
+    assert zarrv3.open_store(UPath("memory://upath/x")) == FSStore("memory://upath/x")
+    assert FSStore(UPath("s3://bucket/x", anon=True)) == FSStore("s3://bucket/x", anon=True)
+
+
+def test_a_given_file_system(tmp_path: Path) -> None:
+    """A file system object is used as it is, pickled by fsspec's means, and has no spec and no secrets in its repr."""
+    fs = fsspec.filesystem("s3", key="name", secret="s3cret-word")
+    store = FSStore("bucket/x", fs=fs)
+    assert repr(store) == "<FSStore(url='bucket/x', fs=<S3FileSystem>)>"
+    assert pickle.loads(pickle.dumps(store)) == store
+    with pytest.raises(ConfigurationError, match="live object"):
+        store.spec()
+    folder = DirFileSystem(str(tmp_path), LocalFileSystem())
+    FSStore("deep/er", fs=folder)["a/k"] = b"v"
+    assert (tmp_path / "deep" / "er" / "a" / "k").read_bytes() == b"v"
+
+
+def test_an_asynchronous_file_system(s3: Any, folder: str) -> None:
+    """A file system made for somebody's event loop is copied, not run in ours."""
+    from s3fs import S3FileSystem
+
+    options = {k: v for k, v in s3.options.items() if k != "conditional_writes"}
+    store = FSStore(folder, fs=S3FileSystem(**options, asynchronous=True))
+    store["k"] = b"v"
+    assert store["k"] == b"v"
+
+
+def test_the_scratch_folder_is_no_key() -> None:
+    """Where half-written files lie, no key may."""
+    with pytest.raises(InvalidKeyError, match="is reserved"):
+        FSStore("memory://x")[".zarrv3-scratch/k"] = b"v"
+
+
+def test_caches_of_fsspec(tmp_path: Path) -> None:
+    """A chained URL works: a cache in front of another file system."""
+    store = zarrv3.open_store("fsspec+simplecache::memory://cached/x")
+    store["f/k"] = b"0123456789"
+    assert store["f/k"] == b"0123456789"
+    assert store.list() == ["f/k"]
+
+
+@pytest.mark.skipif(not FIXTURE.exists(), reason="the fixtures are not part of this copy of the project")
+def test_old_stores_open() -> None:
+    """A store that zarr-python 2 wrote with its FSStore is files, and is found by the same keys."""
+    expected = {
+        p.relative_to(FIXTURE / "store").as_posix(): p.read_bytes()
+        for p in (FIXTURE / "store").rglob("*")
+        if p.is_file()
+    }
+    store = FSStore((FIXTURE / "store").as_uri(), mode="r")
+    assert dict(store.items()) == expected
+    assert store.getsize() == sum(map(len, expected.values()))

@@ -1,0 +1,202 @@
+"""S3: what is asked of the server, conditions, failures; against moto's server over HTTP."""
+
+import pickle
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3.contract import ByteRange
+from zarrv3.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    LimitError,
+    StoreAccessError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
+from zarrv3_store_fsspec import FSStore, systems
+
+Opener = Callable[..., FSStore]
+
+
+def test_requests_are_counted(s3: Any, s3_store: Opener) -> None:
+    """A key is one request, whole, in part or measured; a thousand erasures are one, a listing is one."""
+    if s3.log is None:
+        pytest.skip("counts need our own server")
+    store = s3_store()
+    store.get("warm")
+    items = {f"f/{i}": bytes(range(100)) for i in range(12)}
+    keys = [*items]
+    counts = {
+        "write": len(s3.requests(lambda: store.update(items))),
+        "read": len(s3.requests(lambda: store.getitems(keys))),
+        "missing": len(s3.requests(lambda: store.get("none"))),
+        "ranges": len(
+            s3.requests(lambda: store.get_many([("f/1", ByteRange(i, i + 2)) for i in range(0, 90, 3)]))
+        ),
+        "suffix": len(s3.requests(lambda: store.get_many([("f/1", ByteRange(-5)), ("f/2", ByteRange(-5))]))),
+        "from the end": len(s3.requests(lambda: store.get_many([("f/1", ByteRange(2, -5))]))),
+        "in": len(s3.requests(lambda: "f/1" in store)),
+        "list": len(s3.requests(store.list)),
+        "list_dir": len(s3.requests(lambda: store.list_dir("f/"))),
+        "getsize": len(s3.requests(lambda: [*store.sizes("f/")])),
+        "erase": len(s3.requests(lambda: store.delitems(keys[:6]))),
+        "erase_prefix": len(s3.requests(lambda: store.rmdir("f"))),
+    }
+    assert counts == {
+        "write": 12, "read": 12, "missing": 1, "ranges": 1, "suffix": 2, "from the end": 2, "in": 1,
+        "list": 1, "list_dir": 1, "getsize": 1, "erase": 1, "erase_prefix": 2,
+    }  # fmt: skip
+
+
+def test_an_array_by_url(s3: Any, folder: str) -> None:
+    """An array is written and read through a URL whose options are those of s3fs, and opens in another process's way."""
+    options = "&".join(f"{k}={str(v).lower() if v is True else v}" for k, v in s3.options.items())
+    array = zarrv3.create_array(f"{folder}?{options}", shape=(30, 30), chunks=(7, 7), dtype="f4")
+    values = np.arange(900, dtype="f4").reshape(30, 30)
+    array[...] = values
+    again = zarrv3.open_array(array.store.spec(), mode="r")
+    assert (again[3:25, 8] == values[3:25, 8]).all()
+    assert pickle.loads(pickle.dumps(array.store)) == array.store
+    assert "zarrv3-secret" not in f"{array.store!r} {array!r}"
+
+
+def test_listings_are_never_stale(s3: Any, folder: str) -> None:
+    """What others write is listed at once, also through a file system object that remembers listings (defect 18)."""
+    from s3fs import S3FileSystem
+
+    options = {k: v for k, v in s3.options.items() if k != "conditional_writes"}
+    fs = S3FileSystem(**options, use_listings_cache=True, skip_instance_cache=True)
+    for store in (FSStore(folder, **s3.options), FSStore(folder, fs=fs)):
+        assert store.list_dir("f/") == ([], [])
+        s3.plain().pipe(f"{folder}/f/k", b"v")
+        assert (store.list_dir("f/"), store.list(), store.getsize()) == ((["f/k"], []), ["f/k"], 1)
+        s3.plain().rm(f"{folder}/f/k")
+        assert (store.list_dir("f/"), store.list(), "f/k" in store) == (([], []), [], False)
+
+
+def test_markers_of_folders_are_hidden(s3: Any, s3_store: Opener, folder: str) -> None:
+    """Empty objects `folder/` that other tools make, and names that are no keys, are not listed."""
+    place = folder.removeprefix(f"s3://{s3.bucket}/")
+    for name in ("", "f/", "g/", "f//x"):
+        s3.plain().call_s3("put_object", Bucket=s3.bucket, Key=f"{place}/{name}", Body=b"")
+    store = s3_store()
+    store["f/k"] = b"v"
+    assert (store.list(), store.list_dir(""), store.list_dir("f/")) == (
+        ["f/k"],
+        ([], ["f/", "g/"]),
+        (["f/k"], []),
+    )
+    assert dict(store.sizes("")) == {"f/k": 1}
+
+
+def test_patterns_are_names(s3_store: Opener) -> None:
+    """Keys with `*`, `?` and `[` are erased alone: fsspec's own rm would take others with them."""
+    store = s3_store()
+    store.update(dict.fromkeys(["a*", "ab", "ac", "a?", "[ab]c", "bc", "d*/k", "dx/k"], b"v"))
+    store.delitems(["a*", "[ab]c"])
+    store.rmdir("d*")
+    assert sorted(store) == ["a?", "ab", "ac", "bc", "dx/k"]
+
+
+def test_conditions_are_claimed_where_they_hold(s3: Any, folder: str) -> None:
+    """Without a word about another server than Amazon's, nothing is claimed that it might ignore."""
+    options = {**s3.options, "conditional_writes": None}
+    store = FSStore(folder, **options)
+    assert not store.capabilities.atomic_create
+    with pytest.raises(UnsupportedError, match="cannot create a key atomically"):
+        store.compare_and_set("k", None, b"v")
+    assert FSStore("s3://bucket/x", anon=True).capabilities.atomic_create
+    assert s3.options["conditional_writes"]
+
+
+def test_refused_erasures_are_errors(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What S3 says it did not erase is an error: s3fs itself passes over it."""
+    store = s3_store()
+    store["k"] = b"v"
+    fs = store.driver.files.fs  # type: ignore[attr-defined]
+    real = fs._call_s3
+
+    async def call(method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "delete_objects":
+            return {"Errors": [{"Key": "k", "Code": "AccessDenied", "Message": "no"}]}
+        return await real(method, *args, **kwargs)
+
+    monkeypatch.setattr(fs, "_call_s3", call)
+    with pytest.raises(StoreAccessError, match="did not erase 'k': AccessDenied"):
+        store.erase_many(["k"])
+
+
+def test_a_refused_permission_is_not_a_missing_key(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When S3 refuses, a partial write fails and the chunk stays as it was (defect 12)."""
+    store = s3_store()
+    array = zarrv3.create_array(store, shape=4, chunks=4, dtype="i4")
+    array[:] = [1, 2, 3, 4]
+    fs = store.driver.files.fs  # type: ignore[attr-defined]
+    with monkeypatch.context() as patched:
+
+        async def refuse(*_: Any, **__: Any) -> bytes:
+            raise PermissionError("Access Denied")
+
+        patched.setattr(fs, "_cat_file", refuse)
+        with pytest.raises(StoreAccessError, match="Access Denied"):
+            array[0] = 9
+    assert list(array[:]) == [1, 2, 3, 4]
+
+
+def test_keys_that_it_cannot_hold(s3_store: Opener) -> None:
+    """Control characters and what s3fs takes for a version are refused, and never another key's value is read."""
+    store = s3_store()
+    store["a"] = b"v"
+    for key in ("a?versionId=1", "new\nline", "\x01"):
+        with pytest.raises(InvalidKeyError, match="control character or"):
+            store[key] = b"x"
+        assert store.get(key) is None
+        assert key not in store
+        store.erase_many([key])
+    with pytest.raises(LimitError, match="keys of at most"):
+        store["k" * 1024] = b"x"
+    assert dict(store.items()) == {"a": b"v"}
+
+
+def test_a_missing_bucket(s3: Any) -> None:
+    """A bucket that is not there reads as empty, refuses writes, and is made on request."""
+    store = FSStore("s3://no-such-bucket-zarrv3/x", **s3.options)
+    assert (store.get("k"), store.list(), store.list_dir("")) == (None, [], ([], []))
+    with pytest.raises(StoreAccessError, match="bucket does not exist"):
+        store["k"] = b"v"
+    if s3.log is not None:
+        made = FSStore("s3://made-by-zarrv3/x", create=True, check=True, **s3.options)
+        made["k"] = b"v"
+        assert made.list() == ["k"]
+    with pytest.raises(ConfigurationError, match="name of a bucket"):
+        FSStore("s3://", **s3.options).get("k")
+
+
+def test_an_unreachable_server(folder: str) -> None:
+    """Nobody listening is an error soon, without the secret."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+    store = FSStore(folder, endpoint_url=endpoint, key="name", secret="s3cret-word")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="Could not connect to the endpoint URL") as caught:
+        store.get("k")
+    assert time.monotonic() - begun < 15
+    assert "s3cret" not in f"{caught.value} {store!r}"
+
+
+def test_a_server_that_does_not_answer(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that says nothing is given up; the error names the time-outs and the option."""
+    monkeypatch.setattr(systems, "ANSWER", 0.2)
+    monkeypatch.setattr(systems, "ATTEMPTS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = FSStore(folder, endpoint_url=endpoint, key="name", secret="word")
+        with pytest.raises(StoreUnavailableError, match=r"read_timeout=0.2 s.*option config_kwargs"):
+            store.get("k")

@@ -1,0 +1,232 @@
+"""LMDB databases: what is wrong, full, read-only or cut short."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import zarrv3
+from zarrv3.errors import ConfigurationError, ReadOnlyError, StoreAccessError
+from zarrv3_store_lmdb import LMDBStore
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="this system has no resource limits")
+
+FULL = """
+import os, sys
+from zarrv3.errors import StoreAccessError
+from zarrv3_store_lmdb import LMDBStore
+folder, limit = sys.argv[1:]
+if limit != "0":
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+def refused(call):
+    try:
+        call()
+    except StoreAccessError as error:
+        print(error)
+    else:
+        sys.exit("nothing was refused")
+store = LMDBStore(folder + "/data")
+store["k"] = b"old" * 1000
+large = os.urandom(3 << 20)
+refused(lambda: store.set_many({"k": b"new", "large": large}))
+def block():
+    with store.transaction() as pending:
+        pending["k"] = b"new"
+        pending["large"] = large
+refused(block)
+refused(lambda: store.compare_and_set("k", b"old" * 1000, large))
+assert (store["k"], store.list()) == (b"old" * 1000, ["k"])
+store["k"] = b"smaller"
+store.close()
+again = LMDBStore(folder + "/data")
+assert (again["k"], again.list()) == (b"smaller", ["k"])
+if limit == "0":
+    again.close()
+    os.unlink(folder + "/data/lock.mdb")
+    with open(folder + "/rest", "wb", buffering=0) as rest:
+        try:
+            while True:
+                rest.write(bytes(4096))
+        except OSError:
+            pass
+    refused(lambda: LMDBStore(folder + "/data")["k"])
+    refused(lambda: LMDBStore(folder + "/other").set_many({"k": b"v"}))
+    os.unlink(folder + "/rest")
+    assert LMDBStore(folder + "/data")["k"] == b"smaller"
+"""
+
+NO_ADDRESSES = """
+import resource, sys
+from zarrv3.errors import StoreAccessError
+from zarrv3_store_lmdb import LMDBStore
+store = LMDBStore(sys.argv[1], map_size=1 << 20)
+store["k"] = b"v"
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))
+try:
+    store.set_many({str(n): bytes(4 << 20) for n in range(12)})
+except StoreAccessError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+assert store.list() == ["k"] and store["k"] == b"v"
+store["l"] = bytes(8 << 20)
+assert len(store["l"]) == 8 << 20
+"""
+
+
+def run(code: str, *arguments: str) -> str:
+    """What a new Python process that has to succeed prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[bool]:
+    """A small file system of its own at a folder; false where this user may not make one."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        made = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        made = False
+    try:
+        yield made
+    finally:
+        if made:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+# ---------------------------------------------------------------- full
+
+
+@posix
+def test_a_full_disk(tmp_path: Path) -> None:
+    """On a full disk writes are an error that says so, and the old values stay."""
+    with mounted(tmp_path, "2m") as made:
+        printed = run(FULL, str(tmp_path), "0" if made else str(2 << 20))
+        assert "cannot write 'k' (or one of 1 more keys) in LMDBStore(" in printed
+        assert "the disk is full or broken; nothing was changed" in printed
+
+
+@posix
+def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
+    """The same where a limit on the size of files is reached."""
+    assert "nothing was changed" in run(FULL, str(tmp_path), str(2 << 20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much address space is used")
+def test_a_map_that_cannot_grow(tmp_path: Path) -> None:
+    """Without address space for a larger map: an error that says so, and the store can be used afterwards."""
+    assert "cannot grow from 1048576 to" in run(NO_ADDRESSES, str(tmp_path / "data"))
+
+
+# ---------------------------------------------------------------- read-only
+
+
+def check_read_only(path: Path) -> None:
+    """A database that can only be read."""
+    before = sorted(path.iterdir())
+    with LMDBStore(path) as store:
+        assert (store["k"], store.list(), store.capabilities.write) == (b"v", ["k"], False)
+        with pytest.raises(ReadOnlyError, match="is read-only"):
+            store["k"] = b"w"
+        store.flush()
+    with LMDBStore(path.parent / "none") as missing:
+        assert missing.list() == []
+        with pytest.raises(StoreAccessError, match=r"cannot write 'k' in LMDBStore\("):
+            missing["k"] = b"w"
+    assert sorted(path.iterdir()) == before
+
+
+def test_read_only_media(tmp_path: Path) -> None:
+    """A database on a file system that cannot be written opens for reading, with a lock file or without one."""
+    for lock in (True, False):
+        with mounted(tmp_path, "1m") as made:
+            path = tmp_path / "data"
+            LMDBStore(path).update({"k": b"v"})
+            if not lock:
+                (path / "lock.mdb").unlink()
+            if made:
+                subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+                check_read_only(path)
+            elif os.getuid():  # root may write to anything
+                for one in (*path.iterdir(), path, tmp_path):
+                    one.chmod(0o555 if one.is_dir() else 0o444)
+                try:
+                    check_read_only(path)
+                finally:
+                    for one in (tmp_path, path, *path.iterdir()):
+                        one.chmod(0o755)
+
+
+def test_opened_read_only(tmp_path: Path) -> None:
+    """With `readonly=True` every change is refused, and other stores of the process may write."""
+    with LMDBStore(tmp_path / "data") as writer, LMDBStore(tmp_path / "data", readonly=True) as reader:
+        assert reader.list() == []
+        writer["k"] = b"v"
+        assert (reader["k"], reader.is_writeable(), reader.is_erasable()) == (b"v", False, False)
+        with pytest.raises(ReadOnlyError):
+            reader.erase_many(["k"])
+
+
+# ---------------------------------------------------------------- not what it should be
+
+
+def test_not_a_database(tmp_path: Path) -> None:
+    """A file that is no database is an error of ours when it is read or written, and stays as it is."""
+    (tmp_path / "folder").mkdir()
+    for name, content in (
+        ("text", b"no database " * 1000),
+        ("short", b"x"),
+        ("folder/data.mdb", bytes(9000)),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with LMDBStore(tmp_path / name.removesuffix("/data.mdb")) as store:
+            with pytest.raises(StoreAccessError, match=r"cannot read 'k' in LMDBStore\(.*not an LMDB file"):
+                store.get("k")
+            with pytest.raises(StoreAccessError, match="not an LMDB file"):
+                store["k"] = b"v"
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_database_cut_short(tmp_path: Path) -> None:
+    """A database whose end is missing, as after an interrupted copy, is an error, not a crash."""
+    with LMDBStore(tmp_path / "data") as store:
+        store.set_many({str(n): bytes(5000) for n in range(200)})
+    os.truncate(tmp_path / "data" / "data.mdb", 20_000)
+    with pytest.raises(StoreAccessError, match=r"is cut short, .* bytes are missing at its end"):
+        LMDBStore(tmp_path / "data").get("1")
+
+
+def test_a_folder_for_a_file_and_the_other_way_round(tmp_path: Path) -> None:
+    """`subdir` that does not fit what is there, or a path below a file: errors that say what is there."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreAccessError, match="is a folder, not a database in a single file"):
+        LMDBStore(tmp_path, subdir=False).get("k")
+    with pytest.raises(StoreAccessError, match="is a file, not the folder of an LMDB database"):
+        LMDBStore(tmp_path / "file", subdir=True).get("k")
+    with pytest.raises(StoreAccessError, match="Not a directory"):
+        LMDBStore(tmp_path / "file" / "data")["k"] = b"v"
+
+
+def test_bad_options(tmp_path: Path) -> None:
+    """Unknown options are errors that list the known ones; a URL needs a path and no host."""
+    with pytest.raises(
+        ConfigurationError, match=r"'lmdb' has no option 'compress'; its options are: buffers, .*map_size"
+    ):
+        LMDBStore(tmp_path, compress=True)
+    with pytest.raises(
+        ConfigurationError, match=r"no URL option 'compress'; its URL options are: .*map_size"
+    ):
+        zarrv3.open_store(f"lmdb://{tmp_path}?compress=1")
+    with pytest.raises(ConfigurationError, match="three slashes"):
+        zarrv3.open_store("lmdb://relative/path")
+    with pytest.raises(ConfigurationError, match="map_size"):
+        zarrv3.open_store(f"lmdb://{tmp_path}?map_size=much")

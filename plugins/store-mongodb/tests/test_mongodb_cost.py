@@ -1,0 +1,166 @@
+"""What calls cost: commands sent and bytes of values brought, whatever else is in the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from bson import encode
+from pymongo.monitoring import CommandListener
+
+import zarrv3
+from zarrv3.contract import ByteRange
+from zarrv3_store_mongodb import MongoDBStore
+
+
+class Sent(CommandListener):
+    """The commands sent, and the size of what came back."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.brought = 0
+
+    def started(self, event: Any) -> None:
+        """Count a command."""
+        self.names.append(event.command_name)
+
+    def succeeded(self, event: Any) -> None:
+        """Count an answer."""
+        self.brought += len(encode(event.reply))
+
+    def failed(self, event: Any) -> None:
+        """A failed command was counted when it was sent."""
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.names, self.brought = [], 0
+
+
+BIG = b"v" * 100_000
+
+
+@pytest.fixture
+def sent() -> Sent:
+    """What is sent."""
+    return Sent()
+
+
+@pytest.fixture
+def store(url: str, database: str, sent: Sent) -> Iterator[MongoDBStore]:
+    """A store that counts, warm: 100 keys in `a/`, of 100 kB some."""
+    with MongoDBStore(database, url=url, event_listeners=[sent]) as opened:
+        opened.set_many(
+            {f"a/{i:03d}": b"%d" % i for i in range(100)} | {"b/k": b"k", "a/b/c/zarr.json": b"{}"}
+        )
+        opened.set_many({f"big/{i}": BIG for i in range(10)})
+        opened.list_dir("")
+        opened.erase_many(["x"])
+        sent.reset()
+        yield opened
+
+
+CALLS: dict[str, tuple[Callable[[MongoDBStore], object], list[str]]] = {
+    "get whole values": (lambda s: s.get_many([(f"a/{i:03d}", None) for i in range(100)]), ["find"]),
+    "get ranges": (lambda s: s.get_many([(f"a/{i:03d}", ByteRange(i, i + 2)) for i in range(100)] * 2), ["find"]),
+    "get missing": (lambda s: s.get_many([(f"x/{i}", None) for i in range(100)]), ["find"]),
+    "get many bytes": (lambda s: s.get_many([(f"big/{i}", None) for i in range(10)]), ["find"]),
+    "set": (lambda s: s.set_many({f"a/{i:03d}": b"v" for i in range(100)}), ["update"]),
+    "set new": (lambda s: s.set_many({f"n/{i:03d}": b"v" for i in range(100)}), ["update"]),
+    "erase": (lambda s: s.erase_many([f"a/{i}" for i in range(20)]), ["delete"]),
+    "erase a folder": (lambda s: s.erase_prefix("a/b/"), ["delete"]),
+    "create": (lambda s: s.compare_and_set("new", None, b"v"), ["insert"]),
+    "swap": (lambda s: s.compare_and_set("b/k", b"k", b"v"), ["update"]),
+    "swap and lose": (lambda s: s.compare_and_set("b/k", b"x", b"v"), ["update", "find"]),
+    "remove if": (lambda s: s.compare_and_set("b/k", b"k", None), ["delete"]),
+    "rename": (lambda s: s.rename_prefix("b/", "c/"), ["update"]),
+    "list": (lambda s: list(s.list_prefix("a/")), ["find"]),
+    "list a folder": (lambda s: s.list_dir("b/"), ["find"]),
+    "sizes": (lambda s: list(s.sizes("big/")), ["aggregate"]),
+    "size of a key": (lambda s: list(s.sizes("big/1")), ["aggregate"]),
+    "membership": (lambda s: "big/1" in s, ["aggregate"]),
+    "nothing": (lambda s: (s.get_many([]), s.set_many({}), s.erase_many([])), []),
+    "beyond the limit": (lambda s: s.get_many([(f"x/{i}", None) for i in range(2001)]), ["find"] * 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_commands(store: MongoDBStore, sent: Sent, name: str) -> None:
+    """Every call is one command; a batch beyond the limit one for each part."""
+    call, expected = CALLS[name]
+    call(store)
+    assert sent.names == expected
+
+
+def test_transaction_commands(store: MongoDBStore, sent: Sent) -> None:
+    """A transaction is one command a kind of change, and the end."""
+    if not store.capabilities.transactions:
+        pytest.skip("the server has no transactions")
+    store.apply_many({"a/1": b"x", "a/2": None, "z": b"z", "y": b"z"})
+    assert sent.names == ["update", "delete", "commitTransaction"]
+
+
+@pytest.mark.parametrize("name", ["list", "list a folder", "sizes", "size of a key", "membership"])
+def test_no_values_are_brought(store: MongoDBStore, sent: Sent, name: str) -> None:
+    """Listing, sizes and `in` bring no bytes of values (defect 23: `find({})` without projection)."""
+    CALLS[name][0](store)
+    list(store)
+    list(store.sizes(""))
+    store.list_dir("")
+    assert 0 < sent.brought < len(BIG)
+
+
+def test_opening_and_reading_write_nothing(url: str, database: str, sent: Sent) -> None:
+    """No database, collection or index comes from reading."""
+    with MongoDBStore(database, url=url, event_listeners=[sent]) as store:
+        assert store.get("k") is None
+        assert list(store) == []
+        assert store.list_dir("") == ([], [])
+        assert store.getsize() == 0
+        store.erase_many(["k"])
+        assert not {"createIndexes", "create", "insert", "update"} & {*sent.names}
+        client = store.driver.client  # type: ignore[attr-defined]
+        assert database not in client.list_database_names()
+        store["k"] = b"v"
+        assert client[database].list_collection_names() == ["zarr_collection"]
+
+
+def test_array_commands(store: MongoDBStore, sent: Sent) -> None:
+    """An array of N chunks is written and read with at most one command a window."""
+    array = zarrv3.create_array(store, name="array", shape=(256,), chunks=(1,), dtype="u2")
+    sent.reset()
+    array[:] = np.arange(1, 257, dtype="u2")
+    written = len(sent.names)
+    sent.reset()
+    assert (array[:] == np.arange(1, 257)).all()
+    assert written <= 8
+    assert len(sent.names) <= 8
+
+
+def test_listing_skips_what_lies_below(store: MongoDBStore, sent: Sent) -> None:
+    """`list_dir` jumps over sub-folders, and brings some keys of each only."""
+    documents = store.driver.heads.documents  # type: ignore[attr-defined]
+    names = [f"f{folder}/c/{i:05d}" for folder in range(5) for i in range(400)]
+    documents.insert_many([{"key": name, "value": b"v"} for name in names])
+    documents.insert_many([{"key": f"many/{i:05d}", "value": b"v"} for i in range(600)])
+    sent.reset()
+    assert store.list_dir("") == ([], ["a/", "b/", "big/", *(f"f{i}/" for i in range(5)), "many/"])
+    assert len(sent.names) <= 9
+    assert sent.brought < 20_000
+    sent.reset()
+    assert len(store.list_dir("many/")[0]) == 600
+    assert len(sent.names) <= 5
+
+
+def test_pages(store: MongoDBStore, sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing goes page by page, and so leaves no cursor open when it is not finished."""
+    monkeypatch.setattr("zarrv3_store_mongodb.heads.PAGE", 30)
+    assert len([*store.list_prefix("a/")]) == 101
+    assert sent.names == ["find"] * 4
+    sent.reset()
+    assert sum(size for _, size in store.sizes("a/")) == 192
+    assert sent.names == ["aggregate"] * 4
+    sent.reset()
+    next(store.list_prefix(""))
+    assert sent.names == ["find"]
