@@ -14,10 +14,10 @@ from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 from zarrv3.errors import ConfigurationError
 from zarrv3.redaction import redact
 
-CONNECT = 2.5
-"""Seconds for one attempt to connect to S3."""
+CONNECT = 5
+"""Seconds for one attempt to connect to S3; botocore makes `ATTEMPTS`, so that an unreachable server costs ten."""
 ATTEMPTS = 2
-"""How often botocore tries, and as often s3fs has it try: an unreachable server costs ten seconds."""
+"""How often botocore tries, and where the answer fails to come, s3fs has it try as often."""
 PATIENCE = 10
 """Seconds to connect to other servers."""
 ANSWER = 30
