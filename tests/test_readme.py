@@ -1,12 +1,17 @@
 """The READMEs are true: their examples run, their commands are there, their links lead somewhere."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
+from zarrv3 import registry
 
 ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "core" / "README.md", *sorted(ROOT.glob("plugins/*/README.md"))]
@@ -26,9 +31,32 @@ def blocks(path: Path, language: str) -> list[str]:
 
 @pytest.mark.parametrize("readme", READMES, ids=name)
 def test_python_examples_run(readme: Path, tmp_path: Path) -> None:
-    """The Python blocks of a README run one after the other in an empty home folder; `/data` and `/tmp` are moved there."""
+    """The Python blocks of a README run one after the other in an empty home folder; `/data` and `/tmp` are moved there.
+
+    A URL of a server becomes that of the server which the package starts for examples.
+    """
     code = "\n".join(blocks(readme, "python"))
     assert code, "an example is missing"
+    with contextlib.ExitStack() as stack:
+        for scheme, server in servers(readme):
+            there = re.search(rf'"{scheme}://[^"]*"', code)
+            if there:
+                code = code.replace(there[0], repr(stack.enter_context(server)))
+        run(readme, code, tmp_path)
+
+
+def servers(readme: Path) -> Iterator[tuple[str, AbstractContextManager[str]]]:
+    """The schemes of a package's stores with the servers that they start for examples."""
+    package = f"zarrv3_{readme.parent.name.replace('-', '_')}"
+    for plugin in registry.plugins("stores"):
+        if plugin.value.startswith(f"{package}:"):
+            server = registry.load("stores", plugin.name.rstrip("*+")).example_server()
+            if server is not None:
+                yield plugin.name.rstrip("*+"), server
+
+
+def run(readme: Path, code: str, tmp_path: Path) -> None:
+    """Run the code of a README in a folder."""
     configuration = tmp_path / ".config" / "zarrv3" / "config.toml"
     configuration.parent.mkdir(parents=True)
     configuration.write_text(moved("\n".join(blocks(readme, "toml")), tmp_path))

