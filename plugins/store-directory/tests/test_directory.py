@@ -596,3 +596,26 @@ def test_keys_are_told_apart_in_each_mode(store: DirectoryStore) -> None:
     """On a file system that keeps names, `foo`, `Foo` and `FOO` are three keys."""
     store.update({"foo": b"1", "Foo": b"2", "FOO": b"3"})
     assert dict(store.items()) == {"foo": b"1", "Foo": b"2", "FOO": b"3"}
+
+
+def test_a_temporary_file_taken_for_a_dead_writers_is_not_published(tmp_path: Path) -> None:
+    """A writer whose temporary file was removed before it was locked makes another; it never renames somebody else's."""
+    one, other = (
+        DirectoryDriver(str(tmp_path), lower=False, fsync=False, follow_symlinks=False) for _ in range(2)
+    )
+    one.set_many({"k": b"old"})
+    lock = one._try_lock
+    taken: list[str] = []
+
+    def late(fd: int) -> bool:
+        if not taken:
+            with other._walk() as walk:
+                folder = walk.folder("")
+                assert folder is not None
+                _, name = other._temporary(folder, "k")  # finds the unlocked file, removes it, makes its own
+                taken.append(name)
+        return lock(fd)
+
+    one._try_lock = late  # type: ignore[method-assign]
+    one.set_many({"k": b"new"})
+    assert other.get_many([("k", None)]) == [b"new"]

@@ -321,9 +321,10 @@ class DirectoryDriver:
                 if attempt == own:
                     self._remove_dead(folder, own)
                 continue
-            if self._try_lock(fd):
+            there = folder.stat(attempt) if self._try_lock(fd) else None
+            if there is not None and os.path.samestat(os.fstat(fd), there):
                 return fd, attempt
-            os.close(fd)  # somebody took it for a dead writer's in the moment before it was locked
+            os.close(fd)  # somebody took it for a dead writer's, and perhaps removed it, before it was locked
         raise StoreAccessError(f"{folder.path}/{name}: no temporary file can be made beside it")
 
     def _remove_dead(self, folder: Folder, temporary: str) -> None:
