@@ -176,32 +176,31 @@ class ModuleHandle:
 
 
 class NdbmHandle(ModuleHandle):
-    """The same for `dbm.ndbm`, which over Berkeley DB lists keys of empty values, but does not find them."""
+    """The same for `dbm.ndbm`, which over Berkeley DB lists keys of empty values, but may or may not find them."""
 
     def __init__(self, database: MutableMapping[Any, Any]) -> None:
         super().__init__(database)
-        self._empty: set[bytes] | None = None
+        self._listed: set[bytes] | None = None
 
     def put(self, items: Mapping[str, Buffer]) -> None:
         """See `Handle`."""
         super().put(items)
-        empty = self._empty_ones()
-        for key, value in items.items():
-            (empty.discard if len(value) else empty.add)(key.encode())
+        self._there().update(map(str.encode, items))
 
     def drop(self, keys: Collection[str]) -> None:
         """See `Handle`."""
         super().drop(keys)
-        self._empty_ones().difference_update(key.encode() for key in keys)
+        self._there().difference_update(map(str.encode, keys))
 
     def _get(self, key: str) -> Buffer | None:
         found = super()._get(key)
-        return b"" if found is None and key.encode() in self._empty_ones() else found
+        return b"" if found is None and key.encode() in self._there() else found
 
-    def _empty_ones(self) -> set[bytes]:
-        if self._empty is None:
-            self._empty = {key for key in self.database.keys() if key not in self.database}  # noqa: SIM118
-        return self._empty
+    def _there(self) -> set[bytes]:
+        """The keys that there are: what is among them and not found has an empty value."""
+        if self._listed is None:
+            self._listed = set(self.database.keys())
+        return self._listed
 
 
 # ---------------------------------------------------------------- which module

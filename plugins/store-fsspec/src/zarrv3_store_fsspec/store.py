@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -55,6 +56,10 @@ class FSStore(Backend):
     """
 
     kind = "fsspec"
+    tested_against: ClassVar[Mapping[str, str]] = {
+        "S3 (moto)": "5",
+        "local files, memory, HTTP, FTP": "fsspec 2026.9",
+    }
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "normalize_keys": boolean,
         "key_separator": str,
@@ -144,6 +149,13 @@ class FSStore(Backend):
     def example_url(cls, folder: str) -> str:
         """A folder in the folder."""
         return f"fsspec+{Path(folder, 'fsspec.zarr').absolute().as_uri()}"
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str]:
+        """S3, where the packages `moto[server]` and `s3fs` are installed."""
+        from zarrv3_store_fsspec.testing import server
+
+        return server()
 
     def connect(self) -> Store:
         """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""

