@@ -18,10 +18,8 @@ def server() -> Iterator[str]:
     try:
         host, port = moto.get_host_and_port()
         endpoint, bucket = f"http://{host}:{port}", f"zarrv3-{uuid.uuid4().hex}"
-        s3 = filesystem(
-            "s3", key="testing", secret="testing", endpoint_url=endpoint, skip_instance_cache=True
-        )  # noqa: S106 - any will do
-        s3.mkdir(bucket)
+        login = {"key": "testing", "secret": "testing", "endpoint_url": endpoint}  # any will do
+        filesystem("s3", **login, skip_instance_cache=True).mkdir(bucket)
         yield f"s3://{bucket}/example.zarr?key=testing&secret=testing&endpoint_url={endpoint}"
     finally:
         moto.stop()
