@@ -30,9 +30,9 @@ def group(*names: str) -> list[str]:
 
 def install(session: nox.Session, *groups: str) -> None:
     """Install every package of the repository, editable, and what some dependency groups ask for."""
-    session.install("hatchling", "editables")
+    session.install("hatchling", "editables", *group(*groups))
     editable = [argument for path in PACKAGES for argument in ("-e", str(path))]
-    session.install("--no-build-isolation", *editable, *group(*groups))
+    session.install("--no-build-isolation", *editable)
 
 
 @nox.session

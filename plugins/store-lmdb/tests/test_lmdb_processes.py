@@ -1,8 +1,8 @@
 """LMDB databases: threads, processes and forks."""
 
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +20,6 @@ from zarrv3_store_lmdb import LMDBStore, environments
 from zarrv3_store_lmdb.gate import Gate
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def child(action: Callable[[], object]) -> int:
@@ -35,12 +34,29 @@ def child(action: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def in_new_process(function: Callable[..., object], *arguments: Any) -> None:
-    """Run a function in a process that shares nothing with this one."""
-    process = SPAWN.Process(target=function, args=arguments)
-    process.start()
-    process.join(60)
-    assert process.exitcode == 0
+def in_new_process(code: str, *arguments: object) -> int:
+    """Run code in a process that shares nothing with this one; returns its exit code."""
+    command = [sys.executable, "-c", f"import sys\n{code}", *map(str, arguments)]
+    return subprocess.run(command, check=False, timeout=60).returncode
+
+
+WRITE = """
+from zarrv3_store_lmdb import LMDBStore
+path, key, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with LMDBStore(path) as store:
+    for turn in range(4):
+        store[key] = b"v" * (size - turn)
+    store[key] = b"v" * size
+"""
+"""Write one value."""
+
+HOLD_AND_DIE = """
+import lmdb, os, signal
+transaction = lmdb.open(sys.argv[1], max_readers=1024).begin()
+transaction.get(b"k")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""Be killed in a read transaction."""
 
 
 def write(path: Path, key: str, size: int) -> None:
@@ -49,14 +65,6 @@ def write(path: Path, key: str, size: int) -> None:
         for turn in range(4):
             store[key] = b"v" * (size - turn)
         store[key] = b"v" * size
-
-
-def hold_and_die(path: str) -> None:
-    """Be killed in a read transaction."""
-    env = lmdb.open(path, max_readers=1024)
-    transaction = env.begin()
-    transaction.get(b"k")
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -69,9 +77,9 @@ def store(tmp_path: Path) -> Iterator[LMDBStore]:
 
 def test_another_process_grows_the_map(store: LMDBStore, tmp_path: Path) -> None:
     """A store goes on when another process has made the database larger than its map."""
-    in_new_process(write, tmp_path / "data", "big", 3 << 20)
+    assert in_new_process(WRITE, tmp_path / "data", "big", 3 << 20) == 0
     assert len(store["big"]) == 3 << 20
-    in_new_process(write, tmp_path / "data", "bigger", 9 << 20)
+    assert in_new_process(WRITE, tmp_path / "data", "bigger", 9 << 20) == 0
     store["own"] = b"w"
     assert (store["own"], len(store["bigger"])) == (b"w", 9 << 20)
 
@@ -170,7 +178,7 @@ def test_a_child_leaves_the_parent_alone(store: LMDBStore, tmp_path: Path) -> No
         os.write(parent_writes, b"g")
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert str(os.getpid()) in env._lmdb.readers()
-        in_new_process(write, tmp_path / "data", "k", 5000)
+        assert in_new_process(WRITE, tmp_path / "data", "k", 5000) == 0
         assert bytes(transaction.get(b"k")) == b"v"
 
     env.read(go_on)
@@ -197,9 +205,7 @@ def test_a_fork_in_a_transaction(store: LMDBStore, monkeypatch: pytest.MonkeyPat
 def test_dead_readers_are_cleared(store: LMDBStore, tmp_path: Path) -> None:
     """A reader that was killed in a transaction does not keep pages from being used again for ever."""
     store.close()
-    process = SPAWN.Process(target=hold_and_die, args=(str(tmp_path / "data"),))
-    process.start()
-    process.join(60)
+    assert in_new_process(HOLD_AND_DIE, tmp_path / "data") == -signal.SIGKILL
     with LMDBStore(tmp_path / "data") as again:
         again["k"] = b"w"
         assert again.driver._held._lmdb.readers() == "(no active readers)\n"  # type: ignore[attr-defined]
