@@ -260,7 +260,7 @@ def test_big_endian_values_are_swapped() -> None:
 
 
 @pytest.mark.parametrize(
-    "fill", [math.nan, math.inf, complex(1, math.inf), np.datetime64("NaT"), "é", b"x", True, 3]
+    "fill", [math.nan, math.inf, complex(1, math.inf), np.datetime64("NaT", "s"), "é", b"x", True, 3]
 )
 def test_fill_values(fill: Any) -> None:
     """Fill values of all kinds are what unwritten elements are, also for who opens the array later."""
