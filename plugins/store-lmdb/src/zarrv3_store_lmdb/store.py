@@ -89,7 +89,6 @@ class LMDBStore(Backend):
             dimension_separator=dimension_separator,
             **kwargs,
         )
-        self.dimension_separator = dimension_separator
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

@@ -89,7 +89,6 @@ class MongoDBStore(Backend):
             client=client,
             **kwargs,
         )
-        self.dimension_separator = dimension_separator
         self._kwargs = tuple(kwargs)
 
     @classmethod

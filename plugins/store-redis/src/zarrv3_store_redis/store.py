@@ -69,7 +69,6 @@ class RedisStore(Backend):
         super().__init__(
             prefix=prefix, dimension_separator=dimension_separator, url=url, client=client, **kwargs
         )
-        self.dimension_separator = dimension_separator
         self._kwargs = tuple(kwargs)
 
     @classmethod

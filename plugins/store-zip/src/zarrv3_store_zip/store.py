@@ -80,7 +80,6 @@ class ZipStore(Backend):
         if compression not in METHODS.values():
             known = ", ".join(f"{number} ({name})" for name, number in METHODS.items())
             raise ConfigurationError(f"compression {compression!r} of 'zip' is none of {known}")
-        self.dimension_separator = dimension_separator
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
