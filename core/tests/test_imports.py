@@ -2,8 +2,10 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,10 +143,14 @@ def test_the_test_can_fail() -> None:
     assert found == [("zarrv3.a", False), ("zarrv3.b", False), ("zarrv3.c", False), ("zarrv3.e", True)]
 
 
-def run(program: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a new interpreter."""
     return subprocess.run(
-        [sys.executable, *options, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, *options, "-c", program],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
 
@@ -166,19 +172,17 @@ def test_importing_is_light() -> None:
     assert not [name for name in imported if name.startswith("zarrv3.testing")]
 
 
-def test_numpy_is_the_largest_part() -> None:
-    """Of the time that `import zarrv3` takes numpy is the largest part."""
-    best = None
+def test_numpy_is_the_largest_part(tmp_path: Path) -> None:
+    """Of the time that `import zarrv3` takes, once modules are compiled, numpy is the largest part."""
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    run("import zarrv3", **compiled)
+    times: Counter[str] = Counter()
     for _ in range(3):
-        lines = run("import zarrv3", "-X", "importtime").stderr.splitlines()
-        times: dict[str, int] = {}
-        for line in lines:
-            _, cumulative, name = line.removeprefix("import time:").split("|")
-            if cumulative.strip().isdigit():
-                times[name.strip()] = int(cumulative)
-        best = max(best or 0, times["numpy"] / times["zarrv3"])
-    assert best is not None
-    assert best > 0.5
+        for line in run("import zarrv3", "-X", "importtime", **compiled).stderr.splitlines():
+            own, _, name = line.removeprefix("import time:").split("|")
+            if own.strip().isdigit():
+                times[name.strip().split(".")[0]] += int(own)
+    assert times.most_common(1)[0][0] == "numpy", times.most_common(5)
 
 
 @pytest.mark.parametrize("name", ["zarrv3.pool", "zarrv3.hooks", "zarrv3.registry"])

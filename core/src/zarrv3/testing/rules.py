@@ -18,6 +18,7 @@ LIMITS: Final = "a key or value beyond capabilities.limits raises LimitError; a 
 OWNERSHIP: Final = "what a caller passed in may change after the call; what a store returned never changes"
 ATOMIC: Final = "at any instant, to any reader, a key has its whole old or its whole new value"
 DURABLE: Final = "a write that has returned (without the claim `durable`: that was flushed) is there also after its writer was killed"
+TURNS: Final = "no thread waits for ever while others use the store"
 FLUSHED: Final = "after flush() everything written so far survives a crash of the process"
 PERSISTENT: Final = "persistent: values outlive the instance"
 ERASE: Final = "erase_many removes the keys given, erase_prefix those below the folder, and nothing else; missing is fine"

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, func, inspect, or_, select, update
@@ -20,6 +20,7 @@ from zarrv3.helpers import chunked
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Opened
 from zarrv3_store_sql.failures import explained, is_conflict
+from zarrv3_store_sql.turns import Turns
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class SQLDriver:
         self.ready = False  # the table is there
         self.writable = False  # and so is all that writing needs
         self.making = threading.Lock()
+        self.turns: AbstractContextManager[None] = Turns() if opened.private else nullcontext()
         self.capabilities = Capabilities(
             transactions=True,
             native_ranges=True,
@@ -291,7 +293,7 @@ class SQLDriver:
     def _connected(self) -> Iterator[Connection]:
         """A connection of the pool; SQLAlchemy's exceptions, which show statements and values, become failures."""
         try:
-            with self.engine.connect() as connection:
+            with self.turns, self.engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else None

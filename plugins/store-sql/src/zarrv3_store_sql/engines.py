@@ -93,7 +93,7 @@ def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
     is_uri = bool(arguments.get("uri")) and path.startswith("file:")
     pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 5, "max_overflow": -1}
     if private:
-        pool.update(pool_size=1, max_overflow=0, pool_timeout=3600)
+        pool.update(pool_size=1, max_overflow=0)  # the driver gives it to one thread after the other
     engine = create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(path, **arguments), isolation_level="AUTOCOMMIT", **pool
     )

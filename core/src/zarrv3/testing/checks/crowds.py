@@ -1,6 +1,7 @@
 """Threads and processes at once, killed writers, failing stores."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +13,16 @@ from zarrv3.errors import StoreError
 from zarrv3.store import BaseStore
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened, values_of
 from zarrv3.testing.faults import Faults
-from zarrv3.testing.processes import Writer, generation_of, needs_kill, stamped, threads_together, together
-from zarrv3.testing.rules import ATOMIC, DURABLE, FAULTS, LIST_PREFIX, require, same
+from zarrv3.testing.processes import (
+    PATIENCE,
+    Writer,
+    generation_of,
+    needs_kill,
+    stamped,
+    threads_together,
+    together,
+)
+from zarrv3.testing.rules import ATOMIC, DURABLE, FAULTS, LIST_PREFIX, TURNS, require, same
 
 KEYS = ("f/a", "f/b", "f/g/a", "h/a", "top")
 ROUNDS = 15
@@ -27,6 +36,36 @@ def check_threads_at_once(opener: Opener) -> None:
     with opened(opener) as store:
         threads_together([partial(_write_and_read, store, number, ROUNDS) for number in range(4)])
         _all_whole(store, "after four threads wrote")
+
+
+@check("write")
+def check_writer_among_readers(opener: Opener) -> None:
+    """A thread that writes gets its turn among threads that read without a pause."""
+    with opened(opener) as store:
+        fill(store, *KEYS)
+        done = threading.Event()
+
+        def write() -> None:
+            try:
+                for turn in range(ROUNDS):
+                    require(
+                        not done.is_set(), TURNS, f"after {PATIENCE} s {turn} of {ROUNDS} writes were done"
+                    )
+                    store[KEYS[0]] = b"%d" % turn
+            finally:
+                done.set()
+
+        def read() -> None:
+            while not done.is_set():
+                store.get_many([(KEYS[0], None)])
+
+        patience = threading.Timer(PATIENCE, done.set)
+        patience.start()
+        try:
+            threads_together([write, read, read])
+        finally:
+            patience.cancel()
+        holds(store, {KEYS[0]: b"%d" % (ROUNDS - 1)}, TURNS, "after the last write")
 
 
 @check("write")
