@@ -25,6 +25,7 @@ ORDER = [
     "environment",
     "store",
     "backend",
+    "file_backend",
     "memory",
     "layers",
     "registry",

@@ -43,6 +43,7 @@ from zarrv3.backend import Backend
 from zarrv3.config import config
 from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
 from zarrv3.copying import copy
+from zarrv3.file_backend import FileBackend
 from zarrv3.group import Group
 from zarrv3.hooks import hookimpl
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
@@ -61,6 +62,7 @@ __all__ = [
     "ByteRange",
     "Capabilities",
     "Counting",
+    "FileBackend",
     "Group",
     "KVStore",
     "Layer",

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from zarrv3.backend import Backend, ErrorTable
+from zarrv3.backend import ErrorTable
 from zarrv3.contract import Store
 from zarrv3.errors import (
     ConfigurationError,
@@ -13,7 +12,8 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.urls import Url, boolean, local_path
+from zarrv3.file_backend import FileBackend
+from zarrv3.urls import boolean
 from zarrv3_store_dbm.databases import in_use
 from zarrv3_store_dbm.driver import DBMDriver
 from zarrv3_store_dbm.modules import (
@@ -28,7 +28,7 @@ from zarrv3_store_dbm.modules import (
 )
 
 
-class DBMStore(Backend):
+class DBMStore(FileBackend):
     """A database of one of Python's `dbm` modules, or of a library like them; `dbm:///absolute/path`.
 
     Safe to use from many threads, and by one process at a time: a second one that writes, or that reads while the first
@@ -49,6 +49,7 @@ class DBMStore(Backend):
     """
 
     kind = "dbm"
+    example_name = "data.dbm"
     live_options = ("open",)
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "flag": str,
@@ -80,9 +81,8 @@ class DBMStore(Backend):
             raise ConfigurationError(
                 f"flag must be 'r', 'w', 'c' or 'n' (with module='gnu' more letters may follow), not {flag!r}"
             )
-        text = os.fspath(path)
         super().__init__(
-            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
+            path,
             flag=flag,
             mode=mode,
             open=function,
@@ -93,22 +93,6 @@ class DBMStore(Backend):
         )
         self._others = tuple(open_kwargs)
         self._flag = flag[0]
-
-    @classmethod
-    def location(cls, url: Url) -> dict[str, Any]:
-        """The path of `dbm:///absolute/path`."""
-        return {"path": local_path(url)}
-
-    @classmethod
-    def example_url(cls, folder: str) -> str:
-        """A database in the folder."""
-        return Path(folder, "data.dbm").absolute().as_uri().replace("file:", "dbm:", 1)
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the database, without the endings of its module."""
-        path: str = self.option("path")
-        return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
 
     def connect(self) -> Store:
         """The driver over the path; the database is opened when it is first needed."""

@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from zarrv3.backend import Backend
 from zarrv3.contract import Store
+from zarrv3.file_backend import FileBackend
 from zarrv3.urls import Url, boolean, local_path
 from zarrv3_store_directory.driver import DirectoryDriver
 
 
-class DirectoryStore(Backend):
+class DirectoryStore(FileBackend):
     """A folder of files, one a key; `file:///absolute/path` or the bare path of a folder.
 
     Safe to write from many threads and processes: every value is replaced atomically. Files are open only while they are
@@ -26,6 +25,7 @@ class DirectoryStore(Backend):
     """
 
     kind = "directory"
+    example_name = "directory.zarr"
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "normalize_keys": boolean,
         "dimension_separator": str,
@@ -42,9 +42,8 @@ class DirectoryStore(Backend):
         fsync: bool = False,
         follow_symlinks: bool = False,
     ) -> None:
-        text = os.fspath(path)
         super().__init__(
-            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
+            path,
             normalize_keys=normalize_keys,
             dimension_separator=dimension_separator,
             fsync=fsync,
@@ -59,13 +58,7 @@ class DirectoryStore(Backend):
     @classmethod
     def example_url(cls, folder: str) -> str:
         """A folder in the folder."""
-        return Path(folder, "directory.zarr").absolute().as_uri()
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the folder."""
-        path: str = self.option("path")
-        return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
+        return super().example_url(folder).replace(f"{cls.kind}:", "file:", 1)
 
     def connect(self) -> Store:
         """The driver over the folder; nothing is touched."""
@@ -75,6 +68,3 @@ class DirectoryStore(Backend):
             fsync=self._options["fsync"],
             follow_symlinks=self._options["follow_symlinks"],
         )
-
-    def _identity(self) -> Any:
-        return {**self._changed_options(), "path": self.path}

@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import lmdb
 
-from zarrv3.backend import Backend, ErrorTable
+from zarrv3.backend import ErrorTable
 from zarrv3.contract import Store
 from zarrv3.errors import (
     ConfigurationError,
@@ -16,7 +15,8 @@ from zarrv3.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from zarrv3.urls import Url, boolean, byte_size, local_path
+from zarrv3.file_backend import FileBackend
+from zarrv3.urls import boolean, byte_size
 from zarrv3_store_lmdb.driver import LMDBDriver
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Place
 
@@ -44,7 +44,7 @@ _DEFAULTS: Mapping[str, Any] = {"sync": False, "metasync": False, "max_readers":
 """What is not as `lmdb.open` has it: a write is flushed by `flush` and `close`, and many threads may read at once."""
 
 
-class LMDBStore(Backend):
+class LMDBStore(FileBackend):
     """An LMDB database; `lmdb:///absolute/path`.
 
     Safe to use from many threads and processes of one machine. Every batch is one transaction. The database grows as
@@ -59,6 +59,7 @@ class LMDBStore(Backend):
     """
 
     kind = "lmdb"
+    example_name = "data.lmdb"
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "buffers": boolean,
         "dimension_separator": str,
@@ -82,29 +83,12 @@ class LMDBStore(Backend):
         if unknown:
             known = ", ".join(["buffers", "dimension_separator", *_LMDB_OPTIONS])
             raise ConfigurationError(f"'lmdb' has no option {unknown[0]!r}; its options are: {known}")
-        text = os.fspath(path)
         super().__init__(
-            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
+            path,
             buffers=buffers,
             dimension_separator=dimension_separator,
             **kwargs,
         )
-
-    @classmethod
-    def location(cls, url: Url) -> dict[str, Any]:
-        """The path of `lmdb:///absolute/path`."""
-        return {"path": local_path(url)}
-
-    @classmethod
-    def example_url(cls, folder: str) -> str:
-        """A database in the folder."""
-        return Path(folder, "data.lmdb").absolute().as_uri().replace("file:", "lmdb:", 1)
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the database."""
-        path: str = self.option("path")
-        return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
 
     def connect(self) -> Store:
         """The driver over the path; the database is opened when it is first needed."""
@@ -113,9 +97,6 @@ class LMDBStore(Backend):
         place = _place(self.path, options.pop("subdir", None))
         readonly = options.pop("readonly", False)
         return LMDBDriver(place, options, map_size=options.pop("map_size", FIRST_SIZE), readonly=readonly)
-
-    def _identity(self) -> Any:
-        return {**self._changed_options(), "path": self.path}
 
 
 def _place(path: str, subdir: bool | None) -> Place:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from zarrv3.backend import Backend, ErrorTable
+from zarrv3.backend import ErrorTable
 from zarrv3.contract import JSON, Store
 from zarrv3.environment import Template
 from zarrv3.errors import ConfigurationError, LimitError, StoreAccessError
-from zarrv3.urls import Url, boolean, local_path
+from zarrv3.file_backend import FileBackend
+from zarrv3.urls import boolean
 from zarrv3_store_zip.archive import archive_at
 from zarrv3_store_zip.driver import ZipDriver
 
@@ -30,7 +30,7 @@ def compression_of(text: str) -> int:
     return METHODS[text] if text in METHODS else int(text)
 
 
-class ZipStore(Backend):
+class ZipStore(FileBackend):
     """A zip archive, one entry a key; `zip:///absolute/path.zip` or `file:///absolute/path.zip|zip:`.
 
     Values may be replaced and erased. Changes are seen by all stores of this process at once; `flush` and `close` put an
@@ -47,6 +47,7 @@ class ZipStore(Backend):
     """
 
     kind = "zip"
+    example_name = "zip.zip"
     errors: ClassVar[ErrorTable] = {zipfile.LargeZipFile: LimitError, zipfile.BadZipFile: StoreAccessError}
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "compression": compression_of,
@@ -66,9 +67,8 @@ class ZipStore(Backend):
         *,
         fsync: bool = True,
     ) -> None:
-        text = os.fspath(path)
         super().__init__(
-            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
+            path,
             compression=compression,
             allowZip64=allowZip64,
             mode=mode,
@@ -80,22 +80,6 @@ class ZipStore(Backend):
         if compression not in METHODS.values():
             known = ", ".join(f"{number} ({name})" for name, number in METHODS.items())
             raise ConfigurationError(f"compression {compression!r} of 'zip' is none of {known}")
-
-    @classmethod
-    def location(cls, url: Url) -> dict[str, Any]:
-        """The file of `zip:///absolute/path.zip`."""
-        return {"path": local_path(url)}
-
-    @classmethod
-    def example_url(cls, folder: str) -> str:
-        """An archive in the folder."""
-        return Path(folder, "zip.zip").absolute().as_uri().replace("file:", "zip:", 1)
-
-    @property
-    def path(self) -> str:
-        """The absolute path of the archive."""
-        path: str = self.option("path")
-        return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
 
     def connect(self) -> Store:
         """The driver over the archive, which is shared within the process; its directory is read."""
