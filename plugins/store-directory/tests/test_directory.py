@@ -6,8 +6,9 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -328,8 +329,9 @@ def _die_while_writing(store: DirectoryStore, key: str) -> None:
 
 
 @pytest.mark.parametrize("next_step", ["write", "write another", "erase", "erase folder", "clear"])
-def test_what_a_killed_writer_leaves_is_reclaimed(store: DirectoryStore, root: Path, next_step: str) -> None:
+def test_what_a_killed_writer_leaves_is_reclaimed(root: Path, next_step: str) -> None:
     """A temporary file of a killed writer goes with the next write of its key or the erasure of its folder."""
+    store = DirectoryStore(root)
     store["a/k"] = b"old"
     dies(_die_while_writing, store, "a/k", rule="")
     assert f"a/{TEMPORARY}k" in files(root)
@@ -352,20 +354,53 @@ def test_what_a_killed_writer_leaves_is_reclaimed(store: DirectoryStore, root: P
             assert files(root) == []
 
 
-def test_a_living_writers_file_is_left_alone(tmp_path: Path) -> None:
-    """A temporary file that is locked belongs to somebody who is writing: another write of the key takes another one."""
-    store = DirectoryStore(tmp_path)
+def test_a_killed_writer_hinders_nobody_without_locks(tmp_path: Path) -> None:
+    """Where the dead cannot be told from the living their files stay, unseen, until the folder is erased."""
+    store = PortableStore(tmp_path)
     store["a/k"] = b"old"
-    other = tmp_path / "a" / f"{TEMPORARY}k"
-    with other.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        store["a/k"] = b"new"
-        assert other.exists()
-        assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]
-        store.erase("a/k")
-        assert other.exists()
+    dies(_die_while_writing, store, "a/k", rule="")
+    store["a/k"] = b"new"
+    assert sorted(store.items()) == [("a/k", b"new")]
+    assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]
+    store.erase_prefix("a/")
+    assert files(tmp_path) == []
+
+
+@pytest.fixture
+def writing(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Somebody is writing the key `a/k`, which exists, until what this gives is called."""
+    DirectoryStore(tmp_path)["a/k"] = b"old"
+    folder = os.open(tmp_path / "a", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_SH)
+    (tmp_path / "a" / f"{TEMPORARY}k").write_bytes(b"half")
+    yield partial(fcntl.flock, folder, fcntl.LOCK_UN)
+    os.close(folder)
+
+
+def test_a_living_writers_file_is_left_alone(tmp_path: Path, writing: Callable[[], None]) -> None:
+    """While somebody writes to a folder its temporary files stay: another write of the key makes one of its own."""
+    store = DirectoryStore(tmp_path)
+    store["a/k"] = b"new"
+    assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]
+    store.erase("a/k")
+    assert files(tmp_path) == ["a", f"a/{TEMPORARY}k"]
+    writing()
     store["a/k"] = b"newer"
     assert files(tmp_path) == ["a", "a/k"]
+    assert store["a/k"] == b"newer"
+
+
+def test_erasing_a_folder_waits_for_its_writers(tmp_path: Path, writing: Callable[[], None]) -> None:
+    """A temporary file of the living is not erased: its name could be taken by another one and be published half-written."""
+    store = DirectoryStore(tmp_path)
+    eraser = threading.Thread(target=store.erase_prefix, args=("a/",))
+    eraser.start()
+    eraser.join(0.2)
+    assert eraser.is_alive()
+    assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]
+    writing()
+    eraser.join()
+    assert files(tmp_path) == []
 
 
 def test_a_failed_write_leaves_nothing(
@@ -596,26 +631,3 @@ def test_keys_are_told_apart_in_each_mode(store: DirectoryStore) -> None:
     """On a file system that keeps names, `foo`, `Foo` and `FOO` are three keys."""
     store.update({"foo": b"1", "Foo": b"2", "FOO": b"3"})
     assert dict(store.items()) == {"foo": b"1", "Foo": b"2", "FOO": b"3"}
-
-
-def test_a_temporary_file_taken_for_a_dead_writers_is_not_published(tmp_path: Path) -> None:
-    """A writer whose temporary file was removed before it was locked makes another; it never renames somebody else's."""
-    one, other = (
-        DirectoryDriver(str(tmp_path), lower=False, fsync=False, follow_symlinks=False) for _ in range(2)
-    )
-    one.set_many({"k": b"old"})
-    lock = one._try_lock
-    taken: list[str] = []
-
-    def late(fd: int) -> bool:
-        if not taken:
-            with other._walk() as walk:
-                folder = walk.folder("")
-                assert folder is not None
-                _, name = other._temporary(folder, "k")  # finds the unlocked file, removes it, makes its own
-                taken.append(name)
-        return lock(fd)
-
-    one._try_lock = late  # type: ignore[method-assign]
-    one.set_many({"k": b"new"})
-    assert other.get_many([("k", None)]) == [b"new"]

@@ -54,6 +54,7 @@ class DirectoryDriver:
         self.fsync = fsync
         self.follow = follow_symlinks
         self.anchored = anchored
+        self.reading = OPEN_FILE | (0 if follow_symlinks else _NOFOLLOW)
         self.spelling = Spelling()
         self.swap_lock = threading.RLock()  # stands in for flock where there is none
         locks = anchored and fcntl is not None
@@ -65,14 +66,25 @@ class DirectoryDriver:
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """See the contract: each file is opened once a request, each folder once a call."""
+        values: list[Buffer | None] = []
+        path, folder = None, None
         with self._walk() as walk:
-            return [self._read(walk, self._name(key), wanted) for key, wanted in requests]
+            for key, wanted in requests:
+                above, _, name = self._name(key).rpartition("/")
+                if above != path:  # neighbours mostly lie in one folder
+                    path, folder = above, walk.folder(f"{above}/" if above else "")
+                values.append(None if folder is None else self._read(folder, name, wanted))
+        return values
 
     def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: temporary file and rename, file by file."""
+        """See the contract: temporary file and rename, file by file, folder by folder."""
+        folders: dict[str, list[tuple[str, Buffer]]] = {}
+        for key, value in items.items():
+            path, _, name = self._name(key).rpartition("/")
+            folders.setdefault(f"{path}/" if path else "", []).append((name, value))
         with self._walk() as walk:
-            for key, value in items.items():
-                self._in_folder(walk, self._name(key), partial(self._replace, value=value))
+            for path, values in folders.items():
+                self._in_folder(walk, path, partial(self._replace, values=values))
             if self.fsync:
                 walk.sync()
 
@@ -130,26 +142,29 @@ class DirectoryDriver:
     def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
         """See the contract: under an exclusive lock of the key's folder, which every writer shares."""
         path = self._name(key)
+        above, name = parent(path), path.rpartition("/")[2]
 
-        def swap(folder: Folder, name: str) -> bool:
-            with self._locked(folder, exclusive=True):
-                if self._read_in(folder, name, None) != old:
+        def swap(folder: Folder) -> bool:
+            with self._locked(folder, exclusive=True, strict=True):
+                if self._read(folder, name, None) != old:
                     return False
                 if new is not None:
-                    self._write(folder, name, new)
-                elif old is not None:
-                    self._unlink(folder, name)
-                return True
+                    free = self._write(folder, name, new)
+                else:
+                    free = old is None or self._unlink(folder, name)
+            if not free:
+                self._remove_dead(folder, [_temporary(name)])
+            return True
 
         with self._walk() as walk:
-            if (new is None or old is not None) and walk.folder(parent(path)) is None:
+            if (new is None or old is not None) and walk.folder(above) is None:
                 return old is None
-            done = self._in_folder(walk, path, swap)
+            done = self._in_folder(walk, above, swap)
             if self.fsync:
                 walk.sync()
             walk.forget()
             if done and new is None:
-                self._prune(walk, parent(path))
+                self._prune(walk, above)
         return done
 
     def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
@@ -216,13 +231,9 @@ class DirectoryDriver:
 
     # ------------------------------------------------------------ reading
 
-    def _read(self, walk: Walk, key: str, wanted: ByteRange | None) -> bytes | None:
-        folder = walk.folder(parent(key))
-        return None if folder is None else self._read_in(folder, key.rpartition("/")[2], wanted)
-
-    def _read_in(self, folder: Folder, name: str, wanted: ByteRange | None) -> bytes | None:
+    def _read(self, folder: Folder, name: str, wanted: ByteRange | None) -> bytes | None:
         try:
-            fd = os.open(folder.at(name), OPEN_FILE | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
+            fd = os.open(folder.at(name), self.reading, dir_fd=folder.fd)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError:  # pragma: no cover - Windows
@@ -275,33 +286,49 @@ class DirectoryDriver:
 
     # ------------------------------------------------------------ writing
 
-    def _in_folder(self, walk: Walk, key: str, action: Callable[[Folder, str], T]) -> T:
-        """Do something in a key's folder, which is made; again if somebody erases it meanwhile."""
+    def _in_folder(self, walk: Walk, path: str, action: Callable[[Folder], T]) -> T:
+        """Do something in a folder, which is made; again if somebody erases it meanwhile."""
         for _ in range(_VANISHED):
             with contextlib.suppress(FileNotFoundError):
-                folder = walk.folder(parent(key), create=True)
+                folder = walk.folder(path, create=True)
                 if folder is not None:
-                    return action(folder, key.rpartition("/")[2])
+                    return action(folder)
             walk.forget()
-        raise StoreAccessError(f"{key!r}: its folder was erased each of the {_VANISHED} times it was made")
+        raise StoreAccessError(f"{path!r}: the folder was erased each of the {_VANISHED} times it was made")
 
-    def _replace(self, folder: Folder, name: str, value: Buffer) -> None:
+    def _replace(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
+        """Write values under their names; those that were written are taken from the list."""
+        left = []
         with self._locked(folder, exclusive=False):
-            self._write(folder, name, value)
+            while values:
+                name, value = values[-1]
+                if not self._write(folder, name, value):
+                    left.append(_temporary(name))
+                values.pop()
+        if left:
+            self._remove_dead(folder, left)
 
-    def _write(self, folder: Folder, name: str, value: Buffer) -> None:
+    def _write(self, folder: Folder, name: str, value: Buffer) -> bool:
+        """Write one value while the folder is locked; whether nothing of another writer stood in the way.
+
+        The temporary file has a name of the key's own, so that what a killed writer left is met again.
+        """
         if not self.spelling.is_exact(folder, name):
             raise self.spelling.error(folder, name)
-        fd, temporary = self._temporary(folder, name)
+        temporary, free = _temporary(name), True
+        try:
+            fd = os.open(folder.at(temporary), _CREATE, 0o666, dir_fd=folder.fd)
+        except FileExistsError:
+            temporary, free = f"{TEMPORARY}{os.getpid()}-{threading.get_native_id()}-{next(_serial)}", False
+            fd = os.open(folder.at(temporary), _CREATE, 0o666, dir_fd=folder.fd)
         try:
             try:
                 _write_all(fd, value)
                 if self.fsync:
                     os.fsync(fd)
-                # renamed while it is locked: who finds it unlocked may take it for a dead writer's and remove it
-                os.replace(folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
             finally:
                 os.close(fd)
+            os.replace(folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.unlink(folder.at(temporary), dir_fd=folder.fd)
@@ -310,33 +337,19 @@ class DirectoryDriver:
                     f"{folder.path}/{name} is a folder, so that no value can be stored there"
                 ) from None
             raise
+        return free
 
-    def _temporary(self, folder: Folder, name: str) -> tuple[int, str]:
-        """A new locked file beside a key's: first under a name of the key's own, so that a dead writer's is found."""
-        own = f"{TEMPORARY}{name[-200:]}"
-        for attempt in (own, own, f"{TEMPORARY}{os.getpid()}-{threading.get_native_id()}-{next(_serial)}"):
-            try:
-                fd = os.open(folder.at(attempt), _CREATE, 0o666, dir_fd=folder.fd)
-            except FileExistsError:
-                if attempt == own:
-                    self._remove_dead(folder, own)
-                continue
-            there = folder.stat(attempt) if self._try_lock(fd) else None
-            if there is not None and os.path.samestat(os.fstat(fd), there):
-                return fd, attempt
-            os.close(fd)  # somebody took it for a dead writer's, and perhaps removed it, before it was locked
-        raise StoreAccessError(f"{folder.path}/{name}: no temporary file can be made beside it")
-
-    def _remove_dead(self, folder: Folder, temporary: str) -> None:
-        """Remove a temporary file unless its writer lives: a living one holds its lock."""
-        with contextlib.suppress(FileNotFoundError):
-            fd = os.open(folder.at(temporary), OPEN_FILE | _NOFOLLOW, dir_fd=folder.fd)
-            try:
-                there = folder.stat(temporary)
-                if self._try_lock(fd) and there is not None and os.path.samestat(os.fstat(fd), there):
+    def _remove_dead(self, folder: Folder, temporaries: Collection[str]) -> bool:
+        """Remove temporary files whose writers are dead: all are when nobody else holds the folder's lock."""
+        if not self._try_lock(folder):
+            return False
+        try:
+            for temporary in temporaries:
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(folder.at(temporary), dir_fd=folder.fd)
-            finally:
-                os.close(fd)
+        finally:
+            self._unlock(folder)
+        return True
 
     # ------------------------------------------------------------ erasing
 
@@ -349,8 +362,8 @@ class DirectoryDriver:
         return True
 
     def _clear(self, walk: Walk, folder: Folder) -> None:
-        """Remove all that lies in a folder; links go, what they lead to stays."""
-        with self._locked(folder, exclusive=False):
+        """Remove all that lies in a folder, when nobody is writing there; links go, what they lead to stays."""
+        with self._locked(folder, exclusive=True):
             for entry in folder.entries():
                 if entry.is_dir(follow_symlinks=False):
                     inner = walk.inside(folder, entry.name)
@@ -379,17 +392,13 @@ class DirectoryDriver:
 
     def _sweep(self, folder: Folder) -> bool:
         """Remove what killed writers left in a folder that holds nothing else; whether it holds nothing else."""
-        if fcntl is None:  # pragma: no cover - Windows: the living cannot be told from the dead
-            return False
         left = []
         with folder.scan() as found:
             for entry in found:
                 if not entry.name.startswith(TEMPORARY):
                     return False
                 left.append(entry.name)
-        for name in left:
-            self._remove_dead(folder, name)
-        return True
+        return self._remove_dead(folder, left)
 
     @staticmethod
     def _rmdir(folder: Folder, name: str) -> bool:
@@ -406,36 +415,45 @@ class DirectoryDriver:
     # ------------------------------------------------------------ locks
 
     @contextlib.contextmanager
-    def _locked(self, folder: Folder, *, exclusive: bool) -> Iterator[None]:
-        """Hold the lock of a folder: shared by all that write to it, alone for compare-and-set."""
+    def _locked(self, folder: Folder, *, exclusive: bool, strict: bool = False) -> Iterator[None]:
+        """Hold the lock of a folder, shared or alone; where the file system has none, go on without unless `strict`.
+
+        Who writes shares it: while there are temporary files of the living, nobody has it alone.
+        """
         if folder.fd is None or fcntl is None:
             with self.swap_lock:
                 yield
             return
         try:
             fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        except (
-            OSError
-        ):  # a network file system without locks of folders: fine unless the lock is what matters
-            if exclusive:
+        except OSError:  # a network file system without locks of folders
+            if strict:
                 raise
         try:
             yield
         finally:
+            self._unlock(folder)
+
+    @staticmethod
+    def _try_lock(folder: Folder) -> bool:
+        """Whether nobody was writing to a folder, which is then locked; never where that cannot be known."""
+        if folder.fd is None or fcntl is None:
+            return False
+        try:
+            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    @staticmethod
+    def _unlock(folder: Folder) -> None:
+        if folder.fd is not None and fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(folder.fd, fcntl.LOCK_UN)
 
-    @staticmethod
-    def _try_lock(fd: int) -> bool:
-        if fcntl is None:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+
+def _temporary(name: str) -> str:
+    return f"{TEMPORARY}{name[-200:]}"
 
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
