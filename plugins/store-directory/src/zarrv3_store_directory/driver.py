@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import stat
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -30,7 +32,7 @@ TEMPORARY = ".zarrv3-"
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_VANISHED = 20  # how often a write starts again because its folder was erased meanwhile
+_VANISHED = 500  # how often a write starts again because its folder was erased meanwhile
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _serial = count()
 
@@ -288,12 +290,14 @@ class DirectoryDriver:
 
     def _in_folder(self, walk: Walk, path: str, action: Callable[[Folder], T]) -> T:
         """Do something in a folder, which is made; again if somebody erases it meanwhile."""
-        for _ in range(_VANISHED):
+        for attempt in range(_VANISHED):
             with contextlib.suppress(FileNotFoundError):
                 folder = walk.folder(path, create=True)
                 if folder is not None:
                     return action(folder)
             walk.forget()
+            if attempt > 10:  # several who only make and erase it: let another one finish
+                time.sleep(random.uniform(0, 0.002))  # noqa: S311 - nothing secret
         raise StoreAccessError(f"{path!r}: the folder was erased each of the {_VANISHED} times it was made")
 
     def _replace(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:

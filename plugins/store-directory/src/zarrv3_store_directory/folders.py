@@ -165,7 +165,8 @@ class Walk:
             with suppress(FileExistsError):
                 os.mkdir(parent.at(name), dir_fd=parent.fd)
             found = self.inside(parent, name)
-            if found is None and parent.stat(name) is not None:
+            there = parent.stat(name) if found is None else None
+            if there is not None and not stat.S_ISDIR(there.st_mode):  # a folder would be one made just now
                 raise InvalidKeyError(
                     f"{path[:-1]!r} holds a value, so that no key can lie below it in a folder of files"
                 )
