@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from interop_cases import SMALL
 from interop_peers import VERSIONS, Case
+from interop_zarrita import node_version
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,50 @@ _TENSORSTORE: dict[str, Gap] = {
     "r24": Gap("ValueError", "Expected base64-encoded string for raw_bytes fill_value"),
 }  # fmt: skip
 
+# ---------------------------------------------------------------- zarrita.js
+
+_ZARRITA: dict[str, Gap] = {
+    **{
+        name: Gap("ZarritaError", f"Unknown or unsupported dataType: {name}")
+        for name in (*SMALL, "r24", "bytes", "variable_length_bytes", "complex64", "complex128")
+    },
+    **{
+        name: Gap("ZarritaError", "dataType.match is not a function")  # of a data type with a configuration
+        for name in (
+            "raw_bytes", "fixed_length_utf32", "null_terminated_bytes", "struct", "structured", "numpy.datetime64",
+            "numpy.timedelta64",
+        )
+    },
+    **{
+        name: Gap("ZarritaError", f"Unknown codec: {name}")
+        for name in (
+            "packbits", *(f"numcodecs.{name}" for name in (
+                "lzma", "bz2", "crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "quantize", "packbits",
+                "astype", "fixedscaleoffset",
+            )),
+        )
+    },
+    **{
+        name: Gap("ZarritaError", f"Unsupported: {name.removeprefix('numcodecs.')} encode", ("writes",))
+        for name in ("crc32c", "gzip", "vlen-utf8", "numcodecs.gzip", "numcodecs.zlib", "numcodecs.bitround")
+    },
+    "zero-length": Gap("ZarritaError", "Input contains an empty iterator"),
+    # two transpositions in a row are encoded in the wrong order
+    "transpose-twice-int16": Gap(_DIFFERENT, "other values"),
+    # JSON numbers become doubles
+    **{
+        f"fill-{name}": Gap(_DIFFERENT, "other values", ("reads",))
+        for name in ("int64-9223372036854775807", "int64-9007199254740993", "uint64-18446744073709551615")
+    },
+    # the bits are taken for a number
+    **{
+        f"fill-{name}": Gap(_DIFFERENT, "other values", ("reads",))
+        for name in ("float32-0x7fc00001", "float64-0x7ff8000000000001")
+    },
+}  # fmt: skip
+if node_version() < 24:  # which has no Float16Array
+    _ZARRITA["float16"] = Gap("ZarritaError", "Unknown or unsupported dataType: float16")
+
 # ---------------------------------------------------------------- ourselves
 
 # the wheels of numcodecs, whose Blosc we use, are built without Snappy
@@ -120,6 +165,7 @@ for _peer, _table in (
     ("zarrs", _ZARR_METADATA),
     ("zarrs", _ZARRS),
     ("tensorstore", _TENSORSTORE),
+    ("zarrita", _ZARRITA),
 ):
     for _feature, _gap in _table.items():
         UNSUPPORTED[_peer, _feature] = (*UNSUPPORTED.get((_peer, _feature), ()), _gap)

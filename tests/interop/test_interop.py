@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import interop_matrix
 import ml_dtypes
 import numpy as np
 import pytest
@@ -17,13 +18,17 @@ import zarr
 from interop_cases import FILLS, codec, every_case, filled
 from interop_gaps import UNSUPPORTED, Gap, gaps
 from interop_peers import LITTLE, OURS, PEERS, Case, check_same, load_document, quiet
+from interop_zarrita import HAS_NODE, Zarrita
 
 import zarrv3
 from zarrv3.codecs.zstd import frames
 
 CASES = {case.name: case for case in every_case()}
-PARTNERS = {"zarrv3": OURS, **PEERS}
+PARTNERS = {"zarrv3": OURS, **PEERS, "zarrita": Zarrita()}
 PAIRS = [("zarrv3", "zarrv3"), *(("zarrv3", name) for name in PEERS), *((name, "zarrv3") for name in PEERS)]
+IN_NODE = [("zarrv3", "zarrita"), ("zarrita", "zarrv3")]
+
+needs_node = pytest.mark.skipif(not HAS_NODE, reason="zarrita.js runs in Node, which is not here")
 
 ATTRIBUTES: dict[str, Any] = {"title": "żółw", "levels": [1, 2.5, None, True], "nested": {"a": {"b": []}}}
 
@@ -32,7 +37,13 @@ ATTRIBUTES: dict[str, Any] = {"title": "żółw", "levels": [1, 2.5, None, True]
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize(("writer", "reader"), PAIRS, ids=[f"{a} to {b}" for a, b in PAIRS])
+@pytest.mark.parametrize(
+    ("writer", "reader"),
+    [
+        *(pytest.param(*pair, id=" to ".join(pair)) for pair in PAIRS),
+        *(pytest.param(*pair, id=" to ".join(pair), marks=needs_node) for pair in IN_NODE),
+    ],
+)
 def test_exchange(writer: str, reader: str, case: Case, tmp_path: Path) -> None:
     """What one library writes another reads with equal bits, or fails as its table of gaps says."""
     expected = gaps(writer, "writes", case) + gaps(reader, "reads", case)
@@ -278,7 +289,7 @@ def test_we_read_zarr_pythons_groups(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
         zarr.consolidate_metadata(tmp_path)
-    ours = zarrv3.open_group(str(tmp_path), mode="r+")
+    ours = zarrv3.open_group(str(tmp_path), mode="r+", use_consolidated=False)
     assert dict(ours.attrs) == ATTRIBUTES
     assert {path: dict(node.attrs) for path, node in ours.members(None)} == {
         "a": {}, "a/b": {"depth": 2}, "a/b/numbers": {"units": "m"},
@@ -300,3 +311,13 @@ def test_edge_chunks_are_whole(tmp_path: Path) -> None:
         partner.write(folder, case)
         sizes = {path.stat().st_size for path in (folder / "c").rglob("*") if path.is_file()}
         assert sizes == {size}, name
+
+
+@needs_node
+def test_the_page_is_current() -> None:
+    """`docs/interop.md` says what the tables of gaps say, for the versions that it names."""
+    written = interop_matrix.PAGE.read_text(encoding="utf-8")
+    expected = interop_matrix.page()
+    assert "no" in expected
+    if f"With {interop_matrix.versions()}." in written:
+        assert written == expected, "run: python tests/interop/interop_matrix.py"
