@@ -1,21 +1,22 @@
 """Write what is generated in these pages: `python docs/generate.py`, or with `--check` only say whether it is current.
 
-The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
+With names of pages (`cli.md`), only those. The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
 or on the server that its `example_server` starts. A class that has neither is not in the table.
 """
 
 import difflib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import zarrv3
 from zarrv3 import registry
 
-PAGE = Path(__file__).parent / "capabilities.md"
+FOLDER = Path(__file__).parent
 START, END = "<!-- generated -->\n", "<!-- end of generated -->"
 FLAGS = [field.name for field in fields(zarrv3.Capabilities) if field.name != "limits"]
 LIMITS = [field.name for field in fields(zarrv3.Limits)]
@@ -91,16 +92,57 @@ def generated() -> str:
     )
 
 
-def main() -> int:
-    """Write the page, or with `--check` compare; the exit code is 1 when it is not current."""
-    old = PAGE.read_text(encoding="utf-8")
+def command_line() -> str:
+    """The help of all commands, but for those of other plugins."""
+    import typer
+
+    from zarrv3_cli.application import application
+
+    group = typer.main.get_command(application(plugins=False))
+    commands: dict[str, Any] = {"": group, **group.commands}  # type: ignore[attr-defined]
+    return "\n".join(command_help(name, command) for name, command in commands.items())
+
+
+def command_help(name: str, command: Any) -> str:
+    """A command's heading, its text, and a table of what it takes."""
+    usage = [parameter.metavar for parameter in command.params if parameter.param_type_name == "argument"]
+    called = " ".join(filter(None, ["zarrv3", name, *usage]))
+    rows = [[f"`{spelling(parameter)}`", parameter.help or ""] for parameter in command.params]
+    text = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))
+    return f"### {called}\n\n{text}\n\n{table(['argument', 'meaning'], rows)}"
+
+
+def spelling(parameter: Any) -> str:
+    """How an argument or option is written on the line."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar)
+    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    return names if parameter.is_flag else f"{names} {parameter.metavar}"
+
+
+PAGES: dict[str, Callable[[], str]] = {"capabilities.md": generated, "cli.md": command_line}
+
+
+def current(page: Path, make: Callable[[], str], *, check: bool) -> bool:
+    """Write a page's generated part, or with `check` compare it and show what differs; whether it was as it should be."""
+    old = page.read_text(encoding="utf-8")
     before, rest = old.split(START)
-    new = before + START + generated() + END + rest.split(END)[1]
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(new, encoding="utf-8")
-        return 0
-    sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "is", "should be"))
-    return int(old != new)
+    new = before + START + make() + END + rest.split(END)[1]
+    if not check:
+        page.write_text(new, encoding="utf-8")
+    elif old != new:
+        sys.stdout.writelines(
+            difflib.unified_diff(old.splitlines(True), new.splitlines(True), "is", "should be")
+        )
+    return old == new
+
+
+def main() -> int:
+    """Write the pages, or with `--check` compare; the exit code is 1 when one is not current."""
+    check = "--check" in sys.argv[1:]
+    names = [name for name in sys.argv[1:] if name != "--check"] or [*PAGES]
+    found = [current(FOLDER / name, PAGES[name], check=check) for name in names]
+    return int(check and not all(found))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,14 @@ import zarrv3
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
-SERVERS = {"zarrv3-store-redis", "zarrv3-store-mongodb"}
-"""The packages that need a server: extras of "zarrv3", not dependencies."""
+EXTRAS = {
+    "zarrv3-store-redis",
+    "zarrv3-store-mongodb",
+    "zarrv3-bridge-zarr",
+    "zarrv3-bridge-xarray",
+    "zarrv3-bridge-dask",
+}
+"""The packages that need a server or another large library: extras of "zarrv3", not dependencies."""
 BASES = {
     "zarrv3.stores": zarrv3.BaseStore,
     "zarrv3.layers": zarrv3.Layer,
@@ -109,14 +115,14 @@ def test_entry_points_load(folder: Path) -> None:
                 assert found.kind in names
 
 
-def test_zarrv3_brings_what_needs_no_server() -> None:
-    """The distribution "zarrv3" depends on every package without a server and offers the others as extras."""
+def test_zarrv3_brings_what_needs_nothing_else() -> None:
+    """The distribution "zarrv3" depends on every package that needs no server or large library; others are extras."""
     root = project(ROOT)
     names = {project(folder)["name"] for folder in FOLDERS}
     ours = {name for name in required(root["dependencies"]) if name.startswith("zarrv3-")}
-    assert ours == names - SERVERS
+    assert ours == names - EXTRAS
     extras = required([line for lines in root.get("optional-dependencies", {}).values() for line in lines])
-    assert names & SERVERS <= extras
+    assert names & EXTRAS <= extras
 
 
 def files() -> Iterator[Path]:

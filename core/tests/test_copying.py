@@ -29,10 +29,11 @@ def below(store: Any, folder: str) -> dict[str, bytes]:
 def test_whole_hierarchies(source: Group, tmp_path: Path) -> None:
     """Everything is copied byte for byte, between stores of any kind, with progress in bytes."""
     seen: list[tuple[int, int]] = []
-    count = zarrv3.copy(source.store, str(tmp_path / "a"), progress=lambda *a: seen.append(a))
+    report = zarrv3.copy(source.store, str(tmp_path / "a"), progress=lambda *a: seen.append(a))
     target = zarrv3.open_store(str(tmp_path / "a"))
     assert dict(target.items()) == dict(source.store.items())
-    assert count == len(source.store)
+    assert report.chunks + report.documents == len(source.store)
+    assert (report.arrays, report.groups, report.bytes) == (2, 4, source.store.getsize())
     assert seen == sorted(seen)
     assert seen[-1] == (source.store.getsize(), source.store.getsize())
     assert zarrv3.open_group(target)["g/x"][...].tolist() == list(range(1000))
@@ -103,8 +104,8 @@ def test_documents_come_last(source: Group) -> None:
         kind = "watching"
 
         def set_many(self, items: Any, /) -> None:
-            order.extend(items)
             super().set_many(items)
+            order.extend(items)
 
     zarrv3.copy(source.store, Watching(MemoryStore()))
     assert order[-1] == "zarr.json"

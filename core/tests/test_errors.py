@@ -27,6 +27,7 @@ BUILT_INS = {
     errors.ConfigurationError: [ValueError],
     errors.MetadataError: [ValueError],
     errors.UnknownExtensionError: [ValueError],
+    errors.NotPortableError: [ValueError],
     errors.CorruptDataError: [ValueError],
     errors.NodeNotFoundError: [KeyError, FileNotFoundError],
     errors.NodeExistsError: [ValueError, FileExistsError],

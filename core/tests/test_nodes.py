@@ -247,6 +247,28 @@ def test_the_draft_is_recognised() -> None:
     assert len(store) == 2
 
 
+def test_what_is_recognised_is_opened() -> None:
+    """With `auto` the layer that a plugin names is put around the store, or around a folder of it; nothing else changes."""
+
+    class Plugin:
+        @hookimpl
+        def zarrv3_recognise(self, store: Any, path: str) -> str | None:
+            return "prefix:inner|read-only:" if store.get(f"{path}/mark".lstrip("/")) else None
+
+    inner = MemoryStore()
+    zarrv3.create_array(inner, name="inner/a", data=[1, 2])
+    hooks.register(Plugin(), "test-auto")
+    try:
+        assert zarrv3.open_array(inner, path="inner/a", auto=True).store is inner
+        inner["mark"] = b"!"
+        assert zarrv3.open_array(inner, path="a", auto=True)[...].tolist() == [1, 2]
+        assert zarrv3.open(inner, auto=True, path="a").read_only
+        outer = MemoryStore({f"below/{key}": value for key, value in inner.items()})
+        assert [*zarrv3.open_group(outer, path="below", auto=True)] == ["a"]
+    finally:
+        hooks.unregister("test-auto")
+
+
 @pytest.fixture
 def recogniser() -> Iterator[None]:
     """A plugin that recognises the draft."""

@@ -11,6 +11,7 @@ import zarrv3
 from zarrv3 import Buffer, MemoryStore, Request, StorageTransformer, registry
 from zarrv3.errors import ConfigurationError, MetadataError, RegistryError, UnknownExtensionError
 from zarrv3.metadata import ArrayMetadata
+from zarrv3.transformers import change_many
 
 
 class Xor(StorageTransformer):
@@ -160,6 +161,43 @@ def test_sharding_says_what_to_install() -> None:
     with pytest.raises(UnknownExtensionError, match="pip install zarrv3-transformer-sharding"):
         zarrv3.create_array(store, shape=(8,), chunks=(2,), shards=(4,), dtype="i4")
     assert not [*store]
+
+
+def test_each_sees_the_grid_above_it(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of stacked transformers each is bound with the grid of the keys it sees: the blocks of the one before are its chunks."""
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(Pairs):
+        def bind(self, store: Any, folder: str, metadata: ArrayMetadata) -> Any:
+            seen.append(metadata.chunk_grid.chunk_shape)
+            return super().bind(store, folder, metadata)
+
+    monkeypatch.setitem(registry._loaded, ("storage_transformers", "pairs"), Seeing)
+    array = zarrv3.zeros((9, 9), chunks=(3, 2), storage_transformers=[Seeing(""), Xor("half"), Seeing("")])
+    assert array.shards == (12, 2)
+    assert seen[-2:] == [(6, 2), (3, 2)]
+
+
+def test_change_many_passes_through(installed: None) -> None:
+    """A transformer that stores chunks one by one changes keys with a read of what is wanted, a write and an erasure."""
+    counting = zarrv3.Counting(MemoryStore({"a": b"1", "b": b"2", "c": b"3"}))
+    xor = Xor("full").bind(counting, "", zarrv3.zeros(1).metadata)
+    seen: list[Any] = []
+
+    def make(olds: Any) -> Any:
+        seen.append({key: value and bytes(value) for key, value in olds.items()})
+        return {"a": None, "d": b"new"}
+
+    for store in (xor, counting):
+        counting.inner.update({"a": b"1", "b": b"2"})
+        counting.reset()
+        change_many(store, ["a", "b", "d"], ["b", "missing"], make)
+        assert counting.calls == {"get_many": 1, "set_many": 1, "erase_many": 1}
+        assert sorted(counting.inner) == ["b", "c", "d"]
+    assert seen == [{"b": bytes([255 - ord("2")]), "missing": None}, {"b": b"2", "missing": None}]
+    counting.reset()
+    change_many(counting, ["a"], [], lambda olds: olds)
+    assert not counting.calls
 
 
 def test_copies_are_in_no_block(installed: None) -> None:

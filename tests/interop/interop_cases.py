@@ -307,6 +307,67 @@ def foreign() -> list[Case]:
     return cases
 
 
+# ---------------------------------------------------------------- shards
+
+_ZSTD = codec("zstd", level=0, checksum=False)
+
+
+def sharding(chunk_shape: tuple[int, ...], *codecs: Any, location: str = "end", checksum: bool = True) -> Any:
+    """The codec `sharding_indexed`."""
+    return codec(
+        "sharding_indexed",
+        chunk_shape=list(chunk_shape),
+        codecs=list(codecs or (LITTLE,)),
+        index_codecs=[LITTLE, codec("crc32c")] if checksum else [LITTLE],
+        index_location=location,
+    )
+
+
+def sharded() -> list[Case]:
+    """Shards with the index at either end, inner codecs of each kind, missing chunks, shards that reach over the edge."""
+    values = cube("int32")
+    values[:, 10:12] = 0  # inner chunks that are missing in shards that are not
+    inner = (2, 2, 4)
+    codecs = {
+        f"{location}-{'crc32c' if checksum else 'plain'}": (
+            sharding(inner, location=location, checksum=checksum),
+        )
+        for location, checksum in itertools.product(("end", "start"), (True, False))
+    }
+    reverse = codec("transpose", order=[2, 1, 0])
+    codecs |= {
+        "gzip": (sharding(inner, LITTLE, codec("gzip", level=1)),),
+        "zstd-crc32c": (sharding(inner, LITTLE, _ZSTD, codec("crc32c"), location="start"),),
+        "transpose": (sharding(inner, reverse, BIG, _ZSTD),),
+        "one-chunk": (sharding(CHUNKS, LITTLE, _ZSTD),),
+        "nested": (sharding((4, 4, 8), sharding(inner, LITTLE, _ZSTD, location="start")),),
+        "after-transpose": (reverse, sharding((4, 4, 2), LITTLE, _ZSTD)),
+        "before-gzip": (sharding(inner), codec("gzip", level=1)),
+    }
+    cases = [
+        Case(f"sharded-{name}", "int32", values, 0, CHUNKS, chain, tags=frozenset({"sharded"}))
+        for name, chain in codecs.items()
+    ]
+    text = np.array(_TEXTS, dtype=np.dtypes.StringDType())
+    chain = (sharding((2,), codec("vlen-utf8"), _ZSTD),)
+    cases.append(Case("sharded-string", "string", text, "", (6,), chain, tags=frozenset({"sharded"})))
+    for label, keys in KEYS.items():
+        numbers = np.arange(1, 12, dtype=np.int32)
+        cases.append(
+            Case(
+                f"sharded-keys-{label}",
+                "int32",
+                numbers,
+                0,
+                (4,),
+                (sharding((2,)),),
+                keys,
+                tags=frozenset({"sharded"}),
+            )
+        )
+    return cases
+
+
 # ---------------------------------------------------------------- keys, shapes, fill values
 
 KEYS = {
@@ -423,6 +484,7 @@ def every_case() -> list[Case]:
     """All cases; their names are unique."""
     cases = [
         *data_types(), *transposed(), *compressed(), *packed(), *foreign(), *keyed(), *shaped(), *filled(),
+        *sharded(),
     ]  # fmt: skip
     assert len({case.name for case in cases}) == len(cases)
     return cases

@@ -97,6 +97,7 @@ _TENSORSTORE: dict[str, Gap] = {
             "packbits", *(f"numcodecs.{name}" for name in (*_NUMCODECS, "zlib", "bz2", "shuffle", "fixedscaleoffset")),
         )
     },
+    "sharded-before-gzip": Gap("ValueError", "Sharding codec .* is not compatible with subsequent"),
     # it creates them by `open_as_void` only, and then cannot open what it wrote
     "raw_bytes": Gap("ValueError", "raw_bytes data type is invalid", ("writes",)),
     "r24": Gap("ValueError", "Expected base64-encoded string for raw_bytes fill_value"),
@@ -142,6 +143,19 @@ _ZARRITA: dict[str, Gap] = {
         f"fill-{name}": Gap(_DIFFERENT, "other values", ("reads",))
         for name in ("float32-0x7fc00001", "float64-0x7ff8000000000001")
     },
+    "sharded": Gap("ZarritaError", "Unsupported: set on sharded arrays", ("writes",)),
+    "sharded-nested": Gap("ZarritaError", "Unknown codec: sharding_indexed", ("reads",)),
+    # what stands beside sharding in the chain is left out
+    **{
+        f"sharded-{name}": Gap(_DIFFERENT, "other values", ("reads",))
+        for name in ("after-transpose", "before-gzip")
+    },
+    # the index is looked for at the end
+    **{
+        f"sharded-{name}": Gap(_DIFFERENT, "other values", ("reads",))
+        for name in ("start-plain", "start-crc32c")
+    },
+    "sharded-zstd-crc32c": Gap("ZarritaError", "Failed to decode chunk via codec .crc32c", ("reads",)),
 }  # fmt: skip
 if node_version() < 24:  # which has no Float16Array
     _ZARRITA["float16"] = Gap("ZarritaError", "Unknown or unsupported dataType: float16")

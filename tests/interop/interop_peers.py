@@ -105,6 +105,10 @@ class ZarrV3:
         """Write all values of an array that is there."""
         zarrv3.open_array(str(folder), mode="r+")[...] = values
 
+    def change(self, folder: Path, part: Any, values: np.ndarray) -> None:
+        """Write a part of an array that is there."""
+        zarrv3.open_array(str(folder), mode="r+")[part] = values
+
     def read(self, folder: Path) -> np.ndarray:
         """The values of the array at the root of a folder."""
         return np.asarray(zarrv3.open_array(str(folder), mode="r")[...])
@@ -127,6 +131,11 @@ class ZarrPython:
         """Write all values of an array that is there."""
         with self.settings():
             zarr.open_array(folder, mode="r+")[...] = values
+
+    def change(self, folder: Path, part: Any, values: np.ndarray) -> None:
+        """Write a part of an array that is there."""
+        with self.settings():
+            zarr.open_array(folder, mode="r+")[part] = values
 
     def read(self, folder: Path) -> np.ndarray:
         """The values of the array at the root of a folder."""
@@ -182,6 +191,10 @@ class TensorStore:
             values = np.ascontiguousarray(values)[..., np.newaxis].view("V1") if void else values
             self.open(folder).write(values).result()
 
+    def change(self, folder: Path, part: Any, values: np.ndarray) -> None:
+        """Write a part of an array that is there."""
+        self.open(folder)[part].write(np.ascontiguousarray(values)).result()
+
     def read(self, folder: Path) -> np.ndarray:
         """The values of the array at the root of a folder."""
         data_type = load_document(folder)["data_type"]
@@ -221,6 +234,7 @@ def quiet() -> None:
     for message in (
         "The data type .* does not have a Zarr V3 specification",
         "Numcodecs codecs are not in the Zarr version 3 specification",
+        "Combining a `sharding_indexed` codec disables partial reads",
         "invalid value encountered in equal",  # a signalling NaN, compared with the fill value
     ):
         warnings.filterwarnings("ignore", message)

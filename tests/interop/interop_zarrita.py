@@ -85,6 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Takes as many connections at once as Node opens."""
+
+    daemon_threads = True
+    request_queue_size = 512
+
+
 class _Node:
     """A process of Node with zarrita.js in it, and the server it asks; one a test process."""
 
@@ -94,10 +101,7 @@ class _Node:
             shutil.copy(HERE / name, self.folder)
         install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
         subprocess.run(install, cwd=self.folder, check=True, capture_output=True, timeout=300)
-        self.server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), type("Handler", (_Handler,), {"stores": {}}), bind_and_activate=True
-        )
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"stores": {}}))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.process = subprocess.Popen(
             ["node", "peer.mjs"], cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -109,6 +109,37 @@ def test_one_array_two_writers(peer: Any, name: str, tmp_path: Path) -> None:
         check_same(second.read(folder), other)
 
 
+@pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sharded-end-crc32c",
+        "sharded-start-crc32c",
+        "sharded-end-plain",
+        "sharded-start-plain",
+        "sharded-gzip",
+    ],
+)
+def test_one_shard_two_writers(peer: Any, name: str, tmp_path: Path) -> None:
+    """A peer and we change parts of each other's shards in turn; both always read what was written, gaps and all."""
+    case = CASES[name]
+    rng = np.random.default_rng(0)
+    for folder, creator in ((tmp_path / "a", OURS), (tmp_path / "b", peer)):
+        folder.mkdir()
+        creator.write(folder, case)
+        values = case.values.copy()
+        for turn in range(6):
+            corner = [int(rng.integers(0, length)) for length in values.shape]
+            part = tuple(
+                slice(c, min(length, c + 1 + int(rng.integers(0, 6))))
+                for c, length in zip(corner, values.shape, strict=True)
+            )
+            values[part] = 0 if turn > 3 else rng.integers(1, 2**30, values[part].shape)
+            (OURS if turn % 2 else peer).change(folder, part, values[part])
+            check_same(OURS.read(folder), values)
+            check_same(peer.read(folder), values)
+
+
 def test_tensorstore_fills_our_raw_bytes(tmp_path: Path) -> None:
     """TensorStore cannot create raw bytes that it reads again, but writes into an array of ours."""
     case = CASES["raw_bytes"]

@@ -5,7 +5,7 @@
 # urls · config · opening from a URL, a path or a configuration to a store
 # data_types · grids · codecs · metadata · indexing     the format and the selections, pure
 # transformers · layout · transfer                      how chunks lie in a store, and moving them
-# nodes · node · array · group · creation · api         arrays and groups
+# nodes · consolidated · node · array · group · creation · api     arrays and groups
 # copying · testing · compat                            copies; the conformance kit; names of zarr-python 2
 """A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins."""
 
@@ -29,6 +29,7 @@ from zarrv3.api import (
     ones_like,
     open,  # noqa: A004 - zarr-python's name
     open_array,
+    open_consolidated,
     open_group,
     open_like,
     save,
@@ -40,6 +41,7 @@ from zarrv3.api import (
 )
 from zarrv3.array import Array
 from zarrv3.backend import Backend
+from zarrv3.chunk_cache import ChunkCache
 from zarrv3.config import config
 from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
 from zarrv3.copying import copy
@@ -61,6 +63,7 @@ __all__ = [
     "Buffer",
     "ByteRange",
     "Capabilities",
+    "ChunkCache",
     "Counting",
     "FileBackend",
     "Group",
@@ -94,6 +97,7 @@ __all__ = [
     "ones_like",
     "open",
     "open_array",
+    "open_consolidated",
     "open_group",
     "open_like",
     "open_store",

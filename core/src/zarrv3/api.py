@@ -9,15 +9,16 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrv3 import creation, nodes
+from zarrv3 import consolidated, creation, nodes
 from zarrv3.array import Array
+from zarrv3.chunk_cache import ChunkCache
 from zarrv3.data_types import data_type_of
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
 from zarrv3.group import Group
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node import join_paths, split_location
 from zarrv3.nodes import Metadata, create_many, folder_of
-from zarrv3.opening import StoreLike, open_store
+from zarrv3.opening import StoreLike, open_store, recognised
 from zarrv3.store import BaseStore
 from zarrv3.tree import Tree
 
@@ -36,6 +37,8 @@ def open(  # noqa: A001 - zarr-python's name
     zarr_version: int | None = None,
     zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    use_consolidated: bool | None = None,
+    auto: bool = False,
     **arguments: Any,
 ) -> Array | Group:
     """Open the array or group at a path of a store.
@@ -47,17 +50,25 @@ def open(  # noqa: A001 - zarr-python's name
         zarr_version: 3; others are refused.
         zarr_format: the same.
         storage_options: options of the store.
+        use_consolidated: see `open_group`.
+        auto: open another format that an installed plugin recognises through its layer; without, that is an error which
+            says what is there.
         arguments: for the creation of an array, if that is what is wanted: with a shape or data it is.
 
     Raises `NodeNotFoundError` when nothing is there and nothing may be created.
     """
     _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options)
+    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
+    opened = consolidated.bare(opened) if use_consolidated is False else opened
     metadata = _present(opened, where, mode)
+    if use_consolidated and not isinstance(metadata, GroupMetadata):
+        metadata = nodes.checked(opened, where, metadata, GroupMetadata)
     if isinstance(metadata, ArrayMetadata):
         write_empty = arguments.get("write_empty_chunks")
         return Array(opened, where, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty)
     if metadata is not None:
+        if use_consolidated or mode == "r":
+            opened = consolidated.chosen(opened, where, metadata, use_consolidated)
         return Group(opened, where, read_only=mode == "r", metadata=metadata)
     if arguments.get("shape") is not None or arguments.get("data") is not None:
         return create(store=opened, path=where, overwrite=mode == "w", **arguments)
@@ -73,21 +84,34 @@ def open_array(
     zarr_version: int | None = None,
     zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    auto: bool = False,
+    chunk_cache: ChunkCache | int | str | None = None,
     **arguments: Any,
 ) -> Array:
-    """Open an array, or create it where the mode allows and a shape is given; see `open`."""
+    """Open an array, or create it where the mode allows and a shape is given; see `open`.
+
+    With `chunk_cache`, a size such as `"64MiB"` or a `ChunkCache`, decoded chunks are remembered; see `Array`.
+    """
     _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options)
+    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
     found = _present(opened, where, mode, ArrayMetadata)
     if found is not None:
         metadata = nodes.checked(opened, where, found, ArrayMetadata)
         write_empty = arguments.get("write_empty_chunks")
-        return Array(opened, where, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty)
+        return Array(
+            opened,
+            where,
+            read_only=mode == "r",
+            metadata=metadata,
+            write_empty_chunks=write_empty,
+            chunk_cache=chunk_cache,
+        )
     if shape is None and arguments.get("data") is None:
         raise NodeNotFoundError(
             f"there is no array at {nodes.where(opened, where)}; give a shape to create one"
         )
-    return create(shape, store=opened, path=where, overwrite=mode == "w", **arguments)
+    made = create(shape, store=opened, path=where, overwrite=mode == "w", **arguments)
+    return made if chunk_cache is None else made.with_chunk_cache(chunk_cache)
 
 
 def open_group(
@@ -99,15 +123,40 @@ def open_group(
     zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     attributes: Mapping[str, Any] | None = None,
+    use_consolidated: bool | None = None,
+    auto: bool = False,
 ) -> Group:
-    """Open a group, or create it where the mode allows; see `open`."""
+    """Open a group, or create it where the mode allows; see `open`.
+
+    Args:
+        store: see `open`.
+        mode: see `Mode`.
+        path: the path within the store.
+        zarr_version: 3; others are refused.
+        zarr_format: the same.
+        storage_options: options of the store.
+        attributes: of the group, if it is created.
+        use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that
+            opening reads one value; metadata cannot be changed through such a group, data can; `MetadataError` where
+            there are none. `False` reads every document by itself. `None` is `True` where there are some and the mode is
+            `r`: who writes has to know the shapes there are now.
+        auto: see `open`.
+    """
     _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options)
+    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
+    opened = consolidated.bare(opened) if use_consolidated is False else opened
     found = _present(opened, where, mode, GroupMetadata)
-    if found is not None:
+    if found is not None or use_consolidated:
         metadata = nodes.checked(opened, where, found, GroupMetadata)
+        if use_consolidated or mode == "r":
+            opened = consolidated.chosen(opened, where, metadata, use_consolidated)
         return Group(opened, where, read_only=mode == "r", metadata=metadata)
     return create_group(opened, path=where, overwrite=mode == "w", attributes=attributes)
+
+
+def open_consolidated(store: StoreLike, *, path: str | None = None, **arguments: Any) -> Group:
+    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`."""
+    return open_group(store, path=path, use_consolidated=True, **arguments)
 
 
 def group(
@@ -381,13 +430,11 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     `consolidated_metadata` of the kind `inline`. Later changes below make it stale: consolidate again.
     """
     opened, where, _ = _located(store, path, "r+", None)
+    opened = consolidated.bare(opened)
     if not nodes.exists(opened, where) and nodes.names(opened, where):
         nodes.create(opened, where, GroupMetadata.create())  # an old hierarchy whose root has no document
     top = Group(opened, where)
-    found = {name: member.metadata.to_document() for name, member in top.members(None)}
-    for document in found.values():
-        document.pop("consolidated_metadata", None)
-    inline = {"kind": "inline", "must_understand": False, "metadata": found}
+    inline = consolidated.inline({name: member.metadata.to_document() for name, member in top.members(None)})
     top._change(lambda metadata: metadata.with_consolidated_metadata(inline))
     return top
 
@@ -414,9 +461,14 @@ def _storage(store: StoreLike, options: Mapping[str, Any] | None = None) -> Base
 
 
 def _located(
-    store: StoreLike, path: str | None, mode: Mode | None, options: Mapping[str, Any] | None
+    store: StoreLike,
+    path: str | None,
+    mode: Mode | None,
+    options: Mapping[str, Any] | None,
+    *,
+    auto: bool = False,
 ) -> tuple[BaseStore, str, Mode]:
-    """The store, the path within it, and the mode that follows."""
+    """The store, the path within it, and the mode that follows; with `auto` in the layer that a plugin knows it by."""
     if mode not in {None, "r", "r+", "a", "w", "w-", "x"}:
         raise ConfigurationError(f"mode must be r, r+, a, w, w- or x, not {mode!r}")
     if isinstance(store, Group):
@@ -428,6 +480,8 @@ def _located(
     store, below = split_location(store)
     opened = _storage(store, options)
     where = join_paths(below, path)
+    if auto:
+        opened, where = recognised(opened, where)
     if mode is None:
         mode = "a" if opened.capabilities.write else "r"
     if mode != "r" and not opened.capabilities.write:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zarrv3 import transfer
 from zarrv3.casting import castable, check_out, field_dtype
+from zarrv3.chunk_cache import ChunkCache, as_cache
 from zarrv3.codecs import Codec
 from zarrv3.config import config
 from zarrv3.errors import AssignmentError, MetadataError, SelectionError
@@ -25,7 +27,7 @@ from zarrv3.indexing import (
     plan_orthogonal,
     split_fields,
 )
-from zarrv3.layout import Layout, arrange
+from zarrv3.layout import Layout, arrange, form_of
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.node import Node
 from zarrv3.nodes import folder_of
@@ -55,6 +57,9 @@ class Array(Node[ArrayMetadata]):
         read_only: refuse to change anything.
         write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
         metadata: its metadata, if they are known already.
+        chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`
+            that several arrays share. What others write is not seen then before `refresh`. Chunks whose elements differ
+            in length are not remembered.
 
     Raises `NodeNotFoundError`, `NodeTypeError`, `MetadataError`.
     """
@@ -69,14 +74,45 @@ class Array(Node[ArrayMetadata]):
         read_only: bool = False,
         write_empty_chunks: bool | None = None,
         metadata: ArrayMetadata | None = None,
+        chunk_cache: ChunkCache | int | str | None = None,
     ) -> None:
         super().__init__(store, path, read_only=read_only, metadata=metadata)
         self._write_empty = write_empty_chunks
-        self._layout = arrange(self._store, folder_of(self._path), self._metadata)
+        self._cache = as_cache(chunk_cache)
+        self._layout = self._arranged(self._metadata)
+
+    def _arranged(self, metadata: ArrayMetadata) -> Layout:
+        layout = arrange(self._store, folder_of(self._path), metadata)
+        if self._cache is None or metadata.data_type.item_size is None:
+            return layout
+        return replace(layout, cache=self._cache.of(self._store, form_of(metadata)))
 
     def _adopt(self, metadata: ArrayMetadata) -> None:
-        self._layout = arrange(self._store, folder_of(self._path), metadata)
+        self._layout = self._arranged(metadata)
         super()._adopt(metadata)
+
+    def refresh(self) -> Self:
+        """Read the metadata again, and forget decoded chunks: what another process or object has changed is seen."""
+        super().refresh()
+        if self._layout.cache is not None:
+            self._layout.cache.forget(self._layout.folder)
+        return self
+
+    def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
+        """The same array with decoded chunks remembered for reading, or with `None` no longer; this object stays as it is."""
+        return type(self)(
+            self._store,
+            self._path,
+            read_only=self._read_only,
+            write_empty_chunks=self._write_empty,
+            metadata=self._metadata,
+            chunk_cache=chunk_cache,
+        )
+
+    @property
+    def chunk_cache(self) -> ChunkCache | None:
+        """What remembers decoded chunks, if anything does."""
+        return self._cache
 
     # ------------------------------------------------------------ what it is
 
@@ -453,7 +489,7 @@ class Array(Node[ArrayMetadata]):
             return found[-1][1]
 
         self._change(changed)
-        before, after = (arrange(self._store, folder_of(self._path), metadata) for metadata in found[-1])
+        before, after = map(self._arranged, found[-1])
         trim(before, after)
         return before.metadata.shape
 
@@ -484,8 +520,8 @@ class Array(Node[ArrayMetadata]):
     # ------------------------------------------------------------ description
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as other nodes, with what was asked for about empty chunks."""
-        return _rebuild, (super().__reduce__(), self._write_empty)
+        """Pickle as other nodes, with what was asked for about empty chunks and an empty cache of the same size."""
+        return _rebuild, (super().__reduce__(), self._write_empty, self._cache)
 
     def __repr__(self) -> str:
         """The array in one line."""
@@ -523,10 +559,16 @@ def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int
     return plan_coordinates(selection, shape, chunk_shape)
 
 
-def _rebuild(node: tuple[Callable[..., Array], tuple[Any, ...]], write_empty: bool | None) -> Array:
+def _rebuild(
+    node: tuple[Callable[..., Array], tuple[Any, ...]],
+    write_empty: bool | None,
+    cache: ChunkCache | None = None,
+) -> Array:
     rebuild, arguments = node
     array = rebuild(*arguments)
     array._write_empty = write_empty
+    array._cache = cache
+    array._layout = array._arranged(array._metadata)
     return array
 
 

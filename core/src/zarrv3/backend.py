@@ -137,7 +137,7 @@ class Backend(BaseStore):
         limits = self._check(items.keys(), driver)
         for key, value in items.items():
             if type(value) is not bytes:
-                _check_value(key, value)
+                check_value(key, value)
         if limits.value_bytes is not None:
             self._check_sizes(items, limits.value_bytes)
         with self._translated("write", items.keys()):
@@ -180,7 +180,7 @@ class Backend(BaseStore):
         limits = self._check((check_key(key),), driver)
         for value in (old, new):
             if value is not None:
-                _check_value(key, value)
+                check_value(key, value)
         if new is not None and limits.value_bytes is not None:
             self._check_sizes({key: new}, limits.value_bytes)
         with self._translated("replace", (key,)):
@@ -192,7 +192,7 @@ class Backend(BaseStore):
         limits = self._check(changes.keys(), driver)
         for key, value in changes.items():
             if value is not None:
-                _check_value(key, value)
+                check_value(key, value)
         if limits.value_bytes is not None:
             self._check_sizes({k: v for k, v in changes.items() if v is not None}, limits.value_bytes)
         with self._translated("change", changes.keys()):
@@ -308,7 +308,8 @@ class Backend(BaseStore):
         return any(redact(str(one), secrets) != str(one) for one in seen)
 
 
-def _check_value(key: str, value: object) -> None:
+def check_value(key: str, value: object) -> None:
+    """Raise `InvalidKeyError` unless a value is flat bytes."""
     if isinstance(value, memoryview):
         if value.contiguous and value.ndim == 1 and value.itemsize == 1:
             return

@@ -83,6 +83,10 @@ class UnknownExtensionError(MetadataError):
     """A document names a data type, codec, chunk grid, … that is not installed and must be understood."""
 
 
+class NotPortableError(MetadataError):
+    """A node that a layer shows, or fails to show, has no form in the final format: it cannot be stored elsewhere."""
+
+
 class CorruptDataError(ZarrError, ValueError):
     """Stored bytes are not what the metadata says: too short, too long, checksum or decoder failed."""
 
@@ -119,3 +123,10 @@ class SelectionError(ZarrError, IndexError):
 
 class AssignmentError(ZarrError, ValueError, TypeError):
     """A value that cannot become elements of the array; nothing was written."""
+
+
+# ---------------------------------------------------------------- warnings
+
+
+class StaleMetadataWarning(UserWarning):
+    """Consolidated metadata do not say any more what the documents of the hierarchy say."""

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from zarrv3.chunk_cache import ArrayChunks
 from zarrv3.codecs import Codec, CodecChain
 from zarrv3.errors import MetadataError, RegistryError
 from zarrv3.extensions import NamedConfig
-from zarrv3.grids import ChunkGrid
+from zarrv3.grids import ChunkGrid, RegularGrid
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.registry import owner
 from zarrv3.store import BaseStore
-from zarrv3.transformers import StorageTransformer
+from zarrv3.transformers import Changes, StorageTransformer, change_many
 
 
 class Lowered(NamedTuple):
     """A codec that is really a storage transformer, as one: what `Codec.lower` returns."""
 
     grid: ChunkGrid
+    """The grid of the chunks that the transformer shows."""
     codecs: tuple[Codec, ...]
+    """What encodes each of them."""
     transformer: StorageTransformer
 
 
@@ -40,6 +45,8 @@ class Layout:
     chain: CodecChain
     block_shape: tuple[int, ...] | None
     """How many chunks along each dimension are stored together (a shard), if any."""
+    cache: ArrayChunks | None = None
+    """Where decoded chunks are remembered, if anywhere."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -55,6 +62,17 @@ class Layout:
     def chunk_bytes(self) -> int:
         """The bytes of a decoded chunk; an estimate where elements differ in length."""
         return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
+
+    def change_many(
+        self,
+        keys: Collection[str],
+        read: Collection[str],
+        make: Callable[[Changes], Changes],
+        *,
+        keep_padding: bool = False,
+    ) -> None:
+        """Read, change and write chunks in as few calls as the store can do it in; see `transformers.change_many`."""
+        change_many(self.store, keys, read, make, keep_padding=keep_padding)
 
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""
@@ -82,20 +100,53 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
         if named.must_understand or _is_known(named)
     ]
     grid, codecs = metadata.chunk_grid, metadata.codecs
-    lowered = codecs[0].lower(metadata.chunk_spec) if len(codecs) == 1 else None
-    if lowered is not None:
+    while len(codecs) == 1:
+        lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
+        if lowered is None:
+            break
         grid, codecs = lowered.grid, lowered.codecs
         transformers.insert(0, lowered.transformer)
-    block: tuple[int, ...] | None = None
-    for transformer in reversed(transformers):  # the last one lies on the store
-        bound = transformer.bind(store, folder, metadata)
-        if bound.block_shape is not None:
-            block = tuple(
-                [a * b for a, b in zip(block or (1,) * len(grid.chunk_shape), bound.block_shape, strict=True)]
-            )
-        store = bound
     chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
+    store, block = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
     return Layout(store=store, folder=folder, metadata=metadata, grid=grid, chain=chain, block_shape=block)
+
+
+def form_of(metadata: ArrayMetadata) -> str:
+    """What says how the bytes of a chunk become elements: equal for arrays that differ in shape and attributes only."""
+    document = metadata.to_document()
+    return json.dumps(
+        [value for name, value in sorted(document.items()) if name not in {"attributes", "shape"}],
+        sort_keys=True,
+    )
+
+
+def _stacked(
+    transformers: list[StorageTransformer], store: BaseStore, folder: str, metadata: ArrayMetadata
+) -> tuple[BaseStore, tuple[int, ...] | None]:
+    """Transformers bound on a store, the last one lowest, and how many chunks are stored together then."""
+    if not transformers:
+        return store, None
+    first, *others = transformers
+    block = _padded(first, len(metadata.shape))
+    lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
+    seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
+    below, outer = _stacked(others, store, folder, seen)
+    bound = first.bind(below, folder, metadata)
+    if block is None or outer is None:
+        return bound, outer if block is None else block
+    return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])
+
+
+def _padded(transformer: StorageTransformer, ndim: int) -> tuple[int, ...] | None:
+    """The block shape of a transformer with an entry for each dimension."""
+    block = transformer.block_shape
+    if block is None:
+        return None
+    if len(block) > ndim:
+        raise MetadataError(
+            f"{transformer.describe()} stores blocks of {len(block)} dimensions, the array has {ndim}"
+        )
+    return (*block, *(1,) * (ndim - len(block)))
 
 
 def _resolved(named: NamedConfig, member: str) -> StorageTransformer:

@@ -16,7 +16,7 @@ from zarrv3.codecs import ChunkSpec, Codec, CodecChain, check_order, default_cod
 from zarrv3.contract import JSON, Buffer
 from zarrv3.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.documents import check_json, dump_document, load_document
-from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.extensions import NamedConfig, shown
 from zarrv3.grids import (
     ChunkGrid,
@@ -201,6 +201,16 @@ class ArrayMetadata:
     def chunk_spec(self) -> ChunkSpec:
         """What every chunk of the grid looks like."""
         return ChunkSpec(self.chunk_grid.chunk_shape, self.data_type, self.fill_value)
+
+    def check_portable(self) -> None:
+        """Raise `NotPortableError` when the data type or a codec exists only in what a layer shows."""
+        if not self.data_type.portable:
+            raise NotPortableError(
+                f"the data type {self.data_type.describe()} has no form in the final format"
+            )
+        for codec in self.codecs:
+            if not codec.portable:
+                raise NotPortableError(f"the codec {shown(codec.to_json())} has no form in the final format")
 
     def codec_chain(self) -> CodecChain:
         """The codecs ready for use; `MetadataError` if they do not fit the chunks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -17,6 +18,7 @@ from zarrv3.errors import (
     NodeNotFoundError,
     NodeTypeError,
     ReadOnlyError,
+    StaleMetadataWarning,
     UnsupportedError,
 )
 from zarrv3.metadata import ArrayMetadata, GroupMetadata, parse_document
@@ -161,14 +163,17 @@ def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
     if version == 3:
         return ""
     known = _recognised(store, path)
-    if not known and isinstance(version, str) and "protocol/core/3.0" in version:
-        return "; this is the draft V3 format of zarr-python 2: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
+    if isinstance(version, str) and "/core/3.0" in version:
+        what = "; this is the draft V3 format of zarr-python 2"
+        return (
+            f"{what}{known}" if known else f"{what}: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
+        )
     return known
 
 
 def _recognised(store: BaseStore, path: str) -> str:
     for adapter in hooks.call_each("zarrv3_recognise", store=store, path=path):
-        return f"; to open what is there add '|{adapter}' to the store's URL"
+        return f"; to open what is there add '|{adapter}' to the store's URL, or pass auto=True"
     return ""
 
 
@@ -206,6 +211,12 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
             erase(store, path)
     for path in [path for path in above if found[path] is None]:
         _create_group(store, path)
+    _store_new(store, documents, overwrite=overwrite)
+    for path in above:
+        _warn_if_consolidated(store, path, found[path])
+
+
+def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: bool) -> None:
     if len(documents) > 1 or overwrite or not store.capabilities.atomic_create:
         store.set_many(documents)
         return
@@ -213,6 +224,23 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
         if not store.compare_and_set(key, None, document):
             path = key.removesuffix(DOCUMENT).rstrip("/")
             raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
+
+
+def warn_above(store: BaseStore, path: str) -> None:
+    """Tell that groups above a new node have consolidated metadata, which do not say so."""
+    for parent, metadata in zip(_ancestors(path), look(store, _ancestors(path)), strict=True):
+        _warn_if_consolidated(store, parent, metadata)
+
+
+def _warn_if_consolidated(store: BaseStore, path: str, metadata: Metadata | MetadataError | None) -> None:
+    """Tell that a group above what was created has consolidated metadata, which do not say so."""
+    if isinstance(metadata, GroupMetadata) and metadata.consolidated_metadata is not None:
+        warnings.warn(
+            f"the consolidated metadata of {where(store, path)} are stale: a node was created below; "
+            "call zarrv3.consolidate_metadata",
+            StaleMetadataWarning,
+            stacklevel=5,
+        )
 
 
 def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError | None]) -> None:

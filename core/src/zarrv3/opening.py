@@ -10,6 +10,7 @@ from zarrv3.config import config
 from zarrv3.environment import as_templates
 from zarrv3.errors import ConfigurationError, RegistryError
 from zarrv3.layers.base import Layer
+from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
 from zarrv3.memory import MemoryStore, wrap
 from zarrv3.store import BaseStore
@@ -37,6 +38,18 @@ def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options
     opened = hooks.wrapped(_made(store, options))
     already = isinstance(opened, ReadOnly)  # asking for capabilities would connect
     return ReadOnly(opened) if read_only and not already else opened
+
+
+def recognised(store: BaseStore, path: str) -> tuple[BaseStore, str]:
+    """The store in the layer that a plugin knows what it holds by, and the path within; both as they are if none does."""
+    for place in dict.fromkeys(("", path)):
+        below = Prefix(store, place) if place else store
+        for text in hooks.call_each("zarrv3_recognise", store=below, path=""):
+            opened: BaseStore = below
+            for adapter in parse_pipeline(f"memory:|{text}")[1:]:
+                opened = _adapter(adapter, opened)
+            return opened, "" if place else path
+    return store, path
 
 
 def as_store(store: StoreLike) -> BaseStore:

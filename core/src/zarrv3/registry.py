@@ -157,6 +157,7 @@ OFFERED_CLASSES: dict[str, str] = {
     "ConsolidatedMetadataStore": "zarrv3-layer-consolidated",
     "DBMStore": "zarrv3-store-dbm",
     "DirectoryStore": "zarrv3-store-directory",
+    "DraftV3": "zarrv3-layer-draft-v3",
     "FSStore": "zarrv3-store-fsspec",
     "LMDBStore": "zarrv3-store-lmdb",
     "LRUStoreCache": "zarrv3-layer-lru-cache",

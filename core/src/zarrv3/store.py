@@ -390,7 +390,11 @@ class BaseStore(MutableMapping[str, bytes]):
 
     def describe(self) -> str:
         """The store in one line, without secrets: how errors name it."""
-        arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(self._changed_options()).items())
+        options = self._changed_options().items()
+        plain = {
+            n: v.describe() if isinstance(v, BaseStore) else v for n, v in options
+        }  # a store lists itself
+        arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(plain).items())
         return redact(f"{type(self).__name__}({arguments})")
 
     def __repr__(self) -> str:

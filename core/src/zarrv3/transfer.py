@@ -3,17 +3,19 @@
 plan ── tasks of some dozens of pieces ──> threads, each doing a whole task:
 
 * read: keys → get_many → decode → `result[outside] = chunk[inside]`, straight into the result where it fits;
-* write: old chunks where only part changes → `chunk[inside] = value[outside]` → encode → set_many, erase_many.
+* write: old chunks where only part changes → `chunk[inside] = value[outside]` → encode → set_many, erase_many
+  (`Layout.change_many`, which does it in one read and one write where chunks are stored together).
 
 Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +27,7 @@ from zarrv3.data_types import all_equal_fill
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.indexing import Piece, Plan
 from zarrv3.layout import Layout
+from zarrv3.locks import NamedLocks
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Fields: TypeAlias = str | list[str] | None
@@ -59,7 +62,7 @@ def read(
     Raises `CorruptDataError` naming the key of a chunk that is not what the metadata says.
     """
     reader = _Reader(layout, out, fields)
-    _run(layout, plan, reader.task, progress)
+    _run(layout, plan, reader.task if layout.cache is None else reader.cached_task, progress)
 
 
 class _Reader:
@@ -105,6 +108,35 @@ class _Reader:
             except ZarrError as error:
                 raise _unreadable(layout, key, error) from error
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
+
+    def cached_task(self, pieces: Sequence[Piece]) -> None:
+        """The same by way of the cache of decoded chunks: only what it does not have is fetched and decoded."""
+        layout, cache = self.layout, self.layout.cache
+        assert cache is not None
+        keys = [layout.key(piece[0]) for piece in pieces]
+        reading = cache.look(keys)
+        fetched: dict[str, Array | None] = {}
+        try:
+            rest = [key for key in keys if key not in reading.found]
+            values = layout.store.get_many([(key, None) for key in rest]) if rest else ()
+            for key, value in zip(rest, values, strict=True):
+                fetched[key] = None if value is None else self._decoded(key, value)
+        finally:
+            cache.land(reading, fetched)
+        for key, (_, inside, outside, _) in zip(keys, pieces, strict=True):
+            chunk = reading.found[key] if key in reading.found else fetched[key]
+            if chunk is None:
+                self.out[outside] = self.fill
+            else:
+                self.out[outside] = (chunk if self.fields is None else chunk[self.fields])[inside]
+
+    def _decoded(self, key: str, value: Buffer) -> Array:
+        """A chunk in memory of its own."""
+        layout = self.layout
+        try:
+            return layout.chain.decode(value, np.empty(layout.chunk_shape, layout.dtype))
+        except ZarrError as error:
+            raise _unreadable(layout, key, error) from error
 
 
 def _may_fit(chunk_shape: tuple[int, ...], out: Array) -> bool:
@@ -160,7 +192,7 @@ def write(
     writer = _Writer(
         layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding
     )
-    _run(layout, plan, writer.task, progress)
+    _run(layout, plan, writer.task, progress, math.prod(layout.block_shape or ()))
 
 
 class _Writer:
@@ -187,29 +219,27 @@ class _Writer:
         layout = self.layout
         folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
         keys = [folder + encode_key(piece[0]) for piece in pieces]
-        with _locked(layout, keys, pieces):
-            olds = self._olds(keys, pieces)
-            items: dict[str, Buffer] = {}
-            empty: list[str] = []
-            for key, piece in zip(keys, pieces, strict=True):
-                if self.only_existing and olds[key] is None:
-                    continue
-                chunk = self._chunk(key, piece, olds.get(key))
-                if self.write_empty or not all_equal_fill(chunk, layout.metadata.fill_value):
-                    items[key] = layout.chain.encode(chunk)
-                elif olds.get(key, _UNREAD) is not None:
-                    empty.append(key)
-            if items:
-                layout.store.set_many(items)
-            if empty:
-                layout.store.erase_many(empty)
-
-    def _olds(self, keys: Sequence[str], pieces: Sequence[Piece]) -> dict[str, Buffer | None]:
-        """The stored chunks that are only partly covered, in one call."""
         partly = [key for key, piece in zip(keys, pieces, strict=True) if self._is_partial(piece)]
-        if not partly:
-            return {}
-        return dict(zip(partly, self.layout.store.get_many([(key, None) for key in partly]), strict=True))
+        with _locked(layout, keys, pieces):
+            layout.change_many(
+                keys, partly, partial(self._changes, keys, pieces), keep_padding=self.keep_padding
+            )
+
+    def _changes(
+        self, keys: Sequence[str], pieces: Sequence[Piece], olds: Mapping[str, Buffer | None]
+    ) -> dict[str, Buffer | None]:
+        """The new values of the chunks that change; `None` for one that became empty."""
+        layout = self.layout
+        changes: dict[str, Buffer | None] = {}
+        for key, piece in zip(keys, pieces, strict=True):
+            if self.only_existing and olds[key] is None:
+                continue
+            chunk = self._chunk(key, piece, olds.get(key))
+            if self.write_empty or not all_equal_fill(chunk, layout.metadata.fill_value):
+                changes[key] = layout.chain.encode(chunk)
+            elif olds.get(key, _UNREAD) is not None:
+                changes[key] = None
+        return changes
 
     def _is_partial(self, piece: Piece) -> bool:
         if not piece.whole or self.fields is not None or self.only_existing:
@@ -246,7 +276,7 @@ _UNREAD = b"not looked at"
 def erase(layout: Layout, plan: Plan) -> None:
     """Make the selected chunks, which are selected whole, missing; where a store cannot erase, full of the fill value."""
     if layout.store.capabilities.erase:
-        _run(layout, plan, _Eraser(layout).task, None)
+        _run(layout, plan, _Eraser(layout).task, None, math.prod(layout.block_shape or ()))
     else:
         clear(layout, plan)
 
@@ -282,12 +312,19 @@ def _unreadable(layout: Layout, key: str, error: ZarrError, so: str = "") -> Zar
 
 
 def _run(
-    layout: Layout, plan: Plan, task: Callable[[Sequence[Piece]], None], progress: Progress | None
+    layout: Layout,
+    plan: Plan,
+    task: Callable[[Sequence[Piece]], None],
+    progress: Progress | None,
+    together: int = 1,
 ) -> None:
-    """Cut a plan into tasks and do them, in threads where that helps."""
+    """Cut a plan into tasks and do them, in threads where that helps.
+
+    `together` is how many chunks a piece may bring into memory: those that are stored as one value with it.
+    """
     if not plan.count:
         return
-    size = max(1, min(config.get("window"), TASK_BYTES // max(1, layout.chunk_bytes)))
+    size = max(1, min(config.get("window"), TASK_BYTES // max(1, layout.chunk_bytes * together)))
     large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
     workers = pool.threads() if large else 1
     if workers > 1:  # small windows rather than idle threads
@@ -318,39 +355,24 @@ def _reporting(
 
 # ---------------------------------------------------------------- locks
 
-_changed = threading.Condition(threading.Lock())
-_changing: set[Hashable] = set()
+_locks = NamedLocks()
 """The chunks, or blocks, that a thread of this process reads, changes and writes just now, whatever store object it
-reaches them through. A task takes all of its own at once or waits, so that there is no order to keep to."""
+reaches them through."""
 
 
-@contextmanager
-def _locked(layout: Layout, keys: Sequence[str], pieces: Sequence[Piece]) -> Iterator[None]:
+def _locked(layout: Layout, keys: Sequence[str], pieces: Sequence[Piece]) -> AbstractContextManager[None]:
     """Be the only one in this process who changes some chunks, or the blocks they are stored in."""
+    mine: Collection[Hashable] = keys
     block = layout.block_shape
-    mine: set[Hashable] = set(keys)
     if block is not None:
         mine = {
             (layout.folder, *[c // b for c, b in zip(piece.chunk, block, strict=True)]) for piece in pieces
         }
-    with _changed:
-        while not _changing.isdisjoint(mine):
-            _changed.wait()
-        _changing.update(mine)
-    try:
+    held = _locks.held(mine)
+    return held if layout.cache is None else _both(held, layout.cache.changing(keys))
+
+
+@contextmanager
+def _both(one: AbstractContextManager[None], two: AbstractContextManager[None]) -> Iterator[None]:
+    with one, two:
         yield
-    finally:
-        with _changed:
-            _changing.difference_update(mine)
-            _changed.notify_all()
-
-
-def _renew() -> None:
-    """In a forked child: threads that were changing chunks are gone, and their locks with them."""
-    global _changed, _changing  # noqa: PLW0603
-    _changed = threading.Condition(threading.Lock())
-    _changing = set()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
-from zarrv3.contract import JSON
+from zarrv3.contract import JSON, Buffer
 from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.layers.base import Layer
 from zarrv3.store import BaseStore
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from zarrv3.metadata import ArrayMetadata
 
 T = TypeVar("T", bound="StorageTransformer")
+
+Changes: TypeAlias = Mapping[str, Buffer | None]
+"""Keys with their new values; `None` stands for absence."""
 
 
 class StorageTransformer(Layer):
@@ -53,15 +56,36 @@ class StorageTransformer(Layer):
 
     @property
     def block_shape(self) -> tuple[int, ...] | None:
-        """How many chunks along each dimension are stored together; arrays then read and write them together."""
+        """How many chunks along each dimension are stored together; arrays then read and write them together.
+
+        Where there are fewer entries than dimensions, the others are 1.
+        """
         return None
 
     def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:  # noqa: ARG002 - for subclasses
-        """A copy around a store, for the array whose keys lie below `folder`; `MetadataError` if it does not fit."""
+        """A copy around a store, for the array whose keys lie below `folder`; `MetadataError` if it does not fit.
+
+        The chunk grid of `metadata` is that of the keys which the transformer sees: of several, each sees the blocks of
+        the one before it as chunks.
+        """
         bound = _rebuild(type(self), self._state())
         bound._inner = store
         bound.dimension_separator = store.dimension_separator
         return bound
+
+    def change_many(
+        self,
+        keys: Collection[str],  # noqa: ARG002 - for those who store chunks together
+        read: Collection[str],
+        make: Callable[[Changes], Changes],
+        *,
+        keep_padding: bool = False,  # noqa: ARG002 - the same
+    ) -> None:
+        """Read, change and write some keys: what an array writes its chunks by; see the function `change_many`.
+
+        For those who store several chunks as one value: they read and write each value once, under a lock of their own.
+        """
+        _change_each(self, read, make)
 
     def get_config(self) -> dict[str, JSON]:
         """The configuration in metadata: the public attributes but for the type."""
@@ -110,3 +134,38 @@ def _rebuild(cls: type[T], state: dict[str, Any]) -> T:
     made = object.__new__(cls)
     made.__dict__.update(state)
     return made
+
+
+def change_many(
+    store: BaseStore,
+    keys: Collection[str],
+    read: Collection[str],
+    make: Callable[[Changes], Changes],
+    *,
+    keep_padding: bool = False,
+) -> None:
+    """Set some keys and erase others, in as few calls as the store can do it in.
+
+    Args:
+        store: where.
+        keys: all that may be changed. Other keys keep their values, also where they are stored in one value with these.
+        read: those of them whose old values `make` wants.
+        make: gets the old values of `read` and returns the new ones; what it leaves out stays. Called once.
+        keep_padding: chunks outside the array are kept, too: others may be making it longer just now. Without it, a value
+            of which all chunks inside the array are among `keys` may be replaced unread.
+    """
+    if isinstance(store, StorageTransformer):
+        store.change_many(keys, read, make, keep_padding=keep_padding)
+    else:
+        _change_each(store, read, make)
+
+
+def _change_each(store: BaseStore, read: Collection[str], make: Callable[[Changes], Changes]) -> None:
+    """Every key is a value of its own."""
+    olds = dict(zip(read, store.get_many([(key, None) for key in read]), strict=True)) if read else {}
+    changes = make(olds)
+    items = {key: value for key, value in changes.items() if value is not None}
+    if items:
+        store.set_many(items)
+    if len(items) < len(changes):
+        store.erase_many([key for key, value in changes.items() if value is None])

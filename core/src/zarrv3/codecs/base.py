@@ -42,6 +42,11 @@ class Codec(ABC):
 
     kind: ClassVar[Kind]
 
+    @property
+    def portable(self) -> bool:
+        """Documents with it may be stored; false for codecs that exist only in what a layer shows."""
+        return True
+
     @classmethod
     @abstractmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from zarrv3.extensions import NamedConfig, shown
 
 class DataType(ABC):
     """A data type of the specification or of an extension; instances are immutable and compare by value."""
+
+    portable: ClassVar[bool] = True
+    """Documents with it may be stored; false for types that exist only in what a layer shows."""
 
     @classmethod
     @abstractmethod

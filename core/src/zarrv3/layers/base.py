@@ -84,6 +84,10 @@ class Layer(BaseStore):
 
     # ------------------------------------------------------------ description
 
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """The inner store and where a folder of this layer lies there; as far as is known, in the same place."""
+        return self.inner, folder
+
     @classmethod
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """Construct around a store from named options; an unknown one is an error that lists the known ones."""

@@ -7,6 +7,7 @@ from typing import Any
 from zarrv3.contract import Buffer, Capabilities, Limits, Request
 from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.layers.base import Layer
+from zarrv3.store import BaseStore
 from zarrv3.urls import Url
 
 
@@ -85,3 +86,7 @@ class Prefix(Layer):
         keys, folders = self.inner.list_dir(self._folder + check_folder(folder))
         skip = len(self._folder)
         return [key[skip:] for key in keys], [name[skip:] for name in folders]
+
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """The folder with the prefix."""
+        return self.inner, self._folder + folder

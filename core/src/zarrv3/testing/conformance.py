@@ -236,7 +236,7 @@ class LayerConformance(StoreConformance):
             with opened(partial(layer, faults)) as top:
                 if not top.capabilities.write:
                     pytest.skip("not claimed: write")
-                crowds.survives_faults(layer(store), faults, top)
+                crowds.survives_faults(lambda: layer(store), faults, top)
 
     def test_pickles_with_its_store(self, layer: LayerMaker, inner: Opener) -> None:
         """A pickled layer comes back around an equal inner store."""

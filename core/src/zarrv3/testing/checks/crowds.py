@@ -138,11 +138,14 @@ def kill_writers(opener: Opener, kills: int, seed: int | None = 0) -> None:
 def check_failing_store(opener: Opener) -> None:
     """When calls fail half-way, no acknowledged write is lost, and a key of a failed call is old or new."""
     with opened(opener) as store:
-        survives_faults(store, Faults(store, rate=0.3, seed=5))
+        survives_faults(lambda: store, Faults(store, rate=0.3, seed=5))
 
 
-def survives_faults(store: BaseStore, faults: Faults, upper: BaseStore | None = None) -> None:
-    """Write through `upper` (or `faults` itself) while calls below fail; compare with what was acknowledged."""
+def survives_faults(stored: Callable[[], BaseStore], faults: Faults, upper: BaseStore | None = None) -> None:
+    """Write through `upper` (or `faults` itself) while calls below fail; compare with what was acknowledged.
+
+    What is in the store itself is read through what `stored` returns, each time anew: a layer may remember what it read.
+    """
     top = upper or faults
     can = top.capabilities
     possible: dict[str, set[int | None]] = {key: {None} for key in KEYS}
@@ -156,7 +159,7 @@ def survives_faults(store: BaseStore, faults: Faults, upper: BaseStore | None = 
         else:
             for key, generation in changes.items():
                 possible[key] = {generation}
-        truth = _agreeing(store, possible, "in the store itself, after failing calls")
+        truth = _agreeing(stored(), possible, "in the store itself, after failing calls")
         with suppress(StoreError):  # the read was made to fail
             same(
                 _generations(top, "read through failing calls"),
@@ -165,7 +168,7 @@ def survives_faults(store: BaseStore, faults: Faults, upper: BaseStore | None = 
                 "what a reader is told and what is stored",
             )
     faults.heal()
-    truth = _agreeing(store, possible, "in the store itself, after the failures")
+    truth = _agreeing(stored(), possible, "in the store itself, after the failures")
     same(_generations(top, "after the failures"), truth, FAULTS, "what a reader is told and what is stored")
     fill(top, "f/last")
     holds(top, {"f/last": b"f/last"}, FAULTS, "written after the failures")

@@ -1,0 +1,58 @@
+"""Locks by name: who waits for whom, and what a forked child holds."""
+
+import threading
+
+import pytest
+
+from zarrv3.locks import NamedLocks, _renew_all
+
+
+def test_other_names_do_not_wait() -> None:
+    """A name that nobody holds is taken at once, also while others are held, by the same thread too."""
+    locks = NamedLocks()
+    with locks.held(["a", "b"]), locks.held(["c"]), locks.held([]):
+        pass
+    with locks.held(["a", "b", "c"]):
+        pass
+
+
+def test_same_names_wait() -> None:
+    """Of threads that share a name one is inside at a time, whatever other names they take and in whatever order."""
+    locks = NamedLocks()
+    inside: list[int] = []
+    wrong: list[list[int]] = []
+
+    def work(number: int) -> None:
+        for turn in range(50):
+            names = ["shared", number, turn % 3]
+            with locks.held(names if turn % 2 else names[::-1]):
+                inside.append(number)
+                if len(inside) != 1:
+                    wrong.append([*inside])
+                inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+
+
+def test_an_error_gives_back() -> None:
+    """Names are free again after a block that raises."""
+    locks = NamedLocks()
+    with pytest.raises(KeyError), locks.held(["a"]):
+        raise KeyError
+    with locks.held(["a"]):
+        pass
+
+
+def test_in_a_child_nothing_is_held() -> None:
+    """After a fork the names that threads of the parent held are free; what was held before is given back in peace."""
+    locks = NamedLocks()
+    with locks.held(["a"]):
+        _renew_all()
+        with locks.held(["a"]):
+            pass

@@ -1,0 +1,208 @@
+"""Filters and compressors of draft documents as codecs of the final format."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zarrv3.codecs.blosc import MAX_TYPESIZE, SHUFFLES
+from zarrv3.contract import JSON
+from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.extensions import shown
+from zarrv3_layer_draft_v3.dtypes import DType, byte_orders
+
+_URI = re.compile(r"https://purl\.org/zarr/spec/codec/([^/]+)/")
+BARE_URI = "https://purl.org/zarr/spec/codec/"
+"""What is written for a codec that has no URI: nothing tells which one it was."""
+
+_CHECKSUMS = {"crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"}
+_COMPRESSORS = {"blosc", "gzip", "zlib", "bz2", "lz4", "lzma", "zstd"}
+_TEXTS = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
+_OBJECTS = {"json2", "msgpack2", "vlen-array"}
+_WHOLE = {"json2", "msgpack2"}
+"""Object codecs that keep the shape: the order of the document does not apply to them."""
+_OUTPUT: Mapping[str, Callable[[Mapping[str, JSON], DType], DType]] = {
+    "delta": lambda options, dtype: _named(options, "astype", dtype),
+    "fixedscaleoffset": lambda options, dtype: _named(options, "astype", dtype),
+    "quantize": lambda options, dtype: _named(options, "astype", dtype),
+    "bitround": lambda _, dtype: dtype,
+    "packbits": lambda _, __: np.dtype("u1"),
+    "astype": lambda options, dtype: _named(options, "encode_dtype", dtype),
+    "categorize": lambda options, _: _named(options, "astype", np.dtype("u1")),
+}
+"""The filters from array to array, and the dtype of what they make."""
+
+
+class Codecs(NamedTuple):
+    """The codecs of a chunk, and what they say about the data type of an object array."""
+
+    codecs: list[JSON]
+    object_type: str | None
+    """The final data type where the draft says "object"."""
+    foreign: list[str]
+    """Codecs that only this package reads."""
+
+
+@dataclass
+class _Chain:
+    """Codecs in the making."""
+
+    dtype: DType
+    """What comes out of the filters so far."""
+    arrays: list[JSON] = field(default_factory=list)
+    serializer: JSON = None
+    bytes: list[JSON] = field(default_factory=list)
+    object_type: str | None = None
+    foreign: list[str] = field(default_factory=list)
+
+    def add(self, config: Mapping[str, JSON]) -> None:
+        """Take up the next filter of the list."""
+        options = dict(config)
+        name = options.pop("id")
+        if self.dtype.hasobject and self.serializer is None and name != "categorize":
+            self._add_object_codec(name, options)
+        elif name in _OUTPUT:
+            self._add_array_filter(name, options)
+        elif name in _CHECKSUMS or name == "shuffle":
+            self.bytes.append(_numcodec(name, options))
+        elif name in _COMPRESSORS:
+            self.bytes.append(compressor(name, options, self.item_size))
+        else:
+            raise UnknownExtensionError(f"attributes.filters: the filter {shown(name)} is not known")
+
+    @property
+    def item_size(self) -> int:
+        """Bytes of an element as the next codec from bytes to bytes meets it."""
+        return 1 if self.bytes or self.dtype.hasobject else self.dtype.itemsize
+
+    def _add_array_filter(self, name: str, options: dict[str, JSON]) -> None:
+        if self.bytes or self.serializer is not None:
+            raise MetadataError(
+                f"attributes.filters: the array filter {name!r} behind a filter of bytes has no final form"
+            )
+        given = "decode_dtype" if name == "astype" else "dtype"
+        if options.get(given) is not None and _named(options, given, self.dtype) != self.dtype:
+            raise MetadataError(
+                f"attributes.filters: {name!r} is configured for {options[given]}, but gets {self.dtype.str}"
+            )
+        if name == "categorize":
+            self.arrays.append({"name": "draft-v3.categorize", "configuration": options})
+            self.foreign.append("the filter 'categorize'")
+            self.object_type = "string" if self.dtype.hasobject else None
+        else:
+            self.arrays.append(_numcodec(name, options))
+        self.dtype = _OUTPUT[name](options, self.dtype)
+
+    def _add_object_codec(self, name: str, options: dict[str, JSON]) -> None:
+        if name in _TEXTS:
+            self.object_type = _TEXTS[name]
+            self.serializer = {"name": name}
+        elif name in _OBJECTS:
+            self.object_type = "draft-v3.object"
+            self.serializer = {
+                "name": "draft-v3.object",
+                "configuration": {"codec": {"id": name, **options}},
+            }
+            self.foreign.append(f"the object codec {name!r}")
+        elif name == "pickle":
+            raise UnknownExtensionError(
+                "attributes.filters: 'pickle' is refused: unpickling stored bytes would run code from the store"
+            )
+        else:
+            raise UnknownExtensionError(f"attributes.filters: the object codec {shown(name)} is not known")
+
+
+def codecs(
+    dtype: DType, ndim: int, order: str, filters: list[dict[str, JSON]], compression: JSON, *, mixed: bool
+) -> Codecs:
+    """The final codecs of a chunk.
+
+    Args:
+        dtype: of the elements, in their byte order.
+        ndim: the number of dimensions.
+        order: `C` or `F`, how chunks are flattened.
+        filters: configurations of numcodecs, in the order of encoding.
+        compression: the member `compressor` of the document, `None` for none.
+        mixed: the elements are records whose byte order the data type tells.
+    """
+    chain = _Chain(dtype)
+    for config in filters:
+        chain.add(config)
+    if chain.dtype.hasobject and chain.serializer is None:
+        raise MetadataError("an array of objects without an object codec in attributes.filters")
+    whole = bool(filters) and filters[0]["id"] in _WHOLE
+    if order == "F" and ndim > 1 and not whole:
+        reverse = list(range(ndim))[::-1]
+        chain.arrays.insert(0, {"name": "transpose", "configuration": {"order": reverse}})
+    if chain.serializer is None:
+        orders = set() if mixed else byte_orders(chain.dtype)
+        chain.serializer = (
+            {"name": "bytes", "configuration": {"endian": orders.pop()}} if orders else {"name": "bytes"}
+        )
+    if compression is not None:
+        chain.bytes.append(_compressor_of(compression, chain.item_size))
+    return Codecs([*chain.arrays, chain.serializer, *chain.bytes], chain.object_type, chain.foreign)
+
+
+def _compressor_of(value: JSON, item_size: int) -> JSON:
+    uri = value.get("codec") if isinstance(value, dict) else None
+    options = value.get("configuration", {}) if isinstance(value, dict) else None
+    if not isinstance(uri, str) or not isinstance(options, dict):
+        raise MetadataError(f"compressor {shown(value)} is no object with codec and configuration")
+    if uri == BARE_URI:
+        raise UnknownExtensionError(
+            "the compressor has no name: zarr-python 2 wrote that for codecs without a URI (Zstd before 2.18.2) and then "
+            "failed, so the array has no chunks"
+        )
+    match = _URI.match(uri)
+    if match is None or match[1] not in _COMPRESSORS:
+        raise UnknownExtensionError(f"the compressor {shown(uri)} is not known")
+    return compressor(match[1], options, item_size)
+
+
+def compressor(name: str, options: Mapping[str, JSON], item_size: int) -> JSON:
+    """A compressor of numcodecs as the final format has it: its own codec where there is one, else `numcodecs.<name>`."""
+    if name == "blosc":
+        return _blosc(options, item_size)
+    level = options.get("level")
+    if name == "gzip" and isinstance(level, int) and 0 <= level <= 9:
+        return {"name": "gzip", "configuration": {"level": level}}
+    if name == "zstd":
+        checksum = bool(options.get("checksum", False))
+        return {"name": "zstd", "configuration": {"level": options.get("level", 1), "checksum": checksum}}
+    return _numcodec(name, options)
+
+
+def _blosc(options: Mapping[str, JSON], item_size: int) -> JSON:
+    shuffle = options.get("shuffle", 1)
+    if shuffle == -1:  # chosen by the writer: bits of single bytes, bytes of everything else
+        shuffle = 2 if item_size == 1 else 1
+    if isinstance(shuffle, bool) or shuffle not in {0, 1, 2}:
+        raise MetadataError(f"compressor 'blosc': shuffle must be -1, 0, 1 or 2, not {shown(shuffle)}")
+    configuration = {
+        "cname": options.get("cname", "lz4"),
+        "clevel": options.get("clevel", 5),
+        "shuffle": SHUFFLES[shuffle],
+        "typesize": item_size if item_size <= MAX_TYPESIZE else 1,
+        "blocksize": options.get("blocksize", 0),
+    }
+    return {"name": "blosc", "configuration": configuration}
+
+
+def _numcodec(name: str, options: Mapping[str, JSON]) -> JSON:
+    return {"name": f"numcodecs.{name}", "configuration": dict(options)}
+
+
+def _named(options: Mapping[str, Any], member: str, default: DType) -> DType:
+    """The dtype that a filter's configuration names."""
+    value = options.get(member)
+    if value is None:
+        return default
+    try:
+        if isinstance(value, str) and re.fullmatch(r"[|<>=]?[A-Za-z]+[0-9]*(?:\[[A-Za-z]+\])?", value):
+            return np.dtype(value)
+    except (TypeError, ValueError):
+        pass
+    raise MetadataError(f"attributes.filters: {member} {shown(value)} is no dtype")

@@ -1,0 +1,276 @@
+"""Documents of the draft as documents of the final format."""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from zarrv3.contract import JSON, Buffer
+from zarrv3.data_types import DataType, parse_data_type
+from zarrv3.documents import dump_document, load_document
+from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.extensions import shown
+from zarrv3.grids import check_shape
+from zarrv3_layer_draft_v3 import compression
+from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, data_type, dtype_of, fill_value
+from zarrv3_layer_draft_v3.keys import Grid
+from zarrv3_layer_draft_v3.records import Record
+
+_REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_memory_layout", "fill_value", "attributes")
+_SHARDING = re.compile(r"(?:https://purl\.org/zarr/spec/storage_transformers/sharding/[^/]+/?|sharding)")
+_MAX_INDEX = 2**31
+"""The most bytes of a shard's index; more is a mistake in the document."""
+
+EMPTY_GROUP = dump_document({"zarr_format": 3, "node_type": "group", "attributes": {}})
+"""The final document of a group that the draft has no document for."""
+
+
+class Note(NamedTuple):
+    """Something about a document that a user should know: one of the kinds of `report.KINDS`, and a sentence."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftArray:
+    """An array of the draft: its final document, and what is needed to find its chunks."""
+
+    document: bytes
+    grid: Grid
+    shape: tuple[int, ...]
+    chunk_shape: tuple[int, ...]
+    """The chunks that are encoded each on its own."""
+    is_sharded: bool
+    raw_size: int | None
+    """The bytes of every chunk where nothing compresses or filters them."""
+    is_blosc: bool
+    """The last codec is blosc, whose header tells how many bytes there are."""
+    foreign: tuple[str, ...] = ()
+    """What in the document only this package reads."""
+    notes: tuple[Note, ...] = field(default=(), compare=False)
+
+
+class Options(NamedTuple):
+    """What a user says about one array."""
+
+    misordered: bool = False
+    """Its order is F, but its bytes are in order C."""
+    named: bool = True
+    """It was named, so that it is an error when it cannot be so; otherwise that was said of all arrays."""
+
+
+def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
+    """The final document of a group; raises `MetadataError` naming `where`."""
+    document = load_document(value, where=where)
+    try:
+        attributes, notes = _attributes(document.get("attributes", {}))
+        final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+        return dump_document(final), notes
+    except MetadataError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def draft_array(value: Buffer, where: str, options: Options) -> DraftArray:
+    """The array that a document describes; raises `MetadataError` naming `where`."""
+    document = load_document(value, where=where)
+    try:
+        return _Translation(document, options).array()
+    except MetadataError as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+class _Translation:
+    """One array document on its way."""
+
+    def __init__(self, document: dict[str, JSON], options: Options) -> None:
+        if missing := [name for name in _REQUIRED if name not in document]:
+            raise MetadataError(f"the document lacks {', '.join(missing)}")
+        self.document = document
+        self.notes: list[Note] = []
+        self.dtype = dtype_of(document["data_type"])
+        self.shape = check_shape(document["shape"], max(1, self.dtype.itemsize))
+        self.separator, self.chunk_shape = _grid(document["chunk_grid"], self.shape)
+        self.order = document["chunk_memory_layout"]
+        if self.order not in {"C", "F"}:
+            raise MetadataError(f"chunk_memory_layout must be C or F, not {shown(self.order)}")
+        self.per_shard = _transformers(document.get("storage_transformers", []), len(self.shape))
+        attributes, notes = _attributes(document["attributes"])
+        self.filters = _filters(attributes)
+        if self.filters or attributes.get("filters", 0) in (None, []):
+            del attributes["filters"]
+        self.attributes = attributes
+        self.notes.extend(notes)
+        self.compressor = document.get("compressor")
+        self.misorder(options)
+
+    def misorder(self, options: Options) -> None:
+        """Decide about arrays whose bytes may be in another order than the document says."""
+        plain = self.compressor is None and not self.filters and not self.per_shard
+        suspect = self.order == "F" and len(self.shape) > 1 and plain
+        if suspect and options.misordered:
+            self.order = "C"
+        elif suspect:
+            text = (
+                "order F without compressor: if zarr-python's FSStoreV3 wrote it, its bytes are in order C and the "
+                "values come out transposed; then open it with misordered=[path]"
+            )
+            self.notes.append(Note("order-unknown", text))
+        elif options.misordered and options.named:
+            raise MetadataError(
+                "misordered is for arrays of order F and two or more dimensions, without compressor, filters and shards"
+            )
+
+    def array(self) -> DraftArray:
+        found = self._codecs()
+        kind = parse_data_type(found.object_type) if found.object_type else data_type(self.dtype)
+        mixed = isinstance(kind, Record)
+        if mixed:
+            found.foreign.append("a record that has sub-arrays or both byte orders")
+        self._note()
+        chain, chunk_shape = found.codecs, self.chunk_shape
+        for factors in self.per_shard:
+            chain = [_sharding(chunk_shape, chain)]
+            chunk_shape = tuple(c * f for c, f in zip(chunk_shape, factors, strict=True))
+        final = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(self.shape),
+            "data_type": kind.to_json(),
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk_shape)}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": self.separator}},
+            "fill_value": self._fill(kind),
+            "codecs": chain,
+            "attributes": self.attributes,
+        }
+        names = [codec["name"] for codec in found.codecs]
+        raw = set(names) <= {"transpose", "bytes"}
+        return DraftArray(
+            document=dump_document(final),
+            grid=Grid(len(self.shape), self.separator),
+            shape=self.shape,
+            chunk_shape=self.chunk_shape,
+            is_sharded=bool(self.per_shard),
+            raw_size=math.prod(self.chunk_shape) * self.dtype.itemsize if raw else None,
+            is_blosc=names[-1] == "blosc",
+            foreign=tuple(found.foreign),
+            notes=tuple(self.notes),
+        )
+
+    def _codecs(self) -> compression.Codecs:
+        mixed = not self.dtype.hasobject and isinstance(data_type(self.dtype), Record)
+        return compression.codecs(
+            self.dtype, len(self.shape), self.order, self.filters, self.compressor, mixed=mixed
+        )
+
+    def _fill(self, kind: DataType) -> JSON:
+        value = self.document["fill_value"]
+        if not self.dtype.hasobject:
+            return fill_value(value, self.dtype, kind)
+        if kind.to_json() == "draft-v3.object":
+            return kind.fill_to_json(kind.cast_fill(value))
+        if isinstance(value, str) and kind.to_json() == "string":
+            return value
+        return kind.fill_to_json(kind.default_fill())  # zarr-python 2 reads null, 0 and "" as no text
+
+    def _note(self) -> None:
+        if self.document["fill_value"] is None:
+            text = "no fill value: what was never written is undefined; it is read as zero or empty"
+            self.notes.append(Note("undefined-fill", text))
+        kind = self.document["data_type"]
+        if isinstance(kind, dict) and OLD_DATETIME in str(kind.get("extension")):
+            text = "the data type is spelled as zarr-python 2.12 did; the values are read all the same"
+            self.notes.append(Note("old-datetime", text))
+        if "filters" in self.attributes:
+            text = "an attribute is called filters and names no filters: it is kept, zarr-python 2 cannot open the array"
+            self.notes.append(Note("filters-attribute", text))
+
+
+def _grid(value: JSON, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Separator and chunk shape; a chunk length of 0 along a dimension of length 0 is 1."""
+    if not isinstance(value, dict) or value.get("type") != "regular":
+        raise MetadataError(f"chunk_grid must be of the type regular, not {shown(value)}")
+    separator = value.get("separator")
+    if separator not in {"/", "."}:
+        raise MetadataError(f"chunk_grid.separator must be / or ., not {shown(separator)}")
+    lengths = value.get("chunk_shape")
+    if not isinstance(lengths, list) or len(lengths) != len(shape):
+        raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)} does not fit the shape {list(shape)}")
+    for length, axis in zip(lengths, shape, strict=True):
+        if type(length) is not int or not (0 < length < 2**63 or length == axis == 0):
+            raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)}: a chunk length must be positive")
+    return separator, tuple(max(1, length) for length in lengths)
+
+
+def _transformers(value: JSON, ndim: int) -> list[tuple[int, ...]]:
+    """How many chunks along each dimension make a shard, from the array to the store; empty without sharding."""
+    if not isinstance(value, list):
+        raise MetadataError(f"storage_transformers must be a list, not {shown(value)}")
+    found = []
+    for item in value:
+        extension = item.get("extension") if isinstance(item, dict) else None
+        known = isinstance(extension, str) and _SHARDING.fullmatch(extension)
+        if not known or item.get("type") != "indexed":
+            raise UnknownExtensionError(f"the storage transformer {shown(item)} is not known")
+        configuration = item.get("configuration")
+        given = configuration.get("chunks_per_shard") if isinstance(configuration, dict) else None
+        found.append(per_dimension(given, ndim))
+    return found
+
+
+def per_dimension(given: Any, ndim: int) -> tuple[int, ...]:
+    """`chunks_per_shard` with a number for each dimension: a shorter list means that ones follow."""
+    numbers = list(given) if isinstance(given, list | tuple) else [given]
+    if any(type(number) is not int or number < 1 for number in numbers):
+        raise MetadataError(f"chunks_per_shard must be positive numbers, not {shown(given)}")
+    if len(numbers) > ndim and numbers != [1]:  # [1] is what an array without dimensions has
+        raise MetadataError(f"chunks_per_shard {shown(given)} has more numbers than the array dimensions")
+    if 16 * math.prod(numbers) > _MAX_INDEX:
+        raise MetadataError(f"chunks_per_shard {shown(given)}: an index of {16 * math.prod(numbers)} bytes")
+    return tuple([*numbers, *[1] * ndim][:ndim])
+
+
+def _sharding(chunk_shape: tuple[int, ...], codecs: list[JSON]) -> JSON:
+    """The codec of the final format whose bytes are the same."""
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": list(chunk_shape),
+            "codecs": codecs,
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "index_location": "end",
+        },
+    }
+
+
+def _filters(attributes: dict[str, JSON]) -> list[dict[str, JSON]]:
+    """The filters that the draft hides among the attributes; an attribute of that name that is none is left alone."""
+    value = attributes.get("filters")
+    if isinstance(value, list) and all(
+        isinstance(item, dict) and isinstance(item.get("id"), str) for item in value
+    ):
+        return value
+    return []
+
+
+def _attributes(value: JSON) -> tuple[dict[str, JSON], tuple[Note, ...]]:
+    """User attributes in valid JSON: `NaN` and the infinities become texts."""
+    if not isinstance(value, dict):
+        raise MetadataError(f"attributes must be an object, not {shown(value)}")
+    replaced: list[str] = []
+    found = {name: _valid(item, name, replaced) for name, item in value.items()}
+    if not replaced:
+        return found, ()
+    text = f"NaN or Infinity in the attributes {', '.join(sorted(set(replaced)))} are no JSON; they are read as texts"
+    return found, (Note("not-json", text),)
+
+
+def _valid(value: JSON, name: str, replaced: list[str]) -> JSON:
+    if isinstance(value, float) and not math.isfinite(value):
+        replaced.append(name)
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_valid(item, name, replaced) for item in value]
+    if isinstance(value, dict):
+        return {key: _valid(item, name, replaced) for key, item in value.items()}
+    return value

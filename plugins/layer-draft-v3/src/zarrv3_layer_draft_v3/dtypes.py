@@ -1,0 +1,116 @@
+"""Data types and fill values of draft documents, as numpy dtypes and as the final format's data types."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from zarrv3.contract import JSON
+from zarrv3.data_types import DataType, data_type_of
+from zarrv3.data_types.binary import bytes_from_json
+from zarrv3.errors import MetadataError
+from zarrv3.extensions import shown
+from zarrv3_layer_draft_v3.records import Record
+
+DType = np.dtype[Any]
+
+OLD_DATETIME = "protocol/extensions/datetime-dtypes/"
+"""What the URI of date and time types has in documents of zarr-python 2.12."""
+
+_TEXT = re.compile(
+    r"bool|[|<>]?(?:b1|[iu][1248]|f[248]|c8|c16)|[<>][mM]8\[[a-zA-Z]+\]|\|?S[0-9]+|[<>]U[0-9]+"
+)
+
+
+def dtype_of(value: JSON) -> DType:
+    """The dtype that a `data_type` stands for, in its byte order; raises `MetadataError`.
+
+    Of an extension type only the member `type` counts: zarr-python 2 looked at nothing else.
+    """
+    kind = value.get("type") if isinstance(value, dict) else value
+    try:
+        if isinstance(kind, str):
+            if kind in {"|O", "|O8", "O"}:
+                return np.dtype(object)
+            if _TEXT.fullmatch(kind):
+                return np.dtype(kind)
+        elif isinstance(kind, list) and kind:
+            return np.dtype([_field(item) for item in kind])
+    except (TypeError, ValueError, MemoryError) as error:
+        raise MetadataError(f"data_type {shown(value)}: {error}") from error
+    raise MetadataError(f"data_type {shown(value)} is none of the draft's")
+
+
+def _field(item: JSON) -> tuple[Any, ...]:
+    """One field of a structured type: name, type and perhaps the shape of a sub-array."""
+    if not isinstance(item, list) or len(item) not in {2, 3} or not isinstance(item[0], str):
+        raise MetadataError(f"data_type: a field is [name, type] or [name, type, shape], not {shown(item)}")
+    kind = item[1]
+    if isinstance(kind, str) and re.fullmatch(r"\|V[1-9][0-9]*", kind):
+        own = np.dtype(kind)
+    else:
+        own = dtype_of(kind)
+    if own.hasobject:
+        raise MetadataError(f"data_type: the field {item[0]!r} holds objects")
+    return (item[0], own, tuple(item[2])) if len(item) == 3 else (item[0], own)
+
+
+def byte_orders(dtype: DType) -> set[str]:
+    """The byte orders of a dtype's elements: `little`, `big`, both, or none where there is nothing to order."""
+    if dtype.subdtype is not None:
+        return byte_orders(dtype.subdtype[0])
+    if dtype.fields is not None:
+        return set().union(*(byte_orders(field[0]) for field in dtype.fields.values()))
+    return {{"<": "little", ">": "big"}[dtype.str[0]]} if dtype.str[0] in "<>" else set()
+
+
+def data_type(dtype: DType) -> DataType:
+    """The final data type of a dtype without objects.
+
+    Records that the final format has no type for (sub-arrays, both byte orders in one record) become `draft-v3.record`.
+    """
+    if dtype.fields is not None and (len(byte_orders(dtype)) > 1 or _has_arrays(dtype)):
+        return Record(dtype)
+    return data_type_of(dtype)
+
+
+def _has_arrays(dtype: DType) -> bool:
+    fields = [field[0] for field in (dtype.fields or {}).values()]
+    return any(field.subdtype is not None or _has_arrays(field) for field in fields)
+
+
+def fill_value(value: JSON, dtype: DType, kind: DataType) -> JSON:
+    """A draft fill value in the final spelling; `null` becomes the zero of the dtype."""
+    if value is None:
+        return kind.fill_to_json(np.zeros((), kind.numpy)[()])
+    try:
+        return kind.fill_to_json(_scalar(value, dtype, kind))
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, MetadataError):
+            raise
+        raise MetadataError(f"fill_value {shown(value)}: {error}") from error
+
+
+def _scalar(value: JSON, dtype: DType, kind: DataType) -> Any:
+    if dtype.kind == "f":
+        return kind.fill_from_json(_number(value))
+    if dtype.kind == "c":
+        if not isinstance(value, list) or len(value) != 2:
+            kind.refuse(value)
+        return kind.fill_from_json([_number(part) for part in value])
+    if dtype.kind == "V":
+        data = bytes_from_json(value) if isinstance(value, str) else None
+        if data is None or len(data) != dtype.itemsize:
+            kind.refuse(value)
+        return np.frombuffer(data, dtype)[0].astype(kind.numpy)
+    return kind.fill_from_json(value)  # zarr-python 2 and the final format agree
+
+
+def _number(value: JSON) -> JSON:
+    """A float's fill value: the draft has `+Infinity` and binary digits besides."""
+    if value == "+Infinity":
+        return "Infinity"
+    if isinstance(value, str) and re.fullmatch(r"0b[01]+", value):
+        digits = len(value) - 2
+        return f"0x{int(value, 2):0{max(1, digits // 4)}x}"
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

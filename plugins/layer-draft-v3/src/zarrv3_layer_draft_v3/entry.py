@@ -1,0 +1,21 @@
+"""The entry point of a draft hierarchy, by which it is recognised. Imports little: the hook looks at many stores."""
+
+from zarrv3.contract import Buffer
+from zarrv3.documents import load_document
+from zarrv3.errors import MetadataError
+
+ENTRY = "zarr.json"
+"""The key of the entry point; in the final format that of a node's document."""
+
+_URIS = ("zarr/spec/protocol/core/3.0", "zarr/spec/core/3.0")
+
+
+def draft_suffix(document: Buffer) -> str | None:
+    """What the entry point of a hierarchy says the names of documents end in; `None` if it is no draft's."""
+    try:
+        found = load_document(document, where=ENTRY)
+    except MetadataError:
+        return None
+    version, suffix = found.get("zarr_format"), found.get("metadata_key_suffix")
+    is_draft = isinstance(version, str) and any(uri in version for uri in _URIS)
+    return suffix if is_draft and isinstance(suffix, str) else None

@@ -1,0 +1,227 @@
+"""The nodes of a draft hierarchy: finding and translating their documents, in batches."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from zarrv3.contract import Buffer
+from zarrv3.documents import load_document
+from zarrv3.errors import MetadataError
+from zarrv3.extensions import shown
+from zarrv3.helpers import chunked
+from zarrv3.store import BaseStore
+from zarrv3_layer_draft_v3 import keys
+from zarrv3_layer_draft_v3.documents import (
+    EMPTY_GROUP,
+    DraftArray,
+    Note,
+    Options,
+    draft_array,
+    draft_group,
+)
+from zarrv3_layer_draft_v3.entry import ENTRY, draft_suffix
+from zarrv3_layer_draft_v3.unreadable import unreadable
+
+BATCH = 64
+"""How many documents are read at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftGroup:
+    """A group of the draft."""
+
+    document: bytes
+    explicit: bool = True
+    notes: tuple[Note, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenNode:
+    """A node whose document cannot be translated: its final document raises that error."""
+
+    document: bytes
+    error: MetadataError
+    kind: str
+    """`array` or `group`."""
+
+
+Found = DraftArray | DraftGroup | BrokenNode
+
+NOTHING: Mapping[str, Found | None] = MappingProxyType({})
+
+
+class Listed(NamedTuple):
+    """A node as the names of keys tell."""
+
+    path: str
+    kind: str
+    """`array`, `group`, or `implicit` for a group without document."""
+
+
+class Hierarchy:
+    """Reads the documents of a draft hierarchy from a store. Thread-safe.
+
+    The entry point is read once. Arrays are remembered as they were when their document was last read.
+
+    Args:
+        store: where the draft lies.
+        options: what the user says about the array at a path.
+    """
+
+    def __init__(self, store: BaseStore, options: Callable[[str], Options]) -> None:
+        self.store = store
+        self._options = options
+        self._suffix: str | None = None
+        self._arrays: dict[str, DraftArray] = {}
+
+    @property
+    def suffix(self) -> str:
+        """What the names of documents end in; raises `MetadataError` when the store holds something else."""
+        if self._suffix is not None:
+            return self._suffix
+        document = self.store.get_many([(ENTRY, None)])[0]
+        if document is None:
+            return ".json"  # as without a draft, and as in one that lost its entry point
+        suffix = draft_suffix(document)
+        if suffix is None:
+            raise MetadataError(self._no_draft(document))
+        self._suffix = suffix
+        return suffix
+
+    def _no_draft(self, document: Buffer) -> str:
+        where = f"{ENTRY!r} in {self.store.describe()}"
+        found = load_document(document, where=where)
+        version = found.get("zarr_format")
+        if version == 3:
+            return f"{where} is of the final Zarr V3 format; open it without '|draft-v3:'"
+        return f"{where} is no entry point of a draft V3 hierarchy: zarr_format is {shown(version)}"
+
+    # ------------------------------------------------------------ documents
+
+    def arrays(
+        self, paths: Collection[str], found: Mapping[str, Found | None] = NOTHING
+    ) -> dict[str, DraftArray]:
+        """The arrays at some paths: those that were `found` just now, else as they were when they were last read.
+
+        Those that were not read yet are read in one call.
+        """
+        known = {path: found[path] if path in found else self._arrays.get(path) for path in paths}
+        unknown = [path for path, node in known.items() if node is None and path not in found]
+        if unknown:
+            known |= self.look(unknown, implicit=False)
+        return {path: node for path, node in known.items() if isinstance(node, DraftArray)}
+
+    def look(self, paths: Collection[str], *, implicit: bool = True) -> dict[str, Found | None]:
+        """The nodes at some paths: one call for all documents, and a listing for each path that has none.
+
+        Without `implicit`, groups that have no document are not looked for.
+        """
+        suffix = self.suffix
+        wanted = [path for path in dict.fromkeys(paths) if keys.is_path(path)]
+        names = [keys.draft_document(path, kind, suffix) for path in wanted for kind in ("array", "group")]
+        values = self.store.get_many([(name, None) for name in names]) if names else []
+        found: dict[str, Found | None] = dict.fromkeys(paths)
+        for index, path in enumerate(wanted):
+            array, group = values[2 * index], values[2 * index + 1]
+            if array is not None:
+                found[path] = self._array(path, array, names[2 * index])
+                continue
+            self._arrays.pop(path, None)
+            if group is not None:
+                found[path] = self._group(group, names[2 * index + 1])
+            elif implicit and self._has_members(path):
+                found[path] = DraftGroup(document=EMPTY_GROUP, explicit=False)
+        if keys.CONSOLIDATED in found and self._is_side_effect(found[keys.CONSOLIDATED]):
+            found[keys.CONSOLIDATED] = None
+        return found
+
+    def _array(self, path: str, value: Buffer, key: str) -> Found:
+        try:
+            array = draft_array(value, self._where(key), self._options(path))
+        except MetadataError as error:
+            self._arrays.pop(path, None)
+            return BrokenNode(document=unreadable(error), error=error, kind="array")
+        self._arrays[path] = array
+        return array
+
+    def _group(self, value: Buffer, key: str) -> Found:
+        try:
+            document, notes = draft_group(value, self._where(key))
+        except MetadataError as error:
+            return BrokenNode(document=unreadable(error), error=error, kind="group")
+        return DraftGroup(document=document, notes=notes)
+
+    def _where(self, key: str) -> str:
+        return f"{key!r} in {self.store.describe()}"
+
+    def _has_members(self, path: str) -> bool:
+        """Whether a group is there without a document: a key lies below its name; the root, if there is an entry point."""
+        if not path and self._suffix is not None:
+            return True
+        folder = f"{keys.meta_name(path)}/"
+        return self.store.capabilities.list and next(iter(self.store.list_prefix(folder)), None) is not None
+
+    def _is_side_effect(self, found: Found | None) -> bool:
+        """Whether the group `consolidated` is there only because metadata were consolidated."""
+        if not isinstance(found, DraftGroup) or found.document != EMPTY_GROUP:
+            return False
+        if not self.store.capabilities.list:
+            return False
+        names, folders = self.store.list_dir(f"{keys.meta_name(keys.CONSOLIDATED)}/")
+        documents = [name for name in names if keys.split_document(name, self.suffix)]
+        return bool(names) and not folders and not documents
+
+    # ------------------------------------------------------------ names
+
+    def members(self, path: str) -> list[str]:
+        """The names of the nodes directly below a path, sorted; one listing."""
+        folder = f"{keys.meta_name(path)}/"
+        documents, folders = self.store.list_dir(folder)
+        found = {name[len(folder) : -1] for name in folders}
+        for key in documents:
+            split = keys.split_document(key, self.suffix)
+            if split is not None:
+                found.add(split[0].rpartition("/")[2])
+        if (
+            not path
+            and keys.CONSOLIDATED in found
+            and self.look([keys.CONSOLIDATED])[keys.CONSOLIDATED] is None
+        ):
+            found.discard(keys.CONSOLIDATED)
+        return sorted(name for name in found if keys.is_path(name) and "/" not in name and name)
+
+    def below(self, path: str) -> list[Listed]:
+        """All nodes below a path, not itself, sorted: one listing."""
+        folder = f"{keys.meta_name(path)}/"
+        found: dict[str, str] = {}
+        for key in self.store.list_prefix(folder):
+            split = keys.split_document(key, self.suffix)
+            if split is not None and (split[1] == "array" or found.get(split[0]) != "array"):
+                found[split[0]] = split[1]
+            above = key.rpartition("/")[0].removeprefix(keys.META).strip("/")
+            while above and above != path and above not in found:
+                found[above] = "implicit"
+                above = above.rpartition("/")[0]
+        found.pop(path, None)
+        if (
+            not path
+            and keys.CONSOLIDATED in found
+            and self.look([keys.CONSOLIDATED])[keys.CONSOLIDATED] is None
+        ):
+            del found[keys.CONSOLIDATED]
+        return [Listed(name, found[name]) for name in sorted(found) if keys.is_path(name)]
+
+    def nodes(self, path: str) -> Iterator[tuple[str, Found]]:
+        """A node and all below it, translated; documents are read in batches."""
+        own = self.look([path])[path]
+        if own is not None:
+            yield path, own
+        for part in chunked(self.below(path), BATCH):
+            read = self.look([name for name, kind in part if kind != "implicit"])
+            for name, kind in part:
+                found = read.get(name)
+                if kind == "implicit":
+                    yield name, DraftGroup(document=EMPTY_GROUP, explicit=False)
+                elif found is not None:
+                    yield name, found

@@ -1,0 +1,15 @@
+"""A layer that remembers what was read.
+
+layer    `LRUStoreCache`: which calls are answered from memory, and what every write does to what is remembered
+ledger   who fetches what just now, who writes what just now: the one lock
+entries  what is remembered: least recently used order, exact sizes
+tier     a second store that remembers values beyond the process
+sealed   the form of a value in that store: whole or nothing
+forks    what a forked child makes anew
+"""
+
+from zarrv3_layer_lru_cache.entries import Statistics
+from zarrv3_layer_lru_cache.layer import LRUStoreCache
+from zarrv3_layer_lru_cache.tier import CacheWarning
+
+__all__ = ["CacheWarning", "LRUStoreCache", "Statistics"]

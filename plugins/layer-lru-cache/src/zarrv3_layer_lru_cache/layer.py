@@ -1,0 +1,346 @@
+"""`LRUStoreCache`: which calls are answered from memory, and what every write does to what is remembered."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, TypeAlias
+
+from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.environment import as_templates, expand
+from zarrv3.errors import ConfigurationError
+from zarrv3.helpers import cut
+from zarrv3.keys import check_folder, check_key, check_keys, check_where
+from zarrv3.layers.base import Layer
+from zarrv3.opening import StoreLike, as_store
+from zarrv3.store import BaseStore
+from zarrv3.urls import boolean, byte_size
+from zarrv3_layer_lru_cache.entries import FOLDER, SIZE, Item, Statistics
+from zarrv3_layer_lru_cache.ledger import Change, Flight, Ledger
+from zarrv3_layer_lru_cache.tier import Tier, name_of
+
+WHOLE = ByteRange()
+"""The range that is the whole value."""
+
+Fetched: TypeAlias = tuple[dict[Item, Any], Mapping[str, float]]
+"""Answers, and of those keys whose values come from a second tier how many seconds old they are."""
+
+
+def size(value: int | str | None) -> int | None:
+    """A number of bytes, also as text such as `256MiB`; `None`, also as text, is no limit."""
+    if isinstance(value, str):
+        value = expand(value)
+        return None if str(value).lower() in {"none", "unlimited"} else byte_size(str(value))
+    if value is None or (type(value) is int and value >= 0):
+        return value
+    raise ConfigurationError(f"{value!r} is no size; write it like 1000, '64KiB' or '1.5GB', or None")
+
+
+class LRUStoreCache(Layer):
+    """Remembers what was read of a store and forgets what was unused longest; adapter `|lru-cache:?max_size=256MiB`.
+
+    Answers values, ranges of them (from a whole value where that is remembered), absence, `list_dir`, `in` and the size
+    of a key. Whatever is written through it changes what it remembers exactly as far as necessary. What others change it
+    does not see before `ttl` has passed or `invalidate` was called. Thread-safe; each process has a cache of its own.
+
+    Args:
+        store: what it wraps.
+        max_size: how many bytes of keys and values are remembered, a number or a text such as `"256MiB"`; `None` is no
+            limit. A larger value passes through.
+        ttl: after how many seconds an answer is forgotten; `None` is never.
+        cache_on_write: whether values are remembered that are written; otherwise only those that are read.
+        cache_store: a second tier, which keeps whole values beyond the process: a store, URL or configuration. It should
+            hold nothing else.
+        cache_store_size: how many bytes the second tier may occupy.
+        cache_name: what the second tier files the values under; by default a name that follows from the store.
+    """
+
+    kind = "lru-cache"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "max_size": size,
+        "ttl": float,
+        "cache_on_write": boolean,
+        "cache_store": str,
+        "cache_store_size": size,
+        "cache_name": str,
+    }
+
+    clock = staticmethod(time.monotonic)
+
+    def __init__(
+        self,
+        store: object,
+        max_size: int | str | None = 256 * 2**20,
+        *,
+        ttl: float | None = None,
+        cache_on_write: bool = True,
+        cache_store: StoreLike = None,
+        cache_store_size: int | str | None = 10 * 2**30,
+        cache_name: str | None = None,
+    ) -> None:
+        if ttl is not None and not (_is_number(ttl) and ttl > 0):
+            raise ConfigurationError(f"ttl={ttl!r} of 'lru-cache' must be a positive number of seconds")
+        super().__init__(
+            store,
+            max_size=size(max_size),
+            ttl=ttl,
+            cache_on_write=cache_on_write,
+            cache_store=cache_store,
+            cache_store_size=size(cache_store_size),
+            cache_name=cache_name,
+        )
+        self._on_write = cache_on_write
+        self._ledger = Ledger(self._options["max_size"], ttl, self.clock)
+        self._owns = not isinstance(cache_store, BaseStore)
+        self._tier: Tier | None = None
+        if cache_store is not None:
+            self._tier = Tier(as_store(cache_store), self._options["cache_store_size"], ttl, self._name)
+
+    def _name(self) -> str:
+        given = self.option("cache_name")
+        return name_of(self.inner) if given is None else f"name {given}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The inner ones but for `shared`: what another process writes is not seen at once."""
+        return self.inner.capabilities.without("shared")
+
+    # ------------------------------------------------------------ reading
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract; what is not remembered is asked for in one call, what another thread asks for is awaited."""
+        if not requests:
+            return self.inner.get_many(requests)
+        check_keys([key for key, _ in requests])
+        items: list[Item] = [
+            (key, None if wanted is None or wanted == WHOLE else ByteRange(*wanted))
+            for key, wanted in requests
+        ]
+        return self._answers(items, self._fetch)
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract."""
+        folder = check_folder(folder)
+
+        def fetch(items: Sequence[Item]) -> Fetched:
+            keys, folders = self.inner.list_dir(folder)
+            return dict.fromkeys(items, (sorted(keys), sorted(folders))), {}
+
+        ((keys, folders),) = self._answers([(folder, FOLDER)], fetch)
+        return [*keys], [*folders]
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract; of a key it is remembered, of a folder it is not."""
+        where = check_where(where)
+        if not where or where.endswith("/"):
+            return self.inner.sizes(where)
+
+        def fetch(items: Sequence[Item]) -> Fetched:
+            found = next(iter(self.inner.sizes(where)), None)
+            return dict.fromkeys(items, None if found is None else found[1]), {}
+
+        (found,) = self._answers([(where, SIZE)], fetch)
+        return iter([] if found is None else [(where, found)])
+
+    def _answers(self, items: Sequence[Item], fetch: Callable[[Sequence[Item]], Fetched]) -> list[Any]:
+        """The answers in the order of the questions: remembered, fetched in one call, or awaited from other threads."""
+        look = self._ledger.look(items)
+        found = look.found
+        if look.own.asked:
+            self._fly(look.own, fetch)
+        again: list[Item] = []
+        for item, (flight, source) in look.sources.items():
+            flight.done.wait()
+            if flight.answers is not None:
+                found[item] = _part_of(flight.answers[source], item, source)
+            elif flight.error is not None and flight.asked.keys() <= {*items}:
+                raise flight.error
+            else:  # what failed may have been another key, which somebody else asked for in the same batch
+                again.append(item)
+        if again:
+            found.update(fetch(again)[0])
+        return [found[item] for item in items]
+
+    def _fly(self, flight: Flight, fetch: Callable[[Sequence[Item]], Fetched]) -> None:
+        """Ask what this thread has to ask, and tell those who wait."""
+        try:
+            answers, ages = fetch([*flight.asked])
+            claimed = self._ledger.land(flight, answers, ages, claim=self._tier is not None)
+        except BaseException as error:
+            self._ledger.fail(flight, error)
+            raise
+        if self._tier is not None and claimed:
+            try:
+                self._tier.put({key: answers[key, None] for key in claimed}, self.clock() - flight.born)
+            finally:
+                self._ledger.stored(claimed)
+
+    def _fetch(self, items: Sequence[Item]) -> Fetched:
+        """Values and ranges from the second tier where it has them, the rest from the inner store, by one call each."""
+        answers: dict[Item, Any] = {}
+        ages: dict[str, float] = {}
+        if self._tier is not None:
+            held = self._tier.get([*dict.fromkeys(key for key, _ in items)])
+            for key, part in items:
+                if key in held:
+                    value, ages[key] = held[key]
+                    answers[key, part] = _part_of(value, (key, part), (key, None))
+        rest = [item for item in items if item not in answers]
+        if rest:
+            values = self.inner.get_many(rest)  # type: ignore[arg-type]  # here parts are ranges or None
+            answers |= {item: _own(value) for item, value in zip(rest, values, strict=True)}
+        return answers, ages
+
+    # ------------------------------------------------------------ writing
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See the contract."""
+        check_keys(items.keys())
+        kept = self._kept(items)
+        with self._changing(stored=items.keys()) as change:
+            self.inner.set_many(items)
+            change.written.update(kept)
+
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """See the contract."""
+        check_keys(keys)
+        with self._changing(erased=keys):
+            self.inner.erase_many(keys)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """See the contract."""
+        folder = check_folder(folder)
+        with self._changing(folders=[folder]):
+            self.inner.erase_prefix(folder)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See the contract."""
+        source, target = check_folder(source), check_folder(target)
+        with self._changing(folders=[source, target]):
+            self.inner.rename_prefix(source, target)
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """See the contract; a refused swap makes forgotten what was remembered of the key."""
+        check_key(key)
+        kept = {} if new is None else self._kept({key: new})
+        with self._changing(**({"erased": [key]} if new is None else {"stored": [key]})) as change:
+            done = self.inner.compare_and_set(key, old, new)
+            if done:
+                change.written.update(kept)
+            else:
+                self._ledger.refused(key)
+        return done
+
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See the contract."""
+        check_keys(changes.keys())
+        stored = {key: value for key, value in changes.items() if value is not None}
+        kept = self._kept(stored)
+        with self._changing(stored=stored, erased=changes.keys() - stored.keys()) as change:
+            self.inner.apply_many(changes)
+            change.written.update(kept)
+
+    def _kept(self, items: Mapping[str, Buffer]) -> dict[str, bytes]:
+        """What to remember of what is written, if that goes well: copies of what the caller may change afterwards."""
+        if not self._on_write:
+            return {}
+        return {
+            key: bytes(value)
+            for key, value in items.items()
+            if _is_flat(value) and self._ledger.fits(key, len(value))
+        }
+
+    @contextmanager
+    def _changing(
+        self, *, stored: Collection[str] = (), erased: Collection[str] = (), folders: Collection[str] = ()
+    ) -> Iterator[Change]:
+        """Forget what a write changes, before it; what was written is remembered only if the block ends well.
+
+        When a write fails half-way nobody knows what a key has, and nothing is remembered. The second tier forgets before
+        the write too: if this process is killed in between, no other one finds an old value there.
+        """
+        change = self._ledger.begin(stored, erased, folders)
+        try:
+            if self._tier is not None:
+                self._tier.drop(change.keys, change.folders)
+            yield change
+        finally:
+            self._ledger.end(change)
+
+    # ------------------------------------------------------------ what is remembered
+
+    @property
+    def statistics(self) -> Statistics:
+        """Hits, misses and evictions since the beginning or `reset_statistics`, and the bytes and entries held now."""
+        return self._ledger.statistics()
+
+    def reset_statistics(self) -> None:
+        """Count hits, misses and evictions from zero."""
+        self._ledger.reset_statistics()
+
+    @property
+    def hits(self) -> int:
+        """How many values and ranges were answered from memory."""
+        return self.statistics.hits
+
+    @property
+    def misses(self) -> int:
+        """How many values and ranges were not."""
+        return self.statistics.misses
+
+    def invalidate(self) -> None:
+        """Forget everything, in the second tier too: what others have changed is seen from now on."""
+        self._ledger.invalidate()
+        if self._tier is not None:
+            with self._changing(folders=[""]):
+                self._tier.revive()
+
+    def invalidate_values(self) -> None:
+        """Forget values and absence; with a second tier, everything."""
+        if self._tier is not None:
+            self.invalidate()
+        self._ledger.invalidate(lambda part, _: part not in {FOLDER, SIZE})
+
+    def invalidate_keys(self) -> None:
+        """Forget listings, sizes, and which keys are missing."""
+        self._ledger.invalidate(lambda part, value: part in {FOLDER, SIZE} or value is None)
+
+    # ------------------------------------------------------------ life
+
+    def close(self) -> None:
+        """Close the inner store, and the second tier if it was given by URL or configuration; forget everything."""
+        try:
+            self.inner.close()
+        finally:
+            self._ledger.invalidate()
+            if self._tier is not None:
+                self._tier.close(own=self._owns)
+
+    def spec(self) -> dict[str, JSON]:
+        """The inner store's spec with this layer's added; a second tier given as an object stands there by its own spec."""
+        cache = self._options["cache_store"]
+        if not isinstance(cache, BaseStore):
+            return super().spec()
+        plain = type(self)(self.inner, **{**self._options, "cache_store": as_templates(cache.spec())})
+        return plain.spec()
+
+
+def _own(value: Buffer | None) -> bytes | None:
+    """A value that nobody else can change."""
+    return value if value is None or type(value) is bytes else bytes(value)
+
+
+def _is_flat(value: object) -> bool:
+    return isinstance(value, bytes | bytearray) or (isinstance(value, memoryview) and value.itemsize == 1)
+
+
+def _part_of(answer: Any, item: Item, source: Item) -> Any:
+    """The answer to a question from the answer to a larger one."""
+    part = item[1]
+    return cut(answer, part) if item != source and isinstance(part, ByteRange) else answer
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

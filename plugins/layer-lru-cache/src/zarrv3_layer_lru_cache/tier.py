@@ -1,0 +1,289 @@
+"""The second tier: any store that holds values beyond the process, bounded, and never trusted further than its checksums.
+
+A key `a/b` lies at `<namespace>/a.d/b.v`: so a folder is erased by one call, no key is a folder of another, and every name
+is legal wherever keys are. Namespaces keep the values of different stores apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from zarrv3.environment import as_templates, expand
+from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError, ZarrError
+from zarrv3.helpers import chunked
+from zarrv3.keys import summary
+from zarrv3.store import BaseStore
+from zarrv3_layer_lru_cache.forks import renew_in_children
+from zarrv3_layer_lru_cache.sealed import seal, unseal
+
+BATCH = 64
+"""How many entries are erased at once."""
+
+
+class CacheWarning(UserWarning):
+    """The store of a second tier failed; what it was to hold comes from the store itself."""
+
+
+class Tier:
+    """Values in a store, by the key they have in another one. Thread-safe.
+
+    What fails here fails no read: it is told once by a `CacheWarning`, and the tier is left alone from then on. Only
+    `drop` raises: what it is to forget before a write would come back after a restart.
+
+    Args:
+        store: where the values lie.
+        max_size: how many bytes they may occupy; `None` is no limit.
+        ttl: after how many seconds a value is forgotten; `None` is never.
+        source: gives the name of what the values are of.
+    """
+
+    clock = staticmethod(time.time)
+
+    def __init__(
+        self, store: BaseStore, max_size: int | None, ttl: float | None, source: Callable[[], str]
+    ) -> None:
+        self.store = store
+        self._max_size = max_size
+        self._ttl = ttl
+        self._source = source
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Look anew at what the store holds, before the next use."""
+        self._lock = threading.Lock()
+        self._filling = threading.Lock()
+        self._loading = threading.Lock()
+        self._sizes: OrderedDict[str, int] | None = None
+        self._total = 0
+        self._folder = ""
+        self.failed = False
+
+    @property
+    def total(self) -> int:
+        """How many bytes the entries occupy."""
+        with self._lock:
+            return self._total
+
+    # ------------------------------------------------------------ reading
+
+    def get(self, keys: Sequence[str]) -> dict[str, tuple[bytes, float]]:
+        """The values of those keys that are held with their ages in seconds, by one call of the store.
+
+        What is damaged or too old is not there.
+        """
+        self._name()
+        try:
+            return self._get(keys)
+        except Exception as error:  # noqa: BLE001 - no failure of a cache fails a read
+            self._give_up("read", error)
+            return {}
+
+    def _get(self, keys: Sequence[str]) -> dict[str, tuple[bytes, float]]:
+        if self.failed:
+            return {}
+        sizes = self._loaded()
+        with self._lock:
+            places = {key: place for key in keys if (place := self._place(key)) in sizes}
+            for place in places.values():
+                sizes.move_to_end(place)
+        if not places:
+            return {}
+        found: dict[str, tuple[bytes, float]] = {}
+        stored = self.store.get_many([(place, None) for place in places.values()])
+        for key, sealed in zip(places, stored, strict=True):
+            whole = None if sealed is None else unseal(key, sealed)
+            if whole is None:
+                continue
+            age = self.clock() - whole.stored
+            if self._ttl is None or 0 <= age < self._ttl:
+                found[key] = whole.value, age
+        return found
+
+    # ------------------------------------------------------------ writing
+
+    def put(self, values: Mapping[str, bytes], age: float) -> None:
+        """Hold values that were true `age` seconds ago, by one call of the store; what was unused longest goes, by another one.
+
+        Threads do this one after the other, so that what is counted is what is there.
+        """
+        self._name()
+        try:
+            with self._filling:
+                self._put(values, self.clock() - age)
+        except Exception as error:  # noqa: BLE001 - no failure of a cache fails a read
+            self._give_up("write", error)
+
+    def _put(self, values: Mapping[str, bytes], born: float) -> None:
+        if self.failed:
+            return
+        sizes = self._loaded()
+        items = {self._place(key): seal(key, value, born) for key, value in values.items()}
+        items = {place: sealed for place, sealed in items.items() if self._fits(place, len(sealed))}
+        with self._lock:
+            for place, sealed in items.items():
+                self._forget(sizes, place)
+                sizes[place] = _size(place, len(sealed))
+                self._total += sizes[place]
+            gone = self._overflow(sizes)
+        self._erase(gone)
+        kept = {place: sealed for place, sealed in items.items() if place not in gone}
+        if kept:
+            self.store.set_many(kept)
+
+    def _fits(self, place: str, length: int) -> bool:
+        """Whether the store may hold a value of some length."""
+        limits = self.store.capabilities.limits
+        bounds = (
+            (_size(place, length), self._max_size),
+            (len(place.encode()), limits.key_bytes),
+            (length, limits.value_bytes),
+        )
+        return all(most is None or found <= most for found, most in bounds)
+
+    def _overflow(self, sizes: OrderedDict[str, int]) -> dict[str, None]:
+        """What has to go to make room, no longer counted; the lock is held."""
+        gone: dict[str, None] = {}
+        while self._max_size is not None and self._total > self._max_size:
+            place = next(iter(sizes))
+            self._forget(sizes, place)
+            gone[place] = None
+        return gone
+
+    def _forget(self, sizes: OrderedDict[str, int], place: str) -> None:
+        self._total -= sizes.pop(place, 0)
+
+    def _erase(self, places: Collection[str]) -> None:
+        for part in chunked(places, BATCH):
+            self.store.erase_many(part)
+
+    def drop(self, keys: Collection[str], folders: Collection[str]) -> None:
+        """Forget the values of some keys, and of all below some folders; raises when that cannot be done."""
+        self._name()
+        try:
+            self._drop(keys, folders)
+        except StoreClosedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the entry may still be there
+            raise StoreAccessError(
+                f"the cached value of {summary([*keys, *folders])} in {self.store.describe()} cannot be erased and would be "
+                f"taken for the current one later, so nothing was written: {error}; repair or empty that store"
+            ) from (error if isinstance(error, ZarrError) else None)
+
+    def _drop(self, keys: Collection[str], folders: Collection[str]) -> None:
+        places = [place for place in map(self._place, keys) if self._fits(place, 0)]
+        below = [self._folder + _folders(folder) for folder in folders]
+        self._erase(places)
+        for folder in below:
+            self.store.erase_prefix(folder)
+        with self._lock:
+            if self._sizes is not None:
+                for place in places:
+                    self._forget(self._sizes, place)
+                for place in [place for place in self._sizes if place.startswith((*below,))]:
+                    self._forget(self._sizes, place)
+
+    def revive(self) -> None:
+        """Try again after a failure."""
+        with self._lock:
+            self.failed = False
+
+    def close(self, *, own: bool) -> None:
+        """Flush the store, or close it if nobody else has it."""
+        try:
+            (self.store.close if own else self.store.flush)()
+        except Exception as error:  # noqa: BLE001 - it is only a cache
+            self._give_up("close", error)
+        with self._lock:
+            self.failed = True
+
+    # ------------------------------------------------------------ places
+
+    def _loaded(self) -> OrderedDict[str, int]:
+        """What the store holds, listed once: what others left there, of any namespace, counts and goes first."""
+        with self._loading:
+            if self._sizes is None:
+                can = self.store.capabilities
+                if not (can.write and can.erase and can.list):
+                    raise ConfigurationError("a second tier has to be written, erased and listed")
+                sizes = OrderedDict((place, _size(place, length)) for place, length in self.store.sizes(""))
+                with self._lock:
+                    self._sizes, self._total = sizes, sum(sizes.values())
+                    gone = self._overflow(sizes)
+                self._erase(gone)
+            return self._sizes
+
+    def _name(self) -> None:
+        if not self._folder:
+            name = hashlib.blake2b(self._source().encode(), digest_size=12).hexdigest()
+            with self._lock:
+                self._adopt(f"{name}/")
+
+    def _adopt(self, folder: str) -> None:
+        """Take the name of whoever asked first: a source may answer something else to each thread."""
+        if not self._folder:
+            self._folder = folder
+
+    def _place(self, key: str) -> str:
+        folder, slash, name = key.rpartition("/")
+        return f"{self._folder}{_folders(folder + slash)}{name}.v"
+
+    def _give_up(self, verb: str, error: Exception) -> None:
+        with self._lock:
+            already, self.failed = self.failed, True
+        if not already:
+            warnings.warn(
+                f"the cache in {self.store.describe()} could not {verb} and is left alone from now on: {error}",
+                CacheWarning,
+                stacklevel=2,
+            )
+
+
+def name_of(store: BaseStore) -> str:
+    """A name for what a store holds: its spec where that stands for data that outlive it, else one that occurs once.
+
+    Variables of the environment are put in, and the working directory is added where a text may be a relative path: two
+    stores that are not the same must not have one name.
+    """
+    if not store.capabilities.persistent:
+        return str(uuid.uuid4())
+    try:
+        spec = expand(as_templates(store.spec()))
+    except ConfigurationError:
+        return str(uuid.uuid4())
+    where = os.getcwd() if any(map(_may_be_relative, _texts(spec))) else ""  # noqa: PTH109
+    return json.dumps([where, spec], sort_keys=True)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a spec but the names of classes."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if name not in {"store", "layer"}:
+                yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _may_be_relative(text: str) -> bool:
+    return "://" not in text and not os.path.isabs(text)  # noqa: PTH117
+
+
+def _folders(folder: str) -> str:
+    return folder.replace("/", ".d/")
+
+
+def _size(place: str, length: int) -> int:
+    return len(place.encode()) + length

@@ -1,0 +1,148 @@
+"""`sharding_indexed`: as the only codec of an array it becomes a `ShardingTransformer`, in a longer chain it is a codec."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Self
+
+import numpy as np
+
+from zarrv3.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, check_order, parse_codec
+from zarrv3.codecs.base import Array
+from zarrv3.contract import JSON, Buffer
+from zarrv3.errors import MetadataError
+from zarrv3.extensions import check_members, choice, integer, shown
+from zarrv3.grids import MAX_LENGTH, RegularGrid
+from zarrv3.layout import Lowered
+from zarrv3_transformer_sharding.shard import Location, ShardFormat
+from zarrv3_transformer_sharding.transformer import ShardingTransformer
+
+MAX_DEPTH = 8
+"""How many levels of shards within shards there may be."""
+
+
+@dataclass(frozen=True)
+class ShardingIndexed(ArrayBytesCodec):
+    """The codec `sharding_indexed` of the specification."""
+
+    chunk_shape: tuple[int, ...]
+    """The shape of an inner chunk."""
+    codecs: tuple[Codec, ...]
+    """What encodes each inner chunk."""
+    index_codecs: tuple[Codec, ...]
+    """What encodes the index."""
+    index_location: Location = "end"
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        owner = f"codec {name!r}"
+        check_members(owner, configuration, ["chunk_shape", "codecs", "index_codecs"], ["index_location"])
+        lengths = configuration["chunk_shape"]
+        if not isinstance(lengths, list | tuple):
+            raise MetadataError(f"{owner}: chunk_shape must be a list of integers, not {shown(lengths)}")
+        location = choice(
+            f"{owner}: index_location", configuration.get("index_location", "end"), ("start", "end")
+        )
+        made = cls(
+            tuple(integer(f"{owner}: a chunk length", length, 1, MAX_LENGTH) for length in lengths),
+            _chain(owner, "codecs", configuration["codecs"]),
+            _chain(owner, "index_codecs", configuration["index_codecs"]),
+            "start" if location == "start" else "end",
+        )
+        if made.depth > MAX_DEPTH:
+            raise MetadataError(f"{owner}: nested deeper than {MAX_DEPTH} levels")
+        return made
+
+    @property
+    def portable(self) -> bool:
+        """Whether its inner codecs are."""
+        return all(codec.portable for codec in self.codecs)
+
+    @property
+    def depth(self) -> int:
+        """How many levels of shards there are, this one included."""
+        return 1 + max(
+            (codec.depth for codec in self.codecs if isinstance(codec, ShardingIndexed)), default=0
+        )
+
+    def to_json(self) -> JSON:
+        return {
+            "name": "sharding_indexed",
+            "configuration": {
+                "chunk_shape": [*self.chunk_shape],
+                "codecs": [codec.to_json() for codec in self.codecs],
+                "index_codecs": [codec.to_json() for codec in self.index_codecs],
+                "index_location": self.index_location,
+            },
+        }
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """With the inner codecs and those of the index completed; checks that they fit the shard."""
+        shards = self._format(spec)
+        inner = self._inner(spec)
+        return type(self)(self.chunk_shape, inner.codecs, shards.chain.codecs, self.index_location)
+
+    def lower(self, spec: ChunkSpec) -> Lowered:
+        per_shard = self._per_shard(spec)
+        transformer = ShardingTransformer.indexed(per_shard, self.index_codecs, self.index_location)
+        return Lowered(RegularGrid(self.chunk_shape), self.codecs, transformer)
+
+    # ------------------------------------------------------------ within a longer chain
+
+    def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
+        """All inner chunks: what is the fill value here, behind other codecs, cannot be told."""
+        inner = self._inner(spec)
+        shard = self._format(spec).pack([inner.encode(array[part]) for part in self._parts(spec)])
+        assert shard is not None
+        return shard
+
+    def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
+        inner = self._inner(spec)
+        if out is None:
+            out = np.empty(spec.shape, spec.data_type.numpy)
+        for part, chunk in zip(self._parts(spec), self._format(spec).unpack(buffer), strict=True):
+            out[part] = spec.fill_value if chunk is None else inner.decode(chunk)
+        return out
+
+    def _parts(self, spec: ChunkSpec) -> Iterator[tuple[Any, ...]]:
+        """Where the inner chunks lie in the shard, in C order."""
+        axes = [
+            [slice(start, start + chunk) for start in range(0, length, chunk)]
+            for length, chunk in zip(spec.shape, self.chunk_shape, strict=True)
+        ]
+        return ((*parts, ...) for parts in product(*axes))
+
+    def _per_shard(self, spec: ChunkSpec) -> tuple[int, ...]:
+        if len(self.chunk_shape) != len(spec.shape):
+            raise MetadataError(
+                f"codec 'sharding_indexed': chunk_shape {shown([*self.chunk_shape])} for a shard of {len(spec.shape)} "
+                "dimensions"
+            )
+        if any(length % chunk for length, chunk in zip(spec.shape, self.chunk_shape, strict=True)):
+            raise MetadataError(
+                f"codec 'sharding_indexed': chunk_shape {shown([*self.chunk_shape])} does not divide the shard shape "
+                f"{shown([*spec.shape])}"
+            )
+        return tuple(length // chunk for length, chunk in zip(spec.shape, self.chunk_shape, strict=True))
+
+    def _format(self, spec: ChunkSpec) -> ShardFormat:
+        return ShardFormat.build(self._per_shard(spec), self.index_codecs, self.index_location)
+
+    def _inner(self, spec: ChunkSpec) -> CodecChain:
+        return CodecChain.build(self.codecs, spec._replace(shape=self.chunk_shape))
+
+
+def _chain(owner: str, member: str, value: JSON) -> tuple[Codec, ...]:
+    """The codecs in a member of the configuration."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise MetadataError(f"{owner}: {member} must be a list of codecs, not {shown(value)}")
+    try:
+        found = tuple(parse_codec(item, f"{member}[{index}]") for index, item in enumerate(value))
+    except RecursionError:
+        raise MetadataError(f"{owner}: {member} is nested too deep") from None
+    check_order(found)
+    return found

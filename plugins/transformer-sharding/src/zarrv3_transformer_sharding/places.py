@@ -1,0 +1,136 @@
+"""Where chunks are: which shard a chunk key means, and which chunks a shard may hold. Pure arithmetic on keys."""
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from os.path import commonprefix
+from typing import Any
+
+import numpy as np
+
+from zarrv3.errors import MetadataError
+from zarrv3.extensions import integer, shown
+from zarrv3.grids import ChunkKeyEncoding
+
+Coords = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The chunk grid of an array in shards: a shard's key is the chunk key encoding of its place among the shards."""
+
+    folder: str
+    """The array's path with `/` at its end, or `""`."""
+    encoding: ChunkKeyEncoding
+    per_shard: Coords
+    """How many chunks a shard has along each dimension."""
+    grid: Coords
+    """How many chunks the array has along each dimension."""
+    root: str = field(init=False)
+    """The folder that all chunk keys lie below, and perhaps others: `a/c/`, or `a/` itself."""
+    slots: int = field(init=False)
+    """How many chunks a shard has."""
+    _strides: Coords = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what follows."""
+        ndim = len(self.per_shard)
+        common = commonprefix([self.encoding.encode((n,) * ndim) for n in (0, 1)])  # noqa: RUF071 - of the text
+        strides = tuple(math.prod(self.per_shard[axis + 1 :]) for axis in range(ndim))
+        object.__setattr__(self, "root", self.folder + common[: common.rfind("/") + 1])
+        object.__setattr__(self, "slots", math.prod(self.per_shard))
+        object.__setattr__(self, "_strides", strides)
+
+    def coords(self, key: Any) -> Coords | None:
+        """The place in the grid that a key names, of a chunk or of a shard; `None` for all other keys."""
+        if not isinstance(key, str) or not key.startswith(self.folder):
+            return None  # what is no text the store below refuses
+        return self.encoding.decode(key[len(self.folder) :], len(self.per_shard))
+
+    def place(self, key: str) -> tuple[Coords, int] | None:
+        """The shard of a chunk key and the number of the chunk in it; `None` for keys that are none of a chunk."""
+        coords = self.coords(key)
+        if coords is None:
+            return None
+        shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
+        slot = sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)])
+        return shard, slot
+
+    def key(self, coords: Coords) -> str:
+        """The key of a chunk, or of a shard."""
+        return self.folder + self.encoding.encode(coords)
+
+    def covers(self, shard: Coords, slots: Collection[int]) -> bool:
+        """Whether every chunk of a shard that lies in the array is one of `slots`."""
+        if len(slots) == self.slots:
+            return True
+        inside = [
+            range(max(0, min(n, g - s * n))) for s, n, g in zip(shard, self.per_shard, self.grid, strict=True)
+        ]
+        count = math.prod([len(numbers) for numbers in inside])
+        if not 0 < count <= len(slots):
+            return False
+        return all(sum(map(int.__mul__, c, self._strides)) in slots for c in product(*inside))
+
+    def chunk_keys(self, shard: Coords, slots: Iterable[int]) -> Iterator[str]:
+        """The keys of some chunks of a shard."""
+        numbers = np.fromiter(slots, np.intp)
+        base = [s * n for s, n in zip(shard, self.per_shard, strict=True)]
+        if not base:
+            return iter([self.key(())] * len(numbers))
+        columns = [
+            [b + i for i in axis.tolist()]
+            for b, axis in zip(base, np.unravel_index(numbers, self.per_shard), strict=True)
+        ]
+        return map(self.key, zip(*columns, strict=True))
+
+    def shard_prefix(self, prefix: str) -> str:
+        """What the keys of all shards start with that hold chunks whose keys start with `prefix`, which begins with `root`.
+
+        Numbers that are followed by a separator are known; of the last one perhaps only its first digits are.
+        """
+        text = prefix[len(self.folder) :]
+        known = max(text.rfind("/"), text.rfind(".")) + 1
+        coords = self.encoding.decode(text[: known - 1]) if known else None
+        if coords is None or len(coords) >= len(self.per_shard):
+            return self.root
+        shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=False)])
+        return self.folder + self.encoding.encode(shard) + text[known - 1]
+
+
+class Group:
+    """Some keys, sorted by the shards they are in."""
+
+    def __init__(self, places: Places, keys: Iterable[str]) -> None:
+        self.placed: dict[str, tuple[str, int]] = {}
+        """For the key of each chunk that of its shard, and its number there."""
+        self.slots: dict[str, tuple[Coords, set[int]]] = {}
+        """By the key of each shard: its place, and which of its chunks are concerned."""
+        self.others: list[str] = []
+        """The keys that are none of a chunk."""
+        names: dict[Coords, str] = {}
+        for key in keys:
+            found = places.place(key)
+            if found is None:
+                self.others.append(key)
+                continue
+            shard, slot = found
+            name = names.get(shard)
+            if name is None:
+                name = names[shard] = places.key(shard)
+                self.slots[name] = shard, set()
+            self.placed[key] = name, slot
+            self.slots[name][1].add(slot)
+
+
+def counts(given: Any) -> Coords:
+    """`chunks_per_shard` as a tuple of positive integers; one is enough for one dimension, and none is 1."""
+    values = (given,) if hasattr(given, "__index__") else given
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise MetadataError(f"chunks_per_shard must be one or several integers, not {shown(given)}")
+    found = []
+    for value in values:
+        plain = value.__index__() if hasattr(value, "__index__") and not isinstance(value, bool) else value
+        found.append(integer("chunks_per_shard", plain, 1, 2**63 - 1))
+    return tuple(found) or (1,)

@@ -1,0 +1,49 @@
+"""Byte ranges that lie close together, fetched as one. Pure arithmetic."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_GAP = 64 * 2**10
+"""The most bytes between two ranges that are fetched with them: about what a request to an object store costs."""
+
+
+class Span(NamedTuple):
+    """Bytes `[start, stop)` of a shard, and which request they answer."""
+
+    start: int
+    stop: int
+    position: int
+
+
+class Extent(NamedTuple):
+    """One range to fetch, with the spans that lie in it."""
+
+    start: int
+    stop: int
+    spans: list[Span]
+
+
+def merged(spans: Iterable[Span], max_gap: int = MAX_GAP) -> list[Extent]:
+    """The extents that cover all spans, in ascending order.
+
+    Spans with at most `max_gap` bytes between them share an extent, as long as the bytes that nobody asked for are no
+    more than half of those that somebody did: never is more than 1.5 times fetched of what is asked.
+    """
+    extents: list[Extent] = []
+    inside: list[Span] = []
+    start = stop = spare = 0
+    for span in sorted(spans):
+        gap = max(0, span.start - stop)
+        reach = max(stop, span.stop)
+        asked = reach - start - spare - gap
+        if inside and gap <= max_gap and 2 * (spare + gap) <= asked:
+            spare += gap
+            stop = reach
+            inside.append(span)
+            continue
+        if inside:
+            extents.append(Extent(start, stop, inside))
+        start, stop, spare, inside = span.start, span.stop, 0, [span]
+    if inside:
+        extents.append(Extent(start, stop, inside))
+    return extents

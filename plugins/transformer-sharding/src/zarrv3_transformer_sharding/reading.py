@@ -1,0 +1,169 @@
+"""Reading chunks out of shards: one call where shards are wanted whole, otherwise one for indexes and one for ranges.
+
+Another process may replace a shard between the two calls. Ranges of the new one, cut by the old index, would be wrong
+bytes without any error where chunks carry no checksum. So the second call also asks for a *witness*: bytes of the index at
+the place where the first call found it. If they are not what they were, the index is read again; if that has changed,
+the shard is fetched whole, which is one value and always of one version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from zarrv3.contract import Buffer, ByteRange, Request
+from zarrv3.errors import CorruptDataError
+from zarrv3.helpers import cut, resolve
+from zarrv3.store import BaseStore
+from zarrv3_transformer_sharding.ranges import Extent, Span, merged
+from zarrv3_transformer_sharding.shard import Entries, ShardFormat
+
+T = TypeVar("T")
+
+
+@dataclass
+class Asked:
+    """What is wanted of one shard."""
+
+    whole: bool = False
+    """Fetch it with one request."""
+    positions: list[int] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    ranges: list[ByteRange | None] = field(default_factory=list)
+    """For each request: where its answer belongs, which chunk, which part of it."""
+
+
+@dataclass
+class _Opened:
+    """A shard whose index has been read."""
+
+    entries: Entries
+    extents: list[Extent]
+
+
+class ShardReader:
+    """One `get_many` over shards; the answers are put into `found`."""
+
+    def __init__(self, store: BaseStore, shards: ShardFormat, found: list[Buffer | None]) -> None:
+        self.store = store
+        self.shards = shards
+        self.found = found
+
+    def read(self, asked: Mapping[str, Asked], others: Sequence[Request]) -> Sequence[Buffer | None]:
+        """Fetch what is asked of shards, by their keys, and values of other keys beside them, which are returned."""
+        first: list[Request] = [
+            (key, None if part.whole else self.shards.index_range) for key, part in asked.items()
+        ]
+        values = self.store.get_many([*first, *others])
+        opened: dict[str, _Opened] = {}
+        for (key, part), value in zip(asked.items(), values, strict=False):
+            if value is None:
+                continue
+            if part.whole:
+                self._deliver(key, part, value)
+            elif extents := self._extents(part, entries := self._entries(key, value)):
+                opened[key] = _Opened(entries, extents)
+        if opened:
+            doubtful = self._fetch(opened)
+            self._settle(asked, doubtful)
+        return values[len(first) :]
+
+    def _deliver(self, key: str, part: Asked, shard: Buffer) -> None:
+        """Answer from a whole shard."""
+        entries = entries_of(self.store, key, self.shards, shard, whole=True)
+        view = memoryview(shard).toreadonly()
+        found = self.found
+        for position, start, stop, wanted in zip(
+            part.positions, *entries.pick(part.slots), part.ranges, strict=True
+        ):
+            if start >= 0:
+                found[position] = cut(view[start:stop], wanted)
+
+    def _entries(self, key: str, raw: Buffer) -> Entries:
+        return entries_of(self.store, key, self.shards, raw)
+
+    def _extents(self, part: Asked, entries: Entries) -> list[Extent]:
+        """What to fetch of a shard; chunks without bytes are answered at once."""
+        spans = []
+        for position, start, stop, wanted in zip(
+            part.positions, *entries.pick(part.slots), part.ranges, strict=True
+        ):
+            if start < 0:
+                continue
+            if wanted is not None:
+                skip, length = resolve(wanted, stop - start)
+                start, stop = start + skip, start + skip + length  # noqa: PLW2901 - the part of it
+            if start < stop:
+                spans.append(Span(start, stop, position))
+            else:
+                self.found[position] = b""
+        return merged(spans)
+
+    def _fetch(self, opened: Mapping[str, _Opened]) -> dict[str, _Opened | None]:
+        """Fetch the ranges and their witnesses.
+
+        Returned are the shards that are not as their index says: with what was known of them where the witness lies in
+        a gap, so that only the index has to be looked at again.
+        """
+        requests: list[Request] = []
+        for key, shard in opened.items():
+            requests += [(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
+            requests.append((key, self.shards.witness(shard.entries)))
+        values = iter(self.store.get_many(requests))
+        doubtful: dict[str, _Opened | None] = {}
+        for key, shard in opened.items():
+            complete = self._put(shard.extents, values)
+            witness, expected = next(values), self.shards.expected(shard.entries)
+            if not complete or witness is None:
+                doubtful[key] = None
+            elif witness != expected:
+                doubtful[key] = shard if len(witness) > len(expected) else None
+        return doubtful
+
+    def _put(self, extents: list[Extent], values: Iterator[Buffer | None]) -> bool:
+        """Take a value for each extent; whether all were as long as they should be."""
+        complete = True
+        for start, stop, spans in extents:
+            value = next(values)
+            if value is None or len(value) != stop - start:
+                complete = False
+            elif len(spans) == 1 and (spans[0].start, spans[0].stop) == (start, stop):
+                self.found[spans[0].position] = value
+            else:
+                view = memoryview(value).toreadonly()
+                for span in spans:
+                    self.found[span.position] = view[span.start - start : span.stop - start]
+        return complete
+
+    def _settle(self, asked: Mapping[str, Asked], doubtful: dict[str, _Opened | None]) -> None:
+        """Look again at shards that were replaced, are truncated, or have a gap before their index."""
+        gaps = {key: shard.entries for key, shard in doubtful.items() if shard is not None}
+        if gaps:
+            again = self.store.get_many([(key, self.shards.index_range) for key in gaps])
+            for (key, entries), raw in zip(gaps.items(), again, strict=True):
+                if raw is not None and raw == entries.raw:
+                    del doubtful[key]
+        if not doubtful:
+            return
+        for key, value in zip(doubtful, self.store.get_many([(key, None) for key in doubtful]), strict=True):
+            part = asked[key]
+            for position in part.positions:
+                self.found[position] = None
+            if value is not None:
+                self._deliver(key, part, value)
+
+
+def entries_of(
+    store: BaseStore, key: str, shards: ShardFormat, value: Buffer, *, whole: bool = False
+) -> Entries:
+    """The entries of a shard, or of its index alone; `CorruptDataError` names the shard."""
+    try:
+        return shards.of_shard(value) if whole else shards.entries(value)
+    except CorruptDataError as error:
+        raise corrupt(store, key, error) from error
+
+
+def corrupt(store: BaseStore, key: str, error: CorruptDataError) -> CorruptDataError:
+    """The error of a shard, with its key."""
+    return CorruptDataError(f"shard {key!r} in {store.describe()} is corrupt: {error}")
