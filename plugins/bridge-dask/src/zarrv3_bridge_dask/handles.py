@@ -1,0 +1,81 @@
+"""An array as the tasks of a graph carry it: by configuration, opened again by each process, refused where that is unsafe."""
+
+from typing import Any, Self
+
+import numpy as np
+from dask.tokenize import tokenize
+
+from zarrv3 import Array
+from zarrv3.errors import AssignmentError, ConfigurationError, UnsupportedError
+
+
+class Handle:
+    """What tasks know an array by.
+
+    Within a process it is the array itself. Pickled, it is the store's configuration with path and metadata, never a
+    connection; `UnsupportedError` for a store that several processes cannot use at once, whose copy would be another,
+    empty store there. Thread-safe.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the dimensions."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the elements."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.array.ndim
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Array]]:
+        if not self.array.store.capabilities.shared:
+            raise UnsupportedError(
+                f"{self.array.store.describe()} cannot be used by several processes at once: compute with dask's "
+                "threads (dask.config.set(scheduler='threads')), or copy the data to a store that can, such as a folder"
+            )
+        return type(self), (self.array,)
+
+    def __dask_tokenize__(self) -> Any:
+        return token(self.array)
+
+
+class Source(Handle):
+    """An array that tasks read."""
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Read what is selected."""
+        return self.array[selection]
+
+
+class Target(Handle):
+    """An array that tasks write; a store that loses unflushed writes with its process is flushed after each."""
+
+    def __setitem__(self, selection: Any, value: Any) -> None:
+        """Write to what is selected; `AssignmentError` for elements that are masked."""
+        if np.ma.is_masked(value):
+            raise AssignmentError(
+                f"masked elements cannot be stored in {self.array!r}; fill them first: dask.array.ma.filled(array, value)"
+            )
+        self.array[selection] = np.asarray(value)
+        if not self.array.store.capabilities.durable:
+            self.array.store.flush()
+
+
+def token(array: Array) -> str:
+    """A text that is the same for the same array in every process: from the store's spec, the path and the document.
+
+    It differs from call to call for a store without a spec, which lives in this process alone.
+    """
+    try:
+        spec = array.store.spec()
+    except ConfigurationError:
+        return str(tokenize(id(array.store), array.path, array.metadata.to_document()))
+    return str(tokenize(spec, array.path, array.metadata.to_document()))

@@ -1,0 +1,238 @@
+"""From dask arrays to arrays in stores."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
+from typing import Any, NamedTuple, TypeAlias
+
+import dask.array as da
+from dask import local, threaded
+from dask._task_spec import GraphNode
+from dask.base import compute as compute_now
+from dask.base import get_scheduler
+
+import zarrv3
+from zarrv3 import Array
+from zarrv3.creation import chunk_shapes, metadata_for
+from zarrv3.data_types import data_type_of
+from zarrv3.errors import AssignmentError, ConfigurationError, ReadOnlyError, UnsupportedError
+from zarrv3.node import join_paths, split_location
+from zarrv3.opening import StoreLike, open_store
+from zarrv3.store import BaseStore
+from zarrv3_bridge_dask import blocks as arithmetic
+from zarrv3_bridge_dask.handles import Handle, Target
+
+Region: TypeAlias = Sequence[slice] | None
+Lock: TypeAlias = Any
+
+
+class Write(NamedTuple):
+    """A dask array and where it goes."""
+
+    source: da.Array
+    array: Array
+    region: tuple[slice, ...]
+    """Slices with a start and a stop, in steps of one."""
+
+
+def from_dask(
+    darr: da.Array,
+    store: StoreLike = None,
+    path: str | None = None,
+    *,
+    compute: bool = True,
+    lock: Lock = None,
+    rechunk: bool = False,
+    overwrite: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Write a dask array to a new array, its blocks in parallel.
+
+    Everything is checked before anything is created. Unless they are given, chunks follow from the blocks: a block is a
+    chunk, or several where it is large. A task that runs twice, since its worker died, writes the same again.
+
+    Args:
+        darr: what is written.
+        store: anything that `open_store` takes.
+        path: the path within the store.
+        compute: write now and return the `Array`; else create it and return a `dask.delayed.Delayed` that writes.
+        lock: what `dask.array.store` takes: `True` or a lock that tasks hold while they write. With one, blocks may share
+            chunks.
+        rechunk: change the blocks where they would share chunks or shards, instead of refusing.
+        overwrite: replace what is at the path.
+        storage_options: options of the store.
+        options: what `zarrv3.create_array` takes: chunks, shards, compressors, attributes, …
+
+    Raises `UnalignedBlocksError` where several blocks would write to one chunk or shard.
+    """
+    arithmetic.check_known(darr.chunks)
+    kind = data_type_of(options.pop("dtype", None) or darr.dtype)
+    store, below = split_location(store)
+    opened = (
+        store
+        if isinstance(store, BaseStore) and not storage_options
+        else open_store(store, **(storage_options or {}))
+    )
+    name = join_paths(below, path)
+    if rechunk and options.get("chunks", "auto") == "auto" and options.get("shards") in {None, "auto"}:
+        darr = darr.rechunk(arithmetic.even(darr.chunks))
+    options |= _shapes(darr, kind, options.get("chunks", "auto"), options.get("shards"), locked=bool(lock))
+    unit = _unit(opened, darr.shape, kind, options)
+    offset = (0,) * darr.ndim
+    if rechunk:
+        darr = darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset))
+    if not lock:
+        arithmetic.check_aligned(darr.chunks, unit, offset, f"the new array /{name}")
+    if overwrite:
+        check_not_read([darr], opened, name)
+    array = zarrv3.create_array(
+        opened, name=name, shape=darr.shape, dtype=kind, overwrite=overwrite, **options
+    )
+    done = write_many([_write(darr, array, None)], compute=compute, lock=lock)
+    return array if compute else done
+
+
+def write_dask(
+    darr: da.Array,
+    array: Array,
+    *,
+    region: Region = None,
+    compute: bool = True,
+    lock: Lock = None,
+    rechunk: bool = False,
+) -> Any:
+    """Write a dask array to an array that exists, or to a part of it, its blocks in parallel.
+
+    Args:
+        darr: what is written.
+        array: where to.
+        region: one slice in steps of one for each dimension, of the lengths of `darr`; by default the whole array.
+        compute: write now and return `None`; else return a `dask.delayed.Delayed` that writes.
+        lock: see `from_dask`.
+        rechunk: see `from_dask`.
+
+    Raises `UnalignedBlocksError` where several blocks would write to one chunk or shard, and `AssignmentError` for a
+    region of other lengths. A unit at the edge of the region is read and written back: nobody else may write to it then.
+    """
+    arithmetic.check_known(darr.chunks)
+    write = _write(darr, array, region)
+    unit = array.shards or array.chunks
+    offset = tuple(part.start for part in write.region)
+    if rechunk:
+        write = write._replace(source=darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset)))
+    if not lock:
+        arithmetic.check_aligned(write.source.chunks, unit, offset, repr(array))
+    return write_many([write], compute=compute, lock=lock)
+
+
+def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock) -> Any:
+    """Write several dask arrays as one graph; they are checked already."""
+    for write in writes:
+        if write.array.read_only:
+            raise ReadOnlyError(f"{write.array!r} is open for reading; open it with mode='r+' to change it")
+        if compute and not write.array.store.capabilities.shared and _leaves_process():
+            raise UnsupportedError(
+                f"{write.array.store.describe()} cannot be used by several processes at once: compute with dask's threads "
+                "(dask.config.set(scheduler='threads')), or write to a store that can"
+            )
+    targets: list[Any] = [Target(write.array) for write in writes]
+    done = da.store(
+        [write.source for write in writes],
+        targets,
+        regions=[write.region for write in writes],
+        lock=lock or False,
+        compute=False,
+    )
+    if not compute:
+        return done
+    compute_now(done)
+    for write in writes:
+        write.array.store.flush()
+    return None
+
+
+def _leaves_process() -> bool:
+    """Whether dask would compute by a cluster or by processes, as far as it is set now."""
+    chosen: Any = get_scheduler()
+    return chosen is not None and chosen not in {threaded.get, local.get_sync}
+
+
+def check_not_read(sources: Iterable[da.Array], store: BaseStore, path: str) -> None:
+    """Raise `ConfigurationError` if dask arrays are made from arrays that would be erased at a path of a store."""
+    for source in sources:
+        for array in read_by(source):
+            if array.store == store and (array.path == path or not path or array.path.startswith(f"{path}/")):
+                raise ConfigurationError(
+                    f"the dask array reads {array!r}, which overwriting would erase first; "
+                    "write to another path and move it over the old one then"
+                )
+
+
+def read_by(darr: da.Array) -> Iterator[Array]:
+    """The arrays of ours that stand in the graph of a dask array, in whatever form tasks hold them."""
+    for task in dict(darr.dask).values():
+        yield from _arrays_in(task, 6)
+
+
+def _arrays_in(value: Any, depth: int) -> Iterator[Array]:
+    """The arrays in a node of a graph: in its arguments, in collections, and under wrappers such as those of xarray."""
+    inside: list[Any] = []
+    if isinstance(value, Array):
+        yield value
+    elif isinstance(value, Handle):
+        yield value.array
+    elif isinstance(value, Mapping):
+        inside = [*value.values()]
+    elif isinstance(value, list | tuple):
+        inside = [*value]
+    elif isinstance(value, GraphNode):  # one with a value, or one with arguments
+        inside = [getattr(value, "value", None), getattr(value, "args", ()), getattr(value, "kwargs", {})]
+    else:
+        inside = [_unwrapped(value)]
+    if depth:
+        for item in inside:
+            yield from _arrays_in(item, depth - 1)
+
+
+def _unwrapped(value: Any) -> Array | None:
+    """What lazy values of xarray are read from, under the wrappers that keep it in an attribute `array`."""
+    for _ in range(16):
+        value = getattr(value, "array", None)
+        if isinstance(value, Array):
+            return value
+    return None
+
+
+def _write(darr: da.Array, array: Array, region: Region) -> Write:
+    given = tuple(region) if region is not None else (slice(None),) * array.ndim
+    if len(given) != array.ndim or any(part.step not in {None, 1} for part in given):
+        raise AssignmentError(
+            f"a region of {array!r} needs {array.ndim} slices in steps of one, not {region!r}"
+        )
+    whole = tuple(slice(*part.indices(n)[:2]) for part, n in zip(given, array.shape, strict=True))
+    lengths = tuple(max(0, part.stop - part.start) for part in whole)
+    if lengths != darr.shape:
+        raise AssignmentError(f"{darr.shape} elements do not fit {lengths} of {array!r}; nothing was written")
+    return Write(darr, array, whole)
+
+
+def _unit(store: BaseStore, shape: Sequence[int], kind: Any, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of what a new array will store as one value; asks the store for nothing."""
+    names = signature(metadata_for).parameters
+    known = {name: value for name, value in options.items() if name in names}
+    planned = Array(store, metadata=metadata_for(store, shape=shape, dtype=kind, **known))
+    return planned.shards or planned.chunks
+
+
+def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, locked: bool) -> dict[str, Any]:
+    """The chunk shape and shard shape of the new array."""
+    item_size = kind.item_size or 16
+    is_free = chunks is True or (isinstance(chunks, str) and chunks == "auto")
+    wants_shards = isinstance(shards, str) and shards == "auto"
+    if is_free and shards is None and not locked:
+        return {"chunks": arithmetic.fitting(darr.chunks, item_size), "shards": None}
+    if is_free and wants_shards and not locked:
+        shard = arithmetic.common(darr.chunks)
+        return {"chunks": arithmetic.divided(shard, item_size, arithmetic.CHUNK_BYTES // 16), "shards": shard}
+    chunk_shape, shard_shape = chunk_shapes(darr.shape, kind, chunks, shards)
+    return {"chunks": chunk_shape, "shards": shard_shape}

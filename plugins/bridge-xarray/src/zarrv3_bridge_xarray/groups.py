@@ -1,0 +1,184 @@
+"""Groups as xarray reads them: their documents now, their arrays' elements when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from xarray import Variable
+from xarray.backends.common import AbstractDataStore
+from xarray.core.utils import FrozenDict
+
+from zarrv3 import Array, Group, nodes
+from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.node import join_paths, split_location
+from zarrv3.nodes import folder_of
+from zarrv3.opening import StoreLike, open_store
+from zarrv3.store import BaseStore
+from zarrv3_bridge_xarray.variables import as_variable
+
+
+class Place(NamedTuple):
+    """A path in a store."""
+
+    store: BaseStore
+    path: str
+    is_ours: bool
+    """Whether the store was opened for this place and is closed with it."""
+
+
+def place(store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
+    """Where a user's words lead: a URL (which may end in `|zarr3:path`), a store object or a `Group`, and a path below."""
+    if isinstance(store, Group):
+        if storage_options:
+            raise ConfigurationError("storage_options go with a URL or configuration, not with an open group")
+        return Place(store.store, join_paths(store.path, group), is_ours=False)
+    head, below = split_location(store)
+    is_open = isinstance(head, BaseStore) and not storage_options
+    opened = head if is_open else open_store(head, **(storage_options or {}))
+    return Place(opened, join_paths(below, group), is_ours=not isinstance(head, BaseStore))
+
+
+def is_below(path: str, top: str) -> bool:
+    """Whether a path is that of a group or lies below it."""
+    return path == top or path.startswith(folder_of(top))
+
+
+class GroupStore(AbstractDataStore):
+    """One group: what xarray's conventions decode.
+
+    Args:
+        group: the group.
+        arrays: its arrays by name.
+        closes: whether closing it closes the store.
+    """
+
+    def __init__(self, group: Group, arrays: Mapping[str, Array], *, closes: bool) -> None:
+        self.group = group
+        self.arrays = arrays
+        self.closes = closes
+
+    def get_variables(self) -> Mapping[str, Variable]:
+        """The arrays as variables that are not decoded."""
+        return FrozenDict({name: as_variable(array) for name, array in self.arrays.items()})
+
+    def get_attrs(self) -> Mapping[str, Any]:
+        """The attributes of the group."""
+        return self.group.attrs.asdict()
+
+    def get_dimensions(self) -> Mapping[str, int]:
+        """The names and lengths of the dimensions."""
+        return {str(name): n for v in self.get_variables().values() for name, n in v.sizes.items()}
+
+    def close(self) -> None:
+        """Close the store, if it was opened for this."""
+        if self.closes:
+            self.group.store.close()
+
+
+def open_group(where: Place, *, consolidated: bool | None, drop: Collection[str] = ()) -> GroupStore:
+    """The group at a place: one listing and one read of the documents, or one read of consolidated metadata.
+
+    Args:
+        where: the place.
+        consolidated: whether to use consolidated metadata; `None` where the store cannot list its keys.
+        drop: names of arrays to leave alone.
+    """
+    inline = _consolidated(where, consolidated)
+    if inline is not None:
+        return _inline(where, inline, where.path, drop)
+    top = Group(where.store, where.path, read_only=True)
+    return GroupStore(top, _arrays(top, drop), closes=where.is_ours)
+
+
+def open_groups(
+    where: Place, *, consolidated: bool | None, drop: Collection[str] = ()
+) -> Iterator[tuple[str, GroupStore]]:
+    """The group at a place as `"/"` and all below it as `"/a/b"`, parents first; see `open_group`."""
+    inline = _consolidated(where, consolidated)
+    if inline is not None:
+        folder = folder_of(where.path)
+        groups = [path for path, found in inline.items() if isinstance(found, GroupMetadata)]
+        for path in sorted(path for path in groups if is_below(path, where.path)):
+            yield f"/{path[len(folder) :]}", _inline(where, inline, path, drop)
+        return
+    top = Group(where.store, where.path, read_only=True)
+    yield from _walked(top, "", drop, closes=where.is_ours)
+
+
+def _walked(
+    top: Group, name: str, drop: Collection[str], *, closes: bool
+) -> Iterator[tuple[str, GroupStore]]:
+    children = dict(_members(top, drop))
+    arrays = {key: child for key, child in children.items() if isinstance(child, Array)}
+    yield name or "/", GroupStore(top, arrays, closes=closes)
+    for key, child in children.items():
+        if isinstance(child, Group):
+            yield from _walked(child, f"{name}/{key}", drop, closes=closes)
+
+
+def _arrays(top: Group, drop: Collection[str]) -> dict[str, Array]:
+    return {name: member for name, member in _members(top, drop) if isinstance(member, Array)}
+
+
+def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | Group]]:
+    """What lies directly below a group, but for names to be dropped, whose documents may be unreadable."""
+    for name, metadata in nodes.children(top.store, top.path):
+        if name in drop and not isinstance(metadata, GroupMetadata):
+            continue
+        if isinstance(metadata, MetadataError):
+            raise metadata
+        cls: Any = Array if isinstance(metadata, ArrayMetadata) else Group
+        yield name, cls(top.store, folder_of(top.path) + name, read_only=True, metadata=metadata)
+
+
+# ---------------------------------------------------------------- consolidated metadata
+
+
+def _consolidated(where: Place, wanted: bool | None) -> dict[str, nodes.Metadata] | None:
+    """The metadata of all nodes by path, from the document of the place or of a group above it."""
+    if wanted is False or (wanted is None and where.store.capabilities.list):
+        return None
+    parts = where.path.split("/") if where.path else []
+    above = ["/".join(parts[:end]) for end in range(len(parts) + 1)][::-1]
+    for path, found in zip(above, nodes.find_many(where.store, above), strict=True):
+        if isinstance(found, GroupMetadata) and found.consolidated_metadata is not None:
+            return {path: found, **_parsed(where.store, path, found.consolidated_metadata)}
+    if wanted is None:
+        raise ConfigurationError(
+            f"{where.store.describe()} cannot list its keys, and there is no consolidated metadata at or above "
+            f"/{where.path}: call zarrv3.consolidate_metadata on the store where it was written"
+        )
+    raise ConfigurationError(
+        f"there is no consolidated metadata at or above /{where.path} in {where.store.describe()}; "
+        "call zarrv3.consolidate_metadata, or open it with consolidated=False"
+    )
+
+
+def _parsed(store: BaseStore, path: str, inline: Mapping[str, Any]) -> dict[str, nodes.Metadata]:
+    documents = inline.get("metadata")
+    if not isinstance(documents, Mapping):
+        raise MetadataError(f"{nodes.where(store, path)}: consolidated_metadata has no member 'metadata'")
+    found: dict[str, nodes.Metadata] = {}
+    for name, document in documents.items():
+        where = f"consolidated metadata of {name!r} at {nodes.where(store, path)}"
+        if not isinstance(document, Mapping):
+            raise MetadataError(f"{where}: not an object")
+        cls: Any = ArrayMetadata if document.get("node_type") == "array" else GroupMetadata
+        found[join_paths(path, name)] = cls.from_document(document, where=where)
+    return found
+
+
+def _inline(
+    where: Place, inline: Mapping[str, nodes.Metadata], path: str, drop: Collection[str]
+) -> GroupStore:
+    metadata = nodes.checked(where.store, path, inline.get(path), GroupMetadata)
+    folder = folder_of(path)
+    arrays = {
+        key[len(folder) :]: Array(where.store, key, read_only=True, metadata=found)
+        for key, found in sorted(inline.items())
+        if isinstance(found, ArrayMetadata) and key.startswith(folder) and "/" not in key[len(folder) :]
+    }
+    kept = {name: array for name, array in arrays.items() if name not in drop}
+    return GroupStore(Group(where.store, path, read_only=True, metadata=metadata), kept, closes=where.is_ours)

@@ -1,0 +1,171 @@
+"""One array of ours as one variable of xarray: its elements lazily, its dimensions, attributes and encoding."""
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from xarray import Variable
+from xarray.backends import BackendArray
+from xarray.backends.zarr import FillValueCoder
+from xarray.coding.strings import check_vlen_dtype, create_vlen_dtype
+from xarray.core import indexing
+
+from zarrv3 import Array
+from zarrv3.codecs import CodecChain, default_serializer
+from zarrv3.contract import JSON
+from zarrv3.errors import MetadataError
+
+DIMENSIONS = "_ARRAY_DIMENSIONS"
+"""The attribute in which writers of Zarr version 2 put the names of dimensions, and some of version 3 too."""
+
+
+class LazyArray(BackendArray):
+    """The elements of an array, read when they are asked for. Pickles by the store's configuration. Thread-safe."""
+
+    __slots__ = ("array", "dtype", "shape")
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.shape = array.shape
+        is_bytes = array.dtype.hasobject and array.metadata.data_type.to_json() in {
+            "bytes",
+            "variable_length_bytes",
+        }
+        self.dtype = create_vlen_dtype(bytes) if is_bytes else array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        """Read what one of xarray's indexers selects, in one go: every kind of them is a selection of ours."""
+        if isinstance(key, indexing.VectorizedIndexer):
+            found = self.array.get_coordinate_selection(tuple(np.broadcast_arrays(*key.tuple)))
+        else:
+            found = self.array.get_orthogonal_selection(key.tuple)
+        return np.asarray(found, self.array.dtype)
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
+        """The same in another thread."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+
+def as_variable(array: Array) -> Variable:
+    """An array as a variable, not decoded."""
+    names, attributes = dimensions(array), array.attrs.asdict()
+    attributes.pop(DIMENSIONS, None)
+    if "_FillValue" in attributes:
+        attributes["_FillValue"] = _decoded_fill(array, attributes["_FillValue"])
+    data = indexing.LazilyIndexedArray(LazyArray(array))
+    return Variable(names, data, attributes, encoding(array, names))
+
+
+def dimensions(array: Array) -> tuple[str, ...]:
+    """The names of an array's dimensions: from its metadata, else from the attribute `_ARRAY_DIMENSIONS`.
+
+    Raises `MetadataError` when they are missing or do not fit.
+    """
+    names = array.dimension_names
+    if names is None or not any(names):
+        names = array.attrs.get(DIMENSIONS, () if not array.ndim else None)
+    is_named = (
+        isinstance(names, list | tuple)
+        and len(names) == array.ndim
+        and all(isinstance(n, str) for n in names)
+    )
+    if names is None or not is_named:
+        raise MetadataError(
+            f"{array!r} has no names for its dimensions, without which it is no variable of xarray; "
+            f"leave it out (drop_variables={array.basename!r}) or create it with dimension_names"
+        )
+    return tuple(str(name) for name in names)
+
+
+def encoding(array: Array, names: tuple[str, ...]) -> dict[str, Any]:
+    """How an array is stored, as xarray's own engine calls it; codecs as JSON, which both engines take."""
+    stored = array.shards or array.chunks
+    found: dict[str, Any] = {
+        "chunks": array.chunks,
+        "preferred_chunks": dict(zip(names, stored, strict=True)),
+        "shards": array.shards,
+        "compressors": [codec.to_json() for codec in array.compressors],
+        "filters": [codec.to_json() for codec in array.filters],
+        "fill_value": array.fill_value,
+    }
+    serializer = _special_serializer(array)
+    if serializer is not None:
+        found["serializer"] = serializer
+    if array.metadata.storage_transformers:
+        found["storage_transformers"] = [named.to_json() for named in array.metadata.storage_transformers]
+        found["shards"] = None
+    if array.dtype.kind == "T":
+        found["dtype"] = array.dtype
+    return found
+
+
+def _special_serializer(array: Array) -> JSON:
+    """The codec from array to bytes, unless it is the one that the data type has anyway."""
+    spec = array.layout.chain.spec
+    (own,) = [codec for codec in array.codecs if codec.kind == "array-bytes"]
+    usual = CodecChain.build([default_serializer(spec.data_type)], spec).codecs[0]
+    return None if own.to_json() == usual.to_json() else own.to_json()
+
+
+def _decoded_fill(array: Array, value: Any) -> Any:
+    """The attribute `_FillValue` as xarray writes it (base64 for floats and bytes), or as others do: as a number."""
+    kind = array.metadata.data_type.to_json()
+    dtype = "string" if array.dtype.kind == "T" else kind if kind == "bytes" else array.dtype
+    try:
+        with suppress(TypeError, ValueError, struct.error):
+            return FillValueCoder.decode(value, dtype)
+        return array.metadata.data_type.fill_from_json(value)
+    except MetadataError as error:
+        raise MetadataError(
+            f"{array!r}: the attribute _FillValue, {value!r}, is no value of {array.dtype}"
+        ) from error
+
+
+# ---------------------------------------------------------------- towards the store
+
+
+def array_dtype(dtype: np.dtype[Any]) -> Any:
+    """The data type of a new array for an encoded variable."""
+    element = check_vlen_dtype(dtype)
+    if element is not None:
+        return "string" if element is str else "bytes"
+    return dtype
+
+
+def encoded_attributes(attributes: Mapping[Any, Any], dtype: np.dtype[Any] | None = None) -> dict[str, JSON]:
+    """Attributes as JSON: scalars and arrays of numpy as numbers and lists, `_FillValue` as xarray's own engine has it.
+
+    Args:
+        attributes: those of a dataset or of an encoded variable.
+        dtype: that of the variable.
+    """
+    found: dict[str, JSON] = {}
+    for name, value in attributes.items():
+        if not isinstance(name, str):
+            raise MetadataError(f"the attribute {name!r} needs a name that is a text")
+        if name == "_FillValue" and dtype is not None:
+            if value is not None:
+                found[name] = FillValueCoder.encode(_plain_scalar(value), dtype)
+        else:
+            found[name] = plain(value)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value without numpy in it; what JSON cannot hold stays and is refused with the document."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _plain_scalar(value: Any) -> Any:
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value

@@ -1,0 +1,297 @@
+"""From datasets to groups in stores."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from xarray import DataArray, Dataset, DataTree, Variable
+from xarray.backends.api import DATAARRAY_NAME
+
+import zarrv3
+from zarrv3 import Array, Group, nodes
+from zarrv3.errors import AssignmentError, ConfigurationError, NodeTypeError, StaleMetadataWarning
+from zarrv3.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.nodes import folder_of
+from zarrv3.opening import StoreLike
+from zarrv3_bridge_xarray import chunking
+from zarrv3_bridge_xarray.groups import Place, place
+from zarrv3_bridge_xarray.plans import Mode, Plan, PlanStore
+from zarrv3_bridge_xarray.regions import Region, Slices, check_covers, resolved
+from zarrv3_bridge_xarray.variables import dimensions
+
+UNNAMED = "xarray_dataarray_variable"
+"""The variable of an array without a name of its own; xarray's own word for it starts with `__`, which Zarr V3 reserves."""
+
+
+def to_zarrv3(
+    data: Dataset | DataArray | DataTree,
+    store: StoreLike,
+    *,
+    group: str | None = None,
+    mode: Mode | None = None,
+    encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    append_dim: Hashable | None = None,
+    region: Region = None,
+    compute: bool = True,
+    consolidated: bool | None = None,
+    align_chunks: bool = False,
+    write_empty_chunks: bool | None = None,
+    write_inherited_coords: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Write a dataset, an array with its coordinates, or a tree of datasets to a group of any store.
+
+    Everything is checked before anything is changed. Documents come first, then values: at once where they are numpy
+    arrays, then all dask arrays as one graph, whose tasks carry the store's configuration.
+
+    Args:
+        data: what is written.
+        store: anything that `zarrv3.open_store` takes, or a `zarrv3.Group`.
+        group: the path of the group.
+        mode: `w-` creates the group and fails if there is one, `w` replaces it with everything below it, `a` adds and
+            overwrites variables, `a-` too but with `append_dim` only those that have it, `r+` only writes values. By
+            default `a` with `append_dim`, `r+` with `region`, else `w-`.
+        encoding: for each variable what its array is to be: chunks, shards, compressors, filters, serializer, fill_value,
+            chunk_key_encoding, storage_transformers, write_empty_chunks, and what CF conventions know (dtype,
+            scale_factor, add_offset, _FillValue, units, calendar). For a tree: by path of the node.
+        append_dim: the dimension along which variables that are there grow by these.
+        region: a slice for dimensions, or `"auto"` for those or all: where coordinates are found in the store.
+        compute: write the values; else return a `dask.delayed.Delayed` that writes those of dask arrays.
+        consolidated: bring consolidated metadata of the store's root up to date, as other readers of xarray datasets
+            expect. By default wherever documents change and the store can list its keys.
+        align_chunks: change the blocks of dask arrays where they would share chunks or shards, instead of refusing.
+        write_empty_chunks: store chunks that hold only the fill value; by default zarrv3's setting.
+        write_inherited_coords: give nodes of a tree the coordinates of those above them.
+        storage_options: options of the store.
+
+    Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard, `AssignmentError` for what does not
+    fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
+    """
+    chosen = _mode(mode, append_dim, region)
+    where = place(store, group, storage_options)
+    with _closed(where, keep=not compute):
+        members = [*_members(data, write_inherited_coords, encoding or {})]
+        if len(members) > 1 and (append_dim is not None or region is not None):
+            raise ConfigurationError(
+                "append_dim and region are for datasets; write the nodes of a tree one by one"
+            )
+        plans = [
+            _planned(
+                member,
+                where._replace(path=(folder_of(where.path) + path).rstrip("/")),
+                chosen,
+                encoding=own,
+                append_dim=append_dim,
+                region=region,
+                align=align_chunks,
+                write_empty=write_empty_chunks,
+            )
+            for path, member, own in members
+        ]
+        if chosen == "w":
+            _check_not_read(plans, where)
+        consolidates = consolidated or (
+            consolidated is None and chosen != "r+" and where.store.capabilities.list
+        )
+        with warnings.catch_warnings():
+            if consolidates:
+                warnings.simplefilter("ignore", StaleMetadataWarning)  # they are not, a moment later
+            _create(plans, where, chosen)
+            done = _write(plans, where, compute=compute)
+        if consolidates:
+            zarrv3.consolidate_metadata(where.store)
+        where.store.flush()
+        return done
+
+
+def _mode(mode: Mode | None, append_dim: Hashable | None, region: Region) -> Mode:
+    if mode is None:
+        return "a" if append_dim is not None else "r+" if region is not None else "w-"
+    if mode not in {"w", "w-", "a", "a-", "r+"}:
+        raise ConfigurationError(f"mode must be w, w-, a, a- or r+, not {mode!r}")
+    if append_dim is not None and mode not in {"a", "a-"}:
+        raise ConfigurationError(f"append_dim goes with mode='a' or 'a-', not {mode!r}")
+    if isinstance(region, Mapping) and append_dim in region:
+        raise ConfigurationError(f"{append_dim!r} is in append_dim and in region; it can only be one")
+    if region is not None and mode not in {"a", "a-", "r+"}:
+        raise ConfigurationError(f"region goes with mode='r+', 'a' or 'a-', not {mode!r}")
+    return mode
+
+
+def _members(
+    data: Any, inherited: bool, encoding: Mapping[str, Any]
+) -> Iterator[tuple[str, Dataset, Mapping[str, Any]]]:
+    """The datasets to write, with paths below the group and encodings."""
+    if isinstance(data, DataTree):
+        if unknown := sorted(set(encoding) - {node.path for node in data.subtree}):
+            raise ConfigurationError(f"encoding: the tree has no node {unknown[0]!r}")
+        for path, node in data.subtree_with_keys:
+            is_root = node is data
+            dataset = node.to_dataset(inherit=inherited or is_root)
+            yield "" if is_root else path, dataset, encoding.get(node.path, {})
+        return
+    dataset = _as_dataset(data)
+    if unknown := sorted(set(encoding) - set(map(str, dataset.variables))):
+        raise ConfigurationError(f"encoding: the dataset has no variable {unknown[0]!r}")
+    yield "", dataset, encoding
+
+
+def _as_dataset(data: Dataset | DataArray) -> Dataset:
+    """A dataset from which `xr.open_dataarray` makes the same array again, whatever its name is."""
+    if isinstance(data, Dataset):
+        return data
+    if data.name is not None and data.name not in data.coords and data.name not in data.dims:
+        return data.to_dataset()
+    dataset = data.to_dataset(name=UNNAMED)
+    dataset.attrs[DATAARRAY_NAME] = data.name
+    return dataset
+
+
+# ---------------------------------------------------------------- planning
+
+
+def _planned(
+    dataset: Dataset,
+    where: Place,
+    mode: Mode,
+    *,
+    encoding: Mapping[str, Any],
+    append_dim: Hashable | None,
+    region: Region,
+    align: bool,
+    write_empty: bool | None,
+) -> Plan:
+    arrays = _existing(where, mode)
+    slices: Slices = {}
+    if region is not None:
+        slices = resolved(dataset, region, arrays)
+        check_covers(dataset, slices)
+        dataset = dataset.drop_vars([*dataset.indexes])  # they are there already
+    if append_dim is not None:
+        _check_append(dataset, append_dim, arrays)
+    store = PlanStore(
+        where.store,
+        where.path,
+        mode,
+        arrays=arrays,
+        append_dim=append_dim,
+        region=slices,
+        align=align,
+        write_empty=write_empty,
+    )
+    dataset.dump_to_store(store, encoding={name: dict(own) for name, own in encoding.items()})
+    return store.plan
+
+
+def _existing(where: Place, mode: Mode) -> dict[str, Array]:
+    """The arrays in the group that are not to be replaced."""
+    if mode in {"w", "w-"}:
+        return {}
+    found = nodes.find(where.store, where.path)
+    if found is None and mode != "r+":
+        return {}
+    nodes.checked(where.store, where.path, found, GroupMetadata)
+    return dict(Group(where.store, where.path).arrays())
+
+
+def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) -> None:
+    if dim not in dataset.dims:
+        raise ConfigurationError(
+            f"append_dim: the dataset has no dimension {dim!r}; it has {[*dataset.dims]}"
+        )
+    there = {name: array for name, array in arrays.items() if dim in dimensions(array)}
+    if not there:
+        raise ConfigurationError(f"append_dim: no array in the store has the dimension {dim!r}")
+    left = [name for name in there if name not in dataset.variables]
+    if left:
+        raise AssignmentError(
+            f"{left} in the store have the dimension {dim!r} too and would stay shorter; append all of them together"
+        )
+    new = [str(n) for n, v in dataset.variables.items() if dim in v.dims and n not in arrays]
+    if new:
+        raise AssignmentError(
+            f"{new} have the dimension {dim!r} but are not in the store, so cannot be appended"
+        )
+
+
+def _check_not_read(plans: list[Plan], where: Place) -> None:
+    """Raise `ConfigurationError` if dask arrays are still to be computed from what mode="w" would erase first."""
+    for target in (target for plan in plans for target in plan.targets):
+        if not isinstance(target.values, Variable):  # others are in memory since they were encoded
+            chunking.bridge().check_not_read([target.values], where.store, where.path)
+
+
+# ---------------------------------------------------------------- doing
+
+
+def _create(plans: list[Plan], where: Place, mode: Mode) -> None:
+    """Store the documents of groups and arrays."""
+    if mode == "r+":
+        return
+    arrays = {path: metadata for plan in plans for path, metadata in plan.arrays.items()}
+    groups = {plan.path: GroupMetadata.create(plan.attributes) for plan in plans}
+    if mode == "w":
+        nodes.create_many(where.store, {**groups, **arrays}, overwrite=True)
+        return
+    if mode == "w-":
+        nodes.create(where.store, where.path, groups.pop(where.path))  # of several writers one gets it
+        nodes.create_many(where.store, {**groups, **arrays}) if groups or arrays else None
+        return
+    found = nodes.find_many(where.store, [*groups])
+    if wrong := [path for path, there in zip(groups, found, strict=True) if isinstance(there, ArrayMetadata)]:
+        raise NodeTypeError(f"{nodes.where(where.store, wrong[0])} is an array, not a group")
+    new = {path: groups[path] for path, there in zip(groups, found, strict=True) if there is None}
+    if new or arrays:
+        nodes.create_many(where.store, {**new, **arrays})
+    for plan in plans:
+        if plan.path not in new and plan.attributes is not None:
+            Group(where.store, plan.path).attrs.put(plan.attributes)
+
+
+def _write(plans: list[Plan], where: Place, *, compute: bool) -> Any:
+    """Write the values; those of dask arrays as one graph, which is returned unless it is computed."""
+    created = {path: metadata for plan in plans for path, metadata in plan.arrays.items()}
+    later = []
+    for target in (target for plan in plans for target in plan.targets):
+        array = Array(
+            where.store, target.path, metadata=created.get(target.path), write_empty_chunks=target.write_empty
+        )
+        if target.grows is not None:
+            _grow(array, *target.grows)
+        if not isinstance(target.values, Variable):
+            later.append(chunking.bridge().Write(target.values, array, target.region))
+        elif target.values.size:
+            array[target.region] = np.asarray(target.values.data)
+    if later or not compute:
+        return chunking.bridge().write_many(later, compute=compute, lock=None)
+    return None
+
+
+def _grow(array: Array, axis: int, before: int, after: int) -> None:
+    """Lengthen an array; `AssignmentError` if somebody else has done so meanwhile."""
+
+    def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+        if shape[axis] != before:
+            raise AssignmentError(
+                f"{array!r} has become {shape[axis]} long, from {before}: somebody else appends; try again"
+            )
+        return (*shape[:axis], after, *shape[axis + 1 :])
+
+    array._reshape(longer)
+
+
+@contextmanager
+def _closed(where: Place, *, keep: bool) -> Iterator[None]:
+    """Close a store that was opened here, unless tasks still need it."""
+    try:
+        yield
+    except BaseException:
+        if where.is_ours:
+            where.store.close()
+        raise
+    if where.is_ours and not keep:
+        where.store.close()

@@ -1,0 +1,17 @@
+"""Stores of zarrv3 for zarr-python 3, and stores of zarr-python 3 for zarrv3.
+
+There:
+ranges     byte requests of zarr-python ↔ byte ranges of the store contract
+gathering  single-key calls of one turn of an event loop → batches of a store
+store      `ZarrStore`: the abstract class of zarr-python over a store of ours; `as_zarr_store`
+
+And back:
+loop       the thread whose event loop runs the coroutines of foreign stores
+driver     the store contract over a store of zarr-python
+foreign    `ForeignStore`: the driver as a store of ours; `from_zarr_store`
+"""
+
+from zarrv3_bridge_zarr.foreign import ForeignStore, from_zarr_store
+from zarrv3_bridge_zarr.store import ZarrStore, as_zarr_store
+
+__all__ = ["ForeignStore", "ZarrStore", "as_zarr_store", "from_zarr_store"]

@@ -1,0 +1,221 @@
+"""The store contract over a store of zarr-python: batches become concurrent calls on an event loop of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
+from typing import TypeVar
+
+from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+
+from zarrv3.contract import Buffer, ByteRange, Capabilities, Request
+from zarrv3.errors import UnsupportedError
+from zarrv3.helpers import chunked, rename_by_copy, resolve
+from zarrv3_bridge_zarr.loop import run
+from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PAGE = 1000
+"""How many keys a listing, and what follows from one, handles at a time."""
+
+
+class ZarrDriver:
+    """Runs the coroutines of a foreign store; see `ForeignStore` for what is claimed.
+
+    Args:
+        store: any store of zarr-python.
+        persistent: whether its values outlive this process and other processes see them.
+        concurrency: how many calls of a batch are under way at once.
+    """
+
+    def __init__(self, store: Store, *, persistent: bool, concurrency: int) -> None:
+        self.store = store
+        self.concurrency = concurrency
+        self.prototype = default_buffer_prototype()
+        run(store._ensure_open())
+        writable = store.supports_writes and not store.read_only
+        self.capabilities = Capabilities(
+            write=writable,
+            erase=writable and store.supports_deletes,
+            list=store.supports_listing,
+            atomic_create=False,
+            atomic_swap=False,
+            native_ranges=True,
+            shared=persistent,
+            persistent=persistent,
+            durable=persistent,
+        )
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See the contract."""
+        return run(self._each(requests, self._get))
+
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See the contract."""
+        run(self._each(items.items(), self._set))
+
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """See the contract."""
+        run(self._each(keys, self._delete))
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """See the contract."""
+        run(self._erase_prefix(folder))
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See the contract: by copying."""
+        rename_by_copy(self, source, target)
+
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:  # noqa: ARG002
+        """Not offered: no method of zarr-python's stores tells who was first, not even `set_if_not_exists`."""
+        raise UnsupportedError(f"stores of zarr-python cannot compare and set {key!r}")
+
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See the contract; below a folder, a call for each key."""
+        keys = iter([where]) if where and not where.endswith("/") else self.list_prefix(where)
+        for page in chunked(keys, PAGE):
+            found = run(self._each(page, self._size))
+            yield from ((key, size) for key, size in zip(page, found, strict=True) if size is not None)
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """See the contract, page by page."""
+        listing = self.store.list_prefix(folder)
+        try:
+            while page := run(_page(listing)):
+                yield from (key for key in page if key.startswith(folder))
+        finally:
+            run(_closed(listing))
+
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See the contract; the foreign store gives names only, so two calls for each tell what they are."""
+        names = [*dict.fromkeys(run(self._names(folder)))]
+        keys = run(self._each(names, self._is_key))
+        folders = run(self._each(names, self._is_folder))
+        return (
+            sorted(name for name, is_key in zip(names, keys, strict=True) if is_key),
+            sorted(f"{name}/" for name, is_folder in zip(names, folders, strict=True) if is_folder),
+        )
+
+    def flush(self) -> None:
+        """Stores of zarr-python have no such call: what they have answered counts as written."""
+
+    def close(self) -> None:
+        """Close the foreign store."""
+        self.store.close()
+
+    # ------------------------------------------------------------ coroutines
+
+    async def _each(self, items: Iterable[T], action: Callable[[T], Awaitable[R]]) -> list[R]:
+        """Do something with every item, `concurrency` at once; after a failure, those begun end before it is raised."""
+        places = asyncio.Semaphore(self.concurrency)
+
+        async def one(item: T) -> R:
+            async with places:
+                return await action(item)
+
+        found = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+        for result in found:
+            if isinstance(result, BaseException):
+                raise result
+        return found  # type: ignore[return-value]  # no exception among them
+
+    async def _get(self, request: Request) -> bytes | None:
+        key, wanted = request
+        if wanted is not None and wanted.stop is not None and 0 <= wanted.stop <= wanted.start:
+            return b"" if await self._is_key(key) else None
+        asked, rest = to_request(wanted)
+        try:
+            value = await self._read(key, asked)
+        except Exception:
+            within = await self._within(key, wanted)
+            if within is None or within == asked:
+                raise
+            return await self._read(key, within) if within.end > within.start else b""
+        if isinstance(asked, SuffixByteRequest) and value is not None and len(value) < asked.suffix:
+            # a short value, or a store of zarr-python before 3.4, which cuts a longer suffix at a wrong place
+            value, rest = await self._read(key, None), wanted
+        return value if value is None or rest is None else value[rest.start : rest.stop]
+
+    async def _read(self, key: str, asked: ByteRequest | None) -> bytes | None:
+        found = await self.store.get(key, self.prototype, asked)
+        return None if found is None else found.to_bytes()
+
+    async def _within(self, key: str, wanted: ByteRange | None) -> RangeByteRequest | None:
+        """A range clipped to the value: to many stores, one that reaches beyond it, or lies outside, is an error."""
+        size = None if wanted is None else await self._size(key)
+        if size is None:
+            return None
+        start, length = resolve(wanted, size)
+        return RangeByteRequest(start, start + length)
+
+    async def _set(self, item: tuple[str, Buffer]) -> None:
+        key, value = item
+        await self.store.set(key, self.prototype.buffer.from_bytes(bytes(value)))
+
+    async def _delete(self, key: str) -> None:
+        """Remove a key, and only that: `delete` of some stores removes a folder of that name with all that is in it."""
+        if await self._is_key(key):
+            await self.store.delete(key)
+
+    async def _size(self, key: str) -> int | None:
+        try:
+            return await self.store.getsize(key) if await self._is_key(key) else None
+        except FileNotFoundError:  # erased in between
+            return None
+
+    async def _is_key(self, key: str) -> bool:
+        """Whether there is a value: `exists` and `getsize` of some stores are true of a folder, `get` of none."""
+        try:
+            return await self.store.get(key, self.prototype, RangeByteRequest(0, 1)) is not None
+        except Exception:  # noqa: BLE001 - to some stores, the first byte of an empty value is an error
+            return await self.store.exists(key)
+
+    async def _is_folder(self, name: str) -> bool:
+        """Whether there is a key below; `is_empty` of some stores is true of a folder of folders."""
+        listing = self.store.list_prefix(f"{name}/")
+        try:
+            return await anext(listing, None) is not None
+        finally:
+            await _closed(listing)
+
+    async def _names(self, folder: str) -> list[str]:
+        return [f"{folder}{name.strip('/')}" async for name in self.store.list_dir(folder.rstrip("/"))]
+
+    async def _erase_prefix(self, folder: str) -> None:
+        if not folder:
+            await self.store.clear()
+            return
+        with suppress(Exception):  # a folder at once, where the store can; what is left then goes key by key
+            await self.store.delete_dir(folder.rstrip("/"))
+        left = [key async for key in self.store.list_prefix(folder) if key.startswith(folder)]
+        await self._each(left, self.store.delete)
+
+
+async def _page(listing: AsyncIterator[str]) -> list[str]:
+    page: list[str] = []
+    while len(page) < PAGE:
+        key = await anext(listing, None)
+        if key is None:
+            break
+        page.append(key)
+    return page
+
+
+async def _closed(listing: AsyncIterator[str]) -> None:
+    """Close a listing that may not be at its end."""
+    if isinstance(listing, AsyncGenerator):
+        await listing.aclose()

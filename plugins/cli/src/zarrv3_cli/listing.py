@@ -1,0 +1,111 @@
+"""`stores`: the installed plugins."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+from zarrv3 import BaseStore, Capabilities, open_store, registry
+from zarrv3.registry import Plugin
+from zarrv3.urls import parse_pipeline
+from zarrv3_cli import output
+from zarrv3_cli.arguments import AsJson
+
+FLAGS = [member.name for member in fields(Capabilities) if member.name != "limits"]
+
+
+def stores(
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="KIND", help="Only stores, layers, codecs, …", show_default=False),
+    ] = None,
+    capabilities: Annotated[
+        bool,
+        typer.Option(
+            "--capabilities", help="Also what a new store of each class can do, where that needs no server."
+        ),
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Import each plugin; exit code 1 when one is broken.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the installed plugins of all kinds.
+
+    With their distributions and versions. Without --capabilities and --check, none of them is imported.
+    """
+    found = registry.plugins()
+    kinds = sorted({plugin.kind for plugin in found})
+    if kind is not None and kind not in kinds:
+        raise typer.BadParameter(
+            f"no plugin is of the kind {kind!r}; there are: {', '.join(kinds)}", param_hint="'--kind'"
+        )
+    entries = [
+        _entry(plugin, capabilities=capabilities, check=check)
+        for plugin in found
+        if kind in {None, plugin.kind}
+    ]
+    if as_json:
+        output.document(entries)
+    else:
+        heads = ["kind", "name", "distribution", "version"]
+        heads += ["capabilities"] * capabilities + ["state"] * check
+        output.table(heads, _rows(entries))
+    broken = [entry for entry in entries if entry.get("error")]
+    if broken and check:
+        raise typer.Exit(1)
+
+
+def _rows(entries: list[dict[str, Any]]) -> Iterator[list[str]]:
+    for entry in entries:
+        row = [entry["kind"], entry["name"], entry["distribution"], entry["version"]]
+        if "capabilities" in entry:
+            row.append(", ".join(entry["capabilities"] or ()))
+        if "error" in entry:
+            row.append(f"broken: {entry['error']}" if entry["error"] else "good")
+        yield row
+
+
+def _entry(plugin: Plugin, *, capabilities: bool, check: bool) -> dict[str, Any]:
+    found: dict[str, Any] = plugin._asdict()
+    error = None
+    can: list[str] | None = None
+    if check or (capabilities and plugin.kind == "stores"):
+        try:
+            loaded = _loaded(plugin)
+            if capabilities and isinstance(loaded, type) and issubclass(loaded, BaseStore):
+                can = _capabilities(loaded, plugin.name)
+        except Exception as problem:  # noqa: BLE001 - whatever a plugin does when it is imported
+            error = (
+                f"{problem}" if isinstance(problem, LookupError) else f"{type(problem).__name__}: {problem}"
+            )
+    if capabilities:
+        found["capabilities"] = can
+    if check or error:
+        found["error"] = error
+    return found
+
+
+def _loaded(plugin: Plugin) -> Any:
+    if plugin.kind in registry.NOUN:
+        kind: Any = plugin.kind
+        return registry.load(kind, plugin.name)
+    from importlib_metadata import EntryPoint
+
+    return EntryPoint(plugin.name, plugin.value, f"zarrv3.{plugin.kind}").load()
+
+
+def _capabilities(cls: type[BaseStore], name: str) -> list[str] | None:
+    """What a new store of a class can do; `None` where there is none without a server, or only by other names."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = cls.example_url(folder)
+        if url is None:
+            return None
+        scheme = parse_pipeline(url)[0].scheme
+        if name not in {cls.kind, scheme} and not (name.endswith("*") and scheme.startswith(name[:-1])):
+            return None  # s3 can do other things than the folder that stands for fsspec
+        with open_store(url) as store:
+            can = store.capabilities
+    return [flag for flag in FLAGS if getattr(can, flag)]

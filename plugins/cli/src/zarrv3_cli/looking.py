@@ -1,0 +1,135 @@
+"""`info`, `tree`, `ls`: what is there."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zarrv3.array import Array
+from zarrv3.group import Group
+from zarrv3_cli import output
+from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
+from zarrv3_cli.escapes import escaped
+from zarrv3_cli.hierarchy import Entry, look
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+
+def info(url: Location, path: Path = "", option: Options = None, as_json: AsJson = False) -> None:
+    """Say what an array or group is and holds."""
+    with node(place(url, option, path)) as found:
+        if as_json:
+            output.document(_document(found))
+            return
+        lines = [
+            (name, text) for name, text in found.info_complete() if name not in {"Read-only", "Store type"}
+        ]
+        lines.append(("Store", found.store.describe()))
+        lines += [(f"Attribute {name!r}", repr(value)) for name, value in found.attrs.items()]
+        width = max(len(name) for name, _ in lines)
+        for name, text in lines:
+            output.line(f"{name.ljust(width)} : {text}")
+
+
+def tree(
+    url: Location,
+    path: Path = "",
+    level: Annotated[
+        int | None,
+        typer.Option("--level", "-L", metavar="NUMBER", min=0, help="How deep to go.", show_default=False),
+    ] = None,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a hierarchy with shapes, types and stored sizes."""
+    here = place(url, option, path)
+    with here.opener() as store:
+        top = look(store, here.path, level)
+    if as_json:
+        output.document(top.to_json())
+    elif output.on_terminal():
+        from rich.console import Console
+
+        Console().print(_drawn(top))
+    else:
+        _write(top, "")
+
+
+def ls(
+    url: Location,
+    path: Path = "",
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="With kind, shape, data type and stored bytes.")
+    ] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="The store's keys instead, with their bytes.")] = False,
+    option: Options = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the members of a group."""
+    here = place(url, option, path)
+    with here.opener() as store:
+        if keys:
+            folder = f"{here.path}/" if here.path else ""
+            found = ([key, str(size)] for key, size in store.sizes(folder))
+            if as_json:
+                output.document([{"key": key, "bytes": int(size)} for key, size in sorted(found)])
+            else:
+                output.table(["key", "bytes"], found)
+            return
+        top = look(store, here.path, 1)
+    if as_json:
+        output.document([_shallow(member) for member in top.members])
+    elif long:
+        output.table(
+            ["name", "kind", "shape", "data type", "bytes"],
+            [[member.name, *member.fields()] for member in top.members],
+        )
+    else:
+        for member in top.members:
+            output.line(member.name)
+
+
+def _shallow(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in entry.to_json().items() if name != "members"}
+
+
+def _note(entry: Entry) -> str:
+    return "  ".join(filter(None, [entry.name, *entry.fields()]))
+
+
+def _write(entry: Entry, indent: str) -> None:
+    output.line(indent + _note(entry))
+    for member in entry.members:
+        _write(member, f"{indent}  ")
+
+
+def _drawn(entry: Entry) -> "Tree":
+    from rich.text import Text
+    from rich.tree import Tree
+
+    drawn = Tree(Text(escaped(_note(entry))))
+    for member in entry.members:
+        drawn.children.append(_drawn(member))
+    return drawn
+
+
+def _document(found: Array | Group) -> dict[str, Any]:
+    """What `info` says, as a document: the metadata as stored, and what follows from it."""
+    metadata = dict(found.metadata.to_document())
+    consolidated = metadata.pop("consolidated_metadata", None)
+    shown: dict[str, Any] = {"path": found.path, "store": found.store.describe(), "metadata": metadata}
+    listed = found.store.capabilities.list
+    if isinstance(found, Array):
+        shown |= {
+            "chunk_shape": [*found.chunks],
+            "shard_shape": None if found.shards is None else [*found.shards],
+            "bytes": found.nbytes,
+            "bytes_stored": found.nbytes_stored if listed else None,
+            "chunks": found.nchunks,
+            "chunks_stored": found.nchunks_initialized if listed else None,
+        }
+    else:
+        shown["members"] = [*found] if listed else None
+        inline = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+        shown["consolidated"] = len(inline) if isinstance(inline, dict) else None
+    return shown

@@ -1,0 +1,70 @@
+"""What commands write: texts for people on a terminal, plain lines in a pipe, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+from zarrv3.info import human
+from zarrv3_cli.escapes import escaped, one_line
+
+Report: TypeAlias = Callable[[int, int | None], object]
+"""Called as `report(done, in all)`, where the latter is `None` if it is not known."""
+
+
+def on_terminal() -> bool:
+    """Whether stdout is looked at by a person."""
+    return sys.stdout.isatty()
+
+
+def line(text: str = "") -> None:
+    """Write one line; whatever would move a terminal's cursor is escaped."""
+    sys.stdout.write(escaped(text, "\t") + "\n")
+
+
+def note(text: str) -> None:
+    """Write one line to stderr: what is no result."""
+    sys.stderr.write(one_line(text) + "\n")
+
+
+def document(value: Any) -> None:
+    """Write a JSON document in one line, on a terminal indented."""
+    sys.stdout.write(json.dumps(value, indent=2 if on_terminal() else None) + "\n")
+
+
+def table(heads: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> None:
+    """Write rows: aligned under heads on a terminal, otherwise as lines of fields between tabs, as they come."""
+    if not on_terminal():
+        for row in rows:
+            line("\t".join(one_line(field) for field in row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*heads, box=box.SIMPLE_HEAD)
+    for row in rows:
+        drawn.add_row(*(Text(one_line(field)) for field in row))
+    Console().print(drawn)
+
+
+def bytes_text(size: int | None) -> str:
+    """A size for people, exact in a pipe; nothing where it is not known."""
+    if size is None:
+        return ""
+    return human(size).rpartition("(")[2].rstrip(")") if on_terminal() else str(size)
+
+
+@contextmanager
+def progress(what: str, unit: Literal["bytes", "chunks"]) -> Iterator[Report | None]:
+    """A bar with rate and time left on stderr; the block gets the function to report to, `None` without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from zarrv3_cli.bars import bar_of
+
+    with bar_of(unit) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

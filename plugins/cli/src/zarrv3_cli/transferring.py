@@ -1,0 +1,176 @@
+"""`copy`, `consolidate`: writing what was read."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+import zarrv3
+from zarrv3 import registry
+from zarrv3.copying import CopyReport
+from zarrv3_cli import output
+from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
+
+Source = Annotated[str, typer.Argument(metavar="SRC", help="The store or node to copy.", show_default=False)]
+Dest = Annotated[str, typer.Argument(metavar="DST", help="Where it goes.", show_default=False)]
+Chunks = Annotated[
+    str | None,
+    typer.Option("--chunks", metavar="LENGTHS", help="New chunk shape: 100,100", show_default=False),
+]
+Shards = Annotated[
+    str | None,
+    typer.Option("--shards", metavar="LENGTHS", help="New shard shape, or none.", show_default=False),
+]
+Compressors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compressor",
+        metavar="CODEC",
+        help="New compressor: none, auto, zstd, zstd:level=9 or its JSON; may be repeated.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase what is at DST before.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a copy that was interrupted.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Read the copy back and compare.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Copy the rest when a node cannot be copied; exit code 1 then.")
+]
+DestOptions = Annotated[
+    list[str] | None,
+    typer.Option("--dest-option", "-O", metavar="KEY=VALUE", help="An option of DST; may be repeated."),
+]
+
+
+def copy(
+    source: Source,
+    dest: Dest,
+    chunks: Chunks = None,
+    shards: Shards = None,
+    compressor: Compressors = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    verify: Verify = False,
+    dry_run: DryRun = False,
+    keep_going: KeepGoing = False,
+    option: Options = None,
+    dest_option: DestOptions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a node and all below it to another store.
+
+    Arrays are passed through byte for byte unless chunks, shards or compressors are to change. After Ctrl-C nothing is
+    half-written, and the same command with --resume goes on.
+    """
+    changes = _changes(chunks, shards, compressor)
+    here, there = place(source, option), place(dest, dest_option)
+    with here.opener() as old, there.opener() as new, output.progress("copy", "bytes") as report:
+        done = zarrv3.copy(
+            old,
+            new,
+            source_path=here.path,
+            dest_path=there.path,
+            overwrite=overwrite,
+            resume=resume,
+            verify=verify,
+            dry_run=dry_run,
+            on_error="report" if keep_going else "raise",
+            progress=report,
+            **changes,
+        )
+    _tell(done, as_json=as_json)
+
+
+def consolidate(url: Location, path: Path = "", option: Options = None, as_json: AsJson = False) -> None:
+    """Gather the metadata below a group in its document.
+
+    Readers then open the whole tree by one read. Later changes below make it stale: consolidate again.
+    """
+    here = place(url, option, path)
+    with here.opener() as store:
+        group = zarrv3.consolidate_metadata(store, here.path)
+        document: Any = group.metadata.to_document()["consolidated_metadata"]
+        count = len(document["metadata"])
+    if as_json:
+        output.document({"path": group.path, "members": count})
+    else:
+        output.line(f"{group.name}: metadata of {count} members consolidated")
+
+
+def _changes(chunks: str | None, shards: str | None, compressor: list[str] | None) -> dict[str, Any]:
+    """What is to change about arrays, as arguments of `zarrv3.copy`."""
+    changes: dict[str, Any] = {}
+    if chunks is not None:
+        changes["chunks"] = _lengths(chunks, "--chunks")
+    if shards is not None:
+        changes["shards"] = None if shards == "none" else _lengths(shards, "--shards")
+    if compressor:
+        changes["compressors"] = _compressors(compressor)
+    return changes
+
+
+def _tell(done: CopyReport, *, as_json: bool) -> None:
+    if as_json:
+        output.document(asdict(done))
+    else:
+        for path, reason in done.not_carried:
+            output.line(f"not copied: /{path}: {reason}")
+        output.line(_summary(done))
+    if done.not_carried:
+        raise typer.Exit(1)
+
+
+def _summary(done: CopyReport) -> str:
+    recoded = f" ({done.recoded} encoded anew)" if done.recoded else ""
+    skipped = f", {done.skipped} were there already" if done.skipped else ""
+    return (
+        f"{'would copy' if done.dry_run else 'copied'} {done.arrays} arrays{recoded} and {done.groups} groups: "
+        f"{done.chunks} chunks, {done.documents} documents, {done.bytes} bytes{skipped}"
+    )
+
+
+def _lengths(text: str, name: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip() or text.count(",") == 0)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is no shape; write it as 100,100", param_hint=f"'{name}'"
+        ) from error
+
+
+def _compressors(given: list[str]) -> Any:
+    if given == ["none"]:
+        return None
+    if given == ["auto"]:
+        return "auto"
+    return [_codec(text) for text in given]
+
+
+def _codec(text: str) -> Any:
+    """A codec as metadata has it, from its JSON or from `name:key=value,key=value`; the rest has its defaults."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r} is no JSON: {error}", param_hint="'--compressor'") from error
+    name, _, rest = text.partition(":")
+    configuration: dict[str, Any] = {}
+    for pair in filter(None, rest.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="'--compressor'")
+        try:
+            configuration[key] = json.loads(value)
+        except ValueError:
+            configuration[key] = value
+    return {"name": name, "configuration": {**_defaults(name), **configuration}}
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The configuration that a codec has unless told otherwise; nothing where it has to be told."""
+    try:
+        document = registry.load("codecs", name)().to_json()
+    except TypeError:
+        return {}
+    return dict(document.get("configuration", {})) if isinstance(document, dict) else {}
