@@ -9,7 +9,7 @@ from xarray import Variable
 from xarray.backends.common import AbstractDataStore
 from xarray.core.utils import FrozenDict
 
-from zarrv3 import Array, Group, nodes
+from zarrv3 import Array, Group, consolidated, nodes
 from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node import join_paths, split_location
@@ -38,11 +38,6 @@ def place(store: StoreLike, group: str | None, storage_options: Mapping[str, Any
     is_open = isinstance(head, BaseStore) and not storage_options
     opened = head if is_open else open_store(head, **(storage_options or {}))
     return Place(opened, join_paths(below, group), is_ours=not isinstance(head, BaseStore))
-
-
-def is_below(path: str, top: str) -> bool:
-    """Whether a path is that of a group or lies below it."""
-    return path == top or path.startswith(folder_of(top))
 
 
 class GroupStore(AbstractDataStore):
@@ -85,26 +80,16 @@ def open_group(where: Place, *, consolidated: bool | None, drop: Collection[str]
         consolidated: whether to use consolidated metadata; `None` where the store cannot list its keys.
         drop: names of arrays to leave alone.
     """
-    inline = _consolidated(where, consolidated)
-    if inline is not None:
-        return _inline(where, inline, where.path, drop)
-    top = Group(where.store, where.path, read_only=True)
-    return GroupStore(top, _arrays(top, drop), closes=where.is_ours)
+    top = _top(where, consolidated)
+    arrays = {name: member for name, member in _members(top, drop) if isinstance(member, Array)}
+    return GroupStore(top, arrays, closes=where.is_ours)
 
 
 def open_groups(
     where: Place, *, consolidated: bool | None, drop: Collection[str] = ()
 ) -> Iterator[tuple[str, GroupStore]]:
     """The group at a place as `"/"` and all below it as `"/a/b"`, parents first; see `open_group`."""
-    inline = _consolidated(where, consolidated)
-    if inline is not None:
-        folder = folder_of(where.path)
-        groups = [path for path, found in inline.items() if isinstance(found, GroupMetadata)]
-        for path in sorted(path for path in groups if is_below(path, where.path)):
-            yield f"/{path[len(folder) :]}", _inline(where, inline, path, drop)
-        return
-    top = Group(where.store, where.path, read_only=True)
-    yield from _walked(top, "", drop, closes=where.is_ours)
+    yield from _walked(_top(where, consolidated), "", drop, closes=where.is_ours)
 
 
 def _walked(
@@ -118,10 +103,6 @@ def _walked(
             yield from _walked(child, f"{name}/{key}", drop, closes=closes)
 
 
-def _arrays(top: Group, drop: Collection[str]) -> dict[str, Array]:
-    return {name: member for name, member in _members(top, drop) if isinstance(member, Array)}
-
-
 def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | Group]]:
     """What lies directly below a group, but for names to be dropped, whose documents may be unreadable."""
     for name, metadata in nodes.children(top.store, top.path):
@@ -133,18 +114,20 @@ def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | G
         yield name, cls(top.store, folder_of(top.path) + name, read_only=True, metadata=metadata)
 
 
-# ---------------------------------------------------------------- consolidated metadata
+def _top(where: Place, wanted: bool | None) -> Group:
+    """The group at a place, with the consolidated metadata of itself or of a group above it where they are wanted."""
+    store, path = where.store, where.path
+    if wanted is not False and (wanted or not store.capabilities.list):
+        store = _consolidated(where, wanted=wanted)
+    return Group(store, path, read_only=True)
 
 
-def _consolidated(where: Place, wanted: bool | None) -> dict[str, nodes.Metadata] | None:
-    """The metadata of all nodes by path, from the document of the place or of a group above it."""
-    if wanted is False or (wanted is None and where.store.capabilities.list):
-        return None
+def _consolidated(where: Place, *, wanted: bool | None) -> BaseStore:
     parts = where.path.split("/") if where.path else []
     above = ["/".join(parts[:end]) for end in range(len(parts) + 1)][::-1]
     for path, found in zip(above, nodes.find_many(where.store, above), strict=True):
         if isinstance(found, GroupMetadata) and found.consolidated_metadata is not None:
-            return {path: found, **_parsed(where.store, path, found.consolidated_metadata)}
+            return consolidated.chosen(where.store, path, found, wanted=True)
     if wanted is None:
         raise ConfigurationError(
             f"{where.store.describe()} cannot list its keys, and there is no consolidated metadata at or above "
@@ -154,31 +137,3 @@ def _consolidated(where: Place, wanted: bool | None) -> dict[str, nodes.Metadata
         f"there is no consolidated metadata at or above /{where.path} in {where.store.describe()}; "
         "call zarrv3.consolidate_metadata, or open it with consolidated=False"
     )
-
-
-def _parsed(store: BaseStore, path: str, inline: Mapping[str, Any]) -> dict[str, nodes.Metadata]:
-    documents = inline.get("metadata")
-    if not isinstance(documents, Mapping):
-        raise MetadataError(f"{nodes.where(store, path)}: consolidated_metadata has no member 'metadata'")
-    found: dict[str, nodes.Metadata] = {}
-    for name, document in documents.items():
-        where = f"consolidated metadata of {name!r} at {nodes.where(store, path)}"
-        if not isinstance(document, Mapping):
-            raise MetadataError(f"{where}: not an object")
-        cls: Any = ArrayMetadata if document.get("node_type") == "array" else GroupMetadata
-        found[join_paths(path, name)] = cls.from_document(document, where=where)
-    return found
-
-
-def _inline(
-    where: Place, inline: Mapping[str, nodes.Metadata], path: str, drop: Collection[str]
-) -> GroupStore:
-    metadata = nodes.checked(where.store, path, inline.get(path), GroupMetadata)
-    folder = folder_of(path)
-    arrays = {
-        key[len(folder) :]: Array(where.store, key, read_only=True, metadata=found)
-        for key, found in sorted(inline.items())
-        if isinstance(found, ArrayMetadata) and key.startswith(folder) and "/" not in key[len(folder) :]
-    }
-    kept = {name: array for name, array in arrays.items() if name not in drop}
-    return GroupStore(Group(where.store, path, read_only=True, metadata=metadata), kept, closes=where.is_ours)
