@@ -120,6 +120,35 @@ def test_threads_sharing_a_chunk_lose_nothing(store: BaseStore) -> None:
     assert array[...].tolist() == [*range(1, 17)]
 
 
+@pytest.mark.parametrize("change", [lambda array: array.resize(12), lambda array: array.append([1, 2])])
+def test_resizing_keeps_shards(change: Callable[[zarrv3.Array], object]) -> None:
+    """3: resizing and appending keep the sharding transformer, so that what follows lies in shards too."""
+    memory = zarrv3.MemoryStore()
+    sharding = zarrv3.ShardingTransformer("indexed", 2)
+    array = zarrv3.create(8, chunks=2, dtype="i4", store=memory, storage_transformers=[sharding])
+    array[...] = np.arange(8)
+    change(array)
+    array[8:10] = [8, 9]
+    reopened = zarrv3.open_array(memory, mode="r")
+    assert reopened.shards == (4,)
+    assert reopened[:10].tolist() == [*range(10)]
+    assert sorted(key for key in memory if "c/" in key) == ["c/0", "c/1", "c/2"]
+
+
+def test_threads_sharing_a_shard_lose_nothing(store: BaseStore) -> None:
+    """4: threads that write different chunks of one shard all take effect."""
+    array = zarrv3.create_array(store, shape=16, chunks=1, shards=16, dtype="i4")
+    start = threading.Barrier(16)
+
+    def write(number: int) -> None:
+        start.wait()
+        array[number] = number + 1
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(write, range(16)))
+    assert array[...].tolist() == [*range(1, 17)]
+
+
 def test_fortran_order_without_compressor(store: BaseStore) -> None:
     """5: arrays in Fortran order without a compressor come back as they were."""
     values = np.asfortranarray(np.arange(24).reshape(4, 6))
@@ -177,6 +206,30 @@ def test_the_callers_array_is_copied(store: BaseStore) -> None:
     read = array[...]
     read[...] = -2
     assert array[...].tolist() == [0, 1, 2, 3]
+
+
+def test_a_cache_copies_the_callers_array(store: BaseStore) -> None:
+    """9: the same through the LRU cache, for values read and written."""
+    cache = zarrv3.LRUStoreCache(store, max_size=2**20)
+    values = np.arange(4)
+    array = zarrv3.array(values, chunks=4, compressor=None, store=cache)
+    values[...] = -1
+    assert array[...].tolist() == [0, 1, 2, 3]
+    key = next(key for key in store if key.endswith("c/0"))
+    buffer = bytearray(b"abcd")
+    cache[key] = buffer
+    buffer[:] = b"wxyz"
+    assert bytes(cache[key]) == bytes(store[key]) == b"abcd"
+
+
+def test_pieces_of_chunks_are_clipped(store: BaseStore) -> None:
+    """10: pieces of a chunk in a shard never reach into its neighbours, nor into the index."""
+    array = zarrv3.create_array(store, shape=8, chunks=4, shards=8, dtype="u1", compressors=None)
+    array[...] = np.arange(48, 56)
+    chunks = array.layout.store
+    wanted = [(2, None), (0, 10), (-2, 2), (-1, None), (-9, 7), (4, 1)]
+    pieces = chunks.get_partial_values([(array.layout.key((0,)), pair) for pair in wanted])
+    assert [piece and bytes(piece) for piece in pieces] == [b"23", b"0123", b"23", b"3", b"01", b""]
 
 
 def test_pieces_are_clipped(store: BaseStore) -> None:
@@ -264,6 +317,17 @@ def test_sizes_are_silent(store: BaseStore, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
 
 
+def test_forgetting_values_resets_the_size(store: BaseStore) -> None:
+    """18: after `invalidate_values` the cache is empty by its own count, and goes on."""
+    cache = zarrv3.LRUStoreCache(store, max_size=100)
+    for number in range(10):
+        cache[f"k{number}"] = b"x" * 30
+    cache.invalidate_values()
+    assert cache.statistics.bytes == 0
+    cache["new"] = b"y" * 50
+    assert cache.statistics.bytes == len("new") + 50
+
+
 @pytest.mark.parametrize("function", [zarrv3.open, zarrv3.open_array, zarrv3.open_group])
 def test_opening_for_reading_creates_nothing(function: Callable[..., Any], tmp_path: Path) -> None:
     """19: a missing hierarchy opened for reading is an error, and still missing afterwards."""
@@ -296,10 +360,11 @@ def test_sizes_leave_neighbours_out(store: BaseStore) -> None:
     assert store.getsize("foo") == alone
 
 
-def test_leftovers_are_no_chunks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [None, 2])
+def test_leftovers_are_no_chunks(shards: int | None, tmp_path: Path) -> None:
     """22: what a killed writer left behind, ours or zarr-python 2's, is neither counted nor in the way."""
     folder = zarrv3.DirectoryStore(tmp_path)
-    array = zarrv3.array(np.arange(1, 5), chunks=1, store=folder)
+    array = zarrv3.create_array(folder, data=np.arange(1, 5), chunks=1, shards=shards)
     (tmp_path / "c" / "0.0123456789abcdef.partial").write_bytes(b"half")
     assert array.nchunks_initialized == array.nchunks == 4
     assert dict(array.info)["Chunks initialized"] == "4/4"

@@ -16,28 +16,60 @@ from zarrv3.store import BaseStore
 from zarrv3_store_redis.testing import server as redis_server
 from zarrv3_store_sql.testing import server as postgresql_server
 
+WORKERS = 2
+
 MEMORY = 400 * 2**20
 """The bytes that a worker may use before it is killed."""
 
 
+class Clusters:
+    """One cluster of two processes with one thread each, made when it is first needed and anew when it has lost one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = {
+            "distributed.comm.timeouts.connect": "60s",
+            "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
+            "distributed.scheduler.allowed-failures": 10,
+            "distributed.logging.distributed": "critical",
+            "temporary-directory": str(folder),
+        }
+        self.cluster: LocalCluster | None = None
+
+    def whole(self) -> LocalCluster:
+        """The cluster, with both of its workers."""
+        if self.cluster is not None and len(self.cluster.scheduler_info["workers"]) < WORKERS:
+            self.close()
+        if self.cluster is None:
+            with dask.config.set(self.settings):
+                self.cluster = LocalCluster(
+                    n_workers=WORKERS,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=MEMORY,
+                    dashboard_address=None,
+                )
+        return self.cluster
+
+    def close(self) -> None:
+        """End the processes."""
+        if self.cluster is not None:
+            self.cluster.close()
+            self.cluster = None
+
+
 @pytest.fixture(scope="session")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a cluster of two processes with one thread each; the cluster goes at the end."""
-    settings = {
-        "distributed.comm.timeouts.connect": "60s",
-        "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
-        "distributed.scheduler.allowed-failures": 10,
-        "distributed.logging.distributed": "critical",
-        "temporary-directory": str(tmp_path_factory.mktemp("dask")),
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, memory_limit=MEMORY, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
+    """The cluster of this run; its processes go at the end."""
+    made = Clusters(tmp_path_factory.mktemp("dask"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(clusters: Clusters) -> Iterator[Client]:
+    """A client of the cluster, which computes what dask computes until the end of the test."""
+    with dask.config.set(clusters.settings), Client(clusters.whole()) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
