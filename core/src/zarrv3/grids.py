@@ -3,10 +3,9 @@
 # ruff: noqa: D102 - what the methods do is said in the base class
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from zarrv3.contract import JSON
@@ -18,6 +17,9 @@ Shape = tuple[int, ...]
 MAX_LENGTH = 2**63 - 1
 """The greatest length of a dimension, and the greatest number of bytes of an array."""
 
+
+MAX_COORDINATE = 10**20
+"""Beyond all chunk coordinates, so that no key is taken for one that no array can have."""
 
 MAX_DIMENSIONS = 64
 """What numpy can hold."""
@@ -117,9 +119,6 @@ class _Separated(ChunkKeyEncoding):
 
     name: ClassVar[str]
     default_separator: ClassVar[str]
-    _number: re.Pattern[str] = field(
-        init=False, repr=False, compare=False, default=re.compile(r"0|[1-9][0-9]*", re.ASCII)
-    )
 
     def __post_init__(self) -> None:
         """Fill in the default separator."""
@@ -137,10 +136,13 @@ class _Separated(ChunkKeyEncoding):
         return {"name": self.name, "configuration": {"separator": self.separator}}
 
     def _numbers(self, text: str) -> Shape | None:
-        parts = text.split(self.separator)
-        if not all(map(self._number.fullmatch, parts)) or any(len(part) > 20 for part in parts):
+        """Numbers as `str` spells them: `int` would also take `+1`, `01`, `1_0` and the digits of other scripts."""
+        try:
+            found = tuple(map(int, text.split(self.separator)))
+        except ValueError:
             return None
-        return tuple(map(int, parts))
+        is_spelled_so = self.separator.join(map(str, found)) == text
+        return found if is_spelled_so and min(found) >= 0 and max(found) < MAX_COORDINATE else None
 
 
 @dataclass(frozen=True)

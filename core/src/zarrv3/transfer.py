@@ -23,7 +23,7 @@ import numpy as np
 from zarrv3 import pool
 from zarrv3.config import config
 from zarrv3.contract import Buffer
-from zarrv3.data_types import all_equal_fill
+from zarrv3.data_types import fill_test
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.indexing import Piece, Plan
 from zarrv3.layout import Layout
@@ -214,44 +214,55 @@ class _Writer:
         self.write_empty = write_empty or not layout.store.capabilities.erase
         self.only_existing = only_existing
         self.keep_padding = keep_padding
+        self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
         folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
         keys = [folder + encode_key(piece[0]) for piece in pieces]
-        partly = [key for key, piece in zip(keys, pieces, strict=True) if self._is_partial(piece)]
+        kept = [self._is_partial(piece) for piece in pieces]
+        read = [key for key, is_kept in zip(keys, kept, strict=True) if is_kept]
         with _locked(layout, keys, pieces):
             layout.change_many(
-                keys, partly, partial(self._changes, keys, pieces), keep_padding=self.keep_padding
+                keys, read, partial(self._changes, keys, pieces, kept), keep_padding=self.keep_padding
             )
 
     def _changes(
-        self, keys: Sequence[str], pieces: Sequence[Piece], olds: Mapping[str, Buffer | None]
+        self,
+        keys: Sequence[str],
+        pieces: Sequence[Piece],
+        kept: Sequence[bool],
+        olds: Mapping[str, Buffer | None],
     ) -> dict[str, Buffer | None]:
-        """The new values of the chunks that change; `None` for one that became empty."""
-        layout = self.layout
+        """The new values of the chunks that change, parts of some `kept`; `None` for one that became empty."""
+        encode, is_empty, write_empty = self.layout.chain.encode, self.is_empty, self.write_empty
         changes: dict[str, Buffer | None] = {}
-        for key, piece in zip(keys, pieces, strict=True):
+        for key, piece, is_kept in zip(keys, pieces, kept, strict=True):
             if self.only_existing and olds[key] is None:
                 continue
-            chunk = self._chunk(key, piece, olds.get(key))
-            if self.write_empty or not all_equal_fill(chunk, layout.metadata.fill_value):
-                changes[key] = layout.chain.encode(chunk)
+            chunk = self._chunk(key, piece, olds[key]) if is_kept else self._covered(piece)
+            if write_empty or not is_empty(chunk):
+                changes[key] = encode(chunk)
             elif olds.get(key, _UNREAD) is not None:
                 changes[key] = None
         return changes
 
     def _is_partial(self, piece: Piece) -> bool:
+        """Whether something of a chunk stays that is not in the value."""
         if not piece.whole or self.fields is not None or self.only_existing:
             return True
         return self.keep_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
 
-    def _chunk(self, key: str, piece: Piece, old: Buffer | None) -> Array:
-        """The new content of a chunk; may be a view of the value."""
-        layout = self.layout
+    def _covered(self, piece: Piece) -> Array:
+        """The content of a chunk of which nothing stays; may be a view of the value."""
         part = self.value[(*piece.outside, ...)]
-        if not self._is_partial(piece) and part.shape == layout.chunk_shape:
-            return part.astype(layout.dtype, copy=False)
+        if part.shape == self.layout.chunk_shape:
+            return part.astype(self.layout.dtype, copy=False)
+        return self._chunk("", piece, None)  # it reaches over the array's edge
+
+    def _chunk(self, key: str, piece: Piece, old: Buffer | None) -> Array:
+        """The new content of a chunk of which a part is in the value."""
+        part = self.value[(*piece.outside, ...)]
         if part.dtype.kind == "O" and part.ndim == 0:
             part = part[()]  # numpy would store the 0-d array itself as an element
         chunk = self._old_chunk(key, old)

@@ -46,7 +46,7 @@ class Clusters:
                     threads_per_worker=1,
                     processes=True,
                     memory_limit=MEMORY,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                 )
         return self.cluster
 

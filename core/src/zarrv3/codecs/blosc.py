@@ -5,7 +5,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from zarrv3.codecs.base import BytesBytesCodec, ChunkSpec
 from zarrv3.codecs.support import check_size, lazy, named
@@ -74,19 +74,33 @@ class Blosc(BytesBytesCodec):
 
     def encode(self, buffer: Buffer) -> Buffer:
         self.check_size(len(buffer))
-        blosc = lazy("numcodecs.blosc")
         # numcodecs takes the typesize of a buffer's items unless told; beyond 255 blosc itself falls back to 1
         typesize = self.typesize if self.typesize and self.typesize <= MAX_TYPESIZE else 1
         shuffle = SHUFFLES.index(self.shuffle)
         try:
-            return blosc.compress(buffer, self.cname.encode(), self.clevel, shuffle, self.blocksize, typesize)  # type: ignore[no-any-return]
+            data: Buffer = library().compress(
+                buffer, self.cname.encode(), self.clevel, shuffle, self.blocksize, typesize
+            )
         except ValueError as error:  # this build lacks the compressor
             raise MetadataError(f"codec 'blosc': {error}") from error
+        return data
 
     def decode(
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
         return blosc_decode(buffer, size, out, limit)
+
+
+_library: Any = None
+
+
+def library() -> Any:
+    """The blosc of numcodecs, told once to use no threads of its own, as zarr-python does too: chunks have threads already."""
+    global _library  # noqa: PLW0603 - set once
+    if _library is None:
+        _library = lazy("numcodecs.blosc")
+        _library.use_threads = False
+    return _library
 
 
 def blosc_decode(
@@ -96,15 +110,15 @@ def blosc_decode(
     check_header(buffer, size, limit)
     try:
         if out is None or len(out) <= _SMALL:
-            found: Buffer = lazy("numcodecs.blosc").decompress(buffer)
+            found: Buffer = library().decompress(buffer)
             if out is None:
                 return found
             out[:] = found
         else:
-            lazy("numcodecs.blosc").decompress(buffer, out)
+            library().decompress(buffer, out)
     except Exception as error:
         name = _FORMATS.get(HEADER.unpack_from(buffer)[0] >> 5, "")
-        if name and name not in lazy("numcodecs.blosc").list_compressors():
+        if name and name not in library().list_compressors():
             raise UnknownExtensionError(
                 f"codec 'blosc': the chunk is compressed with {name}, without which the installed numcodecs was built"
             ) from error

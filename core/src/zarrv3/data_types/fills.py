@@ -1,5 +1,6 @@
 """Comparing with the fill value by bits: NaN equals the same NaN, 0.0 is not -0.0."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,32 @@ def all_equal_fill(array: np.ndarray[Any, Any], fill: Any) -> bool:
 
     `fill` is a scalar of the array's data type. Costs little where the first element already differs.
     """
-    if array.size == 0:
-        return True
-    dtype = array.dtype
-    if dtype.kind in "OSTU":
-        first = array[(0,) * array.ndim]
-        return bool(first == fill) and bool(np.all(array == np.asarray(fill, dtype=dtype)))
+    return fill_test(array.dtype, array.ndim, fill)(array)
+
+
+def fill_test(dtype: np.dtype[Any], ndim: int, fill: Any) -> Callable[[np.ndarray[Any, Any]], bool]:
+    """The same as a function of arrays of one dtype and number of dimensions, for many of them."""
+    first = (0,) * ndim
     wanted = np.asarray(fill, dtype=dtype)
     word = _WORDS.get(dtype.itemsize)
+    if dtype.kind in "OSTU":
+        return lambda array: not array.size or (bool(array[first] == fill) and bool(np.all(array == wanted)))
     if word is None:
-        return _all_equal_bytes(array, wanted.tobytes())
-    # an item of 16 bytes is two words; the views below need items that lie next to each other
-    if dtype.itemsize > word.itemsize:
-        return _all_equal_bytes(array, wanted.tobytes())
+        pattern = wanted.tobytes()
+        return lambda array: not array.size or _all_equal_bytes(array, pattern)
     bits = wanted.view(word)
-    integers = array.view(word)
-    if integers[(0,) * array.ndim] != bits:
-        return False
-    return bool((integers == bits).all())
+
+    def is_empty(array: np.ndarray[Any, Any]) -> bool:
+        if not array.size:
+            return True
+        integers = array.view(word)
+        return bool(integers[first] == bits) and bool((integers == bits).all())
+
+    return is_empty
 
 
 _WORDS = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
-_WORDS[16] = np.dtype("u8")
+"""Longer items are compared as bytes: views of them as several words need items that lie next to each other."""
 
 
 def _all_equal_bytes(array: np.ndarray[Any, Any], pattern: bytes) -> bool:
