@@ -207,12 +207,9 @@ def test_unfit_documents(change: dict[str, Any], text: str) -> None:
         assert isinstance(caught.value, UnknownExtensionError)
 
 
+@pytest.mark.usefixtures("without_sharding")
 def test_codec_with_a_package_says_how_to_install_it() -> None:
     """A codec that a package of ours provides is named with its `pip install` line."""
-    from zarrv3 import registry
-
-    if any(plugin.name == "sharding_indexed" for plugin in registry.plugins("codecs")):
-        pytest.skip("it is installed here")
     store = MemoryStore()
     store["zarr.json"] = json.dumps(
         {**ARRAY.to_document(), "codecs": [{"name": "sharding_indexed"}]}
