@@ -1,0 +1,150 @@
+"""What moving a chunk costs, counted: calls of Python functions, and bytes that are copied. Seconds are not looked at.
+
+A limit is what it costs today and a little more. Who exceeds one has made every chunk dearer, and either finds a way or
+raises it here with the reason.
+"""
+
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3.config import config
+
+CHUNK = (10, 10)
+COLUMNS = 400
+FEW, MANY = 40, 80
+"""How many rows of chunks: the difference is what chunks cost, without what a call costs."""
+
+LZ4 = {
+    "name": "blosc",
+    "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 8, "blocksize": 0},
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Profiles see one thread."""
+    with config.set(threads=1):
+        yield
+
+
+def values(rows: int) -> np.ndarray:
+    """Random values for so many rows of chunks."""
+    return np.random.default_rng(0).random((rows * CHUNK[0], COLUMNS))
+
+
+def made(store: Any, rows: int, shards: tuple[int, int] | None) -> zarrv3.Array:
+    """An empty array of so many rows of 40 chunks."""
+    return zarrv3.create_array(
+        store,
+        name=f"a{rows}",
+        shape=(rows * CHUNK[0], COLUMNS),
+        chunks=CHUNK,
+        shards=shards,
+        dtype="f8",
+        compressors=[LZ4],
+        overwrite=True,
+    )
+
+
+def calls(action: Callable[[], object]) -> int:
+    """How many Python functions an action calls."""
+    count = 0
+
+    def profile(_: Any, event: str, __: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def per_chunk(few: int, many: int) -> float:
+    """What one chunk adds."""
+    return (many - few) / ((MANY - FEW) * COLUMNS / CHUNK[1])
+
+
+def writing(store: Any, rows: int, shards: tuple[int, int] | None) -> int:
+    """The calls of writing everything."""
+    array, data = made(store, rows, shards), values(rows)
+    return calls(lambda: array.write(..., data))
+
+
+def reading(store: Any, rows: int, shards: tuple[int, int] | None) -> int:
+    """The calls of reading everything."""
+    array = made(store, rows, shards)
+    array[...] = values(rows)
+    return calls(array.read)
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "shards", "most"),
+    [
+        (writing, "memory", None, 21),
+        (reading, "memory", None, 14.5),
+        (writing, "directory", None, 29),
+        (reading, "directory", None, 19.5),
+        (writing, "memory", (100, 100), 27),
+        (reading, "memory", (100, 100), 20.5),
+    ],
+)
+def test_python_calls(
+    action: Callable[..., int], kind: str, shards: tuple[int, int] | None, most: float, tmp_path: Path
+) -> None:
+    """A chunk more costs a bounded number of calls of Python functions, from the array down to the bytes."""
+    store = zarrv3.open_store(str(tmp_path / "x") if kind == "directory" else None)
+    action(store, FEW, shards)  # imports and caches
+    found = per_chunk(action(store, FEW, shards), action(store, MANY, shards))
+    assert found <= most
+
+
+@pytest.mark.parametrize("shards", [None, (1000, 1000)])
+def test_reading_allocates_the_result(shards: tuple[int, int] | None) -> None:
+    """Reading holds the result and one window of encoded chunks: nothing of the result's size besides."""
+    data = np.random.default_rng(0).random((4000, 1000))
+    array = zarrv3.create_array(None, data=data, chunks=(100, 100), shards=shards, compressors=[LZ4])
+    array[:10, :10]
+    tracemalloc.start()
+    try:
+        found = array.read()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.nbytes == 32_000_000
+    assert peak < found.nbytes + 20 * 2**20
+
+
+def test_writing_allocates_windows() -> None:
+    """Writing holds the encoded chunks of one window, not a copy of the input."""
+    data = np.random.default_rng(0).random((4000, 1000))
+
+    class Nowhere(zarrv3.Layer):
+        """Takes values and forgets them."""
+
+        kind = "nowhere"
+
+        def set_many(self, items: Any, /) -> None:
+            """Keep documents only."""
+            self.inner.set_many({key: value for key, value in items.items() if key.endswith(".json")})
+
+    array = zarrv3.create_array(
+        Nowhere(zarrv3.MemoryStore()), shape=data.shape, dtype="f8", chunks=(100, 100), compressors=[LZ4]
+    )
+    array[:10, :10] = 0
+    tracemalloc.start()
+    try:
+        array[...] = data
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 2**20
