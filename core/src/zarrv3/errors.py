@@ -98,11 +98,11 @@ class NodeError(ZarrError):
     """Something about a node of the hierarchy."""
 
 
-class NodeNotFoundError(NodeError, KeyError, FileNotFoundError):
+class NodeNotFoundError(NodeError, FileNotFoundError, KeyError):
     """There is no node at a path."""
 
 
-class NodeExistsError(NodeError, ValueError, FileExistsError):
+class NodeExistsError(NodeError, FileExistsError, ValueError):
     """There is a node already and `overwrite` was not asked for."""
 
 
