@@ -95,7 +95,7 @@ def reading(store: Any, rows: int, shards: tuple[int, int] | None) -> int:
         (writing, "directory", None, 29),
         (reading, "directory", None, 19.5),
         (writing, "memory", (100, 100), 27),
-        (reading, "memory", (100, 100), 20.5),
+        (reading, "memory", (100, 100), 13),
     ],
 )
 def test_python_calls(

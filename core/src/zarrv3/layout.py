@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from zarrv3.chunk_cache import ArrayChunks
 from zarrv3.codecs import Codec, CodecChain
+from zarrv3.contract import Buffer
 from zarrv3.errors import MetadataError, RegistryError
 from zarrv3.extensions import NamedConfig
 from zarrv3.grids import ChunkGrid, RegularGrid
@@ -62,6 +63,14 @@ class Layout:
     def chunk_bytes(self) -> int:
         """The bytes of a decoded chunk; an estimate where elements differ in length."""
         return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
+
+    def get_chunks(self, places: Sequence[tuple[int, ...]]) -> Sequence[Buffer | None]:
+        """The values of chunks by their coordinates, in order; one call of the store."""
+        store = self.store
+        if isinstance(store, StorageTransformer):
+            return store.get_chunks(places)
+        folder, encode = self.folder, self.metadata.chunk_key_encoding.encode
+        return store.get_many([(folder + encode(coords), None) for coords in places])
 
     def change_many(
         self,

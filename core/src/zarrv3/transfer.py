@@ -85,11 +85,9 @@ class _Reader:
     def task(self, pieces: Sequence[Piece]) -> None:
         layout, out, fill, fields, direct = self.layout, self.out, self.fill, self.fields, self.direct
         chunk_shape, decode = layout.chunk_shape, layout.chain.decode
-        folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
-        keys = [folder + encode_key(piece[0]) for piece in pieces]
-        values = layout.store.get_many([(key, None) for key in keys])
+        values = layout.get_chunks([piece[0] for piece in pieces])
         scratch: Array | None = None
-        for key, value, (_, inside, outside, whole) in zip(keys, values, pieces, strict=True):
+        for value, (coords, inside, outside, whole) in zip(values, pieces, strict=True):
             if value is None:
                 out[outside] = fill
                 continue
@@ -106,7 +104,7 @@ class _Reader:
                 else:
                     chunk = decode(value)
             except ZarrError as error:
-                raise _unreadable(layout, key, error) from error
+                raise _unreadable(layout, layout.key(coords), error) from error
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
 
     def cached_task(self, pieces: Sequence[Piece]) -> None:

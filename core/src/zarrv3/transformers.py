@@ -11,6 +11,7 @@ from zarrv3.layers.base import Layer
 from zarrv3.store import BaseStore
 
 if TYPE_CHECKING:
+    from zarrv3.grids import ChunkKeyEncoding
     from zarrv3.metadata import ArrayMetadata
 
 T = TypeVar("T", bound="StorageTransformer")
@@ -37,6 +38,8 @@ class StorageTransformer(Layer):
     """What `_type` may be; with none, it may be anything."""
 
     _inner: BaseStore | None = None
+    _folder: str
+    _encoding: ChunkKeyEncoding
 
     def __init__(self, _type: str) -> None:
         if self.valid_types and _type not in self.valid_types:
@@ -62,7 +65,7 @@ class StorageTransformer(Layer):
         """
         return None
 
-    def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:  # noqa: ARG002 - for subclasses
+    def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:
         """A copy around a store, for the array whose keys lie below `folder`; `MetadataError` if it does not fit.
 
         The chunk grid of `metadata` is that of the keys which the transformer sees: of several, each sees the blocks of
@@ -70,8 +73,17 @@ class StorageTransformer(Layer):
         """
         bound = _rebuild(type(self), self._state())
         bound._inner = store
+        bound._folder, bound._encoding = folder, metadata.chunk_key_encoding
         bound.dimension_separator = store.dimension_separator
         return bound
+
+    def get_chunks(self, places: Sequence[tuple[int, ...]], /) -> Sequence[Buffer | None]:
+        """The values of chunks by their coordinates, in order: what an array reads its chunks by.
+
+        For those who need not spell keys to find them.
+        """
+        folder, encode = self._folder, self._encoding.encode
+        return self.get_many([(folder + encode(coords), None) for coords in places])
 
     def change_many(
         self,

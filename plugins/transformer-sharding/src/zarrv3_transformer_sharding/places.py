@@ -1,7 +1,7 @@
 """Where chunks are: which shard a chunk key means, and which chunks a shard may hold. Pure arithmetic on keys."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from os.path import commonprefix
@@ -14,6 +14,9 @@ from zarrv3.extensions import integer, shown
 from zarrv3.grids import ChunkKeyEncoding
 
 Coords = tuple[int, ...]
+
+MANY = 16
+"""From how many chunks on numpy is quicker."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ class Places:
         shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
         slot = sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)])
         return shard, slot
+
+    def found(self, chunks: Sequence[Coords]) -> Iterator[tuple[Coords, int]]:
+        """The shard of each chunk and its number there, for many of them."""
+        if len(chunks) < MANY or not self.per_shard:
+            for coords in chunks:
+                shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
+                yield (
+                    shard,
+                    sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)]),
+                )
+            return
+        shards, inside = np.divmod(np.array(chunks, np.int64), np.array(self.per_shard, np.int64))
+        slots = inside @ np.array(self._strides, np.int64)
+        yield from zip(map(tuple, shards.tolist()), slots.tolist(), strict=True)
 
     def key(self, coords: Coords) -> str:
         """The key of a chunk, or of a shard."""

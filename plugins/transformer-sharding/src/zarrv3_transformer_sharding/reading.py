@@ -78,7 +78,8 @@ class ShardReader:
             part.positions, *entries.pick(part.slots), part.ranges, strict=True
         ):
             if start >= 0:
-                found[position] = cut(view[start:stop], wanted)
+                chunk = view[start:stop]
+                found[position] = chunk if wanted is None else cut(chunk, wanted)
 
     def _entries(self, key: str, raw: Buffer) -> Entries:
         return entries_of(self.store, key, self.shards, raw)

@@ -139,21 +139,42 @@ class ShardingTransformer(StorageTransformer):
             part.ranges.append(wanted)
         if not asked:
             return self.inner.get_many(requests)
+        values: list[Buffer | None] = [None] * len(requests)
+        found_others = self._fetch(asked, [requests[position] for position in others], values)
+        for position, value in zip(others, found_others, strict=True):
+            values[position] = value
+        return values
+
+    def get_chunks(self, places: Sequence[Coords], /) -> Sequence[Buffer | None]:
+        """See `StorageTransformer`: without spelling and reading chunk keys."""
+        asked: dict[Coords, Asked] = defaultdict(Asked)
+        for position, (shard, slot) in enumerate(self._places.found(places)):
+            part = asked[shard]
+            part.positions.append(position)
+            part.slots.append(slot)
+        for part in asked.values():
+            part.ranges = [None] * len(part.slots)
+        values: list[Buffer | None] = [None] * len(places)
+        self._fetch(asked, (), values)
+        return values
+
+    def _fetch(
+        self, asked: Mapping[Coords, Asked], rest: Sequence[Request], values: list[Buffer | None]
+    ) -> Sequence[Buffer | None]:
+        """Put what is asked of shards into `values`; returned are the values of other keys, fetched beside them."""
         ranges = self.inner.capabilities.native_ranges
         for shard, part in asked.items():
             part.whole = not ranges or (
                 part.ranges.count(None) == len(part.ranges) and self._places.covers(shard, {*part.slots})
             )
-        values: list[Buffer | None] = [None] * len(requests)
         reader = ShardReader(self.inner, self._shards, values)
         keyed = [(self._places.key(shard), part) for shard, part in asked.items()]
-        rest = [requests[position] for position in others]
         size = len(keyed) if ranges else max(1, WHOLE_BYTES // max(1, self._shard_bytes))
-        for parts in chunked(keyed, size):
-            for position, value in zip(others, reader.read(dict(parts), rest), strict=False):
-                values[position] = value
-            rest = []
-        return values
+        found: Sequence[Buffer | None] = ()
+        for number, parts in enumerate(chunked(keyed, size)):
+            others = reader.read(dict(parts), () if number else rest)
+            found = found if number else others
+        return found
 
     # ------------------------------------------------------------ writing
 
