@@ -137,6 +137,20 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure arrays beside zarr-python, zarrs and TensorStore, on the newest interpreter that is found."""
+    newest = next((version for version in reversed(OTHERS) if find_interpreter(version)), CURRENT)
+    session.notify(f"measure-{newest}", session.posargs)
+
+
+@nox.session(python=[CURRENT, *OTHERS])
+def measure(session: nox.Session) -> None:
+    """What `bench` does, on one interpreter."""
+    install(session, "bench")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Write what is generated in `docs` anew; with `-- --check`, fail where it is not current."""
     install(session, "tests")
