@@ -54,8 +54,8 @@ def others(session: nox.Session) -> None:
     for nothing special. Interpreters that are not the newest run the core's tests and those that cross packages, the
     conformance kit over every backend among them.
     """
-    left_out = ONCE if session.python == OTHERS[-1] else [*ONCE, "plugins"]
-    test(session, "quick", *[f"--ignore={path}" for path in left_out])
+    paths = [] if session.python == OTHERS[-1] else ["core/tests", "tests"]
+    test(session, "quick", *[f"--ignore={path}" for path in ONCE], *paths)
 
 
 ONCE = [
