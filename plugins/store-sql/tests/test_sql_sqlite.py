@@ -1,6 +1,8 @@
 """What is SQLite's own: the file, `:memory:`, old databases, locks."""
 
+import gc
 import multiprocessing
+import os
 import pickle
 import sqlite3
 from functools import partial
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError
@@ -33,6 +36,26 @@ def test_old_database(tmp_path: Path) -> None:
     old = sqlite3.connect(path)
     assert dict(old.execute("SELECT k, v FROM zarr"))["data/root/a/c1"] == b"new"
     old.close()
+
+
+def test_a_forgotten_store_closes_its_connections(tmp_path: Path) -> None:
+    """A store that nobody has any more closes its connections, also when it was not closed; a forked child does not."""
+    store = SQLiteStore(tmp_path / "data.db")
+    store["k"] = b"v"
+    closed: list[int] = []
+    event.listen(store.driver.engine, "close", lambda *_: closed.append(os.getpid()))  # type: ignore[attr-defined]
+    together(_forget, store, 1)
+    assert not closed
+    del store
+    gc.collect()
+    assert closed == [os.getpid()]
+
+
+def _forget(store: SQLiteStore, _: int) -> None:
+    driver = store._live
+    store._reset()
+    del driver
+    gc.collect()
 
 
 def test_new_database(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ class SQLDriver:
         self.upsert = dialect.upsert()
         self.insert_new = dialect.insert_new().execution_options(preserve_rowcount=True)
         _living.add(self)
+        if opened.own:
+            weakref.finalize(self, _dispose, opened.engine, os.getpid())
 
     # ------------------------------------------------------------ the contract
 
@@ -315,6 +317,12 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
 
 def _bytes(value: Any) -> bytes:
     return value if type(value) is bytes else bytes(value)
+
+
+def _dispose(engine: Engine, process: int) -> None:
+    """Close the connections of a store that nobody has any more; never those of a parent process."""
+    if process == os.getpid():
+        engine.dispose()
 
 
 def _leave_inherited() -> None:
