@@ -8,6 +8,7 @@ from typing import Any, Final
 from zarrv3.array import Array
 from zarrv3.contract import JSON
 from zarrv3.creation import metadata_for
+from zarrv3.errors import MetadataError
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.store import BaseStore
 
@@ -59,9 +60,11 @@ def recoded(array: Array, wanted: Wanted, dest: BaseStore) -> ArrayMetadata:
         "serializer": next(codec.to_json() for codec in array.codecs if codec.kind == "array-bytes"),
         "compressors": [codec.to_json() for codec in array.compressors],
     }
-    made = metadata_for(
-        dest, shape=array.shape, dtype=old.data_type, fill_value=old.fill_value, **{**kept, **changes}
-    )
+    asked = {**kept, **changes}
+    try:
+        made = metadata_for(dest, shape=array.shape, dtype=old.data_type, fill_value=old.fill_value, **asked)
+    except MetadataError as error:
+        raise MetadataError(f"{array!r} cannot be stored so: {error}") from error
     if _layout(made, dest) == _layout(old, dest) and not (transformed and "shards" in changes):
         return old
     document = {
