@@ -172,7 +172,7 @@ def test_what_does_not_fit() -> None:
     root.create_array("g/x", data=np.arange(10))
     root.create_array("y", data=np.ones((4, 4)))
     store = MemoryStore()
-    with pytest.raises(MetadataError, match="/x.*cannot be stored so: .*more entries"):
+    with pytest.raises(MetadataError, match=r"/x.*cannot be stored so: .*more entries"):
         zarrv3.copy(root, store, chunks=(2, 2))
     assert "zarr.json" not in store
     store.clear()
