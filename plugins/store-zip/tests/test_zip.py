@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from zip_archives import content, names
 
 import zarrv3
 from zarrv3.contract import ByteRange
@@ -66,26 +67,6 @@ class TestReadOnlyZipStore(StoreConformance):
         with ZipStore(path) as store:
             store.update({"zarr.json": b"{}", "a/c/0/1": b"chunk", "a/c/0/0": b""})
         return partial(ZipStore, path, mode="r")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where an archive can be made."""
-    return tmp_path / "data.zip"
-
-
-def names(folder: Path) -> list[str]:
-    """The files in a folder."""
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def content(path: Path) -> dict[str, bytes]:
-    """What `zipfile` finds in an archive, whose names are unique and whose checksums are right."""
-    with zipfile.ZipFile(path) as opened:
-        found = opened.namelist()
-        assert len(found) == len({*found})
-        assert opened.testzip() is None
-        return {name: opened.read(name) for name in found}
 
 
 # ---------------------------------------------------------------- entries

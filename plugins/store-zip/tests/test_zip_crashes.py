@@ -8,42 +8,15 @@ import resource
 import signal
 import subprocess
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from zip_archives import content, fill, names
 
 from zarrv3.errors import StoreAccessError, ZarrError
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_zip import ZipStore
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where an archive can be made."""
-    return tmp_path / "data.zip"
-
-
-def names(folder: Path) -> list[str]:
-    """The files in a folder."""
-    return sorted(entry.name for entry in folder.iterdir())
-
-
-def content(path: Path) -> dict[str, bytes]:
-    """What `zipfile` finds in an archive, whose names are unique and whose checksums are right."""
-    with zipfile.ZipFile(path) as opened:
-        found = opened.namelist()
-        assert len(found) == len({*found})
-        assert opened.testzip() is None
-        return {name: opened.read(name) for name in found}
-
-
-def fill(path: Path, **items: bytes) -> None:
-    """Make an archive."""
-    with ZipStore(path, fsync=False) as store:
-        store.update(items)
-
 
 # ---------------------------------------------------------------- crashes and full disks
 
