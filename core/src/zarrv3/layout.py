@@ -46,6 +46,8 @@ class Layout:
     chain: CodecChain
     block_shape: tuple[int, ...] | None
     """How many chunks along each dimension are stored together (a shard), if any."""
+    transformer: StorageTransformer | None = None
+    """The store, where it is a transformer that is bound to this array."""
     cache: ArrayChunks | None = None
     """Where decoded chunks are remembered, if anywhere."""
 
@@ -66,11 +68,10 @@ class Layout:
 
     def get_chunks(self, places: Sequence[tuple[int, ...]]) -> Sequence[Buffer | None]:
         """The values of chunks by their coordinates, in order; one call of the store."""
-        store = self.store
-        if isinstance(store, StorageTransformer):
-            return store.get_chunks(places)
+        if self.transformer is not None:
+            return self.transformer.get_chunks(places)
         folder, encode = self.folder, self.metadata.chunk_key_encoding.encode
-        return store.get_many([(folder + encode(coords), None) for coords in places])
+        return self.store.get_many([(folder + encode(coords), None) for coords in places])
 
     def change_many(
         self,
@@ -116,8 +117,16 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
         grid, codecs = lowered.grid, lowered.codecs
         transformers.insert(0, lowered.transformer)
     chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
-    store, block = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
-    return Layout(store=store, folder=folder, metadata=metadata, grid=grid, chain=chain, block_shape=block)
+    bound, block = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
+    return Layout(
+        store=store if bound is None else bound,
+        folder=folder,
+        metadata=metadata,
+        grid=grid,
+        chain=chain,
+        block_shape=block,
+        transformer=bound,
+    )
 
 
 def form_of(metadata: ArrayMetadata) -> str:
@@ -131,16 +140,16 @@ def form_of(metadata: ArrayMetadata) -> str:
 
 def _stacked(
     transformers: list[StorageTransformer], store: BaseStore, folder: str, metadata: ArrayMetadata
-) -> tuple[BaseStore, tuple[int, ...] | None]:
+) -> tuple[StorageTransformer | None, tuple[int, ...] | None]:
     """Transformers bound on a store, the last one lowest, and how many chunks are stored together then."""
     if not transformers:
-        return store, None
+        return None, None
     first, *others = transformers
     block = _padded(first, len(metadata.shape))
     lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
     seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
     below, outer = _stacked(others, store, folder, seen)
-    bound = first.bind(below, folder, metadata)
+    bound = first.bind(store if below is None else below, folder, metadata)
     if block is None or outer is None:
         return bound, outer if block is None else block
     return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])
