@@ -1,7 +1,7 @@
 """Measure zarrv3 beside its peers: `python benchmarks/run.py`, or `nox -s bench`.
 
-Every implementation has a process of its own. They take turns, A B C A B C, so that a machine that becomes slower does so
-for all; the ratio is taken within a round. What is read is compared with what was written in every round.
+Every implementation has a process of its own. They take turns, A B C, then B C A, so that a machine that becomes slower does
+so for all and nobody is always first; the ratio is taken within a round. What is read is compared with what was written in every round.
 """
 
 from __future__ import annotations
@@ -105,8 +105,11 @@ def measure(
     actions = [*WHOLE, *(SELECTIONS if workload in {"seed", "shard"} else ())]
     times: dict[str, dict[str, list[float]]] = {action: {name: [] for name in workers} for action in actions}
     for number in range(rounds + 1):  # the first one warms up
+        names = [*workers]
+        turn = number % len(names)  # who comes first finds the memory that nobody has warmed
         for action in actions:
-            for name, worker in workers.items():
+            for name in names[turn:] + names[:turn]:
+                worker = workers[name]
                 path = str(folder / f"{workload}-{name.replace(' ', '-')}")
                 seconds = worker.ask(do=action, workload=workload, path=path)
                 if number:
