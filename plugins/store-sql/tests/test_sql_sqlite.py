@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError
@@ -56,6 +56,24 @@ def _forget(store: SQLiteStore, _: int) -> None:
     store._reset()
     del driver
     gc.collect()
+
+
+def test_no_cursor_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making the table and flushing leave no statement under way, though somebody (a profiler) holds on to its result."""
+    held: list[Any] = []
+    execute = Connection.exec_driver_sql
+
+    def holding(self: Connection, *arguments: Any, **options: Any) -> Any:
+        held.append(execute(self, *arguments, **options))
+        return held[-1]
+
+    monkeypatch.setattr(Connection, "exec_driver_sql", holding)
+    with SQLiteStore(tmp_path / "data.db") as store:
+        store.update({"a": b"1", "b": b"2"})
+        store.flush()
+        store.update({"a": b"3", "b": b"4"})
+        assert store.getitems(["a", "b"]) == {"a": b"3", "b": b"4"}
+    assert held
 
 
 def test_new_database(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ class SQLite(Dialect):
     def prepare(self, connection: Connection) -> None:
         """Larger pages, which suit chunks; readers that do not wait for a writer."""
         connection.exec_driver_sql("PRAGMA page_size = 16384")
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()  # else the next commit is refused
 
     def upsert(self) -> Insert:
         """See the base class; the row keeps its number."""
@@ -213,7 +213,7 @@ class PostgreSQL(Dialect):
 
     def create(self, connection: Connection) -> None:
         """See the base class; one at a time, since PostgreSQL's `IF NOT EXISTS` fails in a race."""
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('zarrv3'))")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('zarrv3'))").close()
         super().create(connection)
         connection.exec_driver_sql(f"ALTER TABLE {self.name} ALTER COLUMN v SET STORAGE EXTERNAL")
 

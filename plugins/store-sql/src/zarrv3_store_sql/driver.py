@@ -190,7 +190,8 @@ class SQLDriver:
         """See the README: SQLite's write-ahead log goes into the file; servers have committed already."""
         if self.opened.path is not None and self.ready:
             with self._connected() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                # its row is not read: until the cursor is closed SQLite takes it for a write that is under way
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     def close(self) -> None:
         """Close the connections, unless the engine is the user's."""
