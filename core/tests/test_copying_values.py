@@ -288,7 +288,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with zarrv3.config.set(threads=3):
         zarrv3.copy(source, Landing(MemoryStore(), source))
     documents = sum(len(root.store[key]) for key in root.store if key.endswith("zarr.json"))
-    assert 0 < source.most <= 3 * 20_000 + documents
+    assert 0 < source.most <= 3 * 20_000 + 2 * documents  # which are looked at once more before
     assert source.keys == 64
 
 
