@@ -106,9 +106,8 @@ def test_resizing_keeps_transformers(
     assert reopened[:8].tolist() == [*range(8)]
 
 
-def test_threads_sharing_a_chunk_lose_nothing(store: BaseStore) -> None:
-    """4: threads that write different elements of one stored value all take effect."""
-    array = zarrv3.zeros(16, chunks=16, dtype="i4", store=store)
+def write_from_threads(array: zarrv3.Array) -> None:
+    """Write 1 to 16, each from a thread of its own, all at once."""
     start = threading.Barrier(16)
 
     def write(number: int) -> None:
@@ -117,6 +116,12 @@ def test_threads_sharing_a_chunk_lose_nothing(store: BaseStore) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(16)))
+
+
+def test_threads_sharing_a_chunk_lose_nothing(store: BaseStore) -> None:
+    """4: threads that write different elements of one stored value all take effect."""
+    array = zarrv3.zeros(16, chunks=16, dtype="i4", store=store)
+    write_from_threads(array)
     assert array[...].tolist() == [*range(1, 17)]
 
 
@@ -138,14 +143,7 @@ def test_resizing_keeps_shards(change: Callable[[zarrv3.Array], object]) -> None
 def test_threads_sharing_a_shard_lose_nothing(store: BaseStore) -> None:
     """4: threads that write different chunks of one shard all take effect."""
     array = zarrv3.create_array(store, shape=16, chunks=1, shards=16, dtype="i4")
-    start = threading.Barrier(16)
-
-    def write(number: int) -> None:
-        start.wait()
-        array[number] = number + 1
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(write, range(16)))
+    write_from_threads(array)
     assert array[...].tolist() == [*range(1, 17)]
 
 

@@ -20,6 +20,7 @@ ORDER = [
     "contract",
     "keys",
     "helpers",
+    "forks",
     "redaction",
     "urls",
     "environment",

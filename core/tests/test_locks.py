@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from zarrv3.locks import NamedLocks, _renew_all
+from zarrv3.forks import _renew
+from zarrv3.locks import NamedLocks
 
 
 def test_other_names_do_not_wait() -> None:
@@ -53,6 +54,6 @@ def test_in_a_child_nothing_is_held() -> None:
     """After a fork the names that threads of the parent held are free; what was held before is given back in peace."""
     locks = NamedLocks()
     with locks.held(["a"]):
-        _renew_all()
+        _renew()
         with locks.held(["a"]):
             pass

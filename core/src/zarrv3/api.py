@@ -18,7 +18,7 @@ from zarrv3.group import Group
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node import join_paths, split_location
 from zarrv3.nodes import Metadata, create_many, folder_of
-from zarrv3.opening import StoreLike, open_store, recognised
+from zarrv3.opening import StoreLike, as_store, recognised
 from zarrv3.store import BaseStore
 from zarrv3.tree import Tree
 
@@ -455,11 +455,6 @@ def _present(
     return metadata
 
 
-def _storage(store: StoreLike, options: Mapping[str, Any] | None = None) -> BaseStore:
-    """A store object as it is, anything else opened."""
-    return store if isinstance(store, BaseStore) and not options else open_store(store, **(options or {}))
-
-
 def _located(
     store: StoreLike,
     path: str | None,
@@ -478,7 +473,7 @@ def _located(
             mode = "r"
         store, path = store.store, folder_of(store.path) + (path or "").strip("/")
     store, below = split_location(store)
-    opened = _storage(store, options)
+    opened = as_store(store, options)
     where = join_paths(below, path)
     if auto:
         opened, where = recognised(opened, where)
@@ -554,7 +549,7 @@ def _like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _used(given: StoreLike, path: str | None) -> Iterator[tuple[BaseStore, str]]:
     """A store for a while, and the path in it: if it is opened here it is closed afterwards, otherwise only flushed."""
     store, below = split_location(given)
-    opened = _storage(store)
+    opened = as_store(store)
     try:
         yield opened, join_paths(below, path)
         if opened.capabilities.write:

@@ -9,7 +9,6 @@ the rest of it meanwhile is kept.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import Counter, OrderedDict
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.forks import renew_in_children
 from zarrv3.store import BaseStore
 from zarrv3.urls import byte_size
 
@@ -73,10 +73,11 @@ class ChunkCache:
         self.max_size = size
         self._stores: dict[int, weakref.ref[BaseStore]] = {}
         self._next = 0
-        self._renew()
-        _all.add(self)
+        self.renew()
+        renew_in_children(self)
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Begin again with nothing: in a forked child, where the threads that were at work are gone."""
         self._lock = threading.Lock()
         self._chunks: OrderedDict[Place, tuple[str, Chunk]] = OrderedDict()
         self._bytes = 0
@@ -220,16 +221,3 @@ def _size(chunk: Chunk) -> int:
 
 def _is_below(place: Place, number: int, folder: str) -> bool:
     return place[0] == number and place[1].startswith(folder)
-
-
-_all: weakref.WeakSet[ChunkCache] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    """In a forked child: threads that were reading and writing are gone, and locks that they held stay held."""
-    for cache in [*_all]:
-        cache._renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
+
+from zarrv3.forks import renew_in_children
 
 
 class NamedLocks:
@@ -17,8 +17,8 @@ class NamedLocks:
     """
 
     def __init__(self) -> None:
-        self._renew()
-        _all.add(self)
+        self.renew()
+        renew_in_children(self)
 
     @contextmanager
     def held(self, names: Collection[Hashable]) -> Iterator[None]:
@@ -36,19 +36,7 @@ class NamedLocks:
                 taken.difference_update(mine)
                 changed.notify_all()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Begin again with nothing held."""
         self._changed = threading.Condition(threading.Lock())
         self._taken: set[Hashable] = set()
-
-
-_all: weakref.WeakSet[NamedLocks] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    """In a forked child: the threads that held names are gone, and their locks with them."""
-    for locks in list(_all):
-        locks._renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

@@ -52,9 +52,9 @@ def recognised(store: BaseStore, path: str) -> tuple[BaseStore, str]:
     return store, path
 
 
-def as_store(store: StoreLike) -> BaseStore:
-    """A store object as it is, anything else opened."""
-    return store if isinstance(store, BaseStore) else open_store(store)
+def as_store(store: StoreLike, options: Mapping[str, Any] | None = None) -> BaseStore:
+    """A store object as it is, anything else opened with the options; they are refused for a store object."""
+    return store if isinstance(store, BaseStore) and not options else open_store(store, **(options or {}))
 
 
 def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:

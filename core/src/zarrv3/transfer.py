@@ -115,8 +115,10 @@ class _Reader:
         reading = cache.look(keys)
         fetched: dict[str, Array | None] = {}
         try:
-            rest = [key for key in keys if key not in reading.found]
-            values = layout.store.get_many([(key, None) for key in rest]) if rest else ()
+            rest = {
+                key: piece[0] for key, piece in zip(keys, pieces, strict=True) if key not in reading.found
+            }
+            values = layout.get_chunks([*rest.values()]) if rest else ()
             for key, value in zip(rest, values, strict=True):
                 fetched[key] = None if value is None else self._decoded(key, value)
         finally:

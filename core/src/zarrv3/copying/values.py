@@ -13,7 +13,7 @@ from zarrv3.array import Array
 from zarrv3.contract import ByteRange
 from zarrv3.copying.passing import numbers
 from zarrv3.copying.report import Tally
-from zarrv3.data_types import all_equal_fill
+from zarrv3.data_types import fill_test
 from zarrv3.errors import CorruptDataError
 
 BOX_BYTES = 16 * 2**20
@@ -145,8 +145,8 @@ class Recoder:
     def _filled(self, values: np.ndarray[Any, Any]) -> int:
         """How many blocks of a region that starts at a block's corner hold more than the fill value."""
         starts = [range(0, n, b) for n, b in zip(values.shape, self.block, strict=True)]
-        fill = self.dest.fill_value
-        return sum(not all_equal_fill(values[self._window(at)], fill) for at in product(*starts))
+        is_fill = fill_test(values.dtype, values.ndim, self.dest.fill_value)
+        return sum(not is_fill(values[self._window(at)]) for at in product(*starts))
 
     def _window(self, at: Coords) -> tuple[Any, ...]:
         return (*(slice(s, s + b) for s, b in zip(at, self.block, strict=True)), ...)

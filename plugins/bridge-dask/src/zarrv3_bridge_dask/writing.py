@@ -16,7 +16,7 @@ from zarrv3.creation import chunk_shapes, metadata_for
 from zarrv3.data_types import data_type_of
 from zarrv3.errors import AssignmentError, ConfigurationError, ReadOnlyError, UnsupportedError
 from zarrv3.node import join_paths, split_location
-from zarrv3.opening import StoreLike, open_store
+from zarrv3.opening import StoreLike, as_store
 from zarrv3.store import BaseStore
 from zarrv3_bridge_dask import blocks as arithmetic
 from zarrv3_bridge_dask.handles import Handle, Target
@@ -68,11 +68,7 @@ def from_dask(
     arithmetic.check_known(darr.chunks)
     kind = data_type_of(options.pop("dtype", None) or darr.dtype)
     store, below = split_location(store)
-    opened = (
-        store
-        if isinstance(store, BaseStore) and not storage_options
-        else open_store(store, **(storage_options or {}))
-    )
+    opened = as_store(store, storage_options)
     name = join_paths(below, path)
     if rechunk and options.get("chunks", "auto") == "auto" and options.get("shards") in {None, "auto"}:
         darr = darr.rechunk(arithmetic.even(darr.chunks))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xarray import Dataset, DataTree
@@ -13,10 +12,10 @@ from zarrv3 import Group, registry
 from zarrv3.errors import ConfigurationError
 from zarrv3.store import BaseStore
 from zarrv3.urls import parse_pipeline
-from zarrv3_bridge_xarray.groups import GroupStore, Place, open_group, open_groups, place
+from zarrv3_bridge_xarray.groups import GroupStore, closed, open_group, open_groups, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 ELSEWHERE = frozenset({"file", "directory", "zip", "http", "https"})
 """Schemes that others open too, so that nothing is guessed from them; besides those that come from fsspec."""
@@ -72,7 +71,7 @@ class ZarrV3Backend(BackendEntrypoint):
         """
         where = place(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
-        with _closed_on_error(where):
+        with closed(where, keep=True):
             opened = open_group(where, consolidated=_either(consolidated, use_consolidated), drop=drop)
             return _decoded(
                 opened,
@@ -99,7 +98,7 @@ class ZarrV3Backend(BackendEntrypoint):
         """The group at a path as `"/"`, and every group below it as `"/a/b"`; see `open_dataset`."""
         where = place(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
-        with _closed_on_error(where):
+        with closed(where, keep=True):
             return {
                 path: _decoded(opened, drop_variables=drop, **decoding)
                 for path, opened in open_groups(
@@ -131,16 +130,6 @@ def _either(consolidated: bool | None, use_consolidated: bool | None) -> bool | 
     if None not in {consolidated, use_consolidated} and consolidated != use_consolidated:
         raise ConfigurationError("consolidated and use_consolidated say different things; give one")
     return use_consolidated if consolidated is None else consolidated
-
-
-@contextmanager
-def _closed_on_error(where: Place) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if where.is_ours:
-            where.store.close()
-        raise
 
 
 def _is_our_url(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from xarray import Variable
@@ -14,7 +15,7 @@ from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.node import join_paths, split_location
 from zarrv3.nodes import folder_of
-from zarrv3.opening import StoreLike, open_store
+from zarrv3.opening import StoreLike, as_store
 from zarrv3.store import BaseStore
 from zarrv3_bridge_xarray.variables import as_variable
 
@@ -35,9 +36,21 @@ def place(store: StoreLike, group: str | None, storage_options: Mapping[str, Any
             raise ConfigurationError("storage_options go with a URL or configuration, not with an open group")
         return Place(store.store, join_paths(store.path, group), is_ours=False)
     head, below = split_location(store)
-    is_open = isinstance(head, BaseStore) and not storage_options
-    opened = head if is_open else open_store(head, **(storage_options or {}))
+    opened = as_store(head, storage_options)
     return Place(opened, join_paths(below, group), is_ours=not isinstance(head, BaseStore))
+
+
+@contextmanager
+def closed(where: Place, *, keep: bool) -> Iterator[None]:
+    """Close a store that was opened for a place: after an error always, else unless it is still needed."""
+    try:
+        yield
+    except BaseException:
+        if where.is_ours:
+            where.store.close()
+        raise
+    if where.is_ours and not keep:
+        where.store.close()
 
 
 class GroupStore(AbstractDataStore):

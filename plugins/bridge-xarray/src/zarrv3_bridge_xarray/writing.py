@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from zarrv3.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.nodes import folder_of
 from zarrv3.opening import StoreLike
 from zarrv3_bridge_xarray import chunking
-from zarrv3_bridge_xarray.groups import Place, place
+from zarrv3_bridge_xarray.groups import Place, closed, place
 from zarrv3_bridge_xarray.plans import Mode, Plan, PlanStore
 from zarrv3_bridge_xarray.regions import Region, Slices, check_covers, resolved
 from zarrv3_bridge_xarray.variables import dimensions
@@ -73,7 +72,7 @@ def to_zarrv3(
     """
     chosen = _mode(mode, append_dim, region)
     where = place(store, group, storage_options)
-    with _closed(where, keep=not compute):
+    with closed(where, keep=not compute):
         members = [*_members(data, write_inherited_coords, encoding or {})]
         if len(members) > 1 and (append_dim is not None or region is not None):
             raise ConfigurationError(
@@ -282,16 +281,3 @@ def _grow(array: Array, axis: int, before: int, after: int) -> None:
         return (*shape[:axis], after, *shape[axis + 1 :])
 
     array._reshape(longer)
-
-
-@contextmanager
-def _closed(where: Place, *, keep: bool) -> Iterator[None]:
-    """Close a store that was opened here, unless tasks still need it."""
-    try:
-        yield
-    except BaseException:
-        if where.is_ours:
-            where.store.close()
-        raise
-    if where.is_ours and not keep:
-        where.store.close()

@@ -17,7 +17,7 @@ from zarrv3 import contract
 from zarrv3.contract import Capabilities, Request
 from zarrv3.errors import ConfigurationError
 from zarrv3.helpers import cut
-from zarrv3.opening import StoreLike, as_store, open_store
+from zarrv3.opening import StoreLike, as_store
 from zarrv3.store import BaseStore
 from zarrv3_bridge_zarr.gathering import Gatherer
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_range
@@ -37,8 +37,7 @@ def as_zarr_store(
         sync_io: see `ZarrStore`.
         options: options of the store, where it is opened by a URL or a path.
     """
-    opened = open_store(store, **options) if options else as_store(store)
-    return ZarrStore(opened, read_only=read_only, sync_io=sync_io)
+    return ZarrStore(as_store(store, options), read_only=read_only, sync_io=sync_io)
 
 
 class ZarrStore(Store):

@@ -5,7 +5,6 @@ ledger   who fetches what just now, who writes what just now: the one lock
 entries  what is remembered: least recently used order, exact sizes
 tier     a second store that remembers values beyond the process
 sealed   the form of a value in that store: whole or nothing
-forks    what a forked child makes anew
 """
 
 from zarrv3_layer_lru_cache.entries import Statistics

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zarrv3.contract import ByteRange
+from zarrv3.forks import renew_in_children
 from zarrv3.keys import parent
 from zarrv3_layer_lru_cache.entries import FOLDER, MISS, SIZE, Entries, Item, Part, Statistics, lists
-from zarrv3_layer_lru_cache.forks import renew_in_children
 
 
 class Flight:

@@ -19,10 +19,10 @@ from typing import Any
 
 from zarrv3.environment import as_templates, expand
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError, ZarrError
+from zarrv3.forks import renew_in_children
 from zarrv3.helpers import chunked
 from zarrv3.keys import summary
 from zarrv3.store import BaseStore
-from zarrv3_layer_lru_cache.forks import renew_in_children
 from zarrv3_layer_lru_cache.sealed import seal, unseal
 
 BATCH = 64

@@ -54,8 +54,9 @@ class Places:
     def place(self, key: str) -> tuple[Coords, int] | None:
         """The shard of a chunk key and the number of the chunk in it; `None` for keys that are none of a chunk."""
         coords = self.coords(key)
-        if coords is None:
-            return None
+        return None if coords is None else self._split(coords)
+
+    def _split(self, coords: Coords) -> tuple[Coords, int]:
         shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
         slot = sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)])
         return shard, slot
@@ -63,12 +64,7 @@ class Places:
     def found(self, chunks: Sequence[Coords]) -> Iterator[tuple[Coords, int]]:
         """The shard of each chunk and its number there, for many of them."""
         if len(chunks) < MANY or not self.per_shard:
-            for coords in chunks:
-                shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
-                yield (
-                    shard,
-                    sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)]),
-                )
+            yield from map(self._split, chunks)
             return
         shards, inside = np.divmod(np.array(chunks, np.int64), np.array(self.per_shard, np.int64))
         slots = inside @ np.array(self._strides, np.int64)
