@@ -15,13 +15,15 @@ A setting is looked up in code (`config.set`), then in `ZARRV3_<SETTING>`, then 
 import os
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zarrv3.contract import JSON
 from zarrv3.errors import ConfigurationError
 from zarrv3.urls import boolean
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Setting(NamedTuple):
@@ -44,6 +46,12 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             lambda value: value is None or _positive(value),
             None,
             "how many threads move chunks; by default as many as the process may use processors",
+        ),
+        "kernels": Setting(
+            str,
+            lambda value: isinstance(value, str) and bool(value),
+            "native",
+            "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
         ),
         "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
         "write_empty_chunks": Setting(
@@ -78,6 +86,11 @@ class Config:
                 raise ConfigurationError(f"ZARRV3_{name.upper()}={text!r}: {setting.meaning}") from error
         return _checked(name, self._table("settings").get(name, setting.default))
 
+    @property
+    def stamp(self) -> object:
+        """Another object after every change in code."""
+        return self._set
+
     def set(self, **settings: Any) -> "_Restore":
         """Change settings; used in a `with` statement, the old ones come back at its end."""
         for name, value in settings.items():
@@ -111,7 +124,7 @@ class Config:
         return f"<zarrv3.config {', '.join(f'{name}={self.get(name)!r}' for name in SETTINGS)}>"
 
     def _table(self, name: str) -> Mapping[str, Any]:
-        path = str(config_file())
+        path = _place()
         with self._lock:
             if self._file is None or self._file[0] != path:
                 self._file = (path, _read(path))
@@ -142,13 +155,20 @@ config = Config()
 """The settings of this process."""
 
 
-def config_file() -> Path:
+def config_file() -> "Path":
     """Where the configuration is looked for."""
+    from pathlib import Path
+
+    return Path(_place())
+
+
+def _place() -> str:
+    """The same as text: it is asked for with every setting that is read."""
     named = os.environ.get("ZARRV3_CONFIG")
     if named:
-        return Path(named)
+        return named
     folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no error without a home
-    return Path(folder) / "zarrv3" / "config.toml"
+    return os.path.join(folder, "zarrv3", "config.toml")  # noqa: PTH118
 
 
 def _setting(name: str) -> Setting:
@@ -165,10 +185,10 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _read(path: str) -> dict[str, Any]:
-    import tomllib
-
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123
+            import tomllib
+
             return _sound(path, tomllib.load(file))
     except FileNotFoundError:
         if os.environ.get("ZARRV3_CONFIG"):

@@ -88,6 +88,8 @@ class Capabilities:
     """Values outlive the instance."""
     durable: bool = True
     """A write that has returned survives the death of its process; without it, only what was flushed does."""
+    local: bool = False
+    """A call costs nothing besides what it moves, no round trip: small batches are as good as large ones."""
     limits: Limits = Limits()
     """What a call or value may be at most."""
 

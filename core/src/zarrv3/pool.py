@@ -35,9 +35,9 @@ def threads() -> int:
 def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: int) -> None:
     """Do something with every task, in up to `workers` threads at once; tasks are taken as threads become free.
 
-    The first exception stops the rest from being started and is raised when those under way have ended. Called from
-    within a task, or for one task or worker, everything happens in the calling thread. Elsewhere tasks see the context
-    variables of the caller, so that `numpy.errstate` reaches them.
+    The calling thread is one of them. The first exception stops the rest from being started and is raised when those under
+    way have ended. Called from within a task, or for one task or worker, everything happens in the calling thread. In
+    other threads tasks see the context variables of the caller, so that `numpy.errstate` reaches them.
     """
     workers = min(workers, count)
     if workers <= 1 or getattr(_here, "working", False):
@@ -45,10 +45,12 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
             action(task)
         return
     shared = _Shared(iter(tasks))
-    futures: list[Future[None]] = _submitted(shared, action, workers)
-    if not futures:  # the interpreter is shutting down and starts no more threads
-        _drain(shared, action)
+    futures: list[Future[None]] = _submitted(shared, action, workers - 1)
     errors: list[BaseException] = []
+    try:
+        _drain(shared, action)  # this thread is one of them: it need not be woken
+    except BaseException as error:  # noqa: BLE001 - raised below, as those of the others
+        errors.append(error)
     for future in futures:
         try:
             future.result()

@@ -6,7 +6,6 @@ installed distributions once. Only the plugin asked for is imported, so a broken
 """
 
 import contextlib
-import difflib
 import importlib
 import itertools
 import threading
@@ -21,7 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Kind: TypeAlias = Literal[
-    "stores", "layers", "storage_transformers", "codecs", "data_types", "chunk_grids", "chunk_key_encodings"
+    "stores",
+    "layers",
+    "storage_transformers",
+    "codecs",
+    "data_types",
+    "chunk_grids",
+    "chunk_key_encodings",
+    "kernels",
 ]
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -117,6 +123,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "default": "zarrv3.grids:DefaultKeys",
         "v2": "zarrv3.grids:V2Keys",
     },
+    "kernels": {},
 }
 """The core's own plugins: found without a scan, and never replaced by somebody else's. `*` stands for any ending."""
 
@@ -150,6 +157,7 @@ OFFERED: dict[str, dict[str, str]] = {
     "data_types": {},
     "chunk_grids": {},
     "chunk_key_encodings": {},
+    "kernels": {"native": "zarrv3-native"},
 }
 """Names that packages of this project provide: what an unknown name is answered with when it is one of these."""
 
@@ -182,6 +190,7 @@ NOUN: dict[str, str] = {
     "data_types": "data type",
     "chunk_grids": "chunk grid",
     "chunk_key_encodings": "chunk key encoding",
+    "kernels": "set of kernels",
 }
 
 
@@ -214,6 +223,11 @@ def load(kind: Kind, name: str) -> Any:
     found = _import_built_in(built_in) if built_in else _import_entry_point(_entry_point(kind, name))
     _loaded[kind, name] = found
     return found
+
+
+def installed(kind: Kind, name: str) -> bool:
+    """Whether somebody provides a name, as of the last scan; imports nothing."""
+    return (kind, name) in _loaded or _built_in(kind, name) is not None or bool(_points(kind, name))
 
 
 def plugins(kind: Kind | None = None) -> list[Plugin]:
@@ -345,6 +359,8 @@ def _import_entry_point(point: "EntryPoint") -> Any:
 
 
 def _unknown(kind: Kind, name: str) -> str:
+    import difflib
+
     noun = NOUN[kind]
     offered = _matching(OFFERED[kind], name)
     if offered:

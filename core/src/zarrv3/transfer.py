@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from zarrv3.contract import Buffer
 from zarrv3.data_types import fill_test
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.indexing import Piece, Plan
+from zarrv3.kernels import chunk_kernel
 from zarrv3.layout import Layout
 from zarrv3.locks import NamedLocks
 
@@ -36,6 +37,9 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 TASK_BYTES = 16 * 2**20
 """How many bytes of chunks one task handles at most (one block of chunks at least)."""
+
+LOCAL_TASK_BYTES = 2 * 2**20
+"""The same for stores without round trips: what is read or encoded is then still in the processor's cache."""
 
 SMALL_CHUNK = 16 * 2**10
 """Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""
@@ -81,11 +85,15 @@ class _Reader:
             fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
         )
         self.reuse = fixed and bool(chain.compressors) and not chain.filters
+        self.kernel = chunk_kernel(chain) if fields is None and out.dtype == layout.dtype else None
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout, out, fill, fields, direct = self.layout, self.out, self.fill, self.fields, self.direct
         chunk_shape, decode = layout.chunk_shape, layout.chain.decode
         values = layout.get_chunks([piece[0] for piece in pieces])
+        if self.kernel is not None:
+            left = self.kernel.decode(values, pieces, out)
+            values, pieces = [values[number] for number in left], [pieces[number] for number in left]
         scratch: Array | None = None
         for value, (coords, inside, outside, whole) in zip(values, pieces, strict=True):
             if value is None:
@@ -215,6 +223,7 @@ class _Writer:
         self.only_existing = only_existing
         self.keep_padding = keep_padding
         self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
+        self.kernel = chunk_kernel(layout.chain) if fields is None and value.dtype == layout.dtype else None
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
@@ -235,17 +244,31 @@ class _Writer:
         olds: Mapping[str, Buffer | None],
     ) -> dict[str, Buffer | None]:
         """The new values of the chunks that change, parts of some `kept`; `None` for one that became empty."""
-        encode, is_empty, write_empty = self.layout.chain.encode, self.is_empty, self.write_empty
         changes: dict[str, Buffer | None] = {}
-        for key, piece, is_kept in zip(keys, pieces, kept, strict=True):
+        for key, piece, is_kept, encoded in zip(keys, pieces, kept, self._encoded(pieces, kept), strict=True):
             if self.only_existing and olds[key] is None:
                 continue
-            chunk = self._chunk(key, piece, olds[key]) if is_kept else self._covered(piece)
-            if write_empty or not is_empty(chunk):
-                changes[key] = encode(chunk)
-            elif olds.get(key, _UNREAD) is not None:
-                changes[key] = None
+            new = self._new(key, piece, olds, is_kept=is_kept) if encoded is False else encoded
+            if new is not None or olds.get(key, _UNREAD) is not None:
+                changes[key] = new
         return changes
+
+    def _encoded(
+        self, pieces: Sequence[Piece], kept: Sequence[bool]
+    ) -> Sequence[Buffer | Literal[False] | None]:
+        """What a kernel makes of the pieces that cover their chunks; `False` for the others."""
+        if self.kernel is None or all(kept):
+            return [False] * len(pieces)
+        covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]
+        made = iter(self.kernel.encode(covered, self.value, keep_empty=self.write_empty))
+        return [False if is_kept else next(made) for is_kept in kept]
+
+    def _new(
+        self, key: str, piece: Piece, olds: Mapping[str, Buffer | None], *, is_kept: bool
+    ) -> Buffer | None:
+        """The new value of a chunk, `None` for an empty one."""
+        chunk = self._chunk(key, piece, olds[key]) if is_kept else self._covered(piece)
+        return self.layout.chain.encode(chunk) if self.write_empty or not self.is_empty(chunk) else None
 
     def _is_partial(self, piece: Piece) -> bool:
         """Whether something of a chunk stays that is not in the value."""
@@ -335,11 +358,14 @@ def _run(
     """
     if not plan.count:
         return
-    size = max(1, min(config.get("window"), TASK_BYTES // max(1, layout.chunk_bytes * together)))
+    local = layout.store.capabilities.local
+    most = LOCAL_TASK_BYTES if local else TASK_BYTES
+    size = max(1, min(config.get("window"), most // max(1, layout.chunk_bytes * together)))
     large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
     workers = pool.threads() if large else 1
     if workers > 1:  # small windows rather than idle threads
-        size = max(1, min(size, -(-plan.count // workers)))
+        shares = 4 * workers if local else workers  # several each, so that all end together
+        size = max(1, min(size, -(-plan.count // shares)))
     if plan.count <= size and progress is None:
         task([*plan.pieces()])
         return

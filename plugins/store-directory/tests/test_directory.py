@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
+from zarrv3.config import config
 from zarrv3.errors import InvalidKeyError, ReadOnlyError, StoreAccessError
 from zarrv3.layers import ReadOnly
 from zarrv3.testing import CHECKS, Opener, StoreConformance
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
 from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
-from zarrv3_store_directory.folders import Folder, Spelling
+from zarrv3_store_directory.folders import MOST_OPEN, Folder, Spelling
 
 
 class PortableStore(DirectoryStore):
@@ -37,6 +38,21 @@ class PortableStore(DirectoryStore):
 
 class TestDirectoryStore(StoreConformance):
     """A `DirectoryStore` over folder descriptors."""
+
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Opener:
+        """Every call opens the same folder, which does not exist at first."""
+        return partial(DirectoryStore, tmp_path / "new" / "data")
+
+
+class TestDirectoryStoreInPython(StoreConformance):
+    """A `DirectoryStore` without kernels, as it is where none are installed."""
+
+    @pytest.fixture(autouse=True)
+    def without_kernels(self) -> Iterator[None]:
+        """Nothing is done in C."""
+        with config.set(kernels="none"):
+            yield
 
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
@@ -306,6 +322,25 @@ def test_the_root_may_be_a_link(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- temporary files
 
 
+def test_fsync_of_folders_before_one_that_vanished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `fsync`, a folder that vanishes during a batch does not make the folders before it less durable."""
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    driver = DirectoryDriver(str(tmp_path), lower=False, fsync=True, follow_symlinks=False)
+    replace, vanished = driver._replace, []
+
+    def vanishing(folder: Folder, values: list[tuple[str, Any]]) -> None:
+        if folder.path.endswith("b") and not vanished:
+            vanished.append(folder)
+            raise FileNotFoundError(folder.path)
+        replace(folder, values)
+
+    monkeypatch.setattr(driver, "_replace", vanishing)
+    driver.set_many({"a/k": b"1", "b/k": b"2"})
+    assert vanished
+    assert {str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path)} <= synced
+
+
 def test_temporary_files_are_never_seen(store: DirectoryStore, root: Path) -> None:
     """What a writer at work or a killed one leaves is not listed, counted or readable (defect 22)."""
     store["a/k"] = b"v"
@@ -323,7 +358,8 @@ def _die_while_writing(store: DirectoryStore, key: str) -> None:
     real = os.replace
     os.replace = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     try:
-        store[key] = b"never seen"
+        with config.set(kernels="none"):
+            store[key] = b"never seen"
     finally:
         os.replace = real
 
@@ -412,7 +448,7 @@ def test_a_failed_write_leaves_nothing(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, config.set(kernels="none"):
         patched.setattr(os, "replace", fail)
         with pytest.raises(StoreAccessError, match=r"cannot write 'a/k' in .*Input/output error"):
             store["a/k"] = b"new"
@@ -631,3 +667,22 @@ def test_keys_are_told_apart_in_each_mode(store: DirectoryStore) -> None:
     """On a file system that keeps names, `foo`, `Foo` and `FOO` are three keys."""
     store.update({"foo": b"1", "Foo": b"2", "FOO": b"3"})
     assert dict(store.items()) == {"foo": b"1", "Foo": b"2", "FOO": b"3"}
+
+
+@pytest.mark.parametrize("kernels", ["native", "none"])
+def test_more_folders_than_descriptors(kernels: str, tmp_path: Path) -> None:
+    """One call may touch more folders than a process may have files open."""
+    store = DirectoryStore(tmp_path / "d", fsync=True)
+    keys = [f"n{number}/below/k" for number in range(300)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.open(tmp_path, os.O_RDONLY)  # the lowest number that is free
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 2 * MOST_OPEN, hard))
+    try:
+        with config.set(kernels=kernels):
+            store.set_many(dict.fromkeys(keys, b"v"))
+            assert store.get_many([(key, None) for key in keys]) == [b"v"] * len(keys)
+            store.erase_many(keys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert store.list_dir("") == ([], [])

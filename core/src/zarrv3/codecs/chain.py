@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, cast
 
 import numpy as np
@@ -76,6 +77,11 @@ class CodecChain:
         return cls(
             spec, tuple(evolved), tuple(filters), serializer, current, plain, tuple(compressors), size, decode
         )
+
+    @cached_property
+    def kernels(self) -> dict[Any, Any]:
+        """What `zarrv3.kernels` keeps for this chain."""
+        return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By what it was built of: `decode` is a closure."""

@@ -17,6 +17,7 @@ from typing import TypeVar
 from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import InvalidKeyError, StoreAccessError
 from zarrv3.helpers import rename_by_copy, resolve
+from zarrv3.kernels import kernels
 from zarrv3.keys import parent
 from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
 
@@ -61,21 +62,29 @@ class DirectoryDriver:
         self.swap_lock = threading.RLock()  # stands in for flock where there is none
         locks = anchored and fcntl is not None
         self.capabilities = Capabilities(
-            native_ranges=True, atomic_create=locks, atomic_swap=locks, limits=Limits(key_bytes=4000)
+            local=True,
+            native_ranges=True,
+            atomic_create=locks,
+            atomic_swap=locks,
+            limits=Limits(key_bytes=4000),
         )
 
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """See the contract: each file is opened once a request, each folder once a call."""
-        values: list[Buffer | None] = []
-        path, folder = None, None
+        values, left = self._read_together(requests)
+        if not left:
+            return values
         with self._walk() as walk:
-            for key, wanted in requests:
+            path, folder = None, None
+            for number in left:
+                key, wanted = requests[number]
                 above, _, name = self._name(key).rpartition("/")
                 if above != path:  # neighbours mostly lie in one folder
+                    walk.ease()
                     path, folder = above, walk.folder(f"{above}/" if above else "")
-                values.append(None if folder is None else self._read(folder, name, wanted))
+                values[number] = None if folder is None else self._read(folder, name, wanted)
         return values
 
     def set_many(self, items: Mapping[str, Buffer], /) -> None:
@@ -86,6 +95,7 @@ class DirectoryDriver:
             folders.setdefault(f"{path}/" if path else "", []).append((name, value))
         with self._walk() as walk:
             for path, values in folders.items():
+                walk.ease(sync=self.fsync)
                 self._in_folder(walk, path, partial(self._replace, values=values))
             if self.fsync:
                 walk.sync()
@@ -95,6 +105,7 @@ class DirectoryDriver:
         with self._walk() as walk:
             folders = set()
             for key in map(self._name, keys):
+                walk.ease()
                 folder = walk.folder(parent(key))
                 if folder is None:
                     continue
@@ -103,6 +114,7 @@ class DirectoryDriver:
                         folders.add(parent(key))
             walk.forget()
             for path in sorted(folders, key=len, reverse=True):
+                walk.ease()
                 self._prune(walk, path)
 
     def erase_prefix(self, folder: str, /) -> None:
@@ -220,7 +232,7 @@ class DirectoryDriver:
         return Walk(self.root, self.spelling, follow_symlinks=self.follow, anchored=self.anchored)
 
     def _name(self, key: str) -> str:
-        if key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key:
+        if TEMPORARY in key and (key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key):
             raise InvalidKeyError(
                 f"key {key!r} has a part that starts with {TEMPORARY!r}, reserved for temporary files"
             )
@@ -232,6 +244,14 @@ class DirectoryDriver:
         return self._name(folder) if folder else ""
 
     # ------------------------------------------------------------ reading
+
+    def _read_together(self, requests: Sequence[Request]) -> tuple[list[Buffer | None], Sequence[int]]:
+        """What a kernel reads, and the numbers of the requests that it leaves."""
+        kernel = kernels() if self.anchored and not self.lower else None
+        if kernel is None:
+            return [None] * len(requests), range(len(requests))
+        exact = self.spelling.ignores_case is False
+        return kernel.read_files(self.root, [*requests], TEMPORARY, self.reading, letters=exact)
 
     def _read(self, folder: Folder, name: str, wanted: ByteRange | None) -> bytes | None:
         try:
@@ -295,6 +315,8 @@ class DirectoryDriver:
                 folder = walk.folder(path, create=True)
                 if folder is not None:
                     return action(folder)
+            if self.fsync:
+                walk.sync()
             walk.forget()
             if attempt > 10:  # several who only make and erase it: let another one finish
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311 - nothing secret
@@ -304,6 +326,7 @@ class DirectoryDriver:
         """Write values under their names; those that were written are taken from the list."""
         left = []
         with self._locked(folder, exclusive=False):
+            self._write_together(folder, values)
             while values:
                 name, value = values[-1]
                 if not self._write(folder, name, value):
@@ -311,6 +334,19 @@ class DirectoryDriver:
                 values.pop()
         if left:
             self._remove_dead(folder, left)
+
+    def _write_together(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
+        """Write what a kernel can while the folder is locked; what it cannot stays in the list."""
+        # waiting for the disk takes longer than anything that Python does
+        kernel = None if self.fsync else kernels()
+        if kernel is None or folder.fd is None:
+            return
+        names, contents = [name for name, _ in values], [value for _, value in values]
+        exact = self.spelling.ignores_case is False
+        values[:] = [
+            values[number]
+            for number in kernel.write_files(folder.fd, names, contents, TEMPORARY, _CREATE, letters=exact)
+        ]
 
     def _write(self, folder: Folder, name: str, value: Buffer) -> bool:
         """Write one value while the folder is locked; whether nothing of another writer stood in the way.

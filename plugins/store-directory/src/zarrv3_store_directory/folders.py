@@ -56,6 +56,10 @@ class Folder(NamedTuple):
             os.close(self.fd)
 
 
+MOST_OPEN = 100
+"""How many folders a walk leaves open before it begins anew; a process has 1024 descriptors or fewer, for all its threads."""
+
+
 class Walk:
     """The folders below a root that one call needs, each opened once and closed at the end of the `with` block.
 
@@ -89,6 +93,13 @@ class Walk:
             if folder is not None:
                 folder.close()
         self._open.clear()
+
+    def ease(self, *, sync: bool = False) -> None:
+        """Close everything if many folders are open, lest the process runs out of descriptors; where none is in use."""
+        if len(self._open) > MOST_OPEN:
+            if sync:
+                self.sync()
+            self.forget()
 
     def sync(self) -> None:
         """Make the names in all folders that were gone through durable."""

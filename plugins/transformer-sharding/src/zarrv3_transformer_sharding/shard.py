@@ -104,10 +104,9 @@ class ShardFormat:
         words = np.ascontiguousarray(self.chain.decode(raw)).view(np.int64).reshape(-1, 2)
         starts, lengths = words[:, 0], words[:, 1]
         stops = starts + lengths
-        present = (starts != MISSING) | (lengths != MISSING)
-        if present.all():
-            first, last, many = starts, stops, lengths
-        else:
+        first, last, many = starts, stops, lengths
+        if starts.min(initial=0) < 0:  # some are missing, or it is corrupt
+            present = (starts != MISSING) | (lengths != MISSING)
             first, last, many = starts[present], stops[present], lengths[present]
         low = self.index_bytes if self.location == "start" else 0
         high = size if size is None or self.location == "start" else size - self.index_bytes

@@ -1,0 +1,109 @@
+"""Kernels in C: batches of chunks and files, without Python's lock, so that two threads do twice as much.
+
+`Native` is found by the core through the entry point `native` of the group `zarrv3.kernels`; see `zarrv3.kernels` for
+what its methods promise. Blosc and Zstandard are called in the shared libraries of numcodecs, which the codecs in Python
+use too: the bytes are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrv3.codecs import CodecChain
+from zarrv3.codecs.base import BytesBytesCodec
+from zarrv3.codecs.blosc import MAX_TYPESIZE, SHUFFLES, Blosc, library
+from zarrv3.codecs.support import lazy
+from zarrv3.codecs.zstd import Zstd
+from zarrv3.contract import Buffer, Request
+from zarrv3_native import _kernels
+
+__all__ = ["Native"]
+
+MAX_NDIM = 16
+"""Chunks of more dimensions are left to Python; the same number stands in kernels.h."""
+
+
+class Native:
+    """The kernels."""
+
+    def chunks(self, chain: CodecChain) -> NativeChunks | None:
+        """For plain elements of one size, stored as they are or compressed with Blosc or Zstandard."""
+        spec = chain.spec
+        dtype = spec.data_type.numpy
+        if (
+            chain.filters
+            or not chain.plain
+            or not spec.nbytes
+            or dtype.kind in "OSTU"
+            or len(spec.shape) > MAX_NDIM
+        ):
+            return None
+        compressors = [compressor for compressor, _, _ in chain.compressors]
+        codec = _codec(compressors[0]) if len(compressors) == 1 else None
+        if compressors and codec is None:
+            return None
+        fill = np.asarray(spec.fill_value, dtype).tobytes()
+        return NativeChunks(codec, spec.shape, fill)
+
+    def read_files(
+        self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
+    ) -> tuple[list[Buffer | None], list[int]]:
+        """See `zarrv3.kernels.Kernels`."""
+        return _kernels.read_files(root, requests, reserved, flags, letters)
+
+    def write_files(
+        self,
+        folder: int,
+        names: list[str],
+        values: list[Buffer],
+        prefix: str,
+        flags: int,
+        *,
+        letters: bool,
+    ) -> list[int]:
+        """See `zarrv3.kernels.Kernels`."""
+        return _kernels.write_files(folder, names, values, prefix, flags, letters)
+
+
+class NativeChunks:
+    """The chunks of one chain of codecs.
+
+    Args:
+        codec: what `_kernels` made of the compressor; `None` without one.
+        shape: of a chunk.
+        fill: the bytes of the fill value.
+    """
+
+    def __init__(self, codec: object | None, shape: tuple[int, ...], fill: bytes) -> None:
+        self.codec = codec
+        self.shape = shape
+        self.fill = fill
+        self.raw = np.dtype(f"V{len(fill)}")  # a dtype that every kind of element can be seen as
+
+    def decode(
+        self, values: Sequence[Buffer | None], pieces: Sequence[Any], out: np.ndarray[Any, Any]
+    ) -> list[int]:
+        """See `zarrv3.kernels.ChunkKernel`."""
+        return _kernels.decode(self.codec, self.shape, self.fill, values, pieces, out.view(self.raw))
+
+    def encode(
+        self, pieces: Sequence[Any], value: np.ndarray[Any, Any], *, keep_empty: bool
+    ) -> list[Buffer | Literal[False] | None]:
+        """See `zarrv3.kernels.ChunkKernel`."""
+        return _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, value.view(self.raw))
+
+
+def _codec(codec: BytesBytesCodec) -> object | None:
+    """A compressor as the functions of numcodecs' libraries; `None` for others, and where these cannot be found."""
+    if type(codec) is Blosc:
+        typesize = codec.typesize if codec.typesize and codec.typesize <= MAX_TYPESIZE else 1
+        shuffle = SHUFFLES.index(codec.shuffle)
+        return _kernels.blosc(
+            library().__file__, codec.cname, codec.clevel, shuffle, typesize, codec.blocksize
+        )
+    if type(codec) is Zstd:
+        return _kernels.zstd(lazy("numcodecs.zstd").__file__, codec.level, codec.checksum)
+    return None

@@ -1,0 +1,41 @@
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from zarrv3.contract import Buffer, Request
+
+def blosc(
+    library: str, name: str, level: int, shuffle: int, typesize: int, block: int, /
+) -> object | None: ...
+def zstd(library: str, level: int, checksum: bool, /) -> object | None: ...
+def decode(
+    codec: object | None,
+    shape: tuple[int, ...],
+    fill: bytes,
+    values: Sequence[Buffer | None],
+    pieces: Sequence[Any],
+    out: np.ndarray[Any, Any],
+    /,
+) -> list[int]: ...
+def encode(
+    codec: object | None,
+    shape: tuple[int, ...],
+    fill: bytes,
+    keep_empty: bool,
+    pieces: Sequence[Any],
+    value: np.ndarray[Any, Any],
+    /,
+) -> list[Buffer | Literal[False] | None]: ...
+def read_files(
+    root: str, requests: list[Request], reserved: str, flags: int, letters: bool, /
+) -> tuple[list[Buffer | None], list[int]]: ...
+def write_files(
+    folder: int,
+    names: list[str],
+    values: list[Buffer],
+    prefix: str,
+    flags: int,
+    letters: bool,
+    /,
+) -> list[int]: ...

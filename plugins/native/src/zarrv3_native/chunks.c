@@ -1,0 +1,252 @@
+/* Chunks to elements and back, many at once and without Python's lock. What is unusual is left to Python. */
+
+#include "kernels.h"
+
+static const char *const REFUSED = "no memory, elements of another size, or a codec that refuses its configuration";
+
+/* ---------------------------------------------------------------- decoding */
+
+typedef struct {
+    Py_ssize_t number; /* of the piece */
+    Window window;
+    Py_buffer value;
+    bool missing, done;
+} Read;
+
+/* Copy what a window has of the bytes `start` to `stop` of a chunk; `at` is where the line begins that comes next. */
+static void copy_part(const Window *w, Py_ssize_t item, char *array, const char *part, Py_ssize_t start,
+                      Py_ssize_t stop, Py_ssize_t at, int axis) {
+    if (axis < w->ndim - 1) {
+        Py_ssize_t reach = 0; /* from the first byte of a step along this axis to its last one */
+        for (int inner = axis + 1; inner < w->ndim; inner++) reach += (w->shape[inner] - 1) * w->chunk_stride[inner];
+        for (Py_ssize_t i = 0; i < w->shape[axis]; i++, at += w->chunk_stride[axis], array += w->array_stride[axis])
+            if (at + reach >= start && at < stop) copy_part(w, item, array, part, start, stop, at, axis + 1);
+        return;
+    }
+    Py_ssize_t step = w->ndim ? w->chunk_stride[axis] : item, count = w->ndim ? w->shape[axis] : 1;
+    Py_ssize_t first = at >= start ? 0 : (start - at + step - 1) / step;
+    Py_ssize_t last = at >= stop ? 0 : (stop - at + step - 1) / step; /* the first one that is not there */
+    if (last > count) last = count;
+    if (first < last)
+        copy_line(last - first, item, array + (w->ndim ? first * w->array_stride[axis] : 0),
+                  w->ndim ? w->array_stride[axis] : item, part + (at + first * step - start), step);
+}
+
+/* Decode only the parts that a window touches, one after the other, so that each is still in the processor's cache. */
+static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t length, char *array) {
+    const Window *w = &read->window;
+    Py_ssize_t end = w->chunk_start;
+    for (int axis = 0; axis < w->ndim; axis++) end += (w->shape[axis] - 1) * w->chunk_stride[axis];
+    for (Py_ssize_t start = w->chunk_start / length * length; start <= end; start += length) {
+        Py_ssize_t stop = start + length < worker->nbytes ? start + length : worker->nbytes;
+        if (!decode_part(worker, read->value.buf, start, stop)) return false;
+        copy_part(w, item, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
+    }
+    return true;
+}
+
+static bool decode_one(const Worker *worker, const Read *read, Py_ssize_t item, char *array) {
+    const uint8_t *data = read->value.buf;
+    const Window *w = &read->window;
+    if (!is_sound(worker, data, read->value.len)) return false;
+    if (w->flat) return decode_whole(worker, data, read->value.len, array + w->array_start);
+    const char *decoded = (const char *)data;
+    if (worker->codec != NULL) {
+        Py_ssize_t length = part_bytes(worker, data, item);
+        bool rising = true;
+        for (int axis = 0; axis < w->ndim; axis++) rising = rising && w->chunk_stride[axis] > 0 && w->shape[axis];
+        if (length < worker->nbytes && rising) return decode_parts(worker, read, item, length, array);
+        if (!decode_whole(worker, data, read->value.len, worker->scratch)) return false;
+        decoded = worker->scratch;
+    }
+    copy_box(w->ndim, w->shape, item, array + w->array_start, w->array_stride, decoded + w->chunk_start,
+             w->chunk_stride);
+    return true;
+}
+
+/* The pieces that can be done here; how many. */
+static Py_ssize_t gather_reads(PyObject *values, PyObject *pieces, const Chunk *chunk, const Py_buffer *out,
+                               Read *reads, Py_ssize_t total) {
+    Py_ssize_t count = 0;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        Read *read = &reads[count];
+        PyObject *value = PySequence_GetItem(values, i), *piece = PySequence_GetItem(pieces, i);
+        bool fits = value != NULL && piece != NULL && window_of(piece, chunk, out, &read->window);
+        read->number = i;
+        read->done = false;
+        read->missing = value == Py_None;
+        if (fits && !read->missing && PyObject_GetBuffer(value, &read->value, PyBUF_SIMPLE) < 0) fits = false;
+        PyErr_Clear(); /* Python meets it again, and says it better */
+        Py_XDECREF(value);
+        Py_XDECREF(piece);
+        if (fits) count++;
+    }
+    return count;
+}
+
+/* The numbers of the pieces that are not done; releases what was held. */
+static PyObject *left_of(Read *reads, Py_ssize_t count, Py_ssize_t total) {
+    PyObject *left = PyList_New(0);
+    Py_ssize_t next = 0;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        bool done = false;
+        if (next < count && reads[next].number == i) {
+            done = reads[next].done;
+            if (!reads[next].missing) PyBuffer_Release(&reads[next].value);
+            next++;
+        }
+        if (!done && left != NULL && !add_number(left, i)) Py_CLEAR(left);
+    }
+    return left;
+}
+
+/* decode(codec, chunk shape, fill, values, pieces, out): the numbers of the pieces that are left to Python. */
+PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *codec_object, *shape, *values, *pieces, *out_object, *left = NULL;
+    const char *fill;
+    Py_ssize_t item;
+    if (!PyArg_ParseTuple(args, "OO!y#OOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &values, &pieces,
+                          &out_object))
+        return NULL;
+    const Codec *codec;
+    Chunk chunk;
+    Py_ssize_t total = PySequence_Size(pieces);
+    if (total < 0 || !codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
+    Py_buffer out;
+    if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE | PyBUF_STRIDES) < 0) return NULL;
+    Worker worker;
+    bool ready = open_worker(&worker, codec, chunk.nbytes, false) && out.itemsize == item;
+    Read *reads = malloc((size_t)(total ? total : 1) * sizeof *reads);
+    if (reads == NULL || !ready) {
+        PyErr_SetString(PyExc_MemoryError, REFUSED);
+    } else {
+        Py_ssize_t count = gather_reads(values, pieces, &chunk, &out, reads, total);
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++) {
+            if (reads[i].missing) {
+                fill_window(&reads[i].window, out.buf, fill, item);
+                reads[i].done = true;
+            } else {
+                reads[i].done = decode_one(&worker, &reads[i], item, out.buf);
+            }
+        }
+        Py_END_ALLOW_THREADS
+        left = left_of(reads, count, total);
+    }
+    free(reads);
+    close_worker(&worker);
+    PyBuffer_Release(&out);
+    return left;
+}
+
+/* ---------------------------------------------------------------- encoding */
+
+typedef struct {
+    Py_ssize_t number; /* of the piece */
+    Window window;
+    PyObject *bytes; /* with room for the most it can be */
+    char *to;        /* that room */
+    Py_ssize_t size; /* what it is; EMPTY or FAILED */
+} Write;
+
+enum { EMPTY = 0, FAILED = -1 };
+
+static bool is_fill(const char *data, Py_ssize_t nbytes, const char *fill, Py_ssize_t item) {
+    return memcmp(data, fill, (size_t)item) == 0 && memcmp(data, data + item, (size_t)(nbytes - item)) == 0;
+}
+
+static Py_ssize_t encode_one(const Worker *worker, const Write *write, const char *fill, Py_ssize_t item, bool keep_empty,
+                             const char *array, Py_ssize_t room) {
+    const Window *w = &write->window;
+    const char *data = array + w->array_start;
+    if (!w->flat) {
+        Py_ssize_t count = 1;
+        for (int axis = 0; axis < w->ndim; axis++) count *= w->shape[axis];
+        if (count * item < worker->nbytes) /* it reaches over the array's edge */
+            for (Py_ssize_t at = 0; at < worker->nbytes; at += item) memcpy(worker->scratch + at, fill, (size_t)item);
+        copy_box(w->ndim, w->shape, item, worker->scratch + w->chunk_start, w->chunk_stride, data, w->array_stride);
+        data = worker->scratch;
+    }
+    if (!keep_empty && is_fill(data, worker->nbytes, fill, item)) return EMPTY;
+    return encode_whole(worker, data, write->to, room);
+}
+
+/* The answers: bytes, None for an empty chunk, False for one that is left to Python. */
+static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total) {
+    PyObject *answers = PyList_New(total);
+    Py_ssize_t next = 0;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        PyObject *answer = NULL;
+        if (next < count && writes[next].number == i) {
+            Write *write = &writes[next++];
+            if (write->size > 0 && answers != NULL) {
+                answer = write->bytes;
+                if (_PyBytes_Resize(&answer, write->size) < 0) Py_CLEAR(answers);
+            } else {
+                Py_DECREF(write->bytes);
+                if (write->size == EMPTY) answer = Py_NewRef(Py_None);
+            }
+        }
+        if (answers == NULL) {
+            Py_XDECREF(answer);
+            continue;
+        }
+        PyList_SetItem(answers, i, answer != NULL ? answer : Py_NewRef(Py_False));
+    }
+    return answers;
+}
+
+/* The pieces that can be encoded here; how many. */
+static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_buffer *value, Py_ssize_t bound,
+                                Write *writes, Py_ssize_t total) {
+    Py_ssize_t count = 0;
+    for (Py_ssize_t i = 0; i < total; i++) {
+        Write *write = &writes[count];
+        PyObject *piece = PySequence_GetItem(pieces, i);
+        write->number = i;
+        write->size = FAILED;
+        if (piece != NULL && window_of(piece, chunk, value, &write->window)) {
+            write->bytes = PyBytes_FromStringAndSize(NULL, bound);
+            write->to = write->bytes == NULL ? NULL : PyBytes_AsString(write->bytes);
+            if (write->to != NULL) count++;
+        }
+        PyErr_Clear();
+        Py_XDECREF(piece);
+    }
+    return count;
+}
+
+/* encode(codec, chunk shape, fill, keep empty, pieces, value): for each piece what `answers_of` says. */
+PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *codec_object, *shape, *pieces, *value_object, *answers = NULL;
+    const char *fill;
+    Py_ssize_t item;
+    int keep_empty;
+    if (!PyArg_ParseTuple(args, "OO!y#pOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
+                          &value_object))
+        return NULL;
+    const Codec *codec;
+    Chunk chunk;
+    Py_ssize_t total = PySequence_Size(pieces);
+    if (total < 0 || !codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
+    Py_buffer value;
+    if (PyObject_GetBuffer(value_object, &value, PyBUF_STRIDES) < 0) return NULL;
+    Worker worker;
+    bool ready = open_worker(&worker, codec, chunk.nbytes, true) && value.itemsize == item;
+    Write *writes = malloc((size_t)(total ? total : 1) * sizeof *writes);
+    if (writes == NULL || !ready) {
+        PyErr_SetString(PyExc_MemoryError, REFUSED);
+    } else {
+        Py_ssize_t bound = encoded_bound(&worker);
+        Py_ssize_t count = gather_writes(pieces, &chunk, &value, bound, writes, total);
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++)
+            writes[i].size = encode_one(&worker, &writes[i], fill, item, keep_empty, value.buf, bound);
+        Py_END_ALLOW_THREADS
+        answers = answers_of(writes, count, total);
+    }
+    free(writes);
+    close_worker(&worker);
+    PyBuffer_Release(&value);
+    return answers;
+}

@@ -1,0 +1,237 @@
+/* Files of one folder, many at once and without Python's lock. Whatever is not as usual is left to Python, which does it
+ * again and says what is wrong. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#endif
+
+#include "kernels.h"
+
+enum { TOGETHER = 64, MAX_NAME = 255, MAX_PATH = 4095, MODE = 0666 }; /* TOGETHER: files that are open at once */
+
+/* The bytes of a path, ASCII, of which no part begins with `reserved`; with letters only if a file cannot be found under
+ * other ones. */
+static const char *path_of(PyObject *object, const char *reserved, bool letters, Py_ssize_t most) {
+    Py_ssize_t length;
+    const char *path = PyUnicode_Check(object) ? PyUnicode_AsUTF8AndSize(object, &length) : NULL;
+    if (path == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    if (length == 0 || length > most) return NULL;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)path[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (c == 0 || c >= 0x80 || (letter && !letters)) return NULL;
+        if (c == reserved[0] && (i == 0 || path[i - 1] == '/') && strncmp(path + i, reserved, strlen(reserved)) == 0)
+            return NULL;
+    }
+    return path;
+}
+
+/* Open a file below a folder. Through symbolic links only without O_NOFOLLOW; where the system cannot look out for them
+ * in every part of a path, paths of several parts are refused. */
+static int open_below(int folder, const char *path, int flags) {
+    if (!(flags & O_NOFOLLOW) || strchr(path, '/') == NULL) return openat(folder, path, flags);
+#ifdef SYS_openat2
+    struct open_how how = {.flags = (uint64_t)(flags & ~O_NOFOLLOW), .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+/* ---------------------------------------------------------------- reading */
+
+typedef struct {
+    const char *path;
+    Py_ssize_t start, stop; /* of the range, as Python slices */
+    int fd;
+    Py_ssize_t length; /* of what is read */
+    PyObject *bytes;
+    char *to;
+    enum { LEFT, MISSING, FOUND } state;
+} File;
+
+static bool bound_of(PyObject *object, Py_ssize_t none, Py_ssize_t *bound) {
+    *bound = none;
+    if (object == Py_None) return true;
+    *bound = PyLong_AsSsize_t(object);
+    if (*bound != -1 || !PyErr_Occurred()) return true;
+    PyErr_Clear();
+    return false;
+}
+
+static bool request_of(PyObject *request, const char *reserved, bool letters, File *file) {
+    if (!PyTuple_Check(request) || PyTuple_Size(request) != 2) return false;
+    PyObject *range = PyTuple_GetItem(request, 1);
+    file->path = path_of(PyTuple_GetItem(request, 0), reserved, letters, MAX_PATH);
+    file->start = 0;
+    file->stop = PY_SSIZE_T_MAX;
+    if (file->path == NULL) return false;
+    if (range == Py_None) return true;
+    return PyTuple_Check(range) && PyTuple_Size(range) == 2 &&
+           bound_of(PyTuple_GetItem(range, 0), 0, &file->start) &&
+           bound_of(PyTuple_GetItem(range, 1), PY_SSIZE_T_MAX, &file->stop);
+}
+
+static void open_file(int folder, int flags, File *file) {
+    struct stat found;
+    file->fd = open_below(folder, file->path, flags);
+    if (file->fd < 0) {
+        file->state = errno == ENOENT || errno == ENOTDIR ? MISSING : LEFT;
+        return;
+    }
+    if (fstat(file->fd, &found) == 0 && S_ISREG(found.st_mode)) {
+        file->length = PySlice_AdjustIndices((Py_ssize_t)found.st_size, &file->start, &file->stop, 1);
+        file->state = FOUND;
+    }
+}
+
+static void read_file(File *file) {
+    Py_ssize_t done = 0;
+    while (done < file->length) {
+        ssize_t more = pread(file->fd, file->to + done, (size_t)(file->length - done), file->start + done);
+        if (more <= 0) { /* an error, or it has become shorter */
+            file->state = LEFT;
+            break;
+        }
+        done += more;
+    }
+}
+
+static void read_together(int folder, int flags, File *files, Py_ssize_t count) {
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (files[i].path != NULL) open_file(folder, flags, &files[i]);
+    Py_END_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++) {
+        File *file = &files[i];
+        if (file->state != FOUND) continue;
+        file->bytes = PyBytes_FromStringAndSize(NULL, file->length);
+        file->to = file->bytes == NULL ? NULL : PyBytes_AsString(file->bytes);
+        if (file->to == NULL) {
+            PyErr_Clear();
+            file->state = LEFT;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (files[i].state == FOUND) read_file(&files[i]);
+        if (files[i].fd >= 0) close(files[i].fd);
+    }
+    Py_END_ALLOW_THREADS
+}
+
+/* read_files(root, requests, reserved, flags, letters): the bytes, None where there is no file; and the numbers of the
+ * requests that are left to Python. */
+PyObject *kernel_read_files(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *requests;
+    const char *root, *reserved;
+    int flags, letters;
+    if (!PyArg_ParseTuple(args, "sO!sip", &root, &PyList_Type, &requests, &reserved, &flags, &letters)) return NULL;
+    Py_ssize_t total = PyList_Size(requests);
+    int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* if that fails, Python says what is wrong */
+    PyObject *answers = PyList_New(total), *left = PyList_New(0);
+    bool failed = answers == NULL || left == NULL;
+    for (Py_ssize_t first = 0; first < total && !failed; first += TOGETHER) {
+        File files[TOGETHER];
+        Py_ssize_t count = total - first < TOGETHER ? total - first : TOGETHER;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            files[i] = (File){.fd = -1, .state = LEFT};
+            if (folder < 0 || !request_of(PyList_GetItem(requests, first + i), reserved, letters, &files[i]))
+                files[i].path = NULL;
+        }
+        read_together(folder, flags, files, count);
+        for (Py_ssize_t i = 0; i < count; i++) {
+            bool found = files[i].state == FOUND;
+            if (!found) Py_XDECREF(files[i].bytes);
+            PyList_SetItem(answers, first + i, found ? files[i].bytes : Py_NewRef(Py_None));
+            if (files[i].state == LEFT && !add_number(left, first + i)) failed = true;
+        }
+    }
+    if (folder >= 0) close(folder);
+    PyObject *result = failed ? NULL : PyTuple_Pack(2, answers, left);
+    Py_XDECREF(answers);
+    Py_XDECREF(left);
+    return result;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+typedef struct {
+    const char *name;
+    Py_buffer value;
+    bool done;
+} Value;
+
+static bool write_all(int fd, const char *data, Py_ssize_t size) {
+    while (size > 0) {
+        ssize_t written = write(fd, data, (size_t)size);
+        if (written < 0) return false;
+        data += written;
+        size -= written;
+    }
+    return true;
+}
+
+/* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. */
+static bool replace_file(int folder, const char *prefix, int flags, const Value *value) {
+    char temporary[2 * MAX_NAME + 1];
+    size_t length = strlen(value->name);
+    const char *tail = length > 200 ? value->name + length - 200 : value->name; /* as in the driver of the store */
+    snprintf(temporary, sizeof temporary, "%s%s", prefix, tail);
+    int fd = openat(folder, temporary, flags, MODE);
+    if (fd < 0) return false;
+    bool written = write_all(fd, value->value.buf, value->value.len);
+    written = close(fd) == 0 && written;
+    if (written && renameat(folder, temporary, folder, value->name) == 0) return true;
+    unlinkat(folder, temporary, 0);
+    return false;
+}
+
+/* write_files(folder, names, values, prefix of temporary files, flags, letters): the numbers of the files that are
+ * left to Python. */
+PyObject *kernel_write_files(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *names, *contents;
+    const char *prefix;
+    int folder, flags, letters;
+    if (!PyArg_ParseTuple(args, "iO!O!sip", &folder, &PyList_Type, &names, &PyList_Type, &contents, &prefix, &flags,
+                          &letters))
+        return NULL;
+    Py_ssize_t total = PyList_Size(names);
+    if (PyList_Size(contents) != total || strlen(prefix) > MAX_NAME) {
+        PyErr_SetString(PyExc_ValueError, "as many values as names, and a short prefix");
+        return NULL;
+    }
+    Value *values = malloc((size_t)(total ? total : 1) * sizeof *values);
+    if (values == NULL) return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < total; i++) {
+        values[i].done = false;
+        values[i].name = path_of(PyList_GetItem(names, i), prefix, letters, MAX_NAME);
+        if (values[i].name != NULL && strchr(values[i].name, '/') != NULL) values[i].name = NULL;
+        if (values[i].name != NULL && PyObject_GetBuffer(PyList_GetItem(contents, i), &values[i].value, PyBUF_SIMPLE) < 0) {
+            PyErr_Clear();
+            values[i].name = NULL;
+        }
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < total; i++)
+        if (values[i].name != NULL) values[i].done = replace_file(folder, prefix, flags, &values[i]);
+    Py_END_ALLOW_THREADS
+    PyObject *left = PyList_New(0);
+    for (Py_ssize_t i = 0; i < total; i++) {
+        if (values[i].name != NULL) PyBuffer_Release(&values[i].value);
+        if (!values[i].done && left != NULL && !add_number(left, i)) Py_CLEAR(left);
+    }
+    free(values);
+    return left;
+}

@@ -1,0 +1,101 @@
+/* What the files of this module share. Nothing here keeps state: every function may run in many threads at once. */
+
+#ifndef ZARRV3_NATIVE_KERNELS_H
+#define ZARRV3_NATIVE_KERNELS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_NDIM 16 /* selections of more dimensions are left to Python */
+
+/* ------------------------------------------------------------------ windows.c */
+
+/* `array[outside]` and `chunk[inside]`: two windows of one shape. Lengths are in elements, all else is in bytes. */
+typedef struct {
+    int ndim;
+    Py_ssize_t shape[MAX_NDIM];
+    Py_ssize_t array_start, array_stride[MAX_NDIM];
+    Py_ssize_t chunk_start, chunk_stride[MAX_NDIM];
+    bool flat; /* all elements of the chunk, in order, and in one piece in the array */
+} Window;
+
+typedef struct {
+    int ndim;
+    Py_ssize_t shape[MAX_NDIM];
+    Py_ssize_t item;   /* bytes of an element */
+    Py_ssize_t nbytes; /* of the chunk */
+} Chunk;
+
+/* The shape of a chunk from a tuple; false, with an exception, unless it is one of at most MAX_NDIM lengths. */
+bool chunk_of(PyObject *shape, Py_ssize_t item, Chunk *chunk);
+
+/* The windows of a piece (`zarrv3.indexing.Piece`); false, without an exception, for one that is left to Python. */
+bool window_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Window *window);
+
+/* Copy the elements of a strided box. */
+void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, char *to, const Py_ssize_t *to_stride,
+              const char *from, const Py_ssize_t *from_stride);
+
+/* Copy elements of a line that are `stride` bytes apart. */
+void copy_line(Py_ssize_t count, Py_ssize_t item, char *to, Py_ssize_t to_stride, const char *from,
+               Py_ssize_t from_stride);
+
+/* Set all elements of a window to one. */
+void fill_window(const Window *window, char *array, const char *element, Py_ssize_t item);
+
+/* ------------------------------------------------------------------ codecs.c */
+
+typedef struct Codec Codec;
+
+/* The codec in a capsule made by `blosc` or `zstd`, NULL for None; false, with an exception, for anything else. */
+bool codec_of(PyObject *object, const Codec **codec);
+
+/* What one call decodes or encodes chunks with, one after the other. */
+typedef struct {
+    const Codec *codec; /* NULL: chunks are stored as they are */
+    Py_ssize_t nbytes;  /* of a chunk */
+    bool encodes;
+    void *context; /* of the library, if it wants one */
+    char *scratch; /* as large as a chunk */
+} Worker;
+
+/* False if there is no memory, or the library refuses the configuration; to be closed in any case. */
+bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes);
+void close_worker(Worker *worker);
+
+/* Whether bytes can be a chunk: what must be checked before anything is decoded. */
+bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t size);
+
+/* Decode all of a chunk; false if the bytes are none. */
+bool decode_whole(const Worker *worker, const uint8_t *data, Py_ssize_t size, char *to);
+
+/* The bytes of the parts that can be decoded on their own; those of the chunk if there are none. */
+Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item);
+
+/* Decode the bytes `start` to `stop` of a chunk, which are a part, into the scratch. */
+bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py_ssize_t stop);
+
+/* The most that encoding makes of a chunk. */
+Py_ssize_t encoded_bound(const Worker *worker);
+
+/* Encode a chunk; the encoded bytes, or -1 if it failed. */
+Py_ssize_t encode_whole(const Worker *worker, const char *from, char *to, Py_ssize_t room);
+
+/* ------------------------------------------------------------------ functions of the module */
+
+/* Append an integer to a list; false, with an exception, if that fails. */
+bool add_number(PyObject *list, Py_ssize_t number);
+
+PyObject *kernel_blosc(PyObject *module, PyObject *args);
+PyObject *kernel_zstd(PyObject *module, PyObject *args);
+PyObject *kernel_decode(PyObject *module, PyObject *args);
+PyObject *kernel_encode(PyObject *module, PyObject *args);
+PyObject *kernel_read_files(PyObject *module, PyObject *args);
+PyObject *kernel_write_files(PyObject *module, PyObject *args);
+
+#endif

@@ -1,0 +1,30 @@
+/* The functions as a Python module; __init__.py says what they do. */
+
+#include "kernels.h"
+
+bool add_number(PyObject *list, Py_ssize_t number) {
+    PyObject *object = PyLong_FromSsize_t(number);
+    bool added = object != NULL && PyList_Append(list, object) == 0;
+    Py_XDECREF(object);
+    return added;
+}
+
+static PyMethodDef functions[] = {
+    {"blosc", kernel_blosc, METH_VARARGS, NULL},
+    {"zstd", kernel_zstd, METH_VARARGS, NULL},
+    {"decode", kernel_decode, METH_VARARGS, NULL},
+    {"encode", kernel_encode, METH_VARARGS, NULL},
+    {"read_files", kernel_read_files, METH_VARARGS, NULL},
+    {"write_files", kernel_write_files, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_methods = functions, .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__kernels(void) {
+    return PyModuleDef_Init(&definition);
+}

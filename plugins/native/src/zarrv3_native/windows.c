@@ -1,0 +1,162 @@
+/* Where the elements of a piece lie, in the chunk and in the array, and how they are copied. */
+
+#include "kernels.h"
+
+typedef struct {
+    Py_ssize_t start, step, count;
+    bool kept; /* a slice; an integer drops its dimension */
+} Range;
+
+bool chunk_of(PyObject *shape, Py_ssize_t item, Chunk *chunk) {
+    Py_ssize_t ndim = PyTuple_Size(shape);
+    if (ndim < 0) return false;
+    if (ndim > MAX_NDIM || item <= 0) {
+        PyErr_SetString(PyExc_ValueError, "too many dimensions, or elements without bytes");
+        return false;
+    }
+    chunk->ndim = (int)ndim;
+    chunk->item = item;
+    chunk->nbytes = item;
+    for (int axis = 0; axis < chunk->ndim; axis++) {
+        Py_ssize_t length = PyLong_AsSsize_t(PyTuple_GetItem(shape, axis));
+        if (length == -1 && PyErr_Occurred()) return false;
+        if (length <= 0 || chunk->nbytes > PY_SSIZE_T_MAX / length) {
+            PyErr_SetString(PyExc_ValueError, "a chunk without elements, or too large");
+            return false;
+        }
+        chunk->shape[axis] = length;
+        chunk->nbytes *= length;
+    }
+    return true;
+}
+
+static bool range_of(PyObject *index, Py_ssize_t length, Range *range) {
+    if (PySlice_Check(index)) {
+        Py_ssize_t stop;
+        if (PySlice_Unpack(index, &range->start, &stop, &range->step) < 0) {
+            PyErr_Clear();
+            return false;
+        }
+        range->count = PySlice_AdjustIndices(length, &range->start, &stop, range->step);
+        range->kept = true;
+        return true;
+    }
+    if (!PyLong_CheckExact(index)) return false;
+    range->start = PyLong_AsSsize_t(index);
+    if (range->start == -1 && PyErr_Occurred()) PyErr_Clear();
+    range->step = range->count = 1;
+    range->kept = false;
+    return range->start >= 0 && range->start < length;
+}
+
+/* Leave out dimensions of one element and join those that are one to both sides, so that lines are long. */
+static void simplify(Window *w) {
+    int kept = 0;
+    for (int axis = 0; axis < w->ndim; axis++) {
+        if (w->shape[axis] == 1) continue;
+        if (kept && w->array_stride[kept - 1] == w->array_stride[axis] * w->shape[axis] &&
+            w->chunk_stride[kept - 1] == w->chunk_stride[axis] * w->shape[axis]) {
+            w->shape[kept - 1] *= w->shape[axis];
+            w->array_stride[kept - 1] = w->array_stride[axis];
+            w->chunk_stride[kept - 1] = w->chunk_stride[axis];
+            continue;
+        }
+        w->shape[kept] = w->shape[axis];
+        w->array_stride[kept] = w->array_stride[axis];
+        w->chunk_stride[kept] = w->chunk_stride[axis];
+        kept++;
+    }
+    w->ndim = kept;
+}
+
+/* The places on the side of the chunk. */
+static bool inside_of(PyObject *inside, const Chunk *chunk, Window *w) {
+    if (!PyTuple_Check(inside) || PyTuple_Size(inside) != chunk->ndim) return false;
+    Py_ssize_t strides[MAX_NDIM], stride = chunk->item;
+    for (int axis = chunk->ndim - 1; axis >= 0; axis--) {
+        strides[axis] = stride;
+        stride *= chunk->shape[axis];
+    }
+    w->ndim = 0;
+    w->chunk_start = 0;
+    for (int axis = 0; axis < chunk->ndim; axis++) {
+        Range range;
+        if (!range_of(PyTuple_GetItem(inside, axis), chunk->shape[axis], &range)) return false;
+        w->chunk_start += range.start * strides[axis];
+        if (!range.kept) continue;
+        w->shape[w->ndim] = range.count;
+        w->chunk_stride[w->ndim] = range.step * strides[axis];
+        w->ndim++;
+    }
+    return true;
+}
+
+/* The places on the side of the array, which must have the same shape. */
+static bool outside_of(PyObject *outside, const Py_buffer *array, Window *w) {
+    if (!PyTuple_Check(outside) || PyTuple_Size(outside) != array->ndim) return false;
+    int ndim = 0;
+    w->array_start = 0;
+    for (int axis = 0; axis < array->ndim; axis++) {
+        Range range;
+        if (!range_of(PyTuple_GetItem(outside, axis), array->shape[axis], &range)) return false;
+        w->array_start += range.start * array->strides[axis];
+        if (!range.kept) continue;
+        if (ndim == w->ndim || range.count != w->shape[ndim]) return false;
+        w->array_stride[ndim] = range.step * array->strides[axis];
+        ndim++;
+    }
+    return ndim == w->ndim;
+}
+
+bool window_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Window *w) {
+    if (!PyTuple_Check(piece) || PyTuple_Size(piece) != 4) return false;
+    if (!inside_of(PyTuple_GetItem(piece, 1), chunk, w)) return false;
+    if (!outside_of(PyTuple_GetItem(piece, 2), array, w)) return false;
+    simplify(w);
+    Py_ssize_t item = chunk->item;
+    w->flat = w->ndim == 0 ? item == chunk->nbytes
+                           : w->ndim == 1 && w->shape[0] * item == chunk->nbytes && w->chunk_stride[0] == item &&
+                                 w->array_stride[0] == item;
+    return true;
+}
+
+void copy_line(Py_ssize_t count, Py_ssize_t item, char *to, Py_ssize_t to_stride, const char *from,
+               Py_ssize_t from_stride) {
+    if (to_stride == item && from_stride == item) {
+        memcpy(to, from, (size_t)(count * item));
+        return;
+    }
+#define COPY_ITEMS(size)                                       \
+    for (Py_ssize_t i = 0; i < count; i++) {                   \
+        memcpy(to, from, size);                                \
+        to += to_stride;                                       \
+        from += from_stride;                                   \
+    }
+    switch (item) { /* a constant size makes the copy one instruction */
+    case 1: COPY_ITEMS(1) break;
+    case 2: COPY_ITEMS(2) break;
+    case 4: COPY_ITEMS(4) break;
+    case 8: COPY_ITEMS(8) break;
+    case 16: COPY_ITEMS(16) break;
+    default: COPY_ITEMS((size_t)item) break;
+    }
+#undef COPY_ITEMS
+}
+
+void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, char *to, const Py_ssize_t *to_stride,
+              const char *from, const Py_ssize_t *from_stride) {
+    if (ndim == 0) {
+        memcpy(to, from, (size_t)item);
+    } else if (ndim == 1) {
+        copy_line(shape[0], item, to, to_stride[0], from, from_stride[0]);
+    } else {
+        for (Py_ssize_t i = 0; i < shape[0]; i++)
+            copy_box(ndim - 1, shape + 1, item, to + i * to_stride[0], to_stride + 1, from + i * from_stride[0],
+                     from_stride + 1);
+    }
+}
+
+void fill_window(const Window *w, char *array, const char *element, Py_ssize_t item) {
+    static const Py_ssize_t nowhere[MAX_NDIM]; /* the element stays where it is */
+    copy_box(w->ndim, w->shape, item, array + w->array_start, w->array_stride, element, nowhere);
+}

@@ -1,0 +1,435 @@
+"""The kernels in C against the code in Python: the same bytes, the same values, the same errors."""
+
+import math
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import zarrv3
+from zarrv3.codecs import CodecChain
+from zarrv3.config import config
+from zarrv3.contract import ByteRange
+from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
+from zarrv3.indexing import plan
+from zarrv3.kernels import chunk_kernel, kernels
+from zarrv3_native import Native, NativeChunks, _kernels
+from zarrv3_store_directory import DirectoryStore
+
+DTYPES = [
+    "bool",
+    "i1",
+    "<i2",
+    "u4",
+    "f4",
+    "<f8",
+    ">f8",
+    "c16",
+    "M8[ns]",
+    "m8[s]",
+    "V5",
+    "S3",
+    [("a", "<i2"), ("b", "f8")],
+]
+
+
+def blosc(cname: str = "lz4", shuffle: str = "shuffle", blocksize: int = 0) -> dict[str, Any]:
+    """Blosc as it stands in a document."""
+    return {
+        "name": "blosc",
+        "configuration": {"cname": cname, "clevel": 5, "shuffle": shuffle, "blocksize": blocksize},
+    }
+
+
+COMPRESSORS: list[Any] = [
+    None,
+    "auto",
+    [blosc()],
+    [blosc("zstd", "bitshuffle")],
+    [blosc("blosclz", "noshuffle", 256)],
+    [{"name": "zstd", "configuration": {"level": 3, "checksum": True}}],
+    [blosc(), "crc32c"],
+    [{"name": "gzip", "configuration": {"level": 1}}],
+]
+
+
+def with_kernels(name: str) -> Any:
+    """A block in which these kernels are used, and threads."""
+    return config.set(kernels=name, threads=2)
+
+
+def stored(store: zarrv3.MemoryStore) -> dict[str, bytes]:
+    """All keys with their values."""
+    return {key: bytes(value) for key, value in store.items()}
+
+
+def array_of(store: zarrv3.MemoryStore, kernel: str, **arguments: Any) -> zarrv3.Array:
+    """A new array."""
+    with with_kernels(kernel):
+        return zarrv3.create_array(store, name="a", overwrite=True, **arguments)
+
+
+def bits(array: Any) -> tuple[Any, ...]:
+    """What two arrays must have in common to be the same, NaNs and signs of zeros included."""
+    whole = np.asarray(array)
+    return whole.shape, whole.dtype, whole.tobytes()
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """Values, with runs of the fill value among them, and what an array of them is created with."""
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=13))
+    raw = draw(hnp.arrays("u1", (*shape, dtype.itemsize), elements=st.integers(0, 1), fill=st.just(0)))
+    values = np.ascontiguousarray(raw).view(dtype).reshape(shape)
+    arguments = {
+        "shape": shape,
+        "dtype": dtype,
+        "chunks": tuple(draw(st.integers(1, length + 2)) for length in shape),
+        "compressors": draw(st.sampled_from(COMPRESSORS)),
+        "write_empty_chunks": draw(st.booleans()),
+    }
+    return values, arguments
+
+
+def some_slice(length: int) -> st.SearchStrategy[slice]:
+    """A slice of any step, backwards too."""
+    bound = st.none() | st.integers(-length, length)
+    return st.builds(slice, bound, bound, st.sampled_from([None, 1, 2, 3, -1, -2]))
+
+
+@st.composite
+def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Integers and slices."""
+    return tuple(draw(st.integers(0, length - 1) | some_slice(length)) for length in shape)
+
+
+# ---------------------------------------------------------------- the same as Python
+
+
+@given(st.data())
+def test_the_same_bytes_and_values(data: st.DataObject) -> None:
+    """What the kernels store and read is what Python stores and reads, for whole arrays and any selection."""
+    values, arguments = data.draw(cases())
+    stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
+    arrays = {name: array_of(store, name, **arguments) for name, store in stores.items()}
+    written = data.draw(selections(values.shape))
+    for name, array in arrays.items():
+        with with_kernels(name):
+            array[...] = values
+            array[written] = values[written]
+    assert stored(stores["native"]) == stored(stores["none"])
+    read = data.draw(selections(values.shape))
+    with with_kernels("native"):
+        values = values.astype(values.dtype.newbyteorder("="))
+        assert bits(arrays["native"][...]) == bits(values)
+        assert bits(arrays["native"][read]) == bits(values[read])
+        backwards = np.zeros_like(values)[::-1] if values.ndim else np.zeros_like(values)
+        assert bits(arrays["native"].read(out=backwards)) == bits(values)
+
+
+@given(st.data())
+def test_points_and_lists(data: st.DataObject) -> None:
+    """Points and lists of indices give what numpy gives, also where several lie in one chunk."""
+    values = np.arange(77, dtype="f8").reshape(7, 11)
+    array = array_of(zarrv3.MemoryStore(), "native", data=values, chunks=(3, 4), compressors=[blosc()])
+    rows = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=9))
+    columns = data.draw(st.lists(st.integers(0, 10), min_size=len(rows), max_size=len(rows)))
+    with with_kernels("native"):
+        np.testing.assert_array_equal(array.vindex[rows, columns], values[rows, columns])
+        np.testing.assert_array_equal(array.oindex[rows, columns], values[np.ix_(rows, columns)])
+
+
+@given(st.data())
+def test_parts_of_large_chunks(data: st.DataObject) -> None:
+    """A selection of a chunk that Blosc has cut into blocks is right, whichever blocks it touches."""
+    values, array = LARGE
+    chosen = data.draw(selections(values.shape))
+    with with_kernels("native"):
+        assert bits(array[chosen]) == bits(values[chosen])
+
+
+def _large() -> tuple[np.ndarray[Any, Any], zarrv3.Array]:
+    values = np.arange(60 * 70 * 30, dtype="i4").reshape(60, 70, 30) % 1000
+    compressors = [blosc("lz4", "shuffle", 4096)]
+    return values, zarrv3.create_array(None, data=values, chunks=(50, 70, 30), compressors=compressors)
+
+
+LARGE = _large()
+
+
+def test_edges_have_the_fill_value() -> None:
+    """What a chunk has beyond the array's edge is the fill value, as Python writes it."""
+    stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
+    for name, store in stores.items():
+        array = array_of(
+            store, name, shape=(5, 5), dtype="f4", chunks=(4, 3), fill_value=math.nan, compressors=None
+        )
+        with with_kernels(name):
+            array[...] = np.arange(25, dtype="f4").reshape(5, 5)
+    assert stored(stores["native"]) == stored(stores["none"])
+
+
+def test_empty_chunks() -> None:
+    """A chunk that holds only the fill value is not stored, one that holds another zero is; missing ones read as it."""
+    store = zarrv3.MemoryStore()
+    array = array_of(
+        store, "native", shape=(6,), dtype="f8", chunks=(2,), fill_value=0.0, compressors=[blosc()]
+    )
+    with with_kernels("native"):
+        array[...] = np.array([0.0, 0.0, -0.0, 0.0, 1.0, 0.0])
+        assert sorted(key for key in store if not key.endswith(".json")) == ["a/c/1", "a/c/2"]
+        assert bits(array[...]) == bits(np.array([0.0, 0.0, -0.0, 0.0, 1.0, 0.0]))
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+@given(st.data())
+def test_corrupt_chunks(data: st.DataObject) -> None:
+    """Of bytes that were changed the kernels make what Python makes of them: the same values, or the same error.
+
+    Or the right values, where what was changed is a block of the chunk that they need not look at.
+    """
+    compressors = data.draw(st.sampled_from([None, [blosc()], [blosc("zstd", "noshuffle", 128)], "auto"]))
+    store = zarrv3.MemoryStore()
+    values = np.arange(400, dtype="i4").reshape(20, 20) // 7
+    array = array_of(store, "none", data=values, chunks=(20, 20), compressors=compressors)
+    blob = bytearray(store["a/c/0/0"])
+    for _ in range(data.draw(st.integers(1, 3))):
+        position = data.draw(st.integers(0, min(40, len(blob) - 1)) | st.integers(0, len(blob) - 1))
+        blob[position] = data.draw(st.integers(0, 255))
+    store["a/c/0/0"] = bytes(blob[: data.draw(st.just(len(blob)) | st.integers(0, len(blob)))])
+    chosen = data.draw(st.just(...) | selections(values.shape))
+    outcomes = []
+    for name in ("native", "none"):
+        with with_kernels(name):
+            try:
+                outcomes.append(bits(array[chosen]))
+            except ZarrError as error:
+                outcomes.append((type(error), str(error)))
+    failed = isinstance(outcomes[1][1], str)
+    assert outcomes[0] == outcomes[1] or (failed and outcomes[0] == bits(values[chosen]))
+
+
+@pytest.mark.parametrize("place", [3, 4, 8, 12])
+def test_a_header_that_lies(place: int) -> None:
+    """A Blosc header with a wrong typesize or size is an error that names the chunk, whatever is selected of it."""
+    store = zarrv3.MemoryStore()
+    array = array_of(
+        store, "native", data=np.arange(4000.0), chunks=(4000,), compressors=[blosc(blocksize=1024)]
+    )
+    blob = bytearray(store["a/c/0"])
+    if place == 3:
+        blob[place] = 0
+    else:
+        struct.pack_into("<I", blob, place, 0xFFFFFFF0)
+    store["a/c/0"] = bytes(blob)
+    with with_kernels("native"):
+        for chosen in (slice(None), 7, slice(10, 3000, 3)):
+            with pytest.raises(CorruptDataError, match="a/c/0"):
+                array[chosen]
+
+
+# ---------------------------------------------------------------- what is left to Python
+
+
+def chain_of(**arguments: Any) -> CodecChain:
+    """The codecs of an array."""
+    return zarrv3.create_array(None, **arguments)._layout.chain
+
+
+def test_what_has_a_kernel() -> None:
+    """Plain elements, stored as they are or compressed by Blosc or Zstandard, have a kernel; all else is Python's."""
+    with with_kernels("native"):
+        for compressors in (None, "auto", [blosc()]):
+            assert isinstance(
+                chunk_kernel(chain_of(shape=4, dtype="f8", compressors=compressors)), NativeChunks
+            )
+        for arguments in (
+            {"dtype": "f8", "compressors": [{"name": "gzip", "configuration": {"level": 1}}]},
+            {"dtype": "f8", "compressors": [blosc(), "crc32c"]},
+            {"dtype": "string"},
+            {"dtype": "f8", "serializer": {"name": "bytes", "configuration": {"endian": "big"}}},
+        ):
+            assert chunk_kernel(chain_of(shape=4, **arguments)) is None
+        assert chunk_kernel(chain_of(shape=(1,) * 17, dtype="f8")) is None
+    with with_kernels("none"):
+        assert chunk_kernel(chain_of(shape=4, dtype="f8")) is None
+
+
+def test_what_is_left() -> None:
+    """Pieces with arrays as indices and values that are no chunk are left; the others are done beside them."""
+    with with_kernels("native"):
+        kernel = chunk_kernel(chain_of(shape=8, chunks=4, dtype="i4", compressors=None))
+    assert kernel is not None
+    pieces = [*plan(slice(None), (8,), (4,)).pieces()]
+    out = np.full(8, -1, "i4")
+    assert kernel.decode([b"short", None], pieces, out) == [0]
+    assert out.tolist() == [-1] * 4 + [0] * 4
+    odd = [piece._replace(inside=(np.array([0, 1, 2, 3]),)) for piece in pieces]
+    good = np.arange(4, dtype="i4").tobytes()
+    assert kernel.decode([good, memoryview(good)], odd, out) == [0, 1]
+    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=True) == [False, bytes(16)]
+    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=False) == [False, None]
+
+
+def test_arguments_that_do_not_fit() -> None:
+    """The functions refuse what would make them read or write outside of what they were given."""
+    out = np.zeros(4, "i4")
+    with pytest.raises(MemoryError):
+        _kernels.decode(None, (4,), b"12345678", [], [], out)
+    with pytest.raises(ValueError, match="too large"):
+        _kernels.decode(None, (2**62, 4), b"1234", [], [], out)
+    with pytest.raises(ValueError, match="too many dimensions"):
+        _kernels.encode(None, (1,) * 17, b"1234", True, [], out)
+    read_only = np.zeros(4, "i4")
+    read_only.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        _kernels.decode(None, (4,), b"1234", [], [], read_only)
+    with pytest.raises(ValueError, match="as many values"):
+        _kernels.write_files(0, ["a"], [], ".tmp-", os.O_WRONLY, True)
+    assert _kernels.blosc("/nowhere.so", "lz4", 5, 1, 8, 0) is None
+    assert _kernels.zstd("/nowhere.so", 0, False) is None
+    piece = ((0,), (slice(0, 4),), (slice(0, 4),), True)
+    outside = ((0,), (7,), (1,), False)
+    assert _kernels.decode(None, (4,), b"1234", [bytes(16)], [outside], out) == [0]
+    assert _kernels.decode(None, (4,), b"1234", [bytes(16)], [piece], out) == []
+
+
+def test_many_threads() -> None:
+    """Threads that read and write through the same kernel do not disturb each other."""
+    values = np.random.default_rng(0).random((200, 200))
+    array = zarrv3.create_array(None, data=values, chunks=(20, 20), compressors=[blosc()])
+    wrong: list[Any] = []
+
+    def work(row: int) -> None:
+        for _ in range(20):
+            array[row * 20 : row * 20 + 20] = values[row * 20 : row * 20 + 20]
+            if not np.array_equal(array[...], values):
+                wrong.append(row)
+
+    threads = [threading.Thread(target=work, args=(row,)) for row in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[int]:
+    """An open folder."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+def test_reading_files(tmp_path: Path) -> None:
+    """Files below a folder are read whole or in part, many at once; what is not there is `None`."""
+    (tmp_path / "a").mkdir()
+    for number in range(150):
+        (tmp_path / f"a/{number}").write_bytes(bytes([number]) * number)
+    requests: list[Any] = [(f"a/{number}", None) for number in range(151)]
+    requests += [
+        ("a/9", ByteRange(2, 5)),
+        ("a/9", ByteRange(-3)),
+        ("a/9", ByteRange(20)),
+        ("b/1", None),
+        ("a/1/2", None),
+    ]
+    values, left = _kernels.read_files(str(tmp_path), requests, ".tmp-", READ, True)
+    assert left == []
+    assert values == [
+        *[bytes([number]) * number for number in range(150)], None, b"\x09" * 3, b"\x09" * 3, b"", None, None
+    ]  # fmt: skip
+
+
+def test_files_that_are_left(tmp_path: Path) -> None:
+    """Links, folders, reserved names, other letters and letters where case may not count are left to Python."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "a/2").symlink_to(tmp_path / "a/1")
+    os.mkfifo(tmp_path / "a/3")
+    odd = ["link/1", "a/2", "a", "a/.tmp-1", ".tmp-/1", "ä", "", "x\0y", "../x", "1" * 5000]
+    requests: list[Any] = [("a/1", None), *[(name, None) for name in odd], "no request", ("a/1", "no range")]
+    values, left = _kernels.read_files(str(tmp_path), requests, ".tmp-", READ | os.O_NONBLOCK, True)
+    assert values == [b"x"] + [None] * (len(requests) - 1)
+    assert left == [*range(1, len(requests))]
+    assert _kernels.read_files(str(tmp_path), [("a/1", None), ("1", None)], ".tmp-", READ, False) == (
+        [None, None],
+        [0],
+    )
+    assert _kernels.read_files(str(tmp_path / "no"), [("a", None)], ".tmp-", READ, True) == ([None], [0])
+
+
+def test_links_are_followed_where_they_may_be(tmp_path: Path) -> None:
+    """Without `O_NOFOLLOW` links are gone through."""
+    (tmp_path / "1").write_bytes(b"x")
+    (tmp_path / "2").symlink_to(tmp_path / "1")
+    assert _kernels.read_files(str(tmp_path), [("2", None)], ".tmp-", READ & ~os.O_NOFOLLOW, True) == (
+        [b"x"],
+        [],
+    )
+
+
+def test_writing_files(tmp_path: Path, folder: int) -> None:
+    """Values of any kind replace files; no temporary file stays."""
+    (tmp_path / "1").write_bytes(b"old")
+    values: list[Any] = [b"new", bytearray(b"two"), memoryview(b"three"), b""]
+    assert _kernels.write_files(folder, ["1", "2", "x", "4"], values, ".tmp-", CREATE, True) == []
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "1": b"new", "2": b"two", "x": b"three", "4": b""
+    }  # fmt: skip
+
+
+def test_values_that_are_left(tmp_path: Path, folder: int) -> None:
+    """Where a folder or another writer's temporary file is in the way, old values and those files stay as they are."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / ".tmp-2").write_bytes(b"theirs")
+    (tmp_path / "2").write_bytes(b"old")
+    names = ["1", "2", "a/b", "ö", ".tmp-5", "6", "x"]
+    assert _kernels.write_files(folder, names, [b"new"] * 7, ".tmp-", CREATE, False) == [0, 1, 2, 3, 4, 6]
+    found = {path.name: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
+    assert found == {"1": False, ".tmp-2": b"theirs", "2": b"old", "6": b"new"}
+
+
+def test_a_store_through_both(tmp_path: Path) -> None:
+    """A directory store has the same answers and errors with and without the kernels."""
+    store = DirectoryStore(tmp_path / "s")
+    outcomes = []
+    for name in ("native", "none"):
+        with with_kernels(name):
+            store["a/x"] = b"1"
+            store.set_many({f"a/{number}": b"%d" % number for number in range(5)})
+            (tmp_path / "s/a/link").unlink(missing_ok=True)
+            (tmp_path / "s/a/link").symlink_to("x")
+            found = store.get_many([("a/x", None), ("a/3", ByteRange(0, 1)), ("a/none", None), ("a", None)])
+            with pytest.raises(StoreAccessError, match="symbolic link") as caught:
+                store["a/link"]
+            outcomes.append((found, str(caught.value)))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == [b"1", b"3", None, None]
+
+
+def test_they_are_in_use() -> None:
+    """Where the package is installed with its compiled module, it is used unless the setting says otherwise."""
+    assert isinstance(kernels(), Native)
+    with config.set(kernels="none"):
+        assert kernels() is None
