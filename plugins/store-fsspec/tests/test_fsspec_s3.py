@@ -54,6 +54,22 @@ def test_requests_are_counted(s3: Any, s3_store: Opener) -> None:
     }  # fmt: skip
 
 
+def test_an_array_costs_a_request_a_chunk(s3: Any, s3_store: Opener) -> None:
+    """An array is written and read with one request for each chunk and none besides: nothing is asked about beforehand."""
+    if s3.log is None:
+        pytest.skip("counts need our own server")
+    array = zarrv3.create_array(s3_store(), shape=(160,), chunks=(1,), dtype="u2")
+    values = np.arange(1, 161, dtype="u2")
+
+    def write() -> None:
+        array[...] = values
+
+    written, read = s3.requests(write), s3.requests(lambda: array[...])
+    assert (len(written), sum("PUT /" in line for line in written)) == (160, 160)
+    assert (len(read), sum("GET /" in line for line in read)) == (160, 160)
+    assert (array[...] == values).all()
+
+
 def test_an_array_by_url(s3: Any, folder: str) -> None:
     """An array is written and read through a URL whose options are those of s3fs, and opens in another process's way."""
     options = "&".join(f"{k}={str(v).lower() if v is True else v}" for k, v in s3.options.items())

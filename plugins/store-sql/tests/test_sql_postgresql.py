@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import psycopg
 import pytest
+from sqlalchemy import event
 
-from zarrv3 import ByteRange, open_store
+from zarrv3 import ByteRange, create_array, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
-from zarrv3_store_sql import SQLStore
+from zarrv3_store_sql import SQLStore, engines
 
 
 @pytest.fixture
@@ -92,8 +95,64 @@ def test_ended_session(store: SQLStore) -> None:
     with SQLStore(store._options["url"]) as other:
         sql(
             other,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL",
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL",
         )
+    assert store["k"] == b"v"
+
+
+@pytest.fixture
+def sent(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that the store sends from now on, and `ping` for each time it only asks whether the server is there."""
+    found: list[str] = []
+    engine = store.driver.engine  # type: ignore[attr-defined]
+    ping = engine.dialect.do_ping
+
+    def pinged(connection: Any) -> bool:
+        found.append("ping")
+        return bool(ping(connection))
+
+    monkeypatch.setattr(engine.dialect, "do_ping", pinged)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.append(statement.partition(" ")[0])
+
+    return found
+
+
+def test_array_statements(store: SQLStore, sent: list[str]) -> None:
+    """An array of 1,600 chunks is read by one statement a window and nothing else, written by one transaction a window."""
+    array = create_array(store, name="array", shape=(1600,), chunks=(1,), dtype="u2")
+    sent.clear()
+    array[:] = np.arange(1, 1601, dtype="u2")
+    assert sent == ["BEGIN", "INSERT", "COMMIT"] * 25
+    sent.clear()
+    assert (array[:] == np.arange(1, 1601)).all()
+    assert sent == ["SELECT"] * 25
+
+
+def test_idle_connections(store: SQLStore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was idle for long is asked before it is used; one that does not answer is replaced."""
+    store["k"] = b"v"
+    sent.clear()
+    monkeypatch.setattr(engines, "IDLE", 0.0)
+    assert store["k"] == b"v"
+    assert sent == ["ping", "SELECT"]
+
+    def refused(connection: Any) -> bool:
+        connection.close()
+        raise psycopg.OperationalError("gone")
+
+    monkeypatch.setattr(store.driver.engine.dialect, "do_ping", refused)  # type: ignore[attr-defined]
+    assert store["k"] == b"v"
+
+
+def test_closed_connections(store: SQLStore) -> None:
+    """A connection that was closed in this process is replaced."""
+    store["k"] = b"v"
+    with store.driver.engine.connect() as connection:  # type: ignore[attr-defined]
+        raw = connection.connection.driver_connection
+    raw.close()
     assert store["k"] == b"v"
 
 

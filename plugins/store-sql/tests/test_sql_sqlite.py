@@ -303,3 +303,39 @@ def test_fsync(tmp_path: Path) -> None:
             store["k"] = b"v"
             with store.driver.engine.connect() as connection:
                 assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
+
+
+def test_engines_are_used_again(tmp_path: Path) -> None:
+    """An engine whose store was closed serves the next store like it; never two at once, and never one unlike it."""
+    path = tmp_path / "data.db"
+    first = SQLiteStore(path)
+    first["k"] = b"v"
+    used = first.driver.opened.engine  # type: ignore[attr-defined]
+    with SQLiteStore(path) as second:
+        assert second.driver.opened.engine is not used  # type: ignore[attr-defined]
+    driver = first.driver
+    first.close()
+    driver.close()  # the engine is not given back twice
+    with SQLiteStore(path, fsync=True) as unlike, SQLiteStore(tmp_path / "other.db") as other:
+        assert unlike["k"] == b"v"
+        assert used not in {unlike.driver.opened.engine, other.driver.opened.engine}  # type: ignore[attr-defined]
+    with SQLiteStore(path) as third, SQLiteStore(path) as fourth, SQLiteStore(path) as fifth:
+        stores = (third, fourth, fifth)
+        engines = [store.driver.opened.engine for store in stores]  # type: ignore[attr-defined]
+        assert used in engines
+        assert len({*map(id, engines)}) == 3
+        assert [store["k"] for store in stores] == [b"v"] * 3
+
+
+def test_a_new_file_at_the_place_of_an_old_one(tmp_path: Path) -> None:
+    """An engine that is used again sees the file that is there now, not the one it was made for."""
+    path = tmp_path / "data.db"
+    with SQLiteStore(path) as store:
+        store["k"] = b"old"
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with SQLiteStore(path) as store:
+        assert "k" not in store
+        assert not path.exists()
+        store["k"] = b"new"
+        assert store["k"] == b"new"

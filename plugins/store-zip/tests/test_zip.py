@@ -1,5 +1,6 @@
 """Archives in files: the conformance kit, modes, options, arrays."""
 
+import io
 import json
 import pickle
 import zipfile
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from zip_archives import content, names
 
 import zarrv3
@@ -22,7 +25,10 @@ from zarrv3.errors import (
 )
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_zip import ZipStore, archive, driver
+from zarrv3_store_zip.members import encode
 from zarrv3_store_zip.spool import File
+
+METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 
 
 class TestZipStore(StoreConformance):
@@ -70,6 +76,26 @@ class TestReadOnlyZipStore(StoreConformance):
 
 
 # ---------------------------------------------------------------- entries
+
+
+@given(
+    key=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    value=st.binary(),
+    method=METHODS,
+)
+def test_members_are_zipfiles(key: str, value: bytes, method: int) -> None:
+    """Header and data are, byte by byte, what the standard library writes; stored values are not copied."""
+    info, pieces = encode(key, memoryview(value), method)
+    plain = zipfile.ZipInfo(key)
+    plain.compress_type, plain.external_attr = method, info.external_attr
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(plain, value)
+        end = archive.start_dir
+    assert b"".join(pieces) == file.getvalue()[:end]
+    for name in ("filename", "flag_bits", "CRC", "compress_size", "file_size", "extra"):
+        assert getattr(info, name) == getattr(plain, name)
+    assert method != zipfile.ZIP_STORED or pieces[-1].obj is value  # type: ignore[union-attr]
 
 
 def test_one_entry_a_key(path: Path) -> None:
@@ -326,6 +352,34 @@ def test_with_zip64(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---------------------------------------------------------------- arrays
+
+
+def test_array_costs_a_read_a_chunk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array is written with one header and one value a chunk, and copied nowhere; read with one read a chunk.
+
+    Of an archive that was opened anew the header of each is read too.
+    """
+    calls: list[str] = []
+    for name in ("read", "peek", "write", "copy"):
+        plain = getattr(File, name)
+        monkeypatch.setattr(
+            File, name, lambda *args, name=name, plain=plain: (calls.append(name), plain(*args))[1]
+        )
+    with ZipStore(path) as store:
+        array = zarrv3.create_array(store, shape=(1600,), chunks=(1,), dtype="u2")
+        calls.clear()
+        array[...] = np.arange(1, 1601, dtype="u2")
+        assert calls == ["write"] * 3200
+        calls.clear()
+        assert (array[...] == np.arange(1, 1601)).all()
+        assert calls == ["read"] * 1600
+        calls.clear()
+    assert calls == []  # the file with the values becomes the archive
+    with ZipStore(path, mode="r") as store:
+        array = zarrv3.open_array(store)
+        calls.clear()
+        assert (array[...] == np.arange(1, 1601)).all()
+    assert (len(calls), calls.count("read"), calls.count("peek")) == (3200, 1600, 1600)
 
 
 def test_array_round_trip(tmp_path: Path) -> None:

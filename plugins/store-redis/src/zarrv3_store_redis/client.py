@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import redis
@@ -136,6 +137,8 @@ def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
     waits = {name: given.get(name, seconds) for name, seconds in waits.items()}
     shown = ", ".join(f"{name}={seconds} s" for name, seconds in waits.items())
     asked = {"max_connections": 1 << 31, "retry": Reconnect(shown), **given, **waits}
+    if not given.keys() & {"driver_info", "lib_name", "lib_version"}:
+        asked["driver_info"] = _driver_info()
     try:
         client = redis.Redis(**asked) if url is None else redis.Redis.from_url(plain_url(url), **asked)
         pool = client.connection_pool
@@ -143,6 +146,12 @@ def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
     except (TypeError, ValueError, redis.RedisError) as error:
         raise ConfigurationError(f"these options make no connection: {error}") from None
     return client
+
+
+@cache
+def _driver_info() -> redis.DriverInfo:
+    """What a connection tells about its library: redis-py would find out its version anew for each."""
+    return redis.DriverInfo()
 
 
 def reading_bytes(client: redis.Redis) -> tuple[redis.Redis, bool]:

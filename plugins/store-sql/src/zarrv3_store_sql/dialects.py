@@ -98,6 +98,10 @@ class Dialect:
             return []
         return [self.table.c.k >= folder, self.table.c.k < end(folder)]
 
+    def among(self) -> ColumnElement[bool]:
+        """The condition for the keys of the parameter `keys`, a list."""
+        return self.table.c.k.in_(bindparam("keys", expanding=True))
+
     def moved(self, source: str, target: str) -> ColumnElement[str]:
         """A key below `source` as it is called below `target`."""
         key = self.table.c.k
@@ -210,6 +214,10 @@ class PostgreSQL(Dialect):
             bindparam("starts", type_=ARRAY(Integer)),
             bindparam("stops", type_=ARRAY(Integer)),
         )
+
+    def among(self) -> ColumnElement[bool]:
+        """See the base class: one parameter, so that the statement is the same, and prepared, however many keys there are."""
+        return self.table.c.k == func.any(bindparam("keys", type_=ARRAY(Text)))
 
     def create(self, connection: Connection) -> None:
         """See the base class; one at a time, since PostgreSQL's `IF NOT EXISTS` fails in a race."""

@@ -9,16 +9,28 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, func, inspect, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Select,
+    func,
+    inspect,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import StoreAccessError
 from zarrv3.helpers import chunked
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
-from zarrv3_store_sql.engines import Opened
+from zarrv3_store_sql.engines import Opened, give_back
 from zarrv3_store_sql.failures import explained, is_conflict
 from zarrv3_store_sql.turns import Turns
 
@@ -59,14 +71,9 @@ class SQLDriver:
             persistent=not opened.private,
             limits=self._limits(),
         )
-        k, v = dialect.table.c.k, dialect.table.c.v
-        self.among = k.in_(bindparam("keys", expanding=True))
-        self.values_of = select(k, v).where(self.among)
-        self.upsert = dialect.upsert()
-        self.insert_new = dialect.insert_new().execution_options(preserve_rowcount=True)
+        self.among, self.values_of, self.upsert, self.insert_new = _statements(dialect)
         _living.add(self)
-        if opened.own:
-            weakref.finalize(self, _dispose, opened.engine, os.getpid())
+        self.left = weakref.finalize(self, _dispose, opened.engine, os.getpid()) if opened.own else None
 
     # ------------------------------------------------------------ the contract
 
@@ -81,7 +88,8 @@ class SQLDriver:
             return found
         with self._connected() as connection:
             if whole:
-                values = {row[0]: row[1] for row in connection.execute(self.values_of, {"keys": [*whole]})}
+                rows = connection.execute(self.values_of, {"keys": [*whole]}).fetchall()
+                values = {row[0]: row[1] for row in rows}
                 for i, (key, wanted) in enumerate(requests):
                     if wanted is None and key in values:
                         found[i] = _bytes(values[key])
@@ -195,9 +203,11 @@ class SQLDriver:
 
     def close(self) -> None:
         """Close the connections, unless the engine is the user's."""
-        if self.opened.own:
+        if self.left is not None:
             self.flush()
             self.engine.dispose()
+            if self.left.detach() is not None:  # not closed before
+                give_back(self.opened)
 
     # ------------------------------------------------------------ listing
 
@@ -314,6 +324,15 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
         with suppress(SQLAlchemyError):  # it may be the connection that broke
             connection.exec_driver_sql("ROLLBACK")
         raise
+
+
+@lru_cache(maxsize=16)
+def _statements(dialect: Dialect) -> tuple[ColumnElement[bool], Select[Any], Insert, Insert]:
+    """The condition for some `keys`, and the statements that get, set and create rows; made once for a table."""
+    k, v = dialect.table.c.k, dialect.table.c.v
+    among = dialect.among()
+    insert_new = dialect.insert_new().execution_options(preserve_rowcount=True)
+    return among, select(k, v).where(among), dialect.upsert(), insert_new
 
 
 def _bytes(value: Any) -> bytes:

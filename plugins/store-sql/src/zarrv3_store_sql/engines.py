@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import selectors
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 
 from zarrv3.errors import ConfigurationError
 from zarrv3_store_sql.dialects import DIALECTS
@@ -18,6 +22,12 @@ DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariad
 """What is used where a URL names a database but no Python package for it."""
 
 ASYNCHRONOUS = {"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"}
+
+LISTENED_TO = {"psycopg", "psycopg2"}
+"""Drivers whose connections show by themselves, without a round trip, that their server has gone."""
+
+IDLE = 30.0
+"""Seconds after which such a connection is asked all the same: something between may have forgotten it."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a writer of SQLite waits for another one."""
@@ -36,6 +46,8 @@ class Opened:
     """Whether only this store can see the data: SQLite's `:memory:`."""
     connect_timeout: float | None = None
     lock_timeout: float | None = None
+    like: Hashable = None
+    """What engines have in common that may stand in for each other; `None` for one that is used by one store only."""
 
 
 def parse(url: str) -> URL:
@@ -61,7 +73,7 @@ def parse(url: str) -> URL:
 
 
 def server(url: str, connect_timeout: float) -> Opened:
-    """An engine with a pool whose connections are tried before they are used."""
+    """An engine with a pool whose connections are looked at, or tried, before they are used."""
     parsed = parse(url)
     arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
     driver = parsed.get_driver_name()
@@ -74,7 +86,7 @@ def server(url: str, connect_timeout: float) -> Opened:
             parsed,
             isolation_level="AUTOCOMMIT",
             connect_args={name: value for name, value in arguments.items() if name not in parsed.query},
-            pool_pre_ping=True,
+            pool_pre_ping=driver not in LISTENED_TO,
             pool_size=8,
             max_overflow=8,
             hide_parameters=True,
@@ -83,6 +95,8 @@ def server(url: str, connect_timeout: float) -> Opened:
         raise _missing(parsed, error) from None
     except ArgumentError as error:
         raise ConfigurationError(f"{parsed.render_as_string()}: {error}") from None
+    if driver in LISTENED_TO:
+        _listen(engine)
     return Opened(engine=engine, own=True, connect_timeout=connect_timeout)
 
 
@@ -91,6 +105,18 @@ def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
     private = path == ":memory:"
     arguments = {"timeout": LOCK_TIMEOUT, **arguments, "check_same_thread": False, "isolation_level": None}
     is_uri = bool(arguments.get("uri")) and path.startswith("file:")
+    like = None if private else (path, fsync, *sorted(arguments.items(), key=itemgetter(0)))
+    return Opened(
+        engine=_idle_engine(like) or _sqlite_engine(path, arguments, fsync=fsync, private=private),
+        own=True,
+        path=None if private or is_uri else path,
+        private=private,
+        lock_timeout=arguments["timeout"],
+        like=like,
+    )
+
+
+def _sqlite_engine(path: str, arguments: Mapping[str, Any], *, fsync: bool, private: bool) -> Engine:
     pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 5, "max_overflow": -1}
     if private:
         pool.update(pool_size=1, max_overflow=0)  # the driver gives it to one thread after the other
@@ -102,13 +128,30 @@ def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
     def _(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
 
-    return Opened(
-        engine=engine,
-        own=True,
-        path=None if private or is_uri else path,
-        private=private,
-        lock_timeout=arguments["timeout"],
-    )
+    return engine
+
+
+_IDLE = 16  # how many engines are kept
+_idle: deque[tuple[Hashable, Engine]] = deque(maxlen=_IDLE)
+
+
+def give_back(opened: Opened) -> None:
+    """Keep an engine whose connections are closed for the next store like it: making one takes two milliseconds."""
+    if opened.like is not None:
+        _idle.append((opened.like, opened.engine))
+
+
+def _idle_engine(like: Hashable) -> Engine | None:
+    """An engine that was given back; from here on it is this caller's alone."""
+    for _ in range(len(_idle)):
+        try:
+            found = _idle.popleft()
+        except IndexError:  # other threads took the rest
+            return None
+        if found[0] == like:
+            return found[1]
+        _idle.append(found)
+    return None
 
 
 def given(engine: Engine) -> Opened:
@@ -122,6 +165,33 @@ def given(engine: Engine) -> Opened:
             "an asynchronous engine cannot be used; give one of sqlalchemy.create_engine"
         )
     return Opened(engine=engine, own=False)
+
+
+def _listen(engine: Engine) -> None:
+    """Have connections looked at before they are used; one whose server has gone is replaced, and so are all others."""
+
+    @event.listens_for(engine, "checkin")
+    def _(_: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _(connection: Any, record: Any, _: Any) -> None:
+        used = record.info.get("used")  # not there: it is new
+        if used is None or (time.monotonic() - used < IDLE and _is_quiet(connection)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _is_quiet(connection: Any) -> bool:
+    """Whether nothing has come by itself, as the end of a connection does."""
+    if connection.closed:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return not selector.select(0)
 
 
 def _binary_cursor() -> type[Any]:

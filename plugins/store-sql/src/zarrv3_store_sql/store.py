@@ -8,11 +8,13 @@ import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Engine
+from sqlalchemy.engine import Dialect as Theirs
 
 from zarrv3.backend import Backend, ErrorTable
 from zarrv3.contract import Store
@@ -28,7 +30,7 @@ from zarrv3.errors import (
 from zarrv3.keys import check_key
 from zarrv3.urls import Url, boolean, convert
 from zarrv3_store_sql import engines
-from zarrv3_store_sql.dialects import DIALECTS
+from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver
 from zarrv3_store_sql.failures import (
     DatabaseError,
@@ -74,8 +76,7 @@ class _Table(Backend):
             return driver.total(path)
 
     def _driver(self, opened: engines.Opened) -> Store:
-        dialect = opened.engine.dialect
-        return SQLDriver(opened, DIALECTS[dialect.name](self.option("table"), dialect))
+        return SQLDriver(opened, _dialect(self.option("table"), opened.engine.dialect))
 
 
 class SQLStore(_Table):
@@ -254,6 +255,13 @@ class SQLiteStore(_Table):
         if self._options["path"] == ":memory:":
             return id(self)
         return {**self._changed_options(), "path": self.path}
+
+
+@lru_cache(
+    maxsize=16
+)  # with the engine its compiled statements are used again, if they are over the same table
+def _dialect(table: str, dialect: Theirs) -> Dialect:
+    return DIALECTS[dialect.name](table, dialect)
 
 
 def _absolute(path: str) -> str:

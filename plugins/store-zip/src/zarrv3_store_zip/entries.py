@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from zipfile import ZIP_STORED, ZipInfo
 
-from zarrv3.contract import ByteRange
+from zarrv3.contract import Buffer, ByteRange
 from zarrv3.helpers import resolve
 from zarrv3_store_zip.members import (
     ENCRYPTED,
@@ -19,8 +19,8 @@ from zarrv3_store_zip.members import (
 )
 from zarrv3_store_zip.spool import File, Spool
 
-Packed = tuple[ZipInfo, bytes]
-"""A member that is not in a file yet: its entry, and header with data."""
+Packed = tuple[ZipInfo, tuple[Buffer, ...]]
+"""A member that is not in a file yet: its entry, and header with data, in pieces."""
 
 
 class Entry:
@@ -86,9 +86,9 @@ def loaded(key: str, info: ZipInfo, file: File) -> Entry:
 
 def added(packed: Packed, spool: Spool) -> Entry:
     """A packed value as an entry of the spool, where it is written."""
-    info, data = packed
-    start = spool.append(data)
-    return Entry(info, spool.file, start, start + len(data) - info.compress_size)
+    info, pieces = packed
+    start = spool.append(pieces)
+    return Entry(info, spool.file, start, spool.end - info.compress_size)
 
 
 def copied(entries: Iterable[tuple[str, Entry]], file: File, place: int) -> tuple[dict[str, Entry], int]:

@@ -164,16 +164,23 @@ def header_room(info: ZipInfo) -> int:
 # ---------------------------------------------------------------- values
 
 
-def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, bytes]:
-    """A value as a member: its entry, and header with data. The same value always becomes the same bytes."""
+def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, tuple[Buffer, ...]]:
+    """A value as a member: its entry, and header with data. The same value always becomes the same bytes.
+
+    A value that is stored as it is is not copied. Its bytes are those that `zipfile` would write.
+    """
     info = ZipInfo(key)
     info.compress_type = compression
     info.external_attr = 0o644 << 16
+    if compression == ZIP_STORED:
+        info.CRC = zlib.crc32(value)
+        info.file_size = info.compress_size = len(value)
+        return info, (info.FileHeader(len(value) * 1.05 > ZIP64_LIMIT), value)
     buffer = BytesIO()
     with ZipFile(buffer, "w") as archive:
         archive.writestr(info, bytes(value))
         end = archive.start_dir
-    return info, buffer.getvalue()[:end]
+    return info, (buffer.getvalue()[:end],)
 
 
 def decode(info: ZipInfo, data: Buffer, where: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -164,11 +164,13 @@ class Spool:
                     f"another process has unflushed changes of {archive!r}; it has to flush or close before this one can write"
                 )
 
-    def append(self, data: bytes) -> int:
+    def append(self, pieces: Iterable[Buffer]) -> int:
         """Write at the end; returns where. On an error nothing has been added."""
-        place = self.end
-        self.file.write(place, data)
-        self.end = place + len(data)
+        place = end = self.end
+        for piece in pieces:
+            self.file.write(end, piece)
+            end += len(piece)
+        self.end = end
         return place
 
     def second(self) -> File:
