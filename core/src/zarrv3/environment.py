@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from zarrv3.errors import ConfigurationError
 
@@ -64,6 +63,8 @@ def values_of(value: Any) -> list[str]:
     if isinstance(value, Template):
         names = [match[2] for match in _VARIABLE.finditer(value) if not match[1]]
         plain = [os.environ[name] for name in names if os.environ.get(name)]
+        from urllib.parse import quote
+
         return plain + [quote(text, safe="") for text in plain]
     if isinstance(value, Mapping):
         return [text for item in value.values() for text in values_of(item)]
@@ -80,4 +81,8 @@ def _variable(match: re.Match[str], *, is_url: bool) -> str:
         raise ConfigurationError(
             f"the environment variable {match[2]} is not set; the configuration asks for ${{{match[2]}}}"
         )
-    return quote(value, safe="") if is_url else value
+    if not is_url:
+        return value
+    from urllib.parse import quote
+
+    return quote(value, safe="")

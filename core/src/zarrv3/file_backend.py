@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, ClassVar
 
 from zarrv3.backend import Backend
@@ -37,6 +36,8 @@ class FileBackend(Backend):
     @classmethod
     def example_url(cls, folder: str) -> str:
         """A new store in the folder."""
+        from pathlib import Path
+
         return Path(folder, cls.example_name).absolute().as_uri().replace("file:", f"{cls.kind}:", 1)
 
     @property

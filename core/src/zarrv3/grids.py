@@ -113,7 +113,7 @@ class ChunkKeyEncoding(ABC):
 
 @dataclass(frozen=True)
 class _Separated(ChunkKeyEncoding):
-    """Numbers joined by `/` or `.`."""
+    """Numbers joined by `/` or `.`; subclasses are dataclasses by inheritance, which is quicker to import."""
 
     separator: str = ""
 
@@ -145,7 +145,6 @@ class _Separated(ChunkKeyEncoding):
         return found if is_spelled_so and min(found) >= 0 and max(found) < MAX_COORDINATE else None
 
 
-@dataclass(frozen=True)
 class DefaultKeys(_Separated):
     """`default`: `c/1/23/45`; the one chunk of an array without dimensions is `c`."""
 
@@ -166,7 +165,6 @@ class DefaultKeys(_Separated):
         return None if coords is None or ndim not in {None, len(coords)} else coords
 
 
-@dataclass(frozen=True)
 class V2Keys(_Separated):
     """`v2`: `1.23.45`; the one chunk of an array without dimensions is `0`."""
 

@@ -305,8 +305,8 @@ class Group(Node[GroupMetadata]):
 
     def clear(self) -> None:
         """Erase every node directly below, and what lies below those."""
-        for name in [*self.keys()]:  # unlike `self` it is not asked for its length first
-            del self[name]
+        self._check_writable()
+        nodes.erase_children(self._store, self._path)
 
     def move(self, source: str, dest: str) -> None:
         """Move a node with everything below it to another path below this group; groups on the way are made.

@@ -59,11 +59,11 @@ def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> 
     lines += [("Compressor", _codec(codec)) for codec in array.compressors] or [("Compressor", "None")]
     lines += [("Store type", _class_name(array.store)), ("No. bytes", human(array.nbytes))]
     if stored and array.store.capabilities.list:
-        size = array.nbytes_stored
+        size, chunks = _stored(array)
         lines.append(("No. bytes stored", human(size)))
         if size:
             lines.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
-        lines.append(("Chunks initialized", f"{array.nchunks_initialized}/{array.nchunks}"))
+        lines.append(("Chunks initialized", f"{chunks}/{array.nchunks}"))
     if complete:
         lines += [
             ("Fill value", str(array.fill_value)),
@@ -107,6 +107,18 @@ def human(number: int) -> str:
             return str(number) if not unit else f"{number} ({size:.1f}{unit})"
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def _stored(array: Array) -> tuple[int, int]:
+    """`nbytes_stored` and `nchunks_initialized`, by one listing where both are told by the same keys."""
+    layout = array.layout
+    if layout.transformer is not None:
+        return array.nbytes_stored, array.nchunks_initialized
+    size = chunks = 0
+    for key, stored in array.store.sizes(layout.folder):
+        size += stored
+        chunks += layout.coords(key) is not None
+    return size, chunks
 
 
 def _codec(codec: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from zarrv3.backend import Backend
@@ -274,6 +273,8 @@ class MemoryStore(Backend):
     @classmethod
     def example_url(cls, folder: str) -> str:
         """A store with a name of its own for each folder."""
+        from pathlib import Path
+
         return Path(folder).absolute().as_uri().replace("file:", "memory:", 1)
 
     def connect(self) -> Store:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Self
-from urllib.parse import unquote
 
 from zarrv3 import nodes
 from zarrv3.attributes import Attributes, Change
@@ -21,6 +20,8 @@ def split_location(store: StoreLike) -> tuple[StoreLike, str]:
     if isinstance(store, str):
         head, bar, last = store.rpartition("|")
         if bar and last.startswith("zarr3:"):
+            from urllib.parse import unquote
+
             return head, unquote(last.removeprefix("zarr3:"))
     return store, ""
 

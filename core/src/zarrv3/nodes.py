@@ -286,6 +286,17 @@ def erase(store: BaseStore, path: str) -> None:
     store.erase_prefix(folder_of(path))
 
 
+def erase_children(store: BaseStore, path: str) -> None:
+    """Erase all nodes directly below a group with everything below them; their documents go first, in one call.
+
+    After that a call is needed only for each child that has held more than its document.
+    """
+    folder, below = folder_of(path), names(store, path)
+    store.erase_many([document_key(folder + name) for name in below])
+    for name in sorted({*below} & {*_folders(store, path)}):
+        store.erase_prefix(folder_of(folder + name))
+
+
 def _create_group(store: BaseStore, path: str) -> None:
     document = dump_document(GroupMetadata.create().to_document())
     if store.capabilities.atomic_create:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
@@ -60,6 +59,8 @@ def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
         found += [match[2] for match in _USER_INFO.finditer(value)]
         found += [match[3] for match in _QUERY.finditer(value) if SECRET_NAME.search(match[2])]
         for text in filter(None, found):
+            from urllib.parse import quote, unquote
+
             yield from {text: None, unquote(text): None, quote(text, safe=""): None}
     elif secret and value is not None:
         yield str(value)

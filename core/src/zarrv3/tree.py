@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from typing import TYPE_CHECKING
 
 from zarrv3 import nodes
@@ -35,6 +34,8 @@ class Tree:
 
     def _repr_html_(self) -> str:
         """The drawing in a notebook."""
+        from html import escape
+
         return f"<pre>{escape(repr(self))}</pre>"
 
 

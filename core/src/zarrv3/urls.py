@@ -7,9 +7,7 @@ of a folder, taken literally. In everything else `%7C` stands for `|`, and `%3F`
 import os
 import re
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.redaction import redact
@@ -60,7 +58,7 @@ def parse_part(text: str) -> Url:
         authority, slash, path = rest[2:].partition("/")
         rest = slash + path
     try:
-        return Url(match[1].lower(), authority, unquote(rest, errors="strict"), _options(query, text), text)
+        return Url(match[1].lower(), authority, _decoded(rest), _options(query, text), text)
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{redact(text)!r}: its percent signs do not stand for UTF-8") from error
 
@@ -120,10 +118,24 @@ def byte_size(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].lower() not in _UNITS:
         raise ConfigurationError(f"{text!r} is no size; write it like 1000, 64KiB or 1.5GB")
+    from fractions import Fraction
+
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
+def _decoded(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text, errors="strict")
+
+
 def _options(query: str, text: str) -> dict[str, str]:
+    if not query:
+        return {}
+    from urllib.parse import parse_qsl
+
     pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     options = dict(pairs)
     if len(options) != len(pairs):

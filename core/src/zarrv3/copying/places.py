@@ -161,11 +161,15 @@ def _ground(place: Place) -> tuple[BaseStore, str]:
 
 
 def _is_same(one: BaseStore, other: BaseStore) -> bool:
-    """Whether two stores have the same data; of stores around mappings, the same mapping and not only an equal one."""
-    if one != other:
+    """Whether two stores have the same data; of stores around mappings, the same mapping and not only an equal one.
+
+    Mappings are not compared: that would read all that is in both.
+    """
+    if type(one) is not type(other):
         return False
-    pairs = ((one._options[name], other._options[name]) for name in one.live_options)
-    return all(mine is theirs or not isinstance(mine, Mapping) for mine, theirs in pairs)
+    pairs = [(one._options[name], other._options[name]) for name in one.live_options]
+    mappings = [(mine, theirs) for mine, theirs in pairs if isinstance(mine, Mapping)]
+    return all(mine is theirs for mine, theirs in mappings) if mappings else one == other
 
 
 def _is_taken(place: Place) -> bool:

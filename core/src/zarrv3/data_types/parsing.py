@@ -1,27 +1,25 @@
 """From a document's `data_type`, or from what a user calls a dtype, to a `DataType`."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from zarrv3.contract import JSON
 from zarrv3.data_types.base import DataType
-from zarrv3.data_types.binary import RAW_NAME, NullTerminatedBytes, Raw, VariableBytes
 from zarrv3.data_types.numerics import Bool, Complex, Float, Integer
-from zarrv3.data_types.small import FLOATS, INTEGERS, SmallFloat, SmallInteger
-from zarrv3.data_types.structs import Struct
-from zarrv3.data_types.texts import FixedText, String
-from zarrv3.data_types.times import Time
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.extensions import NamedConfig, resolve, shown
+from zarrv3.registry import BUILT_IN
 
-_CLASSES: tuple[type[DataType], ...] = (
-    Integer, Float, Bool, Complex, String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw,
-)  # fmt: skip
-_NAMES = (
-    frozenset({"string", "bytes", "variable_length_bytes"}) | FLOATS | INTEGERS
-)  # or numpy takes them otherwise
+# the modules of other kinds are imported by those whom they concern: they would be a tenth of the time to import zarrv3
+_RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
+_NAMES = {
+    name
+    for name, value in BUILT_IN["data_types"].items()
+    if value.endswith((":SmallFloat", ":SmallInteger", ":String", ":VariableBytes"))
+}  # or numpy takes them otherwise
 _OBJECTS = (
     "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
     "byte strings"
@@ -31,7 +29,9 @@ _OBJECTS = (
 def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    if isinstance(name, str) and RAW_NAME.fullmatch(name):  # one type for endlessly many names
+    if isinstance(name, str) and _RAW_NAME.fullmatch(name):  # one type for endlessly many names
+        from zarrv3.data_types.binary import Raw
+
         return Raw.from_json(name, NamedConfig.parse(value, member).configuration)
     found: DataType = resolve("data_types", value, member)
     return found
@@ -49,8 +49,8 @@ def data_type_of(value: Any) -> DataType:
     if isinstance(value, Mapping):
         return parse_data_type(value)
     if value is str or value is bytes:
-        return String() if value is str else VariableBytes()
-    if isinstance(value, str) and (value in _NAMES or RAW_NAME.fullmatch(value)):
+        return parse_data_type("string" if value is str else "bytes")
+    if isinstance(value, str) and (value in _NAMES or _RAW_NAME.fullmatch(value)):
         return parse_data_type(value)
     if value is None:  # numpy takes it for float64
         raise MetadataError("a data type is needed, not None")
@@ -73,7 +73,19 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
         raise MetadataError(
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
         )
-    for kind in _CLASSES:
+    for kind in _classes():
         if (found := kind.from_numpy(dtype)) is not None:
             return found
     raise MetadataError(f"no data type stands for numpy's {dtype}")
+
+
+def _classes() -> Iterator[type[DataType]]:
+    """The classes that are asked about a dtype, in order; most are imported only if those before did not know it."""
+    yield from (Integer, Float, Bool, Complex)
+    from zarrv3.data_types.binary import NullTerminatedBytes, Raw
+    from zarrv3.data_types.small import SmallFloat, SmallInteger
+    from zarrv3.data_types.structs import Struct
+    from zarrv3.data_types.texts import FixedText, String
+    from zarrv3.data_types.times import Time
+
+    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw)
