@@ -224,9 +224,9 @@ class MongoDB(Client):
 
 
 class PostgreSQL(Client):
-    """`executemany`, which psycopg sends without waiting for each answer, and `= ANY` of 32 keys, both binary.
+    """Copying (COPY) into a temporary table and merging that, and `= ANY` of 32 keys, both binary.
 
-    Copying (COPY) into a table of its own and merging that is no faster; copying into the table itself replaces nothing.
+    `executemany` of the merging statement takes half as long again; copying into the table itself would replace nothing.
     """
 
     def _opened(self) -> Any:
@@ -239,9 +239,13 @@ class PostgreSQL(Client):
         with self._opened() as connection, connection.cursor() as cursor:
             cursor.execute(f'CREATE TABLE "{self.name}" (k text COLLATE "C" PRIMARY KEY, v bytea NOT NULL)')
             cursor.execute(f'ALTER TABLE "{self.name}" ALTER COLUMN v SET STORAGE EXTERNAL')
-            cursor.executemany(
-                f'INSERT INTO "{self.name}" VALUES (%s, %b) ON CONFLICT (k) DO UPDATE SET v = excluded.v',  # noqa: S608
-                values.items(),
+            cursor.execute("CREATE TEMPORARY TABLE new (k text, v bytea) ON COMMIT DROP")
+            with cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(["text", "bytea"])
+                for item in values.items():
+                    copy.write_row(item)
+            cursor.execute(
+                f'INSERT INTO "{self.name}" SELECT * FROM new ON CONFLICT (k) DO UPDATE SET v = excluded.v'  # noqa: S608
             )
 
     def read(self, keys: Sequence[str]) -> list[bytes | None]:

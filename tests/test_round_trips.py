@@ -141,11 +141,14 @@ def test_opening_is_one_call(store: zarrv3.Counting) -> None:
 
 
 def test_threads_share_the_windows(store: zarrv3.Counting) -> None:
-    """Large chunks in several threads: smaller windows, so that all threads work; still each chunk once."""
+    """Large chunks in several threads: smaller windows, so that all threads work; still each chunk once.
+
+    Where a call costs no round trip there are several windows a thread, so that all end together.
+    """
     with zarrv3.config.set(window=64, threads=4):
         array = zarrv3.create_array(store, shape=(32, 2**14), chunks=(1, 2**14), dtype="f8", compressors=None)
         store.reset()
         array[:] = 1.0
         assert array[...].sum() == array.size
     assert dict(store.requested) == {"set_many": 32, "get_many": 32}
-    assert max(store.calls.values()) <= 4
+    assert max(store.calls.values()) <= (16 if store.capabilities.local else 4)

@@ -31,12 +31,16 @@ class ChunkKernel(Protocol):
         Of a piece that is left undone, any part may have been written.
         """
 
+    def memory(self) -> Any:
+        """What one thread may encode with, task after task; `None` if nothing is gained by that."""
+
     def encode(
-        self, pieces: Sequence[Any], value: np.ndarray[Any, Any], *, keep_empty: bool
-    ) -> list[Buffer | Literal[False] | None]:
+        self, pieces: Sequence[Any], value: np.ndarray[Any, Any], memory: Any = None, *, keep_empty: bool
+    ) -> Sequence[Buffer | Literal[False] | None]:
         """The encoded chunks of pieces that cover theirs, exactly as the codecs would make them.
 
-        `None` for one that holds only the fill value, unless `keep_empty`; `False` for one that is left undone.
+        `None` for one that holds only the fill value, unless `keep_empty`; `False` for one that is left undone. With `memory`
+        the others are in it, until it is used again.
         """
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from zarrv3.grids import ChunkGrid, RegularGrid
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.registry import owner
 from zarrv3.store import BaseStore
-from zarrv3.transformers import Changes, StorageTransformer, change_many
+from zarrv3.transformers import ChunkChanges, Coords, StorageTransformer, change_many, change_spelled
 
 
 class Lowered(NamedTuple):
@@ -73,16 +74,20 @@ class Layout:
         folder, encode = self.folder, self.metadata.chunk_key_encoding.encode
         return self.store.get_many([(folder + encode(coords), None) for coords in places])
 
-    def change_many(
+    def change_chunks(
         self,
-        keys: Collection[str],
-        read: Collection[str],
-        make: Callable[[Changes], Changes],
+        chunks: Collection[Coords],
+        read: Collection[Coords],
+        make: Callable[[ChunkChanges], ChunkChanges],
         *,
         keep_padding: bool = False,
     ) -> None:
         """Read, change and write chunks in as few calls as the store can do it in; see `transformers.change_many`."""
-        change_many(self.store, keys, read, make, keep_padding=keep_padding)
+        if self.transformer is not None:
+            self.transformer.change_chunks(chunks, read, make, keep_padding=keep_padding)
+        else:
+            change, encode = partial(change_many, self.store), self.metadata.chunk_key_encoding.encode
+            change_spelled(change, self.folder, encode, chunks, read, make, keep_padding=keep_padding)
 
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""

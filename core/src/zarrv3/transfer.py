@@ -4,7 +4,7 @@ plan ── tasks of some dozens of pieces ──> threads, each doing a whole t
 
 * read: keys → get_many → decode → `result[outside] = chunk[inside]`, straight into the result where it fits;
 * write: old chunks where only part changes → `chunk[inside] = value[outside]` → encode → set_many, erase_many
-  (`Layout.change_many`, which does it in one read and one write where chunks are stored together).
+  (`Layout.change_chunks`, which does it in one read and one write where chunks are stored together).
 
 Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -29,6 +29,7 @@ from zarrv3.indexing import Piece, Plan
 from zarrv3.kernels import chunk_kernel
 from zarrv3.layout import Layout
 from zarrv3.locks import NamedLocks
+from zarrv3.transformers import Coords
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Fields: TypeAlias = str | list[str] | None
@@ -224,50 +225,61 @@ class _Writer:
         self.keep_padding = keep_padding
         self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
         self.kernel = chunk_kernel(layout.chain) if fields is None and value.dtype == layout.dtype else None
+        self.memories: list[Any] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
-        folder, encode_key = layout.folder, layout.metadata.chunk_key_encoding.encode
-        keys = [folder + encode_key(piece[0]) for piece in pieces]
+        chunks = [piece[0] for piece in pieces]
         kept = [self._is_partial(piece) for piece in pieces]
-        read = [key for key, is_kept in zip(keys, kept, strict=True) if is_kept]
-        with _locked(layout, keys, pieces):
-            layout.change_many(
-                keys, read, partial(self._changes, keys, pieces, kept), keep_padding=self.keep_padding
+        read = [chunk for chunk, is_kept in zip(chunks, kept, strict=True) if is_kept]
+        with _locked(layout, chunks), self._memory() as memory:
+            layout.change_chunks(
+                chunks, read, partial(self._changes, pieces, kept, memory), keep_padding=self.keep_padding
             )
+
+    @contextmanager
+    def _memory(self) -> Iterator[Any]:
+        """What the kernel, if any, may work with until the chunks are stored; used again by the next task."""
+        memory = self.memories.pop() if self.memories else None
+        if memory is None and self.kernel is not None:
+            memory = self.kernel.memory()
+        yield memory
+        self.memories.append(memory)
 
     def _changes(
         self,
-        keys: Sequence[str],
         pieces: Sequence[Piece],
         kept: Sequence[bool],
-        olds: Mapping[str, Buffer | None],
-    ) -> dict[str, Buffer | None]:
+        memory: Any,
+        olds: Mapping[Coords, Buffer | None],
+    ) -> dict[Coords, Buffer | None]:
         """The new values of the chunks that change, parts of some `kept`; `None` for one that became empty."""
-        changes: dict[str, Buffer | None] = {}
-        for key, piece, is_kept, encoded in zip(keys, pieces, kept, self._encoded(pieces, kept), strict=True):
-            if self.only_existing and olds[key] is None:
+        changes: dict[Coords, Buffer | None] = {}
+        for piece, is_kept, encoded in zip(pieces, kept, self._encoded(pieces, kept, memory), strict=True):
+            chunk = piece[0]
+            if self.only_existing and olds[chunk] is None:
                 continue
-            new = self._new(key, piece, olds, is_kept=is_kept) if encoded is False else encoded
-            if new is not None or olds.get(key, _UNREAD) is not None:
-                changes[key] = new
+            new = self._new(piece, olds, is_kept=is_kept) if encoded is False else encoded
+            if new is not None or olds.get(chunk, _UNREAD) is not None:
+                changes[chunk] = new
         return changes
 
     def _encoded(
-        self, pieces: Sequence[Piece], kept: Sequence[bool]
+        self, pieces: Sequence[Piece], kept: Sequence[bool], memory: Any
     ) -> Sequence[Buffer | Literal[False] | None]:
         """What a kernel makes of the pieces that cover their chunks; `False` for the others."""
         if self.kernel is None or all(kept):
             return [False] * len(pieces)
         covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]
-        made = iter(self.kernel.encode(covered, self.value, keep_empty=self.write_empty))
-        return [False if is_kept else next(made) for is_kept in kept]
+        made = self.kernel.encode(covered, self.value, memory, keep_empty=self.write_empty)
+        if len(covered) == len(pieces):
+            return made
+        rest = iter(made)
+        return [False if is_kept else next(rest) for is_kept in kept]
 
-    def _new(
-        self, key: str, piece: Piece, olds: Mapping[str, Buffer | None], *, is_kept: bool
-    ) -> Buffer | None:
+    def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
         """The new value of a chunk, `None` for an empty one."""
-        chunk = self._chunk(key, piece, olds[key]) if is_kept else self._covered(piece)
+        chunk = self._chunk(piece, olds[piece.chunk]) if is_kept else self._covered(piece)
         return self.layout.chain.encode(chunk) if self.write_empty or not self.is_empty(chunk) else None
 
     def _is_partial(self, piece: Piece) -> bool:
@@ -281,18 +293,18 @@ class _Writer:
         part = self.value[(*piece.outside, ...)]
         if part.shape == self.layout.chunk_shape:
             return part.astype(self.layout.dtype, copy=False)
-        return self._chunk("", piece, None)  # it reaches over the array's edge
+        return self._chunk(piece, None)  # it reaches over the array's edge
 
-    def _chunk(self, key: str, piece: Piece, old: Buffer | None) -> Array:
+    def _chunk(self, piece: Piece, old: Buffer | None) -> Array:
         """The new content of a chunk of which a part is in the value."""
         part = self.value[(*piece.outside, ...)]
         if part.dtype.kind == "O" and part.ndim == 0:
             part = part[()]  # numpy would store the 0-d array itself as an element
-        chunk = self._old_chunk(key, old)
+        chunk = self._old_chunk(piece.chunk, old)
         (chunk if self.fields is None else chunk[self.fields])[piece.inside] = part
         return chunk
 
-    def _old_chunk(self, key: str, old: Buffer | None) -> Array:
+    def _old_chunk(self, coords: Coords, old: Buffer | None) -> Array:
         layout = self.layout
         if old is None:
             return np.full(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
@@ -301,7 +313,8 @@ class _Writer:
                 return layout.chain.decode(old).copy()
             return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
         except ZarrError as error:
-            raise _unreadable(layout, key, error, ", so that part of it cannot be replaced") from error
+            so = ", so that part of it cannot be replaced"
+            raise _unreadable(layout, layout.key(coords), error, so) from error
 
 
 _UNREAD = b"not looked at"
@@ -329,7 +342,7 @@ class _Eraser:
 
     def task(self, pieces: Sequence[Piece]) -> None:
         keys = [self.layout.key(piece.chunk) for piece in pieces]
-        with _locked(self.layout, keys, pieces):
+        with _locked(self.layout, [piece.chunk for piece in pieces]):
             self.layout.store.erase_many(keys)
 
 
@@ -397,16 +410,14 @@ _locks = NamedLocks()
 reaches them through."""
 
 
-def _locked(layout: Layout, keys: Sequence[str], pieces: Sequence[Piece]) -> AbstractContextManager[None]:
+def _locked(layout: Layout, chunks: Sequence[Coords]) -> AbstractContextManager[None]:
     """Be the only one in this process who changes some chunks, or the blocks they are stored in."""
-    mine: Collection[Hashable] = keys
+    mine: Collection[Coords] = chunks
     block = layout.block_shape
     if block is not None:
-        mine = {
-            (layout.folder, *[c // b for c, b in zip(piece.chunk, block, strict=True)]) for piece in pieces
-        }
-    held = _locks.held(mine)
-    return held if layout.cache is None else _both(held, layout.cache.changing(keys))
+        mine = {tuple([c // b for c, b in zip(chunk, block, strict=True)]) for chunk in chunks}
+    held = _locks.held([(layout.folder, place) for place in mine])
+    return held if layout.cache is None else _both(held, layout.cache.changing([*map(layout.key, chunks)]))
 
 
 @contextmanager

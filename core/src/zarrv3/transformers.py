@@ -19,6 +19,11 @@ T = TypeVar("T", bound="StorageTransformer")
 Changes: TypeAlias = Mapping[str, Buffer | None]
 """Keys with their new values; `None` stands for absence."""
 
+Coords: TypeAlias = tuple[int, ...]
+
+ChunkChanges: TypeAlias = Mapping[Coords, Buffer | None]
+"""The same for chunks by their coordinates."""
+
 
 class StorageTransformer(Layer):
     """A layer that array metadata names; this base class passes everything on unchanged.
@@ -93,11 +98,26 @@ class StorageTransformer(Layer):
         *,
         keep_padding: bool = False,  # noqa: ARG002 - the same
     ) -> None:
-        """Read, change and write some keys: what an array writes its chunks by; see the function `change_many`.
+        """Read, change and write some keys; see the function `change_many`.
 
         For those who store several chunks as one value: they read and write each value once, under a lock of their own.
         """
         _change_each(self, read, make)
+
+    def change_chunks(
+        self,
+        chunks: Collection[Coords],
+        read: Collection[Coords],
+        make: Callable[[ChunkChanges], ChunkChanges],
+        *,
+        keep_padding: bool = False,
+    ) -> None:
+        """The same for chunks by their coordinates: what an array writes its chunks by.
+
+        For those who need not spell keys to find them.
+        """
+        folder, encode = self._folder, self._encoding.encode
+        change_spelled(self.change_many, folder, encode, chunks, read, make, keep_padding=keep_padding)
 
     def get_config(self) -> dict[str, JSON]:
         """The configuration in metadata: the public attributes but for the type."""
@@ -170,6 +190,25 @@ def change_many(
         store.change_many(keys, read, make, keep_padding=keep_padding)
     else:
         _change_each(store, read, make)
+
+
+def change_spelled(
+    change: Callable[..., None],
+    folder: str,
+    encode: Callable[[Coords], str],
+    chunks: Collection[Coords],
+    read: Collection[Coords],
+    make: Callable[[ChunkChanges], ChunkChanges],
+    *,
+    keep_padding: bool,
+) -> None:
+    """Change chunks by their coordinates by way of a `change` of keys, which are `encode`d below a folder."""
+    keys = {chunk: folder + encode(chunk) for chunk in chunks}
+
+    def make_keyed(olds: Changes) -> Changes:
+        return {keys[chunk]: new for chunk, new in make({chunk: olds[keys[chunk]] for chunk in read}).items()}
+
+    change(keys.values(), [keys[chunk] for chunk in read], make_keyed, keep_padding=keep_padding)
 
 
 def _change_each(store: BaseStore, read: Collection[str], make: Callable[[Changes], Changes]) -> None:

@@ -290,7 +290,7 @@ def test_arguments_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="too large"):
         _kernels.decode(None, (2**62, 4), b"1234", [], [], out)
     with pytest.raises(ValueError, match="too many dimensions"):
-        _kernels.encode(None, (1,) * 17, b"1234", True, [], out)
+        _kernels.encode(None, (1,) * 17, b"1234", True, [], out, None, None)
     read_only = np.zeros(4, "i4")
     read_only.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
@@ -303,6 +303,42 @@ def test_arguments_that_do_not_fit() -> None:
     outside = ((0,), (7,), (1,), False)
     assert _kernels.decode(None, (4,), b"1234", [bytes(16)], [outside], out) == [0]
     assert _kernels.decode(None, (4,), b"1234", [bytes(16)], [piece], out) == []
+
+
+def test_memory_is_used_again() -> None:
+    """Large chunks are encoded in memory that is lent: the same bytes, and of all tasks of a thread in the same place."""
+    values = np.arange(600_000.0).reshape(600, 1000) // 7
+    stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
+    for name, store in stores.items():
+        array = array_of(
+            store, name, shape=values.shape, dtype="f8", chunks=(150, 1000), compressors=[blosc()]
+        )
+        with with_kernels(name):
+            array[...] = values
+            array[100:400] = values[100:400]
+    assert stored(stores["native"]) == stored(stores["none"])
+    kernel = chunk_kernel(array._layout.chain)
+    assert isinstance(kernel, NativeChunks)
+    memory = kernel.memory()
+    assert memory is not None
+    pieces = [*plan(..., values.shape, (150, 1000)).pieces()]
+    first = kernel.encode(pieces[:2], values, memory, keep_empty=False)
+    room = memory.room
+    second = kernel.encode(pieces[2:], values, memory, keep_empty=False)
+    assert memory.room is room
+    assert bytes(second[0] or b"") == stored(stores["none"])["a/c/2/0"]
+    assert (
+        bytes(first[0] or b"")[16:1000] == bytes(second[0] or b"")[16:1000]
+    )  # where the first was the second is now
+    empty = kernel.encode(pieces[:2], np.zeros_like(values), memory, keep_empty=False)
+    assert empty == [None, None]
+    with pytest.raises(MemoryError):
+        _kernels.encode(None, (4,), b"1234", True, [], np.zeros(4, "i4"), bytearray(3), bytearray(3))
+    one = [((0,), (slice(0, 4),), (slice(0, 4),), True)]
+    assert _kernels.encode(
+        None, (4,), b"1234", True, one, np.zeros(4, "i4"), bytearray(16), bytearray(3)
+    ) == [False]
+    assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
 
 
 def test_many_threads() -> None:

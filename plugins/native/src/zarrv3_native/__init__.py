@@ -7,6 +7,7 @@ use too: the bytes are the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,6 +25,9 @@ __all__ = ["Native"]
 
 MAX_NDIM = 16
 """Chunks of more dimensions are left to Python; the same number stands in kernels.h."""
+
+LARGE = 2**20
+"""Chunks of so many bytes are encoded in memory that is used again."""
 
 
 class Native:
@@ -89,11 +93,47 @@ class NativeChunks:
         """See `zarrv3.kernels.ChunkKernel`."""
         return _kernels.decode(self.codec, self.shape, self.fill, values, pieces, out.view(self.raw))
 
-    def encode(
-        self, pieces: Sequence[Any], value: np.ndarray[Any, Any], *, keep_empty: bool
-    ) -> list[Buffer | Literal[False] | None]:
+    def memory(self) -> Memory | None:
         """See `zarrv3.kernels.ChunkKernel`."""
-        return _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, value.view(self.raw))
+        nbytes = math.prod(self.shape) * len(self.fill)
+        return Memory(nbytes, _kernels.bound(self.codec, nbytes)) if nbytes >= LARGE else None
+
+    def encode(
+        self,
+        pieces: Sequence[Any],
+        value: np.ndarray[Any, Any],
+        memory: Memory | None = None,
+        *,
+        keep_empty: bool,
+    ) -> Sequence[Buffer | Literal[False] | None]:
+        """See `zarrv3.kernels.ChunkKernel`."""
+        raw = value.view(self.raw)
+        if memory is None:
+            return _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, raw, None, None)  # type: ignore[return-value]  # places are in lent memory only
+        scratch, room = memory.lend(len(pieces))
+        found = _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, raw, scratch, room)
+        view = memoryview(room)
+        return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
+
+
+class Memory:
+    """What a thread that encodes large chunks works with, one task after the other: fresh memory costs more than encoding.
+
+    Args:
+        nbytes: of a chunk.
+        bound: what it can become.
+    """
+
+    def __init__(self, nbytes: int, bound: int) -> None:
+        self.bound = bound
+        self.scratch = bytearray(nbytes)
+        self.room = bytearray()
+
+    def lend(self, count: int) -> tuple[bytearray, bytearray]:
+        """Memory of the size of a chunk, and for so many encoded ones."""
+        if len(self.room) < count * self.bound:
+            self.room = bytearray(count * self.bound)
+        return self.scratch, self.room
 
 
 def _codec(codec: BytesBytesCodec) -> object | None:

@@ -9,6 +9,7 @@ def blosc(
     library: str, name: str, level: int, shuffle: int, typesize: int, block: int, /
 ) -> object | None: ...
 def zstd(library: str, level: int, checksum: bool, /) -> object | None: ...
+def bound(codec: object | None, nbytes: int, /) -> int: ...
 def decode(
     codec: object | None,
     shape: tuple[int, ...],
@@ -25,8 +26,10 @@ def encode(
     keep_empty: bool,
     pieces: Sequence[Any],
     value: np.ndarray[Any, Any],
+    scratch: bytearray | None,
+    room: bytearray | None,
     /,
-) -> list[Buffer | Literal[False] | None]: ...
+) -> list[bytes | tuple[int, int] | Literal[False] | None]: ...
 def read_files(
     root: str, requests: list[Request], reserved: str, flags: int, letters: bool, /
 ) -> tuple[list[Buffer | None], list[int]]: ...

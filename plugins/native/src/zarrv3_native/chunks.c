@@ -115,7 +115,7 @@ PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer out;
     if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE | PyBUF_STRIDES) < 0) return NULL;
     Worker worker;
-    bool ready = open_worker(&worker, codec, chunk.nbytes, false) && out.itemsize == item;
+    bool ready = open_worker(&worker, codec, chunk.nbytes, false, NULL) && out.itemsize == item;
     Read *reads = malloc((size_t)(total ? total : 1) * sizeof *reads);
     if (reads == NULL || !ready) {
         PyErr_SetString(PyExc_MemoryError, REFUSED);
@@ -144,7 +144,7 @@ PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
 typedef struct {
     Py_ssize_t number; /* of the piece */
     Window window;
-    PyObject *bytes; /* with room for the most it can be */
+    PyObject *bytes; /* with room for the most it can be, unless room is lent */
     char *to;        /* that room */
     Py_ssize_t size; /* what it is; EMPTY or FAILED */
 } Write;
@@ -171,43 +171,54 @@ static Py_ssize_t encode_one(const Worker *worker, const Write *write, const cha
     return encode_whole(worker, data, write->to, room);
 }
 
-/* The answers: bytes, None for an empty chunk, False for one that is left to Python. */
-static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total) {
+/* The answer for one piece: bytes, or the place in the room that was lent; None for an empty chunk, False for one that is
+ * left to Python. */
+static PyObject *answer_of(Write *write, const char *room) {
+    PyObject *bytes = write->bytes;
+    write->bytes = NULL;
+    if (write->size > 0 && room == NULL) {
+        if (_PyBytes_Resize(&bytes, write->size) < 0) return NULL;
+        return bytes;
+    }
+    Py_XDECREF(bytes);
+    if (write->size > 0) {
+        Py_ssize_t start = write->to - room;
+        return Py_BuildValue("nn", start, start + write->size);
+    }
+    return Py_NewRef(write->size == EMPTY ? Py_None : Py_False);
+}
+
+static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total, const char *room) {
     PyObject *answers = PyList_New(total);
     Py_ssize_t next = 0;
-    for (Py_ssize_t i = 0; i < total; i++) {
-        PyObject *answer = NULL;
-        if (next < count && writes[next].number == i) {
-            Write *write = &writes[next++];
-            if (write->size > 0 && answers != NULL) {
-                answer = write->bytes;
-                if (_PyBytes_Resize(&answer, write->size) < 0) Py_CLEAR(answers);
-            } else {
-                Py_DECREF(write->bytes);
-                if (write->size == EMPTY) answer = Py_NewRef(Py_None);
-            }
-        }
-        if (answers == NULL) {
-            Py_XDECREF(answer);
-            continue;
-        }
-        PyList_SetItem(answers, i, answer != NULL ? answer : Py_NewRef(Py_False));
+    for (Py_ssize_t i = 0; i < total && answers != NULL; i++) {
+        bool here = next < count && writes[next].number == i;
+        PyObject *answer = here ? answer_of(&writes[next++], room) : Py_NewRef(Py_False);
+        if (answer == NULL)
+            Py_CLEAR(answers);
+        else
+            PyList_SetItem(answers, i, answer);
     }
+    while (next < count) Py_XDECREF(writes[next++].bytes);
     return answers;
 }
 
-/* The pieces that can be encoded here; how many. */
+/* The pieces that can be encoded here; how many. Each has room of its own, in the room that was lent if there is one. */
 static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_buffer *value, Py_ssize_t bound,
-                                Write *writes, Py_ssize_t total) {
-    Py_ssize_t count = 0;
+                                const Py_buffer *room, Write *writes, Py_ssize_t total) {
+    Py_ssize_t count = 0, used = 0;
     for (Py_ssize_t i = 0; i < total; i++) {
         Write *write = &writes[count];
         PyObject *piece = PySequence_GetItem(pieces, i);
-        write->number = i;
-        write->size = FAILED;
+        *write = (Write){.number = i, .size = FAILED};
         if (piece != NULL && window_of(piece, chunk, value, &write->window)) {
-            write->bytes = PyBytes_FromStringAndSize(NULL, bound);
-            write->to = write->bytes == NULL ? NULL : PyBytes_AsString(write->bytes);
+            if (room->buf != NULL) {
+                write->to = used + bound <= room->len ? (char *)room->buf + used : NULL;
+                used += bound;
+            } else {
+                write->bytes = PyBytes_FromStringAndSize(NULL, bound);
+                write->to = write->bytes == NULL ? NULL : PyBytes_AsString(write->bytes);
+            }
             if (write->to != NULL) count++;
         }
         PyErr_Clear();
@@ -216,37 +227,53 @@ static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_b
     return count;
 }
 
-/* encode(codec, chunk shape, fill, keep empty, pieces, value): for each piece what `answers_of` says. */
+/* Encode all pieces with memory that is lent, or NULL. */
+static PyObject *encode_all(Worker *worker, const Chunk *chunk, const char *fill, bool keep_empty, PyObject *pieces,
+                            const Py_buffer *value, const Py_buffer *room) {
+    Py_ssize_t total = PySequence_Size(pieces);
+    if (total < 0) return NULL;
+    Write *writes = malloc((size_t)(total ? total : 1) * sizeof *writes);
+    if (writes == NULL) return PyErr_NoMemory();
+    Py_ssize_t bound = encoded_bound(worker);
+    Py_ssize_t count = gather_writes(pieces, chunk, value, bound, room, writes, total);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count; i++)
+        writes[i].size = encode_one(worker, &writes[i], fill, chunk->item, keep_empty, value->buf, bound);
+    Py_END_ALLOW_THREADS
+    PyObject *answers = answers_of(writes, count, total, room->buf);
+    free(writes);
+    return answers;
+}
+
+/* encode(codec, chunk shape, fill, keep empty, pieces, value, scratch, room): for each piece what `answer_of` says. The last
+ * two are lent memory, or None: as large as a chunk, and as all that is encoded can be. */
 PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *codec_object, *shape, *pieces, *value_object, *answers = NULL;
+    PyObject *codec_object, *shape, *pieces, *value_object, *scratch_object, *room_object, *answers = NULL;
     const char *fill;
     Py_ssize_t item;
     int keep_empty;
-    if (!PyArg_ParseTuple(args, "OO!y#pOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
-                          &value_object))
+    if (!PyArg_ParseTuple(args, "OO!y#pOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
+                          &value_object, &scratch_object, &room_object))
         return NULL;
     const Codec *codec;
     Chunk chunk;
-    Py_ssize_t total = PySequence_Size(pieces);
-    if (total < 0 || !codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
-    Py_buffer value;
+    if (!codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
+    Py_buffer value = {0}, scratch = {0}, room = {0};
     if (PyObject_GetBuffer(value_object, &value, PyBUF_STRIDES) < 0) return NULL;
-    Worker worker;
-    bool ready = open_worker(&worker, codec, chunk.nbytes, true) && value.itemsize == item;
-    Write *writes = malloc((size_t)(total ? total : 1) * sizeof *writes);
-    if (writes == NULL || !ready) {
-        PyErr_SetString(PyExc_MemoryError, REFUSED);
-    } else {
-        Py_ssize_t bound = encoded_bound(&worker);
-        Py_ssize_t count = gather_writes(pieces, &chunk, &value, bound, writes, total);
-        Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = 0; i < count; i++)
-            writes[i].size = encode_one(&worker, &writes[i], fill, item, keep_empty, value.buf, bound);
-        Py_END_ALLOW_THREADS
-        answers = answers_of(writes, count, total);
+    bool lent = scratch_object == Py_None || (PyObject_GetBuffer(scratch_object, &scratch, PyBUF_WRITABLE) == 0 &&
+                                              PyObject_GetBuffer(room_object, &room, PyBUF_WRITABLE) == 0);
+    if (lent) {
+        Worker worker;
+        bool ready = open_worker(&worker, codec, chunk.nbytes, true, scratch.buf) && value.itemsize == item &&
+                     (scratch.buf == NULL || scratch.len >= chunk.nbytes);
+        if (ready)
+            answers = encode_all(&worker, &chunk, fill, keep_empty, pieces, &value, &room);
+        else
+            PyErr_SetString(PyExc_MemoryError, REFUSED);
+        close_worker(&worker);
     }
-    free(writes);
-    close_worker(&worker);
+    if (room.buf != NULL) PyBuffer_Release(&room);
+    if (scratch.buf != NULL) PyBuffer_Release(&scratch);
     PyBuffer_Release(&value);
     return answers;
 }

@@ -126,8 +126,9 @@ PyObject *kernel_zstd(PyObject *Py_UNUSED(module), PyObject *args) {
 
 /* ---------------------------------------------------------------- a worker */
 
-bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes) {
-    *worker = (Worker){.codec = codec, .nbytes = nbytes, .encodes = encodes, .scratch = malloc((size_t)nbytes)};
+bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch) {
+    *worker = (Worker){.codec = codec, .nbytes = nbytes, .encodes = encodes, .scratch = scratch};
+    if (scratch == NULL) worker->scratch = worker->own = malloc((size_t)nbytes);
     if (codec == NULL || codec->kind != ZSTD) return worker->scratch != NULL;
     const Zstd *zstd = &codec->zstd;
     worker->context = encodes ? zstd->new_encoder() : zstd->new_decoder();
@@ -144,7 +145,7 @@ void close_worker(Worker *worker) {
         else
             zstd->free_decoder(worker->context);
     }
-    free(worker->scratch);
+    free(worker->own);
 }
 
 static uint32_t word(const uint8_t *data) {
@@ -195,6 +196,14 @@ Py_ssize_t encoded_bound(const Worker *worker) {
     if (codec == NULL) return worker->nbytes;
     if (codec->kind == BLOSC) return worker->nbytes + MAX_OVERHEAD;
     return (Py_ssize_t)codec->zstd.bound((size_t)worker->nbytes);
+}
+
+/* bound(codec, nbytes): the same for Python. */
+PyObject *kernel_bound(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *object;
+    Worker worker = {0};
+    if (!PyArg_ParseTuple(args, "On", &object, &worker.nbytes) || !codec_of(object, &worker.codec)) return NULL;
+    return PyLong_FromSsize_t(encoded_bound(&worker));
 }
 
 Py_ssize_t encode_whole(const Worker *worker, const char *from, char *to, Py_ssize_t room) {

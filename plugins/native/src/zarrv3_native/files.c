@@ -176,7 +176,7 @@ typedef struct {
 static bool write_all(int fd, const char *data, Py_ssize_t size) {
     while (size > 0) {
         ssize_t written = write(fd, data, (size_t)size);
-        if (written < 0) return false;
+        if (written <= 0) return false;
         data += written;
         size -= written;
     }

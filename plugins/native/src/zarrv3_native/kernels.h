@@ -62,10 +62,11 @@ typedef struct {
     bool encodes;
     void *context; /* of the library, if it wants one */
     char *scratch; /* as large as a chunk */
+    char *own;     /* the same, if nobody has lent it */
 } Worker;
 
-/* False if there is no memory, or the library refuses the configuration; to be closed in any case. */
-bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes);
+/* False if there is no memory, or the library refuses the configuration; to be closed in any case. The scratch may be lent. */
+bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch);
 void close_worker(Worker *worker);
 
 /* Whether bytes can be a chunk: what must be checked before anything is decoded. */
@@ -93,6 +94,7 @@ bool add_number(PyObject *list, Py_ssize_t number);
 
 PyObject *kernel_blosc(PyObject *module, PyObject *args);
 PyObject *kernel_zstd(PyObject *module, PyObject *args);
+PyObject *kernel_bound(PyObject *module, PyObject *args);
 PyObject *kernel_decode(PyObject *module, PyObject *args);
 PyObject *kernel_encode(PyObject *module, PyObject *args);
 PyObject *kernel_read_files(PyObject *module, PyObject *args);

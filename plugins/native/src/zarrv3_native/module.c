@@ -12,6 +12,7 @@ bool add_number(PyObject *list, Py_ssize_t number) {
 static PyMethodDef functions[] = {
     {"blosc", kernel_blosc, METH_VARARGS, NULL},
     {"zstd", kernel_zstd, METH_VARARGS, NULL},
+    {"bound", kernel_bound, METH_VARARGS, NULL},
     {"decode", kernel_decode, METH_VARARGS, NULL},
     {"encode", kernel_encode, METH_VARARGS, NULL},
     {"read_files", kernel_read_files, METH_VARARGS, NULL},

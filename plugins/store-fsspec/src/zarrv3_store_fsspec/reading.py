@@ -1,7 +1,8 @@
 """Which byte ranges are asked for, and what the answers mean.
 
 Ranges of one file that lie close together are fetched as one. An answer that is not as long as the range asked for is
-not believed: the file may end there, or the server may not know ranges.
+not believed: the file may end there, or the server may not know ranges. (A server that does not, and whose whole value is
+exactly as long as a range that reaches behind its end, cannot be told from one that does.)
 """
 
 import sys

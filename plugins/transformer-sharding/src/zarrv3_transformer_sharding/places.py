@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from os.path import commonprefix
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from zarrv3.extensions import integer, shown
 from zarrv3.grids import ChunkKeyEncoding
 
 Coords = tuple[int, ...]
+Name = TypeVar("Name", str, Coords)
 
 MANY = 16
 """From how many chunks on numpy is quicker."""
@@ -112,28 +113,32 @@ class Places:
         return self.folder + self.encoding.encode(shard) + text[known - 1]
 
 
-class Group:
-    """Some keys, sorted by the shards they are in."""
+class Group(Generic[Name]):
+    """Some chunks, called by their keys or coordinates, sorted by the shards they are in.
 
-    def __init__(self, places: Places, keys: Iterable[str]) -> None:
-        self.placed: dict[str, tuple[str, int]] = {}
-        """For the key of each chunk that of its shard, and its number there."""
+    Args:
+        places: where chunks are.
+        found: what they are called, each with its shard and number there; `None` for a key that is none of a chunk.
+    """
+
+    def __init__(self, places: Places, found: Iterable[tuple[Name, tuple[Coords, int] | None]]) -> None:
+        self.placed: dict[Name, tuple[str, int]] = {}
+        """For each chunk the key of its shard, and its number there."""
         self.slots: dict[str, tuple[Coords, set[int]]] = {}
         """By the key of each shard: its place, and which of its chunks are concerned."""
-        self.others: list[str] = []
+        self.others: list[Name] = []
         """The keys that are none of a chunk."""
         names: dict[Coords, str] = {}
-        for key in keys:
-            found = places.place(key)
-            if found is None:
-                self.others.append(key)
+        for chunk, place in found:
+            if place is None:
+                self.others.append(chunk)
                 continue
-            shard, slot = found
+            shard, slot = place
             name = names.get(shard)
             if name is None:
                 name = names[shard] = places.key(shard)
                 self.slots[name] = shard, set()
-            self.placed[key] = name, slot
+            self.placed[chunk] = name, slot
             self.slots[name][1].add(slot)
 
 

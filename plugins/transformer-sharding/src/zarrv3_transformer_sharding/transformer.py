@@ -16,8 +16,8 @@ from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.locks import NamedLocks
 from zarrv3.metadata import ArrayMetadata
 from zarrv3.store import BaseStore
-from zarrv3.transformers import Changes, StorageTransformer, change_many
-from zarrv3_transformer_sharding.places import Coords, Group, Places, counts
+from zarrv3.transformers import Changes, ChunkChanges, StorageTransformer, change_many
+from zarrv3_transformer_sharding.places import Coords, Group, Name, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
 
@@ -200,12 +200,37 @@ class ShardingTransformer(StorageTransformer):
         keep_padding: bool = False,
     ) -> None:
         """See `zarrv3.transformers.change_many`: each shard is read at most once and written at most once."""
-        group = Group(self._places, keys)
-        if not group.slots:
+        group = Group(self._places, ((key, self._places.place(key)) for key in keys))
+        if group.slots:
+            self._change(group, read, make, keep_padding=keep_padding)
+        else:
             change_many(self.inner, keys, read, make, keep_padding=keep_padding)
-            return
-        wanted = {group.placed[key][0] for key in read if key in group.placed}
-        load = [
+
+    def change_chunks(
+        self,
+        chunks: Collection[Coords],
+        read: Collection[Coords],
+        make: Callable[[ChunkChanges], ChunkChanges],
+        *,
+        keep_padding: bool = False,
+    ) -> None:
+        """See `StorageTransformer`: without spelling and reading chunk keys."""
+        found = self._places.found([*chunks])
+        self._change(
+            Group(self._places, zip(chunks, found, strict=True)), read, make, keep_padding=keep_padding
+        )
+
+    def _change(
+        self,
+        group: Group[Name],
+        read: Collection[Name],
+        make: Callable[[Mapping[Name, Buffer | None]], Mapping[Name, Buffer | None]],
+        *,
+        keep_padding: bool,
+    ) -> None:
+        """Read, change and write the shards that some chunks are in, and keys that are none of a chunk beside them."""
+        wanted = {group.placed[name][0] for name in read if name in group.placed}
+        load: list[str] = [
             key
             for key, (shard, slots) in group.slots.items()
             if key in wanted or not self._replaces(shard, slots, keep_padding=keep_padding)
@@ -213,24 +238,24 @@ class ShardingTransformer(StorageTransformer):
 
         def make_shards(olds: Changes) -> Changes:
             opened = {key: self._unpacked(key, olds[key]) for key in load}
-            chunks: dict[str, Buffer | None] = {}
-            for key in read:
-                placed = group.placed.get(key)
-                chunks[key] = olds[key] if placed is None else opened[placed[0]][placed[1]]
+            chunks: dict[Name, Buffer | None] = {}
+            for name in read:
+                placed = group.placed.get(name)
+                chunks[name] = olds[str(name)] if placed is None else opened[placed[0]][placed[1]]
             return self._packed(group, make(chunks), opened, keep_padding=keep_padding)
 
         with _locks.held(self._names(group.slots)):
             change_many(
                 self.inner,
-                [*group.slots, *group.others],
-                [*load, *(key for key in read if key not in group.placed)],
+                [*group.slots, *map(str, group.others)],
+                [*load, *(str(name) for name in read if name not in group.placed)],
                 make_shards,
                 keep_padding=keep_padding,
             )
 
     def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
         """See the contract."""
-        group = Group(self._places, changes.keys())
+        group = Group(self._places, ((key, self._places.place(key)) for key in changes))
         if not group.slots:
             self.inner.apply_many(changes)
             return
@@ -284,8 +309,8 @@ class ShardingTransformer(StorageTransformer):
 
     def _packed(
         self,
-        group: Group,
-        changes: Changes,
+        group: Group[Name],
+        changes: Mapping[Name, Buffer | None],
         opened: dict[str, list[Buffer | None]],
         *,
         keep_padding: bool,
@@ -296,10 +321,10 @@ class ShardingTransformer(StorageTransformer):
         """
         packed: dict[str, Buffer | None] = {}
         new: dict[str, dict[int, Buffer | None]] = defaultdict(dict)
-        for key, value in changes.items():
-            placed = group.placed.get(key)
+        for name, value in changes.items():
+            placed = group.placed.get(name)
             if placed is None:
-                packed[key] = value
+                packed[str(name)] = value
             else:
                 new[placed[0]][placed[1]] = value
         late = [
