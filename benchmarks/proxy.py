@@ -85,14 +85,14 @@ class Proxy:
         with self._lock:
             self._open += [near, far]
             self.counts.connections += 1
-        asking = threading.Event()
+        asking, pair, ended = threading.Event(), (near, far), list[socket.socket]()
         for source, sink, passed in (
             (near, far, lambda size: self._asked(asking, size)),
             (far, near, lambda size: self._answered(asking, size)),
         ):
             waiting: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
             threading.Thread(target=self._read, args=(source, waiting, passed), daemon=True).start()
-            threading.Thread(target=_write, args=(waiting, sink), daemon=True).start()
+            threading.Thread(target=self._write, args=(waiting, sink, pair, ended), daemon=True).start()
 
     def _asked(self, asking: threading.Event, size: int) -> None:
         with self._lock:
@@ -120,21 +120,37 @@ class Proxy:
             if not data:
                 return
 
+    def _write(
+        self,
+        waiting: SimpleQueue[tuple[float, bytes]],
+        sink: socket.socket,
+        pair: tuple[socket.socket, socket.socket],
+        ended: list[socket.socket],
+    ) -> None:
+        """Pass on what is waiting, then end the connection; who ends it second closes both of its sockets."""
+        _pass_on(waiting, sink)
+        _end(sink)
+        with self._lock:
+            ended.append(sink)
+            if len(ended) == len(pair):
+                for one in pair:
+                    self._open.remove(one)
+                    one.close()
 
-def _write(waiting: SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+
+def _pass_on(waiting: SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+    """Send what is waiting, each when it is due, until the end or as long as anybody listens."""
     while True:
         due, data = waiting.get()
         rest = due - time.monotonic()
         if rest > 0:
             time.sleep(rest)
+        if not data:
+            return
         try:
-            if data:
-                sink.sendall(data)
-                continue
+            sink.sendall(data)
         except OSError:
-            pass
-        _end(sink)
-        return
+            return
 
 
 def _end(one: socket.socket) -> None:

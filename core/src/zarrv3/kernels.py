@@ -9,7 +9,7 @@ behaviour, written once; a kernel can only be faster.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -44,7 +44,6 @@ class ChunkKernel(Protocol):
         """
 
 
-@runtime_checkable
 class Kernels(Protocol):
     """What a plugin of the group `zarrv3.kernels` is: a class without arguments."""
 

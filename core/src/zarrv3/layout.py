@@ -33,7 +33,7 @@ class Lowered(NamedTuple):
     transformer: StorageTransformer
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
     """An array's chunks: their grid, codecs, keys and store. Immutable; shared by threads."""
 

@@ -240,9 +240,10 @@ class _Writer:
     @contextmanager
     def _memory(self) -> Iterator[Any]:
         """What the kernel, if any, may work with until the chunks are stored; used again by the next task."""
-        memory = self.memories.pop() if self.memories else None
-        if memory is None and self.kernel is not None:
-            memory = self.kernel.memory()
+        try:
+            memory = self.memories.pop()
+        except IndexError:  # all are in use, by other threads
+            memory = None if self.kernel is None else self.kernel.memory()
         yield memory
         self.memories.append(memory)
 
