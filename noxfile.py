@@ -148,7 +148,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure arrays beside zarr-python, zarrs and TensorStore, on the newest interpreter that is found."""
+    """Make the measurements of `benchmarks`, or the one that is named behind `--`, on the newest interpreter that is found."""
     newest = next((version for version in reversed(OTHERS) if find_interpreter(version)), CURRENT)
     session.notify(f"measure-{newest}", session.posargs)
 
