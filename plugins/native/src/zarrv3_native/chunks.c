@@ -32,15 +32,17 @@ static void copy_part(const Window *w, Py_ssize_t item, char *array, const char 
                   w->ndim ? w->array_stride[axis] : item, part + (at + first * step - start), step);
 }
 
-/* Decode only the parts that a window touches, one after the other, so that each is still in the processor's cache. */
+/* Decode one part after the other, so that each is still in the processor's cache when it is copied. Those that the window
+ * does not touch are decoded too: damage there has to be noticed. */
 static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t length, char *array) {
     const Window *w = &read->window;
     Py_ssize_t end = w->chunk_start;
     for (int axis = 0; axis < w->ndim; axis++) end += (w->shape[axis] - 1) * w->chunk_stride[axis];
-    for (Py_ssize_t start = w->chunk_start / length * length; start <= end; start += length) {
+    for (Py_ssize_t start = 0; start < worker->nbytes; start += length) {
         Py_ssize_t stop = start + length < worker->nbytes ? start + length : worker->nbytes;
         if (!decode_part(worker, read->value.buf, start, stop)) return false;
-        copy_part(w, item, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
+        if (start <= end && stop > w->chunk_start)
+            copy_part(w, item, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
     }
     return true;
 }
