@@ -94,7 +94,7 @@ def reading(store: Any, rows: int, shards: tuple[int, int] | None) -> int:
         (reading, "memory", None, {"none": 14.5, "native": 5}),
         (writing, "directory", None, {"none": 29, "native": 8.5}),
         (reading, "directory", None, {"none": 19.5, "native": 4}),
-        (writing, "memory", (100, 100), {"none": 27, "native": 14}),
+        (writing, "memory", (100, 100), {"none": 21, "native": 7}),
         (reading, "memory", (100, 100), {"none": 13, "native": 3}),
     ],
 )
