@@ -173,11 +173,12 @@ def docs(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build all wheels, install them without the checkout, and run the demo and the conformance checks there."""
     session.install("build", "hatchling", "setuptools>=77")
+    environment = compiler(session)
     with tempfile.TemporaryDirectory(prefix="zarrv3-wheels-") as folder:
         away = Path(folder).resolve()
         for path in [*PACKAGES, ROOT]:
             wheel = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(away / "wheels"), str(path)]
-            session.run("python", *wheel, silent=True, env=compiler(session))
+            session.run("python", *wheel, silent=True, env=environment)
         built = sorted(map(str, (away / "wheels").glob("*.whl")))
         if len(built) != len(PACKAGES) + 1:
             session.error(f"{len(PACKAGES) + 1} wheels were to be built, not {len(built)}")

@@ -198,7 +198,7 @@ def test_info_lists_once() -> None:
 def test_the_rest_grows_with_what_it_touches(backend: str, tmp_path: Path) -> None:
     """Reports, listings and erasing call no more for each chunk or child when there are many."""
     found: dict[str, list[int]] = {}
-    for size in (100, 200, 400, 1000):  # the first one fills caches: statements are compiled, modules imported
+    for size in (100, 200, 400, 1000):  # the first one fills caches
         for made in (array_of, group_of):
             with zarrv3.open_store(URLS[backend].format(tmp_path / f"{made.__name__}{size}")) as store:
                 node = made(store, size)

@@ -26,7 +26,7 @@ from zarrv3.contract import Buffer
 from zarrv3.data_types import fill_test
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.indexing import Piece, Plan
-from zarrv3.kernels import chunk_kernel
+from zarrv3.kernels import ChunkKernel, chunk_kernel
 from zarrv3.layout import Layout
 from zarrv3.locks import NamedLocks
 from zarrv3.transformers import Coords
@@ -86,7 +86,7 @@ class _Reader:
             fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
         )
         self.reuse = fixed and bool(chain.compressors) and not chain.filters
-        self.kernel = chunk_kernel(chain) if fields is None and out.dtype == layout.dtype else None
+        self.kernel = _kernel(layout, out, fields)
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout, out, fill, fields, direct = self.layout, self.out, self.fill, self.fields, self.direct
@@ -169,6 +169,11 @@ def _fields_of(fill: Any, fields: str | list[str]) -> Any:
     return np.asarray(fill)[fields][()]
 
 
+def _kernel(layout: Layout, array: Array, fields: Fields) -> ChunkKernel | None:
+    """What moves whole batches between chunks and an array; nothing does that casts, or knows fields."""
+    return chunk_kernel(layout.chain) if fields is None and array.dtype == layout.dtype else None
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -224,7 +229,7 @@ class _Writer:
         self.only_existing = only_existing
         self.keep_padding = keep_padding
         self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
-        self.kernel = chunk_kernel(layout.chain) if fields is None and value.dtype == layout.dtype else None
+        self.kernel = _kernel(layout, value, fields)
         self.memories: list[Any] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:

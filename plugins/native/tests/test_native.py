@@ -293,7 +293,7 @@ def test_arguments_that_do_not_fit() -> None:
         _kernels.decode(None, (4,), b"1234", [], [], read_only)
     with pytest.raises(ValueError, match="as many values"):
         _kernels.write_files(0, ["a"], [], ".tmp-", os.O_WRONLY, True)
-    assert _kernels.blosc("/nowhere.so", "lz4", 5, 1, 8, 0) is None
+    assert _kernels.blosc("/nowhere.so", b"lz4", 5, 1, 0, 8) is None
     assert _kernels.zstd("/nowhere.so", 0, False) is None
     piece = ((0,), (slice(0, 4),), (slice(0, 4),), True)
     outside = ((0,), (7,), (1,), False)

@@ -5,6 +5,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from zarrv3.codecs.base import BytesBytesCodec, ChunkSpec
@@ -72,15 +73,17 @@ class Blosc(BytesBytesCodec):
                 f"codec 'blosc' compresses at most {MAX_SIZE} bytes at once, a chunk has {size}"
             )
 
-    def encode(self, buffer: Buffer) -> Buffer:
-        self.check_size(len(buffer))
+    @cached_property
+    def arguments(self) -> tuple[bytes, int, int, int, int]:
+        """What the library is told: name, level, number of the shuffle, block size, typesize."""
         # numcodecs takes the typesize of a buffer's items unless told; beyond 255 blosc itself falls back to 1
         typesize = self.typesize if self.typesize and self.typesize <= MAX_TYPESIZE else 1
-        shuffle = SHUFFLES.index(self.shuffle)
+        return self.cname.encode(), self.clevel, SHUFFLES.index(self.shuffle), self.blocksize, typesize
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        self.check_size(len(buffer))
         try:
-            data: Buffer = library().compress(
-                buffer, self.cname.encode(), self.clevel, shuffle, self.blocksize, typesize
-            )
+            data: Buffer = library().compress(buffer, *self.arguments)
         except ValueError as error:  # this build lacks the compressor
             raise MetadataError(f"codec 'blosc': {error}") from error
         return data

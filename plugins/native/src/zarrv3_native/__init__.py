@@ -15,16 +15,13 @@ import numpy as np
 
 from zarrv3.codecs import CodecChain
 from zarrv3.codecs.base import BytesBytesCodec
-from zarrv3.codecs.blosc import MAX_TYPESIZE, SHUFFLES, Blosc, library
+from zarrv3.codecs.blosc import Blosc, library
 from zarrv3.codecs.support import lazy
 from zarrv3.codecs.zstd import Zstd
 from zarrv3.contract import Buffer, Request
 from zarrv3_native import _kernels
 
 __all__ = ["Native"]
-
-MAX_NDIM = 16
-"""Chunks of more dimensions are left to Python; the same number stands in kernels.h."""
 
 LARGE = 2**20
 """Chunks of so many bytes are encoded in memory that is used again."""
@@ -42,7 +39,7 @@ class Native:
             or not chain.plain
             or not spec.nbytes
             or dtype.kind in "OSTU"
-            or len(spec.shape) > MAX_NDIM
+            or len(spec.shape) > _kernels.MAX_NDIM
         ):
             return None
         compressors = [compressor for compressor, _, _ in chain.compressors]
@@ -139,11 +136,7 @@ class Memory:
 def _codec(codec: BytesBytesCodec) -> object | None:
     """A compressor as the functions of numcodecs' libraries; `None` for others, and where these cannot be found."""
     if type(codec) is Blosc:
-        typesize = codec.typesize if codec.typesize and codec.typesize <= MAX_TYPESIZE else 1
-        shuffle = SHUFFLES.index(codec.shuffle)
-        return _kernels.blosc(
-            library().__file__, codec.cname, codec.clevel, shuffle, typesize, codec.blocksize
-        )
+        return _kernels.blosc(library().__file__, *codec.arguments)
     if type(codec) is Zstd:
         return _kernels.zstd(lazy("numcodecs.zstd").__file__, codec.level, codec.checksum)
     return None

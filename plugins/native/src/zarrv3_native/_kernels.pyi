@@ -5,8 +5,11 @@ import numpy as np
 
 from zarrv3.contract import Buffer, Request
 
+MAX_NDIM: int
+"""Chunks of more dimensions are left to Python."""
+
 def blosc(
-    library: str, name: str, level: int, shuffle: int, typesize: int, block: int, /
+    library: str, name: bytes, level: int, shuffle: int, block: int, typesize: int, /
 ) -> object | None: ...
 def zstd(library: str, level: int, checksum: bool, /) -> object | None: ...
 def bound(codec: object | None, nbytes: int, /) -> int: ...

@@ -80,12 +80,12 @@ static PyObject *capsule_of(Codec *codec, bool complete) {
     return capsule;
 }
 
-/* blosc(library, name, level, shuffle, typesize, block): the codec, or None where the library has no blosc 1. */
+/* blosc(library, name, level, shuffle, block, typesize): the codec, or None where the library has no blosc 1. */
 PyObject *kernel_blosc(PyObject *Py_UNUSED(module), PyObject *args) {
     const char *path, *name;
     int level, shuffle;
     Py_ssize_t typesize, block;
-    if (!PyArg_ParseTuple(args, "ssiinn", &path, &name, &level, &shuffle, &typesize, &block)) return NULL;
+    if (!PyArg_ParseTuple(args, "syiinn", &path, &name, &level, &shuffle, &block, &typesize)) return NULL;
     Codec *codec = calloc(1, sizeof *codec);
     if (codec == NULL) return PyErr_NoMemory();
     *codec = (Codec){.kind = BLOSC, .level = level, .shuffle = shuffle, .typesize = (size_t)typesize,
