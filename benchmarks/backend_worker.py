@@ -17,7 +17,7 @@ from peers import BLOSC
 from workloads import data
 
 import zarrv3
-from zarrv3 import pool
+from zarrv3.chunks import pool
 
 Window = tuple[slice, slice]
 

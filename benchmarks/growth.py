@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import zarrv3
-from zarrv3.metadata import GroupMetadata
+from zarrv3.format.metadata import GroupMetadata
 
 Seconds = dict[int, float]
 

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from workloads import data
 
-from zarrv3 import config, pool
+from zarrv3 import config
+from zarrv3.chunks import pool
 
 LIMIT = 1.5
 """What seconds ÷ (round trips × latency + transfer) are to be at most."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.config import config
+from zarrv3.options.settings import config
 
 CHUNK = (10, 10)
 COLUMNS = 400

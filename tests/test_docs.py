@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 import zarrv3
-from zarrv3 import helpers, registry
-from zarrv3.config import SETTINGS
-from zarrv3.contract import Capabilities, Limits, Store, TransactionalStore
-from zarrv3.hooks import HookSpecs
+from zarrv3 import registry
+from zarrv3.opening.hooks import HookSpecs
+from zarrv3.options.settings import SETTINGS
+from zarrv3.store import helpers
+from zarrv3.store.contract import Capabilities, Limits, Store, TransactionalStore
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

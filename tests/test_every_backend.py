@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import zarrv3
-from zarrv3 import hooks, registry
+from zarrv3 import registry
+from zarrv3.opening import hooks
 from zarrv3.testing import Opener, StoreConformance
 
 Offer = Callable[[Path], Opener]

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.config import config
-from zarrv3.metadata import GroupMetadata
+from zarrv3.format.metadata import GroupMetadata
+from zarrv3.options.settings import config
 
 ROW = 10
 """How many chunks a row of the array has."""

@@ -18,9 +18,9 @@ import pytest
 
 import zarrv3
 from zarrv3 import registry
+from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import InvalidKeyError, MetadataError, NodeNotFoundError, RegistryError, StoreAccessError
-from zarrv3.store import BaseStore
-from zarrv3.transformers import StorageTransformer
+from zarrv3.store.base import BaseStore
 
 
 class Stays(StorageTransformer):

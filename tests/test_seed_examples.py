@@ -100,11 +100,11 @@ Chunks initialized : 0/10000
 >>> import zarr
 >>> g = zarr.group()
 >>> type(g.store)
-<class 'zarrv3.memory.MemoryStore'>
+<class 'zarrv3.store.memory.MemoryStore'>
 
 >>> z = zarr.zeros(100)
 >>> type(z.store)
-<class 'zarrv3.memory.MemoryStore'>
+<class 'zarrv3.store.memory.MemoryStore'>
 """,
     ),
     Example(

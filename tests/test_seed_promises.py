@@ -23,7 +23,6 @@ from zarrv3.compat import (
     StorageTransformer,
     StoreV3,
 )
-from zarrv3.contract import Buffer, Request
 from zarrv3.errors import (
     ConfigurationError,
     KeyMissingError,
@@ -31,7 +30,8 @@ from zarrv3.errors import (
     RegistryError,
     StoreClosedError,
 )
-from zarrv3.metadata import ArrayMetadata
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.store.contract import Buffer, Request
 
 CONTENT = {
     "zarr.json": b"root",

@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 import zarrv3
-from zarrv3 import Array, BaseStore, Group, Layer, MemoryStore, ReadOnly, hookimpl, hooks
+from zarrv3 import Array, BaseStore, Group, Layer, MemoryStore, ReadOnly, hookimpl
 from zarrv3.errors import (
     ConfigurationError,
     MetadataError,
@@ -22,6 +22,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     ZarrError,
 )
+from zarrv3.opening import hooks
 
 
 def snapshot(store: Any) -> dict[str, bytes]:

@@ -294,8 +294,8 @@ def test_threads_change_nothing(data: st.DataObject) -> None:
     results = []
     for threads, window in ((1, 64), (8, data.draw(st.integers(1, 5)))):
         with config.set(threads=threads, window=window), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("zarrv3.transfer.SMALL_CHUNK", 0)
-            patch.setattr("zarrv3.transfer.LARGE", 0)
+            patch.setattr("zarrv3.chunks.tasks.SMALL_CHUNK", 0)
+            patch.setattr("zarrv3.chunks.tasks.LARGE", 0)
             array = zarrv3.create(shape, chunks=chunks, dtype="i8", compressor=None)
             array[...] = values
             array[selection] = 1

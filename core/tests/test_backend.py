@@ -11,9 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
-from zarrv3.environment import Template
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -26,7 +23,10 @@ from zarrv3.errors import (
     StoreUnavailableError,
     UnsupportedError,
 )
-from zarrv3.memory import DriverStore, MappingDriver
+from zarrv3.options.environment import Template
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.store.memory import DriverStore, MappingDriver
 
 
 class LibraryError(Exception):
@@ -224,8 +224,8 @@ def test_forked_children_connect_anew(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent("""
         import os, threading
-        from zarrv3.backend import Backend
-        from zarrv3.memory import MappingDriver
+        from zarrv3.store.backend import Backend
+        from zarrv3.store.memory import MappingDriver
 
         class Connection(MappingDriver):
             def __init__(self):
@@ -294,7 +294,7 @@ def test_closing_an_inherited_store_in_a_child_does_not_hang(tmp_path: Path) -> 
     script.write_text(
         textwrap.dedent("""
         import os, signal, threading
-        from zarrv3.memory import MemoryStore
+        from zarrv3.store.memory import MemoryStore
         store = MemoryStore()
         locked, done = threading.Event(), threading.Event()
         def hold():

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3.array import Array
-from zarrv3.chunk_cache import ENTRY_BYTES, ChunkCache, ChunkStatistics
-from zarrv3.contract import Buffer, Request
+from zarrv3.chunks.chunk_cache import ENTRY_BYTES, ChunkCache, ChunkStatistics
 from zarrv3.errors import ConfigurationError, CorruptDataError
+from zarrv3.hierarchy.array import Array
 from zarrv3.layers import Counting, Layer
-from zarrv3.memory import MemoryStore
+from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.memory import MemoryStore
 
 PATIENCE = 60
 DATA = np.arange(40 * 30).reshape(40, 30)

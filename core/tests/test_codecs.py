@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import lz4, zstd
 
-from zarrv3.codecs import ChunkSpec, CodecChain, default_codecs, default_serializer, parse_codec
-from zarrv3.codecs.base import BytesBytesCodec
-from zarrv3.codecs.checksums import CRC32C
-from zarrv3.codecs.support import lazy
-from zarrv3.codecs.zstd import frames
-from zarrv3.data_types import data_type_of
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
+from zarrv3.format.codecs import ChunkSpec, CodecChain, default_codecs, default_serializer, parse_codec
+from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.checksums import CRC32C
+from zarrv3.format.codecs.support import lazy
+from zarrv3.format.codecs.zstd import frames
+from zarrv3.format.data_types import data_type_of
 
 LITTLE: Any = {"name": "bytes", "configuration": {"endian": "little"}}
 BIG: Any = {"name": "bytes", "configuration": {"endian": "big"}}
@@ -461,7 +461,7 @@ def test_defaults_are_zarr_pythons() -> None:
 def test_metadata_imports_no_compressor() -> None:
     """Reading a document is cheap: numcodecs comes with the first chunk."""
     code = (
-        "import sys; from zarrv3.metadata import ArrayMetadata as M; "
+        "import sys; from zarrv3.format.metadata import ArrayMetadata as M; "
         "m = M.create(shape=(4,), data_type='f4', codecs=["
         "{'name': 'bytes', 'configuration': {'endian': 'little'}}, 'numcodecs.zlib']); m.codec_chain(); "
         "assert not [name for name in sys.modules if name.partition('.')[0] in ('numcodecs', 'ml_dtypes', 'crc32c')]"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zarrv3.config import SETTINGS, Config, config, config_file
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.settings import SETTINGS, Config, config, config_file
 
 
 @pytest.fixture(autouse=True)

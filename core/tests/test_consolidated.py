@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import Array, Counting, Group, MemoryStore, registry
-from zarrv3.consolidated import MEMBER, Consolidated
 from zarrv3.errors import (
     MetadataError,
     NodeNotFoundError,
@@ -22,6 +21,7 @@ from zarrv3.errors import (
     UnknownExtensionError,
     ZarrError,
 )
+from zarrv3.hierarchy.consolidated import MEMBER, Consolidated
 
 PATHS = ["a", "a/b", "a/b/c", "d", "d/e", "naïve name"]
 

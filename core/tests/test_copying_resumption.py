@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import Group, Layer, MemoryStore, Prefix, ReadOnly
-from zarrv3.contract import Buffer
 from zarrv3.errors import (
     MetadataError,
     NodeExistsError,
@@ -19,6 +18,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StoreUnavailableError,
 )
+from zarrv3.store.contract import Buffer
 from zarrv3.testing import Faults
 
 GZIP = {"name": "gzip", "configuration": {"level": 1}}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import Array, Counting, Group, Layer, MemoryStore
-from zarrv3.contract import Buffer, Request
 from zarrv3.copying import passing, values
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError
-from zarrv3.helpers import children
+from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.helpers import children
 
 GZIP = {"name": "gzip", "configuration": {"level": 1}}
 TRANSPOSE = {"name": "transpose", "configuration": {"order": [1, 0]}}
@@ -421,7 +421,9 @@ def test_unknown_extensions_pass_through() -> None:
     )
     root.store["other/deep/zarr.json"] = b"{}"
     root.store["other/deep/c/0"] = b"bytes"
-    root.store["foreign/zarr.json"] = zarrv3.metadata.dump_document({**document, "data_type": "decimal1024"})
+    root.store["foreign/zarr.json"] = zarrv3.format.metadata.dump_document(
+        {**document, "data_type": "decimal1024"}
+    )
     root.store["foreign/c/0"] = b"bytes"
     root.store["notes.txt"] = b"beside"
     root.store["folder/notes.txt"] = b"below no node"

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import MemoryStore
-from zarrv3.creation import CHUNK_BYTES, chunk_shapes, guess_chunks, guess_shards
-from zarrv3.data_types import data_type_of
 from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
-from zarrv3.grids import V2Keys
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.grids import V2Keys
+from zarrv3.hierarchy.creation import CHUNK_BYTES, chunk_shapes, guess_chunks, guess_shards
 
 BYTE = data_type_of("u1")
 

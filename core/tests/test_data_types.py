@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.data_types import all_equal_fill, data_type_of, fill_equal, parse_data_type
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
+from zarrv3.format.data_types import all_equal_fill, data_type_of, fill_equal, parse_data_type
 
 SMALL = [
     "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",

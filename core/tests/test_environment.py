@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.environment import Template, as_templates, escape, expand, values_of
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.environment import Template, as_templates, escape, expand, values_of
 
 dollars = st.lists(st.sampled_from(["$", "{", "}", "A", "x", "${HOME}", "$${A}"]), max_size=6).map("".join)
 json_values = st.recursive(

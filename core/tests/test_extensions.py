@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
-from zarrv3.extensions import NamedConfig, check_members, resolve, shown
-from zarrv3.grids import RegularGrid
+from zarrv3.format.extensions import NamedConfig, check_members, resolve, shown
+from zarrv3.format.grids import RegularGrid
 
 
 @pytest.mark.parametrize(

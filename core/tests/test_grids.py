@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
-from zarrv3.grids import DefaultKeys, RegularGrid, V2Keys, check_shape, parse_grid, parse_keys
+from zarrv3.format.grids import DefaultKeys, RegularGrid, V2Keys, check_shape, parse_grid, parse_keys
 
 coordinates = st.lists(st.integers(0, 2**62), max_size=5).map(tuple)
 encodings = st.sampled_from([DefaultKeys("/"), DefaultKeys("."), V2Keys("/"), V2Keys(".")])

@@ -18,7 +18,7 @@ from zarrv3.errors import (
     NodeTypeError,
     ReadOnlyError,
 )
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3 import helpers
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import InvalidKeyError
-from zarrv3.memory import MappingDriver
+from zarrv3.store import helpers
+from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.memory import MappingDriver
 
 bounds = st.integers(-12, 12)
 ranges = st.none() | st.builds(ByteRange, bounds, st.none() | bounds)

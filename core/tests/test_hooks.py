@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from zarrv3 import hooks, registry
-from zarrv3.hooks import HookWarning, hookimpl
+from zarrv3 import registry
 from zarrv3.layers import Counting, Prefix, ReadOnly
-from zarrv3.memory import MemoryStore
-from zarrv3.opening import as_store, open_store
-from zarrv3.store import BaseStore
+from zarrv3.opening import hooks
+from zarrv3.opening.hooks import HookWarning, hookimpl
+from zarrv3.opening.stores import as_store, open_store
+from zarrv3.store.base import BaseStore
+from zarrv3.store.memory import MemoryStore
 
 _numbers = itertools.count()
 
@@ -200,7 +201,7 @@ def test_installed_hooks(install: Install) -> None:
     module = install(
         "acme",
         """
-        from zarrv3.hooks import hookimpl
+        from zarrv3.opening.hooks import hookimpl
         from zarrv3.layers import Counting
 
         @hookimpl
@@ -219,8 +220,8 @@ def test_broken_module_of_hooks(install: Install) -> None:
     install(
         "sound",
         """
-        import zarrv3.hooks, zarrv3.layers
-        zarrv3_wrap_store = zarrv3.hooks.hookimpl(lambda store: zarrv3.layers.Counting(store))
+        import zarrv3.opening.hooks, zarrv3.layers
+        zarrv3_wrap_store = zarrv3.opening.hooks.hookimpl(lambda store: zarrv3.layers.Counting(store))
         """,
     )
     with pytest.warns(
@@ -238,7 +239,7 @@ def test_hook_of_another_age(install: Install) -> None:
     install(
         "aged",
         """
-        from zarrv3.hooks import hookimpl
+        from zarrv3.opening.hooks import hookimpl
 
         @hookimpl
         def zarrv3_wrap_store(store, colour):
@@ -254,8 +255,8 @@ def test_module_that_opens_a_store(install: Install) -> None:
     install(
         "eager",
         """
-        from zarrv3.hooks import hookimpl
-        from zarrv3.opening import open_store
+        from zarrv3.opening.hooks import hookimpl
+        from zarrv3.opening.stores import open_store
 
         mine = open_store("memory:")
 
@@ -273,8 +274,8 @@ def test_reset_finds_installed_hooks_again(install: Install) -> None:
     install(
         "later",
         """
-        import zarrv3.hooks, zarrv3.layers
-        zarrv3_wrap_store = zarrv3.hooks.hookimpl(lambda store: zarrv3.layers.Counting(store))
+        import zarrv3.opening.hooks, zarrv3.layers
+        zarrv3_wrap_store = zarrv3.opening.hooks.hookimpl(lambda store: zarrv3.layers.Counting(store))
         """,
     )
     hooks.reset()

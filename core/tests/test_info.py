@@ -9,7 +9,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import Counting, MemoryStore
-from zarrv3.info import human
+from zarrv3.hierarchy.display import human
 
 SEED = """\
 Name               : path-where-you-want-zarr-v3-array

@@ -10,10 +10,11 @@ import pytest
 from importlib_metadata import EntryPoint
 
 import zarrv3
-from zarrv3 import kernels, registry
-from zarrv3.codecs import CodecChain
-from zarrv3.config import config
+from zarrv3 import registry
+from zarrv3.chunks import kernels
 from zarrv3.errors import RegistryError
+from zarrv3.format.codecs import CodecChain
+from zarrv3.options.settings import config
 
 Offer = Callable[..., None]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from zarrv3 import keys
 from zarrv3.errors import InvalidKeyError
+from zarrv3.store import keys
 
 awkward = st.text(
     st.sampled_from(["a", "b", "/", "/", ".", ".", "\0", "é", "\ud800", "\udc00", " "]), max_size=8

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 
-from zarrv3.contract import Capabilities, Limits
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -13,7 +12,8 @@ from zarrv3.errors import (
     StoreUnavailableError,
 )
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-from zarrv3.memory import DriverStore, MemoryDriver, MemoryStore
+from zarrv3.store.contract import Capabilities, Limits
+from zarrv3.store.memory import DriverStore, MemoryDriver, MemoryStore
 from zarrv3.testing import Faults, LayerConformance, Opener
 from zarrv3.testing.conformance import LayerMaker
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from zarrv3.forks import _renew
-from zarrv3.locks import NamedLocks
+from zarrv3.store.forks import _renew
+from zarrv3.store.locks import NamedLocks
 
 
 def test_other_names_do_not_wait() -> None:

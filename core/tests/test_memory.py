@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.memory import DriverStore, KVStore, MappingDriver, MemoryDriver, MemoryStore, as_mapping, wrap
+from zarrv3.store.memory import (
+    DriverStore,
+    KVStore,
+    MappingDriver,
+    MemoryDriver,
+    MemoryStore,
+    as_mapping,
+    wrap,
+)
 from zarrv3.testing import Opener, StoreConformance
 
 

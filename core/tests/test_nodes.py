@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import zarrv3
-from zarrv3 import Capabilities, Counting, Layer, MemoryStore, ReadOnly, hookimpl, hooks, nodes
+from zarrv3 import Capabilities, Counting, Layer, MemoryStore, ReadOnly, hookimpl
 from zarrv3.errors import (
     MetadataError,
     NodeExistsError,
@@ -18,7 +18,9 @@ from zarrv3.errors import (
     UnknownExtensionError,
     UnsupportedError,
 )
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import nodes
+from zarrv3.opening import hooks
 
 GROUP = GroupMetadata.create()
 ARRAY = ArrayMetadata.create(shape=(3,), data_type="int8")

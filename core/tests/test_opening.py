@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import pytest
 
 from zarrv3 import registry
-from zarrv3.backend import Backend
-from zarrv3.config import config
-from zarrv3.contract import Store
-from zarrv3.environment import Template
 from zarrv3.errors import ConfigurationError, RegistryError
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-from zarrv3.memory import DriverStore, KVStore, MappingDriver, MemoryStore
-from zarrv3.opening import as_store, open_store
-from zarrv3.store import BaseStore
-from zarrv3.urls import Url, boolean
+from zarrv3.opening.stores import as_store, open_store
+from zarrv3.options.environment import Template
+from zarrv3.options.settings import config
+from zarrv3.options.urls import Url, boolean
+from zarrv3.store.backend import Backend
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Store
+from zarrv3.store.memory import DriverStore, KVStore, MappingDriver, MemoryStore
 
 directory = pytest.importorskip("zarrv3_store_directory")
 

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from zarrv3 import config, pool
+from zarrv3 import config
+from zarrv3.chunks import pool
 
 
 def test_every_task_is_done_once() -> None:
@@ -110,7 +111,8 @@ def test_work_after_the_end_of_the_main_thread() -> None:
     """While the interpreter shuts down and starts no threads any more, the work is still done."""
     program = (
         "import atexit, threading\n"
-        "from zarrv3 import pool, config\n"
+        "from zarrv3 import config\n"
+        "from zarrv3.chunks import pool\n"
         "config.set(threads=4)\n"
         "def last():\n"
         "    done = []\n"

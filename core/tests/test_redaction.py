@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Store
-from zarrv3.environment import Template
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreError, StoreUnavailableError
 from zarrv3.layers.prefix import Prefix
-from zarrv3.memory import MappingDriver
-from zarrv3.opening import open_store
-from zarrv3.redaction import HIDDEN, redact, redact_options, secrets_of
+from zarrv3.opening.stores import open_store
+from zarrv3.options.environment import Template
+from zarrv3.options.redaction import HIDDEN, redact, redact_options, secrets_of
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Store
+from zarrv3.store.memory import MappingDriver
 
 PASSWORD = "p@ss/w0rd+?"  # every character that URLs give a meaning to
 

@@ -14,13 +14,13 @@ import pytest
 
 from zarrv3 import registry
 from zarrv3.errors import RegistryError
-from zarrv3.memory import MemoryStore
-from zarrv3.opening import open_store
+from zarrv3.opening.stores import open_store
+from zarrv3.store.memory import MemoryStore
 
 _numbers = itertools.count()
 
 STORE = """
-    from zarrv3.memory import MemoryStore
+    from zarrv3.store.memory import MemoryStore
     class Store(MemoryStore):
         kind = "{name}"
 """
@@ -254,9 +254,9 @@ def test_install_line(kind: registry.Kind, name: str, package: str, monkeypatch:
 def test_pattern_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name of the core that ends in `*` stands for any ending; an exact name comes first."""
     codecs = {
-        "n.*": "zarrv3.memory:KVStore",
-        "r*": "zarrv3.memory:MemoryStore",
-        "n.zlib": "zarrv3.store:BaseStore",
+        "n.*": "zarrv3.store.memory:KVStore",
+        "r*": "zarrv3.store.memory:MemoryStore",
+        "n.zlib": "zarrv3.store.base:BaseStore",
     }
     monkeypatch.setitem(registry.BUILT_IN, "codecs", codecs)
     registry.reset()

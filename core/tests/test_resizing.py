@@ -10,8 +10,8 @@ import pytest
 
 import zarrv3
 from zarrv3 import Array, Counting, Layer, MemoryStore
-from zarrv3.contract import Capabilities
 from zarrv3.errors import AssignmentError, SelectionError
+from zarrv3.store.contract import Capabilities
 
 
 class NoErase(Layer):
@@ -44,7 +44,7 @@ def test_what_was_cut_off_never_comes_back(
 ) -> None:
     """Shrinking and growing again shows fill values, also inside the chunks at the edge, in every kind of store."""
     if sparse:
-        monkeypatch.setattr("zarrv3.resizing.ENUMERATED", 0)
+        monkeypatch.setattr("zarrv3.chunks.resizing.ENUMERATED", 0)
     array = zarrv3.create((7, 5), chunks=(3, 2), dtype="i4", fill_value=-1, store=layer(MemoryStore()))
     values = np.arange(35).reshape(7, 5)
     array[...] = values

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from zarrv3.backend import Backend
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
 from zarrv3.errors import StoreUnavailableError
 from zarrv3.layers import Layer
-from zarrv3.memory import DriverStore, MappingDriver, MemoryStore
+from zarrv3.store.backend import Backend
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.store.memory import DriverStore, MappingDriver, MemoryStore
 from zarrv3.testing import (
     CHECKS,
     Check,
@@ -704,7 +704,7 @@ from functools import partial
 
 import pytest
 
-from zarrv3.memory import KVStore
+from zarrv3.store.memory import KVStore
 from zarrv3.testing import StoreConformance
 
 

@@ -101,8 +101,8 @@ def test_progress(threads: int) -> None:
     array, _ = counted(200, 1)
     seen: list[tuple[int, int]] = []
     with config.set(threads=threads, window=9), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zarrv3.transfer.SMALL_CHUNK", 0)
-        patch.setattr("zarrv3.transfer.LARGE", 0)
+        patch.setattr("zarrv3.chunks.tasks.SMALL_CHUNK", 0)
+        patch.setattr("zarrv3.chunks.tasks.LARGE", 0)
         for act in (
             lambda: array.write(..., 1, progress=lambda *a: seen.append(a)),
             lambda: array.read(progress=lambda *a: seen.append(a)),
@@ -132,7 +132,7 @@ def test_progress_may_stop_everything() -> None:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
     """Beside the result no more is held than the tasks under way."""
-    monkeypatch.setattr("zarrv3.transfer.TASK_BYTES", 2**20)
+    monkeypatch.setattr("zarrv3.chunks.tasks.TASK_BYTES", 2**20)
     array = zarrv3.create((64, 2**17), chunks=(1, 2**17), dtype="f4", compressor="auto")
     array[...] = np.arange(2**17) // 2**12  # compresses well: what the store holds is not what is measured
     out = np.empty(array.shape, "f4")[
@@ -235,8 +235,8 @@ def test_the_first_error_stops_the_rest() -> None:
     array.store["c/0"] = b"x"
     counting.reset()
     with config.set(threads=2, window=1), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zarrv3.transfer.SMALL_CHUNK", 0)
-        patch.setattr("zarrv3.transfer.LARGE", 0)
+        patch.setattr("zarrv3.chunks.tasks.SMALL_CHUNK", 0)
+        patch.setattr("zarrv3.chunks.tasks.LARGE", 0)
         with pytest.raises(ValueError, match="c/0"):
             array[...]
     assert counting.calls["get_many"] < 500
@@ -246,8 +246,8 @@ def test_errstate_reaches_the_threads() -> None:
     """Numpy's handling of casting errors is the caller's in every thread."""
     array = zarrv3.create(100, chunks=10, dtype="i4")
     with config.set(threads=4, window=1), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zarrv3.transfer.SMALL_CHUNK", 0)
-        patch.setattr("zarrv3.transfer.LARGE", 0)
+        patch.setattr("zarrv3.chunks.tasks.SMALL_CHUNK", 0)
+        patch.setattr("zarrv3.chunks.tasks.LARGE", 0)
         with np.errstate(invalid="ignore"):
             array[...] = np.full(100, np.nan)
         with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):

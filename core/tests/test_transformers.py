@@ -9,9 +9,9 @@ import pytest
 
 import zarrv3
 from zarrv3 import Buffer, MemoryStore, Request, StorageTransformer, registry
+from zarrv3.chunks.transformers import change_many
 from zarrv3.errors import ConfigurationError, MetadataError, RegistryError, UnknownExtensionError
-from zarrv3.metadata import ArrayMetadata
-from zarrv3.transformers import change_many
+from zarrv3.format.metadata import ArrayMetadata
 
 
 class Xor(StorageTransformer):

@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3 import urls
 from zarrv3.errors import ConfigurationError
-from zarrv3.urls import Url, boolean, byte_size, convert, has_scheme, local_path, parse_part, parse_pipeline
+from zarrv3.options import urls
+from zarrv3.options.urls import (
+    Url,
+    boolean,
+    byte_size,
+    convert,
+    has_scheme,
+    local_path,
+    parse_part,
+    parse_pipeline,
+)
 
 sound = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

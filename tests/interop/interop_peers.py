@@ -87,7 +87,7 @@ class ZarrV3:
 
     def write(self, folder: Path, case: Case) -> None:
         """Create the array through the public interface and assign the values."""
-        kind = zarrv3.metadata.parse_data_type(case.data_type)
+        kind = zarrv3.format.metadata.parse_data_type(case.data_type)
         zarrv3.create(
             case.values.shape,
             store=str(folder),

@@ -21,7 +21,7 @@ from interop_peers import LITTLE, OURS, PEERS, Case, check_same, load_document, 
 from interop_zarrita import HAS_NODE, Zarrita
 
 import zarrv3
-from zarrv3.codecs.zstd import frames
+from zarrv3.format.codecs.zstd import frames
 
 CASES = {case.name: case for case in every_case()}
 PARTNERS = {"zarrv3": OURS, **PEERS, "zarrita": Zarrita()}

@@ -39,19 +39,19 @@ from zarrv3.api import (
     zeros,
     zeros_like,
 )
-from zarrv3.array import Array
-from zarrv3.backend import Backend
-from zarrv3.chunk_cache import ChunkCache
-from zarrv3.config import config
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
-from zarrv3.file_backend import FileBackend
-from zarrv3.group import Group
-from zarrv3.hooks import hookimpl
+from zarrv3.chunks.chunk_cache import ChunkCache
+from zarrv3.chunks.transformers import StorageTransformer
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.group import Group
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-from zarrv3.memory import KVStore, MemoryStore, as_mapping
-from zarrv3.opening import open_store
-from zarrv3.store import BaseStore
-from zarrv3.transformers import StorageTransformer
+from zarrv3.opening.hooks import hookimpl
+from zarrv3.opening.stores import open_store
+from zarrv3.options.settings import config
+from zarrv3.store.backend import Backend
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.store.file_backend import FileBackend
+from zarrv3.store.memory import KVStore, MemoryStore, as_mapping
 
 if TYPE_CHECKING:
     from zarrv3.copying import copy

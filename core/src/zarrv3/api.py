@@ -9,18 +9,18 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from zarrv3 import consolidated, creation, nodes
-from zarrv3.array import Array
-from zarrv3.chunk_cache import ChunkCache
-from zarrv3.data_types import data_type_of
+from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
-from zarrv3.group import Group
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.node import join_paths, split_location
-from zarrv3.nodes import Metadata, create_many, folder_of
-from zarrv3.opening import StoreLike, as_store, recognised
-from zarrv3.store import BaseStore
-from zarrv3.tree import Tree
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, creation, nodes
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.group import Group
+from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.hierarchy.tree import Tree
+from zarrv3.opening.stores import StoreLike, as_store, recognised
+from zarrv3.store.base import BaseStore
 
 Mode: TypeAlias = Literal["r", "r+", "a", "w", "w-", "x"]
 """`r` read, `r+` read and write what exists, `a` also create, `w` create anew, `w-` or `x` create, fail if it exists."""
@@ -192,7 +192,7 @@ def create_array(
     overwrite: bool = False,
     write_empty_chunks: bool | None = None,
 ) -> Array:
-    """Create an array; the arguments are described at `zarrv3.creation.metadata_for`.
+    """Create an array; the arguments are described at `zarrv3.hierarchy.creation.metadata_for`.
 
     Args:
         store: anything that `open_store` takes; a new one in memory by default.

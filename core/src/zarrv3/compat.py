@@ -36,10 +36,10 @@ the package `zarrv3-layer-draft-v3`. What else differs:
 from typing import Any
 
 from zarrv3 import registry
-from zarrv3.memory import KVStore as KVStoreV3
-from zarrv3.memory import MemoryStore as MemoryStoreV3
-from zarrv3.store import BaseStore
-from zarrv3.transformers import StorageTransformer
+from zarrv3.chunks.transformers import StorageTransformer
+from zarrv3.store.base import BaseStore
+from zarrv3.store.memory import KVStore as KVStoreV3
+from zarrv3.store.memory import MemoryStore as MemoryStoreV3
 
 __all__ = ["BaseStore", "KVStoreV3", "MemoryStoreV3", "RmdirV3", "StorageTransformer", "StoreV3"]
 

@@ -12,7 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import zarrv3
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3_store_redis.testing import server as redis_server
 from zarrv3_store_sql.testing import server as postgresql_server
 

@@ -16,7 +16,7 @@ from distributed import Client
 
 import zarrv3
 from zarrv3.errors import UnsupportedError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3_bridge_dask import from_dask, to_dask, write_dask
 
 pytestmark = pytest.mark.filterwarnings(

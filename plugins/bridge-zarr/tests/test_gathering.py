@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 
-from zarrv3 import MemoryStore, contract
+from zarrv3 import MemoryStore
 from zarrv3.errors import InvalidKeyError, StoreAccessError, StoreClosedError, StoreUnavailableError
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
+from zarrv3.store import contract
 from zarrv3_bridge_zarr import ZarrStore, gathering
 
 PROTOTYPE = default_buffer_prototype()

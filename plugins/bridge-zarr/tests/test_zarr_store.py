@@ -15,11 +15,11 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByt
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 
 from zarrv3 import BaseStore, MemoryStore
-from zarrv3.contract import Capabilities
 from zarrv3.errors import ConfigurationError, StoreClosedError, StoreUnavailableError, UnsupportedError
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
-from zarrv3.memory import DriverStore, MemoryDriver
+from zarrv3.store.contract import Capabilities
+from zarrv3.store.memory import DriverStore, MemoryDriver
 from zarrv3.testing import Faults
 from zarrv3_bridge_zarr import ZarrStore, as_zarr_store
 from zarrv3_bridge_zarr import store as module

@@ -37,7 +37,7 @@ def test_the_commands_of_the_page_run(run: Run, tmp_path: Path, monkeypatch: pyt
 def test_the_plugin_of_the_page_adds_its_command() -> None:
     """The hook on the page adds a command that counts keys."""
     import zarrv3
-    from zarrv3 import hooks
+    from zarrv3.opening import hooks
     from zarrv3_cli.application import application
 
     space: dict[str, object] = {"zarrv3": zarrv3}

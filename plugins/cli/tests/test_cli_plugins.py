@@ -17,8 +17,9 @@ import pytest
 import typer
 from importlib_metadata import EntryPoint
 
-from zarrv3 import hooks, registry
-from zarrv3.hooks import HookWarning
+from zarrv3 import registry
+from zarrv3.opening import hooks
+from zarrv3.opening.hooks import HookWarning
 from zarrv3_cli import template
 
 Run = Callable[..., Any]

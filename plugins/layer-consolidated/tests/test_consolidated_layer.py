@@ -17,7 +17,7 @@ import zarrv3
 from zarrv3 import Counting, MemoryStore, Prefix, ReadOnly
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, UnsupportedError
 from zarrv3.layers.base import Layer
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3.testing import LayerConformance, Opener
 from zarrv3_layer_consolidated import ConsolidatedMetadataStore, StaleMetadataWarning, Staleness
 

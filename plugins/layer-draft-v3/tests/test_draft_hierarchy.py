@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     ConfigurationError,
     MetadataError,
@@ -20,6 +19,7 @@ from zarrv3.errors import (
     ReadOnlyError,
 )
 from zarrv3.layers import Counting, Layer
+from zarrv3.store.contract import ByteRange
 from zarrv3_layer_draft_v3 import DraftV3
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     NotPortableError,
 )
+from zarrv3.store.contract import ByteRange
 from zarrv3_layer_draft_v3 import DraftV3
 
 COMPRESSORS: list[dict[str, Any] | None] = [

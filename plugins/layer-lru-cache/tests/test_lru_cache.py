@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import ConfigurationError, InvalidKeyError, StoreClosedError, StoreUnavailableError
 from zarrv3.layers import Counting, Layer
-from zarrv3.memory import MemoryStore
-from zarrv3.opening import open_store
+from zarrv3.opening.stores import open_store
+from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.memory import MemoryStore
 from zarrv3.testing import Faults
 from zarrv3_layer_lru_cache import LRUStoreCache, Statistics
 from zarrv3_layer_lru_cache.entries import SHARE

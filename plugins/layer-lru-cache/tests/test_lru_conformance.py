@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zarrv3.memory import MemoryStore
-from zarrv3.opening import open_store
-from zarrv3.store import BaseStore
+from zarrv3.opening.stores import open_store
+from zarrv3.store.base import BaseStore
+from zarrv3.store.memory import MemoryStore
 from zarrv3.testing import LayerConformance
 from zarrv3.testing.checks import Opener
 from zarrv3_layer_lru_cache import LRUStoreCache

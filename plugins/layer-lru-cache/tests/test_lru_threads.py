@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import InvalidKeyError, LimitError, StoreError, StoreUnavailableError
 from zarrv3.layers import Counting, Layer
-from zarrv3.memory import MemoryStore
+from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.memory import MemoryStore
 from zarrv3.testing import Faults
 from zarrv3.testing.processes import generation_of, stamped
 from zarrv3_layer_lru_cache import LRUStoreCache

@@ -17,7 +17,6 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Request
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -27,9 +26,10 @@ from zarrv3.errors import (
     StoreUnavailableError,
 )
 from zarrv3.layers.base import Layer
-from zarrv3.memory import MemoryStore
-from zarrv3.opening import open_store
-from zarrv3.store import BaseStore
+from zarrv3.opening.stores import open_store
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.memory import MemoryStore
 from zarrv3.testing import Faults, LayerConformance
 from zarrv3_layer_retry import Retry
 
@@ -513,7 +513,7 @@ def test_no_secret_is_logged(flaky: Flaky, caplog: pytest.LogCaptureFixture) -> 
 
 def test_core_does_not_import_stamina() -> None:
     """Opening a store without retries imports neither the plugin nor stamina."""
-    code = "import sys, zarrv3.opening as o; o.open_store('memory:'); print('stamina' in sys.modules)"
+    code = "import sys, zarrv3.opening.stores as o; o.open_store('memory:'); print('stamina' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
     assert found.stderr == ""

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import zarrv3
-from zarrv3.codecs import CodecChain
-from zarrv3.config import config
-from zarrv3.contract import ByteRange
+from zarrv3.chunks.kernels import chunk_kernel, kernels
 from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
+from zarrv3.format.codecs import CodecChain
 from zarrv3.indexing import plan
-from zarrv3.kernels import chunk_kernel, kernels
+from zarrv3.options.settings import config
+from zarrv3.store.contract import ByteRange
 from zarrv3_native import Native, NativeChunks, _kernels
 from zarrv3_store_directory import DirectoryStore
 

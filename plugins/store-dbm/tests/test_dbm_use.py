@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     ConfigurationError,
     StoreAccessError,
     UnsupportedError,
 )
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing import Opener
 from zarrv3.testing.processes import together
 from zarrv3_store_dbm import DBMStore

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from zarrv3.config import config
 from zarrv3.errors import InvalidKeyError, ReadOnlyError, StoreAccessError
 from zarrv3.layers import ReadOnly
+from zarrv3.options.settings import config
 from zarrv3.testing import CHECKS, Opener, StoreConformance
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 from zarrv3_store_fsspec.reading import GAP, MOST, Answer, Part, joined, read_all
 
 VALUES = {"a": bytes(range(200)), "b": b"0123456789", "empty": b""}

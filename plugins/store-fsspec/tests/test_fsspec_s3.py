@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -19,6 +18,7 @@ from zarrv3.errors import (
     StoreUnavailableError,
     UnsupportedError,
 )
+from zarrv3.store.contract import ByteRange
 from zarrv3_store_fsspec import FSStore, systems
 
 Opener = Callable[..., FSStore]

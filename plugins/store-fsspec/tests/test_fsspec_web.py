@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
@@ -16,6 +15,7 @@ from zarrv3.errors import (
     StoreUnavailableError,
     UnsupportedError,
 )
+from zarrv3.store.contract import ByteRange
 from zarrv3_store_fsspec import FSStore, systems
 
 VALUE = bytes(range(100))

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import ConfigurationError, LimitError
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_lmdb import LMDBStore, driver, environments
 

@@ -11,7 +11,7 @@ from bson import encode
 from pymongo.monitoring import CommandListener
 
 import zarrv3
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 from zarrv3_store_mongodb import MongoDBStore
 
 

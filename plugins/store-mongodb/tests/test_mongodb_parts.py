@@ -13,8 +13,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_mongodb import MongoDBStore, parts
 from zarrv3_store_mongodb.driver import MongoDBDriver

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from zarrv3.contract import Store
+from zarrv3.store.contract import Store
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_redis import RedisStore
 from zarrv3_store_redis.driver import RedisDriver

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 import zarrv3
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 from zarrv3_store_redis import RedisStore
 
 SENT = [0]

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import StoreAccessError
-from zarrv3.helpers import children
+from zarrv3.store.contract import ByteRange
+from zarrv3.store.helpers import children
 from zarrv3.testing.processes import together
 from zarrv3_store_redis import RedisStore, index
 

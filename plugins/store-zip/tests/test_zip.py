@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from zip_archives import content, names
 
 import zarrv3
-from zarrv3.contract import ByteRange
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -23,6 +22,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
 )
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_zip import ZipStore, archive, driver
 from zarrv3_store_zip.members import encode

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from zarrv3 import MemoryStore
 from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3_store_zip import ZipReader, ZipStore
 
 Opened = Callable[[bytes], BaseStore]

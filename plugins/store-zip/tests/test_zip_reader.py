@@ -11,7 +11,6 @@ import pytest
 
 import zarrv3
 from zarrv3 import Counting, MemoryStore
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import (
     ConfigurationError,
     CorruptDataError,
@@ -20,6 +19,7 @@ from zarrv3.errors import (
     StoreClosedError,
 )
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Buffer, ByteRange, Request
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_zip import ZipReader, ZipStore
 

@@ -10,9 +10,9 @@ import pytest
 import zarrv3
 from zarrv3 import MemoryStore, registry
 from zarrv3.compat import ShardingStorageTransformer
-from zarrv3.contract import ByteRange
 from zarrv3.errors import MetadataError, UnknownExtensionError, UnsupportedError
-from zarrv3.memory import DriverStore, MemoryDriver
+from zarrv3.store.contract import ByteRange
+from zarrv3.store.memory import DriverStore, MemoryDriver
 from zarrv3_transformer_sharding import ShardingIndexed, ShardingTransformer
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
@@ -234,7 +234,7 @@ def test_missing_chunks_in_a_longer_chain() -> None:
     plain[1:2] = 5
     plain[6:] = 6
     for key in ("c/0", "c/1"):
-        array.store[key] = bytes(zarrv3.codecs.parse_codec(GZIP).encode(plain.store[key]))  # type: ignore[attr-defined]
+        array.store[key] = bytes(zarrv3.format.codecs.parse_codec(GZIP).encode(plain.store[key]))  # type: ignore[attr-defined]
     assert array[...].tolist() == plain[...].tolist() == [9, 5, 9, 9, 9, 9, 6, 6]
 
 
@@ -329,13 +329,13 @@ def test_without_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_codecs_are_values() -> None:
     """Two codecs of one document are equal, and documents come back as they were."""
     given = sharding([2], sharding([1]), index_location="start")
-    one, other = (zarrv3.codecs.parse_codec(given) for _ in range(2))
+    one, other = (zarrv3.format.codecs.parse_codec(given) for _ in range(2))
     assert isinstance(one, ShardingIndexed)
     assert one == other
     assert one.to_json() == given
     short = sharding([2])
     del short["configuration"]["index_location"]
-    assert zarrv3.codecs.parse_codec(short).to_json() == sharding([2])
+    assert zarrv3.format.codecs.parse_codec(short).to_json() == sharding([2])
 
 
 # ---------------------------------------------------------------- the store of chunks

@@ -9,7 +9,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import Array, Capabilities, Counting
-from zarrv3.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import DriverStore, MemoryDriver
 from zarrv3_transformer_sharding import ShardingTransformer
 
 CHUNK = 10 * 10 * 8
@@ -259,7 +259,7 @@ def test_whole_shards_are_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -
 def test_partial_writes_are_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task reads no more shards at once than its bytes allow, however small the part of each is."""
     array, counting, values = full(make)
-    monkeypatch.setattr("zarrv3.transfer.TASK_BYTES", 2 * 25 * CHUNK)
+    monkeypatch.setattr("zarrv3.chunks.tasks.TASK_BYTES", 2 * 25 * CHUNK)
     array[:, 3] = values[:, 3] = -1.0
     assert counting.calls == {"get_many": 4, "set_many": 4}
     counting.reset()

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import zarrv3
 from zarrv3 import Array, MemoryStore
-from zarrv3.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import DriverStore, MemoryDriver
 from zarrv3_transformer_sharding import ShardingTransformer
 
 Shape = tuple[int, ...]

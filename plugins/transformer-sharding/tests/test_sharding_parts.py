@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zarrv3.codecs import parse_codec
-from zarrv3.contract import ByteRange
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.grids import ChunkKeyEncoding, DefaultKeys, V2Keys
+from zarrv3.format.codecs import parse_codec
+from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, V2Keys
+from zarrv3.store.contract import ByteRange
 from zarrv3_transformer_sharding.places import Places
 from zarrv3_transformer_sharding.ranges import MAX_GAP, Span, merged
 from zarrv3_transformer_sharding.shard import Location, ShardFormat

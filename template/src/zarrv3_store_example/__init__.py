@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from threading import RLock
 from typing import Any
 
-from zarrv3 import Backend, Buffer, Capabilities, Request, helpers
-from zarrv3.urls import Url
+from zarrv3 import Backend, Buffer, Capabilities, Request
+from zarrv3.options.urls import Url
+from zarrv3.store import helpers
 
 DICTS: dict[str, dict[str, bytes]] = {}
 LOCK = RLock()

@@ -9,21 +9,22 @@ from functools import partial
 from itertools import chain, groupby
 from typing import NamedTuple, TypeAlias
 
-from zarrv3 import consolidated, nodes, pool
 from zarrv3.api import consolidate_metadata
-from zarrv3.array import Array
-from zarrv3.contract import Buffer
+from zarrv3.chunks import pool
 from zarrv3.copying.passing import Item, Passer, erase_strays, grid_keys, windows
 from zarrv3.copying.recoding import Wanted, recoded
 from zarrv3.copying.report import CopyReport, Tally
 from zarrv3.copying.values import Recoder
 from zarrv3.copying.walk import NODE_ERRORS, Found, walk
-from zarrv3.documents import dump_document, load_document
 from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, ZarrError
-from zarrv3.helpers import chunked
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.nodes import DOCUMENT, document_key, folder_of
-from zarrv3.store import BATCH, BaseStore
+from zarrv3.format.documents import dump_document, load_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import chunked
 
 MARK = "zarr.json.copying"
 """The key, below an array whose copy is encoded anew and not complete, of the document that it is going to have."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from zarrv3 import consolidated, nodes
 from zarrv3.copying.copier import Copier, Options, Place
 from zarrv3.copying.recoding import KEEP, Wanted
 from zarrv3.copying.report import CopyReport, Progress, Tally
@@ -16,10 +15,11 @@ from zarrv3.errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from zarrv3.metadata import GroupMetadata
-from zarrv3.node import Node, join_paths, split_location
-from zarrv3.opening import StoreLike, as_store
-from zarrv3.store import BaseStore
+from zarrv3.format.metadata import GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.node import Node, join_paths, split_location
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.store.base import BaseStore
 
 
 def copy(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from zarrv3.array import Array
-from zarrv3.contract import JSON
-from zarrv3.creation import metadata_for
 from zarrv3.errors import MetadataError
-from zarrv3.metadata import ArrayMetadata
-from zarrv3.store import BaseStore
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.creation import metadata_for
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON
 
 KEEP: Final = "keep"
 """What an argument of `copy` is that is not to change anything."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import CorruptDataError, MetadataError, NodeError, ZarrError
-from zarrv3.helpers import chunked
-from zarrv3.metadata import GroupMetadata
-from zarrv3.nodes import DOCUMENT, Metadata, _parsed, document_key, folder_of
-from zarrv3.store import BATCH, BaseStore
+from zarrv3.format.metadata import GroupMetadata
+from zarrv3.hierarchy.nodes import DOCUMENT, Metadata, _parsed, document_key, folder_of
+from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import chunked
 
 NODE_ERRORS = (CorruptDataError, MetadataError, NodeError)
 """What is wrong with a node rather than with its store."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from zarrv3.contract import JSON, Buffer, Capabilities, Request, Store
-from zarrv3.memory import wrap
-from zarrv3.store import BaseStore, check_options
+from zarrv3.store.base import BaseStore, check_options
+from zarrv3.store.contract import JSON, Buffer, Capabilities, Request, Store
+from zarrv3.store.memory import wrap
 
 
 class Layer(BaseStore):

@@ -4,8 +4,8 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from zarrv3.contract import Buffer, Request
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Buffer, Request
 
 
 class Counting(Layer):

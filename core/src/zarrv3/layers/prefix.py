@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zarrv3.contract import Buffer, Capabilities, Limits, Request
-from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.layers.base import Layer
-from zarrv3.store import BaseStore
-from zarrv3.urls import Url
+from zarrv3.options.urls import Url
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
+from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
 
 
 class Prefix(Layer):

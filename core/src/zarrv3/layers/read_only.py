@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 
-from zarrv3.contract import Buffer, Capabilities
 from zarrv3.errors import ReadOnlyError
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Buffer, Capabilities
 
 
 class ReadOnly(Layer):

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from zarrv3.contract import Buffer, Capabilities, Request
 from zarrv3.errors import StoreClosedError, UnsupportedError
-from zarrv3.helpers import children, cut
-from zarrv3.keys import check_folder, check_keys, split_prefix
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Buffer, Capabilities, Request
+from zarrv3.store.helpers import children, cut
+from zarrv3.store.keys import check_folder, check_keys, split_prefix
 
 
 class Transaction(Layer):

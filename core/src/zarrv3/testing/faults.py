@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
-from zarrv3.contract import Buffer, Request
 from zarrv3.errors import StoreError, StoreUnavailableError
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Buffer, Request
 
 
 class Faults(Layer):

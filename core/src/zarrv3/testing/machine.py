@@ -12,10 +12,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from zarrv3.contract import Buffer, ByteRange
 from zarrv3.layers.prefix import Prefix
-from zarrv3.memory import wrap
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.memory import wrap
 from zarrv3.testing.checks.table import Opener
 from zarrv3.testing.rules import (
     LIST_DIR,

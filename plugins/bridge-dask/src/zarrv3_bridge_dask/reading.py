@@ -11,7 +11,7 @@ from dask.tokenize import tokenize
 import zarrv3
 from zarrv3 import Array
 from zarrv3.errors import ConfigurationError
-from zarrv3.opening import StoreLike
+from zarrv3.opening.stores import StoreLike
 from zarrv3_bridge_dask.blocks import Blocks
 from zarrv3_bridge_dask.handles import Source, token
 

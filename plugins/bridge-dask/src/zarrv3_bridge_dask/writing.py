@@ -12,12 +12,12 @@ from dask.base import get_scheduler
 
 import zarrv3
 from zarrv3 import Array
-from zarrv3.creation import chunk_shapes, metadata_for
-from zarrv3.data_types import data_type_of
 from zarrv3.errors import AssignmentError, ConfigurationError, ReadOnlyError, UnsupportedError
-from zarrv3.node import join_paths, split_location
-from zarrv3.opening import StoreLike, as_store
-from zarrv3.store import BaseStore
+from zarrv3.format.data_types import data_type_of
+from zarrv3.hierarchy.creation import chunk_shapes, metadata_for
+from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.store.base import BaseStore
 from zarrv3_bridge_dask import blocks as arithmetic
 from zarrv3_bridge_dask.handles import Handle, Target
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import xarray as xr
 
-from zarrv3.opening import StoreLike
+from zarrv3.opening.stores import StoreLike
 from zarrv3_bridge_xarray.writing import to_zarrv3
 
 

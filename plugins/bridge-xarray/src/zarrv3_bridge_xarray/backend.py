@@ -10,8 +10,8 @@ from xarray.backends import BackendEntrypoint, StoreBackendEntrypoint
 
 from zarrv3 import Group, registry
 from zarrv3.errors import ConfigurationError
-from zarrv3.store import BaseStore
-from zarrv3.urls import parse_pipeline
+from zarrv3.options.urls import parse_pipeline
+from zarrv3.store.base import BaseStore
 from zarrv3_bridge_xarray.groups import GroupStore, closed, open_group, open_groups, place
 
 if TYPE_CHECKING:

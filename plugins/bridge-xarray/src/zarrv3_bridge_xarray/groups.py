@@ -10,13 +10,14 @@ from xarray import Variable
 from xarray.backends.common import AbstractDataStore
 from xarray.core.utils import FrozenDict
 
-from zarrv3 import Array, Group, consolidated, nodes
+from zarrv3 import Array, Group
 from zarrv3.errors import ConfigurationError, MetadataError
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.node import join_paths, split_location
-from zarrv3.nodes import folder_of
-from zarrv3.opening import StoreLike, as_store
-from zarrv3.store import BaseStore
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.store.base import BaseStore
 from zarrv3_bridge_xarray.variables import as_variable
 
 

@@ -12,12 +12,12 @@ from xarray.backends.common import AbstractWritableDataStore
 from xarray.backends.zarr import encode_zarr_variable
 
 from zarrv3 import Array
-from zarrv3.contract import JSON
-from zarrv3.creation import metadata_for
 from zarrv3.errors import AssignmentError, ConfigurationError, MetadataError
-from zarrv3.metadata import ArrayMetadata
-from zarrv3.nodes import folder_of
-from zarrv3.store import BaseStore
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy.creation import metadata_for
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON
 from zarrv3_bridge_xarray import chunking
 from zarrv3_bridge_xarray.variables import array_dtype, as_variable, encoded_attributes
 

@@ -14,9 +14,9 @@ from xarray.coding.strings import check_vlen_dtype, create_vlen_dtype
 from xarray.core import indexing
 
 from zarrv3 import Array
-from zarrv3.codecs import CodecChain, default_serializer
-from zarrv3.contract import JSON
 from zarrv3.errors import MetadataError
+from zarrv3.format.codecs import CodecChain, default_serializer
+from zarrv3.store.contract import JSON
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which writers of Zarr version 2 put the names of dimensions, and some of version 3 too."""

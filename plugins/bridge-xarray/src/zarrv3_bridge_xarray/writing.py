@@ -11,11 +11,12 @@ from xarray import DataArray, Dataset, DataTree, Variable
 from xarray.backends.api import DATAARRAY_NAME
 
 import zarrv3
-from zarrv3 import Array, Group, nodes
+from zarrv3 import Array, Group
 from zarrv3.errors import AssignmentError, ConfigurationError, NodeTypeError, StaleMetadataWarning
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.nodes import folder_of
-from zarrv3.opening import StoreLike
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.opening.stores import StoreLike
 from zarrv3_bridge_xarray import chunking
 from zarrv3_bridge_xarray.groups import Place, closed, place
 from zarrv3_bridge_xarray.plans import Mode, Plan, PlanStore

@@ -20,9 +20,9 @@ from typing import TypeVar
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Request
 from zarrv3.errors import UnsupportedError
-from zarrv3.helpers import chunked, rename_by_copy, resolve
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.helpers import chunked, rename_by_copy, resolve
 from zarrv3_bridge_zarr.loop import run
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
 

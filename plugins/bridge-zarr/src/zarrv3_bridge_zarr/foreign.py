@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 from zarr.abc.store import Store
 
-from zarrv3 import contract
-from zarrv3.backend import Backend
 from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
@@ -17,6 +15,8 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from zarrv3.store import contract
+from zarrv3.store.backend import Backend
 from zarrv3_bridge_zarr.driver import ZarrDriver
 
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
 
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
@@ -21,7 +20,8 @@ from zarrv3.errors import (
     StoreError,
     UnsupportedError,
 )
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange, Request
 
 Kind: TypeAlias = Literal["get", "set", "erase", "create"]
 

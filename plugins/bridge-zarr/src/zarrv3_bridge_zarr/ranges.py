@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 
 ByteRequest: TypeAlias = RangeByteRequest | OffsetByteRequest | SuffixByteRequest
 

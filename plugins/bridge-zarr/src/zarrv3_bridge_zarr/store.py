@@ -13,12 +13,12 @@ from weakref import WeakKeyDictionary
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
-from zarrv3 import contract
-from zarrv3.contract import Capabilities, Request
 from zarrv3.errors import ConfigurationError
-from zarrv3.helpers import cut
-from zarrv3.opening import StoreLike, as_store
-from zarrv3.store import BaseStore
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.store import contract
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Capabilities, Request
+from zarrv3.store.helpers import cut
 from zarrv3_bridge_zarr.gathering import Gatherer
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_range
 

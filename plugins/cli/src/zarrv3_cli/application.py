@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zarrv3 import hooks
+from zarrv3.opening import hooks
 from zarrv3_cli import checking, listing, looking, reading, scaffolding, transferring, verifying
 
 COMMANDS: dict[str, Callable[..., None]] = {

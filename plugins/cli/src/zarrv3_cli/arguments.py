@@ -9,12 +9,12 @@ from urllib.parse import quote
 import typer
 
 import zarrv3
-from zarrv3.array import Array
-from zarrv3.environment import as_templates
-from zarrv3.group import Group
-from zarrv3.node import join_paths, split_location
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.group import Group
+from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.options.environment import as_templates
+from zarrv3.options.urls import convert, has_scheme
 from zarrv3.registry import load
-from zarrv3.urls import convert, has_scheme
 
 Location = Annotated[
     str, typer.Argument(metavar="URL", help="A store's URL or a folder's path.", show_default=False)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from zarrv3 import BaseStore, consolidated, nodes
+from zarrv3 import BaseStore
 from zarrv3.errors import MetadataError
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.nodes import Metadata
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.nodes import Metadata
 from zarrv3_cli.output import bytes_text
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from zarrv3 import BaseStore, Capabilities, open_store, registry
+from zarrv3.options.urls import parse_pipeline
 from zarrv3.registry import Plugin
-from zarrv3.urls import parse_pipeline
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrv3.array import Array
-from zarrv3.group import Group
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.group import Group
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
 from zarrv3_cli.escapes import escaped

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
-from zarrv3.info import human
+from zarrv3.hierarchy.display import human
 from zarrv3_cli.escapes import escaped, one_line
 
 Report: TypeAlias = Callable[[int, int | None], object]

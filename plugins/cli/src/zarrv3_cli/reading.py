@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 import zarrv3
-from zarrv3.array import Array
+from zarrv3.hierarchy.array import Array
 from zarrv3_cli import output, pictures, selections, texts
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
 from zarrv3_cli.selections import Full

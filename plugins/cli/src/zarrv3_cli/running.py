@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from zarrv3.errors import ZarrError
-from zarrv3.redaction import redact, secrets_of
+from zarrv3.options.redaction import redact, secrets_of
 from zarrv3_cli.escapes import one_line
 
 INTERRUPTED = 130

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import product, starmap
 from typing import Literal, NamedTuple, TypeAlias
 
-from zarrv3 import BaseStore, consolidated, nodes, pool
-from zarrv3.array import Array
-from zarrv3.config import config
+from zarrv3 import BaseStore
+from zarrv3.chunks import pool
+from zarrv3.chunks.tasks import TASK_BYTES
 from zarrv3.errors import (
     CorruptDataError,
     MetadataError,
@@ -18,10 +18,12 @@ from zarrv3.errors import (
     UnknownExtensionError,
     ZarrError,
 )
-from zarrv3.helpers import chunked
-from zarrv3.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.nodes import Metadata
-from zarrv3.transfer import TASK_BYTES
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.nodes import Metadata
+from zarrv3.options.settings import config
+from zarrv3.store.helpers import chunked
 from zarrv3_cli.output import Report
 
 Coords: TypeAlias = tuple[int, ...]

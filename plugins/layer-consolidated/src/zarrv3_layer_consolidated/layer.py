@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from zarrv3 import consolidate_metadata
-from zarrv3.consolidated import Consolidated, Documents, warn
-from zarrv3.nodes import DOCUMENT
-from zarrv3.urls import boolean
+from zarrv3.hierarchy.consolidated import Consolidated, Documents, warn
+from zarrv3.hierarchy.nodes import DOCUMENT
+from zarrv3.options.urls import boolean
 from zarrv3_layer_consolidated.staleness import Staleness, compare
 
 

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zarrv3.consolidated import MEMBER, Documents
-from zarrv3.contract import JSON, Buffer
-from zarrv3.documents import load_document
 from zarrv3.errors import MetadataError
-from zarrv3.helpers import chunked
-from zarrv3.metadata import ArrayMetadata, parse_document
-from zarrv3.nodes import DOCUMENT, document_key
-from zarrv3.store import BATCH, BaseStore
+from zarrv3.format.documents import load_document
+from zarrv3.format.metadata import ArrayMetadata, parse_document
+from zarrv3.hierarchy.consolidated import MEMBER, Documents
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key
+from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.helpers import chunked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from zarrv3.codecs.base import Array, ArrayArrayCodec, ChunkSpec
-from zarrv3.contract import JSON
-from zarrv3.data_types import DataType, data_type_of
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.extensions import check_members, shown
+from zarrv3.format.codecs.base import Array, ArrayArrayCodec, ChunkSpec
+from zarrv3.format.data_types import DataType, data_type_of
+from zarrv3.format.extensions import check_members, shown
+from zarrv3.store.contract import JSON
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zarrv3.codecs.blosc import MAX_TYPESIZE, SHUFFLES
-from zarrv3.contract import JSON
 from zarrv3.errors import MetadataError, UnknownExtensionError
-from zarrv3.extensions import shown
+from zarrv3.format.codecs.blosc import MAX_TYPESIZE, SHUFFLES
+from zarrv3.format.extensions import shown
+from zarrv3.store.contract import JSON
 from zarrv3_layer_draft_v3.dtypes import DType, byte_orders
 
 _URI = re.compile(r"https://purl\.org/zarr/spec/codec/([^/]+)/")

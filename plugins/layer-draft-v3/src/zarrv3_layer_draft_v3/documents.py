@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from zarrv3.contract import JSON, Buffer
-from zarrv3.data_types import DataType, parse_data_type
-from zarrv3.documents import dump_document, load_document
 from zarrv3.errors import MetadataError, UnknownExtensionError
-from zarrv3.extensions import shown
-from zarrv3.grids import check_shape
+from zarrv3.format.data_types import DataType, parse_data_type
+from zarrv3.format.documents import dump_document, load_document
+from zarrv3.format.extensions import shown
+from zarrv3.format.grids import check_shape
+from zarrv3.store.contract import JSON, Buffer
 from zarrv3_layer_draft_v3 import compression
 from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, data_type, dtype_of, fill_value
 from zarrv3_layer_draft_v3.keys import Grid

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from zarrv3.contract import JSON
-from zarrv3.data_types import DataType, data_type_of
-from zarrv3.data_types.binary import bytes_from_json
 from zarrv3.errors import MetadataError
-from zarrv3.extensions import shown
+from zarrv3.format.data_types import DataType, data_type_of
+from zarrv3.format.data_types.binary import bytes_from_json
+from zarrv3.format.extensions import shown
+from zarrv3.store.contract import JSON
 from zarrv3_layer_draft_v3.records import Record
 
 DType = np.dtype[Any]

@@ -1,8 +1,8 @@
 """The entry point of a draft hierarchy, by which it is recognised. Imports little: the hook looks at many stores."""
 
-from zarrv3.contract import Buffer
-from zarrv3.documents import load_document
 from zarrv3.errors import MetadataError
+from zarrv3.format.documents import load_document
+from zarrv3.store.contract import Buffer
 
 ENTRY = "zarr.json"
 """The key of the entry point; in the final format that of a node's document."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
-from zarrv3.contract import Buffer
-from zarrv3.documents import load_document
 from zarrv3.errors import MetadataError
-from zarrv3.extensions import shown
-from zarrv3.helpers import chunked
-from zarrv3.store import BaseStore
+from zarrv3.format.documents import load_document
+from zarrv3.format.extensions import shown
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import chunked
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import (
     EMPTY_GROUP,

@@ -1,7 +1,7 @@
 """The hook that recognises a draft hierarchy."""
 
-from zarrv3.hooks import hookimpl
-from zarrv3.store import BaseStore
+from zarrv3.opening.hooks import hookimpl
+from zarrv3.store.base import BaseStore
 from zarrv3_layer_draft_v3.entry import ENTRY, draft_suffix
 
 

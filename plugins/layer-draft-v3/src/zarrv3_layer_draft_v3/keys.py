@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from zarrv3.errors import NodeNameError
-from zarrv3.node_names import normalize_path
+from zarrv3.format.node_names import normalize_path
 from zarrv3_layer_draft_v3.entry import ENTRY
 
 META = "meta/root"

@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from zarrv3.contract import Buffer, Capabilities, Request
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError, StoreClosedError
-from zarrv3.helpers import children, cut
-from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.layers.base import Layer
 from zarrv3.layers.read_only import ReadOnly
-from zarrv3.urls import boolean
+from zarrv3.options.urls import boolean
+from zarrv3.store.contract import Buffer, Capabilities, Request
+from zarrv3.store.helpers import children, cut
+from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray, Options, per_dimension
 from zarrv3_layer_draft_v3.hierarchy import DraftGroup, Hierarchy

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from zarrv3.contract import JSON
-from zarrv3.data_types import DataType
-from zarrv3.data_types.base import is_zero, plain
-from zarrv3.data_types.binary import bytes_from_json, bytes_to_json
 from zarrv3.errors import MetadataError
-from zarrv3.extensions import check_members
+from zarrv3.format.data_types import DataType
+from zarrv3.format.data_types.base import is_zero, plain
+from zarrv3.format.data_types.binary import bytes_from_json, bytes_to_json
+from zarrv3.format.extensions import check_members
+from zarrv3.store.contract import JSON
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zarrv3.codecs import CodecChain
-from zarrv3.contract import Buffer, ByteRange
 from zarrv3.errors import CorruptDataError, ZarrError
-from zarrv3.helpers import chunked
-from zarrv3.metadata import ArrayMetadata, parse_document
-from zarrv3.store import BaseStore
+from zarrv3.format.codecs import CodecChain
+from zarrv3.format.metadata import ArrayMetadata, parse_document
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.helpers import chunked
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray
 from zarrv3_layer_draft_v3.shards import Entry, count_of, index_of, may_be_index

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from zarrv3.contract import JSON
-from zarrv3.documents import load_document
 from zarrv3.errors import MetadataError
+from zarrv3.format.documents import load_document
+from zarrv3.store.contract import JSON
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray
 from zarrv3_layer_draft_v3.entry import ENTRY

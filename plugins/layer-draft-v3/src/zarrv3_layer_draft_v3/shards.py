@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-from zarrv3.contract import Buffer
+from zarrv3.store.contract import Buffer
 
 _ENTRY = struct.Struct("<QQ")
 _EMPTY = (2**64 - 1, 2**64 - 1)

@@ -5,10 +5,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from zarrv3.contract import JSON
-from zarrv3.data_types import DataType
-from zarrv3.documents import dump_document
 from zarrv3.errors import MetadataError, NotPortableError
+from zarrv3.format.data_types import DataType
+from zarrv3.format.documents import dump_document
+from zarrv3.store.contract import JSON
 
 _LONGEST = 2000
 

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from zarrv3.contract import ByteRange
-from zarrv3.helpers import cut
+from zarrv3.store.contract import ByteRange
+from zarrv3.store.helpers import cut
 
 Part: TypeAlias = ByteRange | Literal["folder", "size"] | None
 """What of a key: its value (`None`), a range of it, its stored size; or a folder's `list_dir`."""

@@ -8,15 +8,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeAlias
 
-from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
-from zarrv3.environment import as_templates, expand
 from zarrv3.errors import ConfigurationError
-from zarrv3.helpers import cut
-from zarrv3.keys import check_folder, check_key, check_keys, check_where
 from zarrv3.layers.base import Layer
-from zarrv3.opening import StoreLike, as_store
-from zarrv3.store import BaseStore
-from zarrv3.urls import boolean, byte_size
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.options.environment import as_templates, expand
+from zarrv3.options.urls import boolean, byte_size
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.helpers import cut
+from zarrv3.store.keys import check_folder, check_key, check_keys, check_where
 from zarrv3_layer_lru_cache.entries import FOLDER, SIZE, Item, Statistics
 from zarrv3_layer_lru_cache.ledger import Change, Flight, Ledger
 from zarrv3_layer_lru_cache.tier import Tier, name_of

@@ -9,7 +9,7 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from zarrv3.contract import Buffer
+from zarrv3.store.contract import Buffer
 
 MAGIC = b"zc3\x01"
 _DIGEST = 16

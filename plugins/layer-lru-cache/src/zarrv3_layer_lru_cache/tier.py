@@ -17,12 +17,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from zarrv3.environment import as_templates, expand
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError, ZarrError
-from zarrv3.forks import renew_in_children
-from zarrv3.helpers import chunked
-from zarrv3.keys import summary
-from zarrv3.store import BaseStore
+from zarrv3.options.environment import as_templates, expand
+from zarrv3.store.base import BaseStore
+from zarrv3.store.forks import renew_in_children
+from zarrv3.store.helpers import chunked
+from zarrv3.store.keys import summary
 from zarrv3_layer_lru_cache.sealed import seal, unseal
 
 BATCH = 64

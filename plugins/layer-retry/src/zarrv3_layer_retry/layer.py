@@ -6,10 +6,10 @@ from typing import Any, ClassVar, TypeVar
 
 import stamina
 
-from zarrv3.contract import Buffer, Capabilities, Request
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreError
 from zarrv3.layers.base import Layer
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, Capabilities, Request
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """Kernels in C: batches of chunks and files, without Python's lock, so that two threads do twice as much.
 
-`Native` is found by the core through the entry point `native` of the group `zarrv3.kernels`; see `zarrv3.kernels` for
+`Native` is found by the core through the entry point `native` of the group `zarrv3.kernels`; see `zarrv3.chunks.kernels` for
 what its methods promise. Blosc and Zstandard are called in the shared libraries of numcodecs, which the codecs in Python
 use too: the bytes are the same.
 """
@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zarrv3.codecs import CodecChain
-from zarrv3.codecs.base import BytesBytesCodec
-from zarrv3.codecs.blosc import Blosc, library
-from zarrv3.codecs.support import lazy
-from zarrv3.codecs.zstd import Zstd
-from zarrv3.contract import Buffer, Request
+from zarrv3.format.codecs import CodecChain
+from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.blosc import Blosc, library
+from zarrv3.format.codecs.support import lazy
+from zarrv3.format.codecs.zstd import Zstd
+from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
 
 __all__ = ["Native"]
@@ -52,7 +52,7 @@ class Native:
     def read_files(
         self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
     ) -> tuple[list[Buffer | None], list[int]]:
-        """See `zarrv3.kernels.Kernels`."""
+        """See `zarrv3.chunks.kernels.Kernels`."""
         return _kernels.read_files(root, requests, reserved, flags, letters)
 
     def write_files(
@@ -65,7 +65,7 @@ class Native:
         *,
         letters: bool,
     ) -> list[int]:
-        """See `zarrv3.kernels.Kernels`."""
+        """See `zarrv3.chunks.kernels.Kernels`."""
         return _kernels.write_files(folder, names, values, prefix, flags, letters)
 
 
@@ -87,11 +87,11 @@ class NativeChunks:
     def decode(
         self, values: Sequence[Buffer | None], pieces: Sequence[Any], out: np.ndarray[Any, Any]
     ) -> list[int]:
-        """See `zarrv3.kernels.ChunkKernel`."""
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
         return _kernels.decode(self.codec, self.shape, self.fill, values, pieces, out.view(self.raw))
 
     def memory(self) -> Memory | None:
-        """See `zarrv3.kernels.ChunkKernel`."""
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
         nbytes = math.prod(self.shape) * len(self.fill)
         return Memory(nbytes, _kernels.bound(self.codec, nbytes)) if nbytes >= LARGE else None
 
@@ -103,7 +103,7 @@ class NativeChunks:
         *,
         keep_empty: bool,
     ) -> Sequence[Buffer | Literal[False] | None]:
-        """See `zarrv3.kernels.ChunkKernel`."""
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
         raw = value.view(self.raw)
         if memory is None:
             return _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, raw, None, None)  # type: ignore[return-value]  # places are in lent memory only

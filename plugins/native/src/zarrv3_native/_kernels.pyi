@@ -3,7 +3,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zarrv3.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request
 
 MAX_NDIM: int
 """Chunks of more dimensions are left to Python."""

@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import ConfigurationError, StoreClosedError
-from zarrv3.memory import MemoryDriver
+from zarrv3.store.contract import Buffer
+from zarrv3.store.memory import MemoryDriver
 from zarrv3_store_dbm.dumb import DumbHandle
 from zarrv3_store_dbm.lane import Lane
 from zarrv3_store_dbm.lock import LockFile

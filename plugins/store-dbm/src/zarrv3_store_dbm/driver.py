@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from zarrv3.contract import Buffer, Capabilities, Request
-from zarrv3.helpers import chunked, compare_and_set_locked, rename_by_copy
+from zarrv3.store.contract import Buffer, Capabilities, Request
+from zarrv3.store.helpers import chunked, compare_and_set_locked, rename_by_copy
 from zarrv3_store_dbm.databases import Database, acquire, release
 from zarrv3_store_dbm.dumb import DumbHandle
 from zarrv3_store_dbm.modules import DURABLE, Handle, Place

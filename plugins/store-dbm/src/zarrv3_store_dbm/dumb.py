@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
-from zarrv3.contract import Buffer, Request
 from zarrv3.errors import StoreAccessError
-from zarrv3.helpers import resolve
+from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.helpers import resolve
 from zarrv3_store_dbm.space import Space
 
 _Place = tuple[int, int]

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from zarrv3.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request
 from zarrv3_store_dbm.modules import Handle
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping, MutableMapping, Seque
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from zarrv3.contract import Buffer, Request
 from zarrv3.errors import ConfigurationError, StoreAccessError
-from zarrv3.helpers import cut
+from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.helpers import cut
 from zarrv3_store_dbm.dumb import DumbHandle
 
 OpenFunction = Callable[..., Any]

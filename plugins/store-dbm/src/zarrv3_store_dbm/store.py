@@ -4,16 +4,16 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from zarrv3.backend import ErrorTable
-from zarrv3.contract import Store
 from zarrv3.errors import (
     ConfigurationError,
     StoreAccessError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.file_backend import FileBackend
-from zarrv3.urls import boolean
+from zarrv3.options.urls import boolean
+from zarrv3.store.backend import ErrorTable
+from zarrv3.store.contract import Store
+from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_dbm.databases import in_use
 from zarrv3_store_dbm.driver import DBMDriver
 from zarrv3_store_dbm.modules import (

@@ -14,11 +14,11 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.chunks.kernels import kernels
 from zarrv3.errors import InvalidKeyError, StoreAccessError
-from zarrv3.helpers import rename_by_copy, resolve
-from zarrv3.kernels import kernels
-from zarrv3.keys import parent
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.store.helpers import rename_by_copy, resolve
+from zarrv3.store.keys import parent
 from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
 
 try:

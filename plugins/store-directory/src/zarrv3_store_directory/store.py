@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from zarrv3.contract import Store
-from zarrv3.file_backend import FileBackend
-from zarrv3.urls import Url, boolean, local_path
+from zarrv3.options.urls import Url, boolean, local_path
+from zarrv3.store.contract import Store
+from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_directory.driver import DirectoryDriver
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import UnsupportedError
+from zarrv3.store.contract import Buffer
 from zarrv3_store_fsspec.reading import Answer, Part
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from zarrv3.contract import Buffer, Capabilities, Request
 from zarrv3.errors import InvalidKeyError
-from zarrv3.helpers import rename_by_copy
+from zarrv3.store.contract import Buffer, Capabilities, Request
+from zarrv3.store.helpers import rename_by_copy
 from zarrv3_store_fsspec.access import Access, Entry
 from zarrv3_store_fsspec.files import SCRATCH
 from zarrv3_store_fsspec.reading import Part, read_all

@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import InvalidKeyError, StoreAccessError
-from zarrv3.helpers import compare_and_set_locked
-from zarrv3.keys import parent
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import compare_and_set_locked
+from zarrv3.store.keys import parent
 from zarrv3_store_fsspec.access import NOT_FOUND, Entry, _is_file
 from zarrv3_store_fsspec.reading import Answer, Part
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from zarrv3.contract import ByteRange
-from zarrv3.helpers import resolve
+from zarrv3.store.contract import ByteRange
+from zarrv3.store.helpers import resolve
 from zarrv3_store_fsspec.access import ObjectAccess
 from zarrv3_store_fsspec.reading import Answer, Part
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-from zarrv3.contract import ByteRange
-from zarrv3.helpers import resolve
+from zarrv3.store.contract import ByteRange
+from zarrv3.store.helpers import resolve
 
 GAP = 1 << 16
 """Ranges with at most so many unwanted bytes between them are fetched as one."""

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import InvalidKeyError
-from zarrv3.helpers import chunked
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
 from zarrv3_store_fsspec.reading import Answer, Part
 

@@ -14,12 +14,12 @@ from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-un
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Capabilities, Limits, Store
-from zarrv3.environment import Template, as_templates
 from zarrv3.errors import ConfigurationError, InvalidKeyError, StoreError, UnsupportedError
-from zarrv3.redaction import secrets_of
-from zarrv3.urls import Url, boolean, convert
+from zarrv3.options.environment import Template, as_templates
+from zarrv3.options.redaction import secrets_of
+from zarrv3.options.urls import Url, boolean, convert
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Capabilities, Limits, Store
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess

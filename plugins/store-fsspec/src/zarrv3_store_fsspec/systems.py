@@ -12,7 +12,7 @@ import fsspec  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.redaction import redact
+from zarrv3.options.redaction import redact
 
 CONNECT = 5
 """Seconds for one attempt to connect to S3; botocore makes `ATTEMPTS`, so that an unreachable server costs ten."""

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import lmdb
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import StoreClosedError
-from zarrv3.helpers import rename_by_copy
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.store.helpers import rename_by_copy
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Environment, Place, Transaction, acquire, release
 
 _Page: TypeAlias = tuple[list[tuple[bytes, int]], bytes | None]

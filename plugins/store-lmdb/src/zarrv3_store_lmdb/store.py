@@ -6,8 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import lmdb
 
-from zarrv3.backend import ErrorTable
-from zarrv3.contract import Store
 from zarrv3.errors import (
     ConfigurationError,
     LimitError,
@@ -15,8 +13,10 @@ from zarrv3.errors import (
     StoreAccessError,
     StoreUnavailableError,
 )
-from zarrv3.file_backend import FileBackend
-from zarrv3.urls import boolean, byte_size
+from zarrv3.options.urls import boolean, byte_size
+from zarrv3.store.backend import ErrorTable
+from zarrv3.store.contract import Store
+from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_lmdb.driver import LMDBDriver
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Place
 

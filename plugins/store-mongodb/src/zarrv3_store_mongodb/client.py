@@ -11,10 +11,10 @@ from pymongo import MongoClient, common
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri, split_options
 
-from zarrv3.environment import Template
 from zarrv3.errors import ConfigurationError
-from zarrv3.redaction import redact
-from zarrv3.urls import parse_part
+from zarrv3.options.environment import Template
+from zarrv3.options.redaction import redact
+from zarrv3.options.urls import parse_part
 
 DEFAULTS: Mapping[str, Any] = {
     "serverSelectionTimeoutMS": 10_000,

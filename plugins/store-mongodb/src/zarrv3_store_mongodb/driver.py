@@ -12,9 +12,9 @@ from pymongo import DeleteMany, MongoClient, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
-from zarrv3.contract import Buffer, Capabilities, Limits, Request
 from zarrv3.errors import CorruptDataError
-from zarrv3.helpers import by_key, children, chunked, cut
+from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
+from zarrv3.store.helpers import by_key, children, chunked, cut
 from zarrv3_store_mongodb.heads import (
     MOST_STEPS,
     Document,

@@ -21,8 +21,8 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError
 
-from zarrv3.contract import Buffer, ByteRange
-from zarrv3.helpers import chunked, resolve
+from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.helpers import chunked, resolve
 from zarrv3_store_mongodb.heads import Document, Documents, WriteFailedError, generation_of
 
 PART = 4 << 20

@@ -11,9 +11,6 @@ from urllib.parse import quote, urlencode
 
 from pymongo import MongoClient, errors
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Store
-from zarrv3.environment import as_templates
 from zarrv3.errors import (
     ConfigurationError,
     LimitError,
@@ -22,8 +19,11 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.redaction import redact
-from zarrv3.urls import Url, convert
+from zarrv3.options.environment import as_templates
+from zarrv3.options.redaction import redact
+from zarrv3.options.urls import Url, convert
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Store
 from zarrv3_store_mongodb.client import SCHEMES, check_names, check_options, database_of, make_client
 from zarrv3_store_mongodb.driver import MongoDBDriver
 from zarrv3_store_mongodb.heads import WriteFailedError

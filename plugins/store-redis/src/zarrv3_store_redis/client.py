@@ -13,9 +13,9 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.keys import encodable
-from zarrv3.redaction import redact
-from zarrv3.urls import boolean, convert, parse_part
+from zarrv3.options.redaction import redact
+from zarrv3.options.urls import boolean, convert, parse_part
+from zarrv3.store.keys import encodable
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
-from zarrv3.helpers import by_key, children, chunked, cut, rename_by_copy
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.store.helpers import by_key, children, chunked, cut, rename_by_copy
 from zarrv3_store_redis import scripts
 from zarrv3_store_redis.index import PAGE, Index
 from zarrv3_store_redis.names import Names, bounds

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.keys import check_key
+from zarrv3.store.keys import check_key
 
 _GLOB = re.compile(rb"([\\*?\[\]^-])")
 

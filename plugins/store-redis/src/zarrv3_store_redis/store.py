@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal, cast
 
 import redis
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Store
 from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.urls import Url
+from zarrv3.options.urls import Url
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Store
 from zarrv3_store_redis.client import (
     OPTION_TYPES,
     check_options,

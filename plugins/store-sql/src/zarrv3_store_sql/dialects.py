@@ -34,7 +34,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from zarrv3.contract import ByteRange, Limits
+from zarrv3.store.contract import ByteRange, Limits
 
 Piece = tuple[int, str, ByteRange]
 """A wanted range with its place among the requests and its key."""

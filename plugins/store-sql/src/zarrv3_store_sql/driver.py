@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from zarrv3.contract import Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.errors import StoreAccessError
-from zarrv3.helpers import chunked
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
+from zarrv3.store.helpers import chunked
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Opened, give_back
 from zarrv3_store_sql.failures import explained, is_conflict

@@ -16,9 +16,6 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import URL, Engine
 from sqlalchemy.engine import Dialect as Theirs
 
-from zarrv3.backend import Backend, ErrorTable
-from zarrv3.contract import Store
-from zarrv3.environment import Template, as_templates
 from zarrv3.errors import (
     ConfigurationError,
     LimitError,
@@ -27,8 +24,11 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.keys import check_key
-from zarrv3.urls import Url, boolean, convert
+from zarrv3.options.environment import Template, as_templates
+from zarrv3.options.urls import Url, boolean, convert
+from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.contract import Store
+from zarrv3.store.keys import check_key
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver

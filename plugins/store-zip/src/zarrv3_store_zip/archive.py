@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zarrv3.errors import StoreAccessError
-from zarrv3.memory import MemoryDriver
+from zarrv3.store.memory import MemoryDriver
 from zarrv3_store_zip.entries import Entry, Packed, added, copied, finish, loaded
 from zarrv3_store_zip.members import read_directory
 from zarrv3_store_zip.spool import File, Spool, Stamp

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from zipfile import ZIP_STORED
 
-from zarrv3.contract import Buffer, Capabilities, Limits, Request
 from zarrv3.errors import InvalidKeyError, LimitError, StoreAccessError
+from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
 from zarrv3_store_zip.archive import Archive
 from zarrv3_store_zip.entries import Entry, Packed
 from zarrv3_store_zip.members import encode

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from zipfile import ZIP_STORED, ZipInfo
 
-from zarrv3.contract import Buffer, ByteRange
-from zarrv3.helpers import resolve
+from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.helpers import resolve
 from zarrv3_store_zip.members import (
     ENCRYPTED,
     decode,

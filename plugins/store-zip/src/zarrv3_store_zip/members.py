@@ -21,9 +21,9 @@ from zipfile import (
     ZipInfo,
 )
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import CorruptDataError, InvalidKeyError, StoreAccessError
-from zarrv3.keys import check_keys
+from zarrv3.store.contract import Buffer
+from zarrv3.store.keys import check_keys
 
 HEADER = struct.Struct("<4s22x2H")
 """Of the header before a member's data: its signature, the length of the name and of the extra field that follow it."""

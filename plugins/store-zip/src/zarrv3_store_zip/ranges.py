@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zarrv3.contract import ByteRange
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import ByteRange
 
 GAP = 16 << 10
 """Parts that lie no further apart are read together: a request costs more than these bytes."""

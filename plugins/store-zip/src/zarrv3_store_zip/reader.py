@@ -9,17 +9,17 @@ from typing import IO, Any, ClassVar, NamedTuple, cast
 from urllib.parse import unquote
 from zipfile import ZIP_STORED, ZipInfo
 
-from zarrv3.contract import JSON, Buffer, ByteRange, Capabilities, Request
-from zarrv3.environment import as_templates
 from zarrv3.errors import ConfigurationError, CorruptDataError, StoreAccessError
-from zarrv3.helpers import cut, resolve
-from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
 from zarrv3.layers.base import Layer
 from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
-from zarrv3.memory import MemoryDriver, wrap
-from zarrv3.store import BaseStore, check_options
-from zarrv3.urls import Url
+from zarrv3.options.environment import as_templates
+from zarrv3.options.urls import Url
+from zarrv3.store.base import BaseStore, check_options
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.helpers import cut, resolve
+from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.memory import MemoryDriver, wrap
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
 from zarrv3_store_zip.ranges import Span, Tail, fetched
 from zarrv3_store_zip.store import ZipStore

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from zarrv3.contract import Buffer
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
+from zarrv3.store.contract import Buffer
 
 try:
     import fcntl

@@ -7,12 +7,12 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from zarrv3.backend import ErrorTable
-from zarrv3.contract import JSON, Store
-from zarrv3.environment import Template
 from zarrv3.errors import ConfigurationError, LimitError, StoreAccessError
-from zarrv3.file_backend import FileBackend
-from zarrv3.urls import boolean
+from zarrv3.options.environment import Template
+from zarrv3.options.urls import boolean
+from zarrv3.store.backend import ErrorTable
+from zarrv3.store.contract import JSON, Store
+from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_zip.archive import archive_at
 from zarrv3_store_zip.driver import ZipDriver
 

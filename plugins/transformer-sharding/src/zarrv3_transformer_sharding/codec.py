@@ -11,13 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from zarrv3.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, check_order, parse_codec
-from zarrv3.codecs.base import Array
-from zarrv3.contract import JSON, Buffer
+from zarrv3.chunks.layout import Lowered
 from zarrv3.errors import MetadataError
-from zarrv3.extensions import check_members, choice, integer, shown
-from zarrv3.grids import MAX_LENGTH, RegularGrid
-from zarrv3.layout import Lowered
+from zarrv3.format.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, check_order, parse_codec
+from zarrv3.format.codecs.base import Array
+from zarrv3.format.extensions import check_members, choice, integer, shown
+from zarrv3.format.grids import MAX_LENGTH, RegularGrid
+from zarrv3.store.contract import JSON, Buffer
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
 from zarrv3_transformer_sharding.transformer import ShardingTransformer
 

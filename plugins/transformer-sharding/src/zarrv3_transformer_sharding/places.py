@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.extensions import integer, shown
-from zarrv3.grids import ChunkKeyEncoding
+from zarrv3.format.extensions import integer, shown
+from zarrv3.format.grids import ChunkKeyEncoding
 
 Coords = tuple[int, ...]
 Name = TypeVar("Name", str, Coords)

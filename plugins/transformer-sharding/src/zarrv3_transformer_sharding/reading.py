@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from zarrv3.contract import Buffer, ByteRange, Request
 from zarrv3.errors import CorruptDataError
-from zarrv3.helpers import cut, resolve
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.helpers import cut, resolve
 from zarrv3_transformer_sharding.ranges import Extent, Span, merged
 from zarrv3_transformer_sharding.shard import Entries, ShardFormat
 

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zarrv3.codecs import ChunkSpec, Codec, CodecChain
-from zarrv3.contract import Buffer, ByteRange
-from zarrv3.data_types import data_type_of
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.grids import MAX_DIMENSIONS
+from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.grids import MAX_DIMENSIONS
+from zarrv3.store.contract import Buffer, ByteRange
 
 Location = Literal["start", "end"]
 Words = np.ndarray[Any, Any]

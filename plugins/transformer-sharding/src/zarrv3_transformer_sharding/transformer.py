@@ -7,16 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from zarrv3.backend import check_value
-from zarrv3.codecs import Codec, parse_codec
-from zarrv3.contract import JSON, Buffer, Capabilities, Request
+from zarrv3.chunks.transformers import Changes, ChunkChanges, StorageTransformer, change_many
 from zarrv3.errors import CorruptDataError, MetadataError, UnsupportedError
-from zarrv3.helpers import children, chunked, rename_by_copy
-from zarrv3.keys import check_folder, check_keys, check_where, split_prefix
-from zarrv3.locks import NamedLocks
-from zarrv3.metadata import ArrayMetadata
-from zarrv3.store import BaseStore
-from zarrv3.transformers import Changes, ChunkChanges, StorageTransformer, change_many
+from zarrv3.format.codecs import Codec, parse_codec
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.store.backend import check_value
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON, Buffer, Capabilities, Request
+from zarrv3.store.helpers import children, chunked, rename_by_copy
+from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.locks import NamedLocks
 from zarrv3_transformer_sharding.places import Coords, Group, Name, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
@@ -199,7 +199,7 @@ class ShardingTransformer(StorageTransformer):
         *,
         keep_padding: bool = False,
     ) -> None:
-        """See `zarrv3.transformers.change_many`: each shard is read at most once and written at most once."""
+        """See `zarrv3.chunks.transformers.change_many`: each shard is read at most once and written at most once."""
         group = Group(self._places, ((key, self._places.place(key)) for key in keys))
         if group.slots:
             self._change(group, read, make, keep_padding=keep_padding)

@@ -1,6 +1,6 @@
 """Order, duplicates, empty batches, batches beyond the limits."""
 
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing.checks.table import Opener, check, fill, holds, opened, values_of
 from zarrv3.testing.rules import ERASE, LIMITS, ORDER, NotApplicableError, require, same
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from itertools import islice
 
-from zarrv3.contract import ByteRange, Capabilities, Limits
 from zarrv3.errors import ReadOnlyError, UnsupportedError
 from zarrv3.layers.read_only import ReadOnly
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import ByteRange, Capabilities, Limits
 from zarrv3.testing.checks.table import Opener, check, fill, opened
 from zarrv3.testing.rules import CLAIMS, RANGES, SIZES, refuses, require, same
 

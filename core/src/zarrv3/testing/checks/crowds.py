@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from zarrv3.contract import Capabilities
 from zarrv3.errors import StoreError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Capabilities
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened, values_of
 from zarrv3.testing.faults import Faults
 from zarrv3.testing.processes import (

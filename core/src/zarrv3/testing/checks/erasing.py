@@ -1,7 +1,7 @@
 """erase_many, erase_prefix, rename_prefix."""
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3.testing.checks.listing import TREE
 from zarrv3.testing.checks.table import Opener, check, fill, holds, opened, values_of
 from zarrv3.testing.rules import ERASE, RENAME, refuses, same

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zarrv3.errors import InvalidKeyError, LimitError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
 from zarrv3.testing.checks.table import Opener, check, fill, holds, opened, values_of
 from zarrv3.testing.rules import (
     KEYS,

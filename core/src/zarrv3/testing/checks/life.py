@@ -5,9 +5,9 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 
-from zarrv3.contract import ByteRange
 from zarrv3.errors import ConfigurationError, StoreClosedError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing.checks.claims import NEEDS, WRITES
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened
 from zarrv3.testing.processes import dies, together

@@ -1,6 +1,6 @@
 """Parts of values."""
 
-from zarrv3.contract import ByteRange
+from zarrv3.store.contract import ByteRange
 from zarrv3.testing.checks.table import Opener, check, opened
 from zarrv3.testing.rules import RANGES, require, same
 

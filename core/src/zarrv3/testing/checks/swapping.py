@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from zarrv3.contract import Buffer
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer
 from zarrv3.testing.checks.table import Opener, check, fill, holds, opened, values_of
 from zarrv3.testing.processes import threads_together, together
 from zarrv3.testing.rules import RACE, SWAP, require, same

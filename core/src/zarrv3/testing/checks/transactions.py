@@ -6,9 +6,9 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
-from zarrv3.contract import Capabilities
 from zarrv3.errors import InvalidKeyError, UnsupportedError
-from zarrv3.store import BaseStore
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Capabilities
 from zarrv3.testing.checks.crowds import KEYS, KILLS
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened, values_of
 from zarrv3.testing.processes import Writer, generation_of, needs_kill, stamped, threads_together

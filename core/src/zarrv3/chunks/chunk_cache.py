@@ -1,0 +1,223 @@
+"""A cache of decoded chunks: what an array read last need not be fetched and decoded again.
+
+    cache = ChunkCache("64MiB")
+    array = zarrv3.open_array(store, chunk_cache=cache)
+
+It is asked by reading only. Writing part of a chunk always reads the chunk from the store, so that what others wrote to
+the rest of it meanwhile is kept.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from zarrv3.errors import ConfigurationError
+from zarrv3.options.urls import byte_size
+from zarrv3.store.base import BaseStore
+from zarrv3.store.forks import renew_in_children
+
+Chunk: TypeAlias = np.ndarray[Any, Any] | None
+"""A decoded chunk that nobody can write to; `None` is one that is not stored."""
+
+Place: TypeAlias = tuple[int, str]
+"""Which store, and the key of a chunk there."""
+
+ENTRY_BYTES = 256
+"""What a chunk counts beside its elements: about what Python needs to remember it."""
+
+
+class Reading(NamedTuple):
+    """One look into the cache: what was there, and which of the rest may be remembered when it has been fetched."""
+
+    form: str
+    found: dict[str, Chunk]
+    open: set[Place]
+
+
+class ChunkStatistics(NamedTuple):
+    """What a cache has done since it was made, and what it holds."""
+
+    hits: int = 0
+    """Chunks that were remembered when they were asked for, absent ones included."""
+    misses: int = 0
+    """Chunks that had to be fetched."""
+    evictions: int = 0
+    """Chunks that went to make room."""
+    bytes: int = 0
+    """The size of all chunks: of their elements, and 256 bytes each beside."""
+    chunks: int = 0
+    """How many chunks are held."""
+
+
+class ChunkCache:
+    """Decoded chunks of any number of arrays, at most `max_size` bytes; those unused longest go first. Thread-safe.
+
+    Arrays that share a cache and were opened from one store object see each other's writes. What others write is not
+    seen before `invalidate`, or `refresh` of the array. A pickled or forked copy begins empty.
+
+    Args:
+        max_size: how many bytes, as a number or as text such as `"64MiB"`.
+    """
+
+    def __init__(self, max_size: int | str) -> None:
+        size = byte_size(max_size) if isinstance(max_size, str) else max_size
+        if type(size) is not int or size < 0:
+            raise ConfigurationError(f"{max_size!r} is no size; write it like 1000, '64KiB' or '1.5GB'")
+        self.max_size = size
+        self._stores: dict[int, weakref.ref[BaseStore]] = {}
+        self._next = 0
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin again with nothing: in a forked child, where the threads that were at work are gone."""
+        self._lock = threading.Lock()
+        self._chunks: OrderedDict[Place, tuple[str, Chunk]] = OrderedDict()
+        self._bytes = 0
+        self._hits = self._misses = self._evictions = 0
+        self._changing: Counter[Place] = Counter()
+        self._readings: dict[int, Reading] = {}
+
+    @property
+    def statistics(self) -> ChunkStatistics:
+        """The numbers as of now."""
+        with self._lock:
+            return ChunkStatistics(self._hits, self._misses, self._evictions, self._bytes, len(self._chunks))
+
+    def invalidate(self) -> None:
+        """Forget everything; what is being fetched just now is not remembered."""
+        with self._lock:
+            self._chunks.clear()
+            self._bytes = 0
+            self._readings.clear()
+
+    def of(self, store: BaseStore, form: str) -> ArrayChunks:
+        """The part of the cache for chunks of one store object that have one form."""
+        with self._lock:
+            self._stores = {number: ref for number, ref in self._stores.items() if ref() is not None}
+            found = next((number for number, ref in self._stores.items() if ref() is store), None)
+            if found is None:
+                found = self._next
+                self._next += 1
+                self._stores[found] = weakref.ref(store)
+        return ArrayChunks(self, found, form)
+
+    # ------------------------------------------------------------ for `ArrayChunks`
+
+    def look(self, places: Sequence[Place], form: str) -> Reading:
+        """What is remembered of some chunks, and the right to have the others remembered."""
+        with self._lock:
+            reading = Reading(form, {}, set())
+            for place in places:
+                entry = self._chunks.get(place)
+                if entry is not None and entry[0] == form:
+                    self._chunks.move_to_end(place)
+                    reading.found[place[1]] = entry[1]
+                elif not self._changing[place]:
+                    reading.open.add(place)
+            self._hits += len(reading.found)
+            self._misses += len(places) - len(reading.found)
+            self._readings[id(reading)] = reading
+            return reading
+
+    def land(self, reading: Reading, chunks: Mapping[Place, Chunk]) -> None:
+        """Remember what was fetched, but for what has been changed or forgotten since it was looked for."""
+        with self._lock:
+            if self._readings.pop(id(reading), None) is None:
+                return
+            for place, chunk in chunks.items():
+                size = _size(chunk)
+                if place in reading.open and size <= self.max_size:
+                    self._drop(place)
+                    self._chunks[place] = reading.form, chunk
+                    self._bytes += size
+            while self._bytes > self.max_size:
+                self._drop(next(iter(self._chunks)))
+                self._evictions += 1
+
+    @contextmanager
+    def changing(self, places: Collection[Place]) -> Iterator[None]:
+        """A block in which chunks are changed: what is read before its end is not remembered."""
+        with self._lock:
+            for place in places:
+                self._drop(place)
+            for reading in self._readings.values():
+                reading.open.difference_update(places)
+            self._changing.update(places)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._changing -= Counter(places)
+
+    def forget(self, number: int, folder: str) -> None:
+        """Forget the chunks below a folder of one store."""
+        with self._lock:
+            for place in [place for place in self._chunks if _is_below(place, number, folder)]:
+                self._drop(place)
+            for reading in self._readings.values():
+                reading.open.difference_update(
+                    [place for place in reading.open if _is_below(place, number, folder)]
+                )
+
+    def _drop(self, place: Place) -> None:
+        entry = self._chunks.pop(place, None)
+        if entry is not None:
+            self._bytes -= _size(entry[1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the size, not the content."""
+        return type(self), (self.max_size,)
+
+    def __repr__(self) -> str:
+        """The cache in one line."""
+        return f"<ChunkCache {self.statistics.bytes} of {self.max_size} bytes>"
+
+
+class ArrayChunks(NamedTuple):
+    """A cache as one array sees it. Thread-safe."""
+
+    cache: ChunkCache
+    number: int
+    """Which store."""
+    form: str
+    """What the bytes of a chunk mean: chunks of another form are not remembered, though they have the same key."""
+
+    def look(self, keys: Sequence[str]) -> Reading:
+        """What is remembered of some chunks; `land` or `abandon` comes after it."""
+        return self.cache.look([(self.number, key) for key in keys], self.form)
+
+    def land(self, reading: Reading, chunks: Mapping[str, Chunk]) -> None:
+        """Remember what was fetched after a look; the chunks become read-only."""
+        for chunk in chunks.values():
+            if chunk is not None:
+                chunk.flags.writeable = False
+        self.cache.land(reading, {(self.number, key): chunk for key, chunk in chunks.items()})
+
+    def changing(self, keys: Collection[str]) -> AbstractContextManager[None]:
+        """A block in which chunks are changed."""
+        return self.cache.changing([(self.number, key) for key in keys])
+
+    def forget(self, folder: str) -> None:
+        """Forget the chunks below a folder."""
+        self.cache.forget(self.number, folder)
+
+
+def as_cache(cache: ChunkCache | int | str | None) -> ChunkCache | None:
+    """A cache as it is, or a new one of some size."""
+    return cache if cache is None or isinstance(cache, ChunkCache) else ChunkCache(cache)
+
+
+def _size(chunk: Chunk) -> int:
+    return ENTRY_BYTES + (0 if chunk is None else chunk.nbytes)
+
+
+def _is_below(place: Place, number: int, folder: str) -> bool:
+    return place[0] == number and place[1].startswith(folder)

@@ -1,0 +1,190 @@
+"""How an array's chunks lie in its store: everything that moving data needs to know, worked out once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zarrv3.chunks.chunk_cache import ArrayChunks
+from zarrv3.chunks.transformers import ChunkChanges, Coords, StorageTransformer, change_many, change_spelled
+from zarrv3.errors import MetadataError, RegistryError
+from zarrv3.format.codecs import Codec, CodecChain
+from zarrv3.format.extensions import NamedConfig
+from zarrv3.format.grids import ChunkGrid, RegularGrid
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.registry import owner
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer
+
+
+class Lowered(NamedTuple):
+    """A codec that is really a storage transformer, as one: what `Codec.lower` returns."""
+
+    grid: ChunkGrid
+    """The grid of the chunks that the transformer shows."""
+    codecs: tuple[Codec, ...]
+    """What encodes each of them."""
+    transformer: StorageTransformer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """An array's chunks: their grid, codecs, keys and store. Immutable; shared by threads."""
+
+    store: BaseStore
+    """The stack that has the chunks under their keys: storage transformers on the array's store."""
+    folder: str
+    """The array's path with `/` at its end, or `""`."""
+    metadata: ArrayMetadata
+    grid: ChunkGrid
+    """The grid of the chunks that are encoded each on its own."""
+    chain: CodecChain
+    block_shape: tuple[int, ...] | None
+    """How many chunks along each dimension are stored together (a shard), if any."""
+    transformer: StorageTransformer | None = None
+    """The store, where it is a transformer that is bound to this array."""
+    cache: ArrayChunks | None = None
+    """Where decoded chunks are remembered, if anywhere."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype in memory."""
+        return self.metadata.data_type.numpy
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """The shape of every chunk."""
+        return self.grid.chunk_shape
+
+    @property
+    def chunk_bytes(self) -> int:
+        """The bytes of a decoded chunk; an estimate where elements differ in length."""
+        return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
+
+    def get_chunks(self, places: Sequence[tuple[int, ...]]) -> Sequence[Buffer | None]:
+        """The values of chunks by their coordinates, in order; one call of the store."""
+        if self.transformer is not None:
+            return self.transformer.get_chunks(places)
+        folder, encode = self.folder, self.metadata.chunk_key_encoding.encode
+        return self.store.get_many([(folder + encode(coords), None) for coords in places])
+
+    def change_chunks(
+        self,
+        chunks: Collection[Coords],
+        read: Collection[Coords],
+        make: Callable[[ChunkChanges], ChunkChanges],
+        *,
+        keep_padding: bool = False,
+    ) -> None:
+        """Read, change and write chunks in as few calls as the store can do it in; see `transformers.change_many`."""
+        if self.transformer is not None:
+            self.transformer.change_chunks(chunks, read, make, keep_padding=keep_padding)
+        else:
+            change, encode = partial(change_many, self.store), self.metadata.chunk_key_encoding.encode
+            change_spelled(change, self.folder, encode, chunks, read, make, keep_padding=keep_padding)
+
+    def key(self, coords: tuple[int, ...]) -> str:
+        """The key of a chunk."""
+        return self.folder + self.metadata.chunk_key_encoding.encode(coords)
+
+    def coords(self, key: str) -> tuple[int, ...] | None:
+        """The chunk that a key below the array's folder belongs to, `None` if to none of the grid."""
+        found = self.metadata.chunk_key_encoding.decode(key[len(self.folder) :], len(self.chunk_shape))
+        if found is None or any(
+            c >= n for c, n in zip(found, self.grid.grid_shape(self.metadata.shape), strict=True)
+        ):
+            return None
+        return found
+
+
+def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
+    """The layout that an array's metadata asks for.
+
+    Raises `UnknownExtensionError` naming a storage transformer that is not installed, `MetadataError` for codecs or
+    transformers that do not fit.
+    """
+    transformers: list[StorageTransformer] = [
+        _resolved(named, f"storage_transformers[{index}]")
+        for index, named in enumerate(metadata.storage_transformers)
+        if named.must_understand or _is_known(named)
+    ]
+    grid, codecs = metadata.chunk_grid, metadata.codecs
+    while len(codecs) == 1:
+        lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
+        if lowered is None:
+            break
+        grid, codecs = lowered.grid, lowered.codecs
+        transformers.insert(0, lowered.transformer)
+    chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
+    bound, block = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
+    return Layout(
+        store=store if bound is None else bound,
+        folder=folder,
+        metadata=metadata,
+        grid=grid,
+        chain=chain,
+        block_shape=block,
+        transformer=bound,
+    )
+
+
+def form_of(metadata: ArrayMetadata) -> str:
+    """What says how the bytes of a chunk become elements: equal for arrays that differ in shape and attributes only."""
+    document = metadata.to_document()
+    return json.dumps(
+        [value for name, value in sorted(document.items()) if name not in {"attributes", "shape"}],
+        sort_keys=True,
+    )
+
+
+def _stacked(
+    transformers: list[StorageTransformer], store: BaseStore, folder: str, metadata: ArrayMetadata
+) -> tuple[StorageTransformer | None, tuple[int, ...] | None]:
+    """Transformers bound on a store, the last one lowest, and how many chunks are stored together then."""
+    if not transformers:
+        return None, None
+    first, *others = transformers
+    block = _padded(first, len(metadata.shape))
+    lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
+    seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
+    below, outer = _stacked(others, store, folder, seen)
+    bound = first.bind(store if below is None else below, folder, metadata)
+    if block is None or outer is None:
+        return bound, outer if block is None else block
+    return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])
+
+
+def _padded(transformer: StorageTransformer, ndim: int) -> tuple[int, ...] | None:
+    """The block shape of a transformer with an entry for each dimension."""
+    block = transformer.block_shape
+    if block is None:
+        return None
+    if len(block) > ndim:
+        raise MetadataError(
+            f"{transformer.describe()} stores blocks of {len(block)} dimensions, the array has {ndim}"
+        )
+    return (*block, *(1,) * (ndim - len(block)))
+
+
+def _resolved(named: NamedConfig, member: str) -> StorageTransformer:
+    found = named.resolve("storage_transformers", member)
+    if not isinstance(found, StorageTransformer):
+        raise RegistryError(
+            f"plugin {named.name!r} of {owner('storage_transformers', named.name)} is broken: "
+            f"{type(found).__name__} is no subclass of zarrv3.StorageTransformer"
+        )
+    return found
+
+
+def _is_known(named: NamedConfig) -> bool:
+    try:
+        named.find("storage_transformers")
+    except MetadataError:
+        return False
+    return True

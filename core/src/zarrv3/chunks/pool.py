@@ -1,0 +1,127 @@
+"""The threads that move chunks: shared by the process, as many as `config` says."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, TypeVar
+
+from zarrv3.options.settings import config
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_size = 0
+_here = threading.local()
+
+
+def threads() -> int:
+    """How many threads there may be: the setting `threads`, by default the processors this process may use."""
+    wanted: int | None = config.get("threads")
+    if wanted is not None:
+        return wanted
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # pragma: no cover - not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: int) -> None:
+    """Do something with every task, in up to `workers` threads at once; tasks are taken as threads become free.
+
+    The calling thread is one of them. The first exception stops the rest from being started and is raised when those under
+    way have ended. Called from within a task, or for one task or worker, everything happens in the calling thread. In
+    other threads tasks see the context variables of the caller, so that `numpy.errstate` reaches them.
+    """
+    workers = min(workers, count)
+    if workers <= 1 or getattr(_here, "working", False):
+        for task in tasks:
+            action(task)
+        return
+    shared = _Shared(iter(tasks))
+    futures: list[Future[None]] = _submitted(shared, action, workers - 1)
+    errors: list[BaseException] = []
+    try:
+        _drain(shared, action)  # this thread is one of them: it need not be woken
+    except BaseException as error:  # noqa: BLE001 - raised below, as those of the others
+        errors.append(error)
+    for future in futures:
+        try:
+            future.result()
+        except BaseException as error:  # noqa: BLE001 - raised below, when no thread works on our tasks any more
+            shared.stop()
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+class _Shared(Iterator[T]):
+    """An iterator that several threads take from."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def __next__(self) -> T:
+        with self._lock:
+            if self._stopped:
+                raise StopIteration
+            return next(self._items)
+
+    def stop(self) -> None:
+        """Let nobody take any more."""
+        self._stopped = True
+
+
+def _drain(tasks: _Shared[T], action: Callable[[T], None]) -> None:
+    _here.working = True
+    try:
+        for task in tasks:
+            action(task)
+    except BaseException:
+        tasks.stop()
+        raise
+    finally:
+        _here.working = False
+
+
+def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> list[Future[None]]:
+    """One future a worker; fewer, or none, where no thread can be started any more."""
+    global _pool, _size
+    try:
+        from concurrent.futures import (
+            ThreadPoolExecutor,
+        )  # with logging, a tenth of the time to import zarrv3
+    except RuntimeError:  # the interpreter is shutting down
+        return []
+    size = threads()
+    futures: list[Future[None]] = []
+    with _lock:  # held while submitting: nobody replaces the pool in between
+        if _pool is None or _size != size:
+            if _pool is not None:
+                _pool.shutdown(wait=False)  # what is under way ends; what comes goes to the new one
+            _pool, _size = ThreadPoolExecutor(size, thread_name_prefix="zarrv3"), size
+        for _ in range(workers):
+            try:
+                futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
+            except RuntimeError:
+                break
+    return futures
+
+
+def _forget() -> None:
+    """In a forked child: threads are gone, and the lock may have been held."""
+    global _lock, _pool  # noqa: PLW0603
+    _lock = threading.Lock()
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,100 @@
+"""What happens to chunks when an array gets another shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+
+from zarrv3.chunks import tasks as transfer
+from zarrv3.chunks.layout import Layout
+from zarrv3.indexing import Piece, Plan
+
+ENUMERATED = 10_000
+"""Up to how many chunks are looked at without asking which of them exist."""
+
+Coords = tuple[int, ...]
+
+
+def trim(before: Layout, after: Layout) -> None:
+    """Erase the chunks that lie outside after a shrinking, and clear what lies outside in those at the new edge.
+
+    So nothing of the old content comes back when the array grows again. `before` and `after` are the layouts of the old
+    and the new shape; where no dimension has become shorter nothing is touched. The cost is that of the chunks concerned
+    or, where those are many, of the chunks stored.
+    """
+    old, new = before.metadata.shape, after.metadata.shape
+    shorter = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if b < a]
+    if not shorter or not math.prod(old):
+        return
+    grids = before.grid.grid_shape(old), after.grid.grid_shape(new)
+    stored = _stored(before) if _is_sparse(before, *grids) else None
+    outside = _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1]))
+    transfer.erase(before, _Pieces(Piece(coords, (), (), True) for coords in outside))
+    for axis in shorter:
+        edge, beyond = divmod(new[axis], after.chunk_shape[axis])
+        if beyond:
+            inside = (*[slice(None)] * axis, slice(beyond, None))
+            at_edge = (
+                _slab(*grids, axis, edge)
+                if stored is None
+                else (c for c in stored if c[axis] == edge and _within(c, grids[1]))
+            )
+            transfer.clear(before, _Pieces(Piece(coords, inside, (), False) for coords in at_edge))
+
+
+class _Pieces(Plan):
+    """A plan of pieces that are known, for one value that all of them get."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = [*pieces]
+        self.shape = self.result_shape = ()
+        self.count = len(self._pieces)
+
+    def pieces(self) -> Iterator[Piece]:
+        """See `Plan`."""
+        return iter(self._pieces)
+
+    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
+        """See `Plan`."""
+        found: dict[Coords, list[Piece]] = {}
+        for piece in self._pieces:
+            block = tuple([c // k for c, k in zip(piece.chunk, align, strict=True)])
+            found.setdefault(block, []).append(piece)
+        return iter(found.values())
+
+
+def _is_sparse(before: Layout, old: Coords, new: Coords) -> bool:
+    """Whether to look at the stored chunks rather than at all that are concerned."""
+    kept = math.prod(map(min, old, new))
+    edges = sum(kept // max(1, min(o, n)) for o, n in zip(old, new, strict=True) if n <= o)
+    return math.prod(old) - kept + edges > ENUMERATED and before.store.capabilities.list
+
+
+def _stored(layout: Layout) -> list[Coords]:
+    found = map(layout.coords, layout.store.list_prefix(layout.folder))
+    return [coords for coords in found if coords is not None]
+
+
+def _within(coords: Coords, grid: Coords) -> bool:
+    return all(c < n for c, n in zip(coords, grid, strict=True))
+
+
+def _outside(old: Coords, new: Coords) -> Iterator[Coords]:
+    """The chunks of the old grid that are not in the new one: for each axis those outside along it, inside before it."""
+    for axis in range(len(old)):
+        box = [
+            range(min(o, n)) if other < axis else range(o)
+            for other, (o, n) in enumerate(zip(old, new, strict=True))
+        ]
+        box[axis] = range(new[axis], old[axis])
+        yield from product(*box)
+
+
+def _slab(old: Coords, new: Coords, axis: int, number: int) -> Iterator[Coords]:
+    """The chunks in both grids that have this number along an axis."""
+    box = [range(min(o, n)) for o, n in zip(old, new, strict=True)]
+    box[axis] = range(number, number + 1)
+    return product(*box)

@@ -1,0 +1,56 @@
+# base            the three kinds of codecs            chain           an array's codecs as one
+# bytes           bytes                                vlen            vlen-utf8, vlen-bytes
+# transpose       transpose                            packbits        packbits
+# blosc gzip zstd compressors                          checksums       crc32c and those of numcodecs
+# foreign_bytes   numcodecs.zlib, .lz4, …              foreign_arrays  numcodecs.delta, .pcodec, …
+# support         what they share
+"""Codecs: how a chunk becomes bytes. numcodecs is imported when the first chunk is encoded or decoded."""
+
+from collections.abc import Iterable
+
+from zarrv3.format.codecs.base import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
+from zarrv3.format.codecs.chain import CodecChain, check_order
+from zarrv3.format.data_types import DataType
+from zarrv3.format.extensions import resolve
+from zarrv3.store.contract import JSON
+
+
+def parse_codec(value: JSON, member: str = "codec") -> Codec:
+    """The codec that a document names (`"gzip"`, `{"name": "gzip", "configuration": …}`); a `Codec` is returned as it is."""
+    if isinstance(value, Codec):
+        return value
+    found: Codec = resolve("codecs", value, member)
+    return found
+
+
+def default_serializer(data_type: DataType) -> Codec:
+    """The array → bytes codec for a data type: little-endian `bytes`, or `vlen-…` where elements differ in length."""
+    if data_type.item_size is not None:
+        return parse_codec(
+            {"name": "bytes", "configuration": {"endian": "little"}} if data_type.has_byte_order else "bytes"
+        )
+    return parse_codec("vlen-utf8" if data_type.numpy.kind == "T" else "vlen-bytes")
+
+
+def default_codecs(data_type: DataType, extra: Iterable[Codec] | None = None) -> tuple[Codec, ...]:
+    """What a new array has unless told otherwise: the serializer of its data type, then zstd as zarr-python 3 does.
+
+    `extra` stands in for zstd (`()`: no compression).
+    """
+    if extra is None:
+        extra = (parse_codec({"name": "zstd", "configuration": {"level": 0, "checksum": False}}),)
+    return (default_serializer(data_type), *extra)
+
+
+__all__ = [
+    "ArrayArrayCodec",
+    "ArrayBytesCodec",
+    "BytesBytesCodec",
+    "ChunkSpec",
+    "Codec",
+    "CodecChain",
+    "check_order",
+    "default_codecs",
+    "default_serializer",
+    "parse_codec",
+]

@@ -1,0 +1,140 @@
+"""What a codec is: three kinds, each with the few methods that a chain calls.
+
+A codec is immutable, compares by value and is called from many threads at once. Whatever is wrong with stored bytes
+raises `CorruptDataError`; whatever is wrong with a configuration raises `MetadataError` before any byte is touched.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from zarrv3.format.data_types import DataType
+from zarrv3.store.contract import JSON, Buffer
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Kind: TypeAlias = Literal["array-array", "array-bytes", "bytes-bytes"]
+
+
+class ChunkSpec(NamedTuple):
+    """What is known of a chunk before its bytes are read; every chunk of an array has the same."""
+
+    shape: tuple[int, ...]
+    data_type: DataType
+    fill_value: Any
+
+    @property
+    def item_count(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int | None:
+        """The bytes of all elements; `None` where they differ in length."""
+        size = self.data_type.item_size
+        return None if size is None else size * self.item_count
+
+
+class Codec(ABC):
+    """A codec of any kind."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def portable(self) -> bool:
+        """Documents with it may be stored; false for codecs that exist only in what a layer shows."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """The codec that a document names; `MetadataError` for missing, wrong and unknown members."""
+
+    @abstractmethod
+    def to_json(self) -> JSON:
+        """The codec as it stands in a document."""
+
+    def evolve(self, spec: ChunkSpec) -> Self:  # noqa: ARG002 - for those who need it
+        """The codec with what it can tell from the data type filled in (byte order, typesize, …).
+
+        `spec` is what the codec encodes; for bytes → bytes what the array → bytes codec encodes. Raises `MetadataError`
+        if the codec cannot handle it. The result is what belongs into metadata.
+        """
+        return self
+
+    def lower(self, spec: ChunkSpec) -> Any:  # noqa: ARG002 - for those who can
+        """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is none."""
+        return None
+
+
+class ArrayArrayCodec(Codec):
+    """Arrays to arrays: filters, transposition."""
+
+    kind = "array-array"
+
+    @abstractmethod
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        """What the encoded array looks like; its fill value is informative only."""
+
+    @abstractmethod
+    def encode(self, array: Array, spec: ChunkSpec) -> Array:
+        """An array of `spec` to one of `resolve(spec)`; may be a view."""
+
+    @abstractmethod
+    def decode(self, array: Array, spec: ChunkSpec) -> Array:
+        """An array of `resolve(spec)` to one of `spec`; may be a view."""
+
+
+class ArrayBytesCodec(Codec):
+    """Arrays to bytes: the one codec that every chain has."""
+
+    kind = "array-bytes"
+
+    def is_plain(self, spec: ChunkSpec) -> bool:  # noqa: ARG002 - for those who are
+        """Whether the encoded bytes are exactly the memory of a C-contiguous array; the chain may then skip it."""
+        return False
+
+    def encoded_size(self, spec: ChunkSpec) -> int | None:  # noqa: ARG002 - for those who know
+        """The bytes of every encoded chunk; `None` if that depends on the values."""
+        return None
+
+    @abstractmethod
+    def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
+        """The bytes of an array of `spec`; not a view into its memory."""
+
+    @abstractmethod
+    def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
+        """The array of `spec`.
+
+        Written into `out` (C-contiguous, of that shape and dtype) and returned as it if there is one; otherwise new
+        or a read-only view of the buffer.
+        """
+
+
+class BytesBytesCodec(Codec):
+    """Bytes to bytes: compressors and checksums."""
+
+    kind = "bytes-bytes"
+
+    def encoded_size(self, size: int) -> int | None:  # noqa: ARG002 - for those who know
+        """The encoded bytes of `size` bytes; `None` if that depends on what they are."""
+        return None
+
+    def check_size(self, size: int) -> None:
+        """Raise `MetadataError` if the codec cannot encode that many bytes."""
+
+    @abstractmethod
+    def encode(self, buffer: Buffer) -> Buffer:
+        """The encoded bytes; may be the buffer itself."""
+
+    @abstractmethod
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        """The decoded bytes.
+
+        `size` is their exact number where it is known; otherwise `limit` (if any) is the most there can be. Nothing
+        larger is ever allocated. With `out`, a writable view of `size` bytes, they are written there and it is returned.
+        """

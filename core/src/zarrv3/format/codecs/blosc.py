@@ -1,0 +1,145 @@
+"""`blosc`: the meta-compressor, with byte or bit shuffling before lz4, zstd, … ."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
+from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec
+from zarrv3.format.codecs.support import check_size, lazy, named
+from zarrv3.format.extensions import check_members, choice, integer
+from zarrv3.store.contract import JSON, Buffer
+
+CNAMES = ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd")
+SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+MAX_SIZE = 2**31 - 1 - 16
+"""What blosc can compress at once."""
+
+# version, format version, flags, typesize, then the sizes of the data, of a block and of the whole buffer
+HEADER = struct.Struct("<2xBBIII")
+MAX_TYPESIZE = 255
+# the most that blosclz, lz4, snappy, zlib and zstd can make of a byte, where the size is not known beforehand
+_RATIOS = {0: 256, 1: 256, 2: 256, 3: 1040, 4: 2**15}
+_FORMATS = {0: "blosclz", 1: "lz4", 2: "snappy", 3: "zlib", 4: "zstd"}
+_SMALL = 2**13  # so far a copy costs less than what numcodecs does to an output buffer
+
+
+@dataclass(frozen=True)
+class Blosc(BytesBytesCodec):
+    """Compression of at most 2 GiB; `typesize` is taken from the data type where it is not given."""
+
+    cname: str = "lz4"
+    clevel: int = 5
+    shuffle: str = "shuffle"
+    typesize: int | None = None
+    blocksize: int = 0
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        members = ["cname", "clevel", "shuffle", "blocksize"]
+        owner = f"codec {name!r}"
+        check_members(owner, configuration, members, ["typesize"])
+        shuffle = choice(f"{owner}: shuffle", configuration["shuffle"], SHUFFLES)
+        typesize = configuration.get("typesize")
+        if typesize is not None:  # ignored without shuffling, where some writers say 0
+            typesize = integer(f"{owner}: typesize", typesize, 0 if shuffle == "noshuffle" else 1, 2**31 - 1)
+        return cls(
+            choice(f"{owner}: cname", configuration["cname"], CNAMES),
+            integer(f"{owner}: clevel", configuration["clevel"], 0, 9),
+            shuffle,
+            typesize,
+            integer(f"{owner}: blocksize", configuration["blocksize"], 0, MAX_SIZE),
+        )
+
+    def to_json(self) -> JSON:
+        configuration: dict[str, JSON] = {"cname": self.cname, "clevel": self.clevel, "shuffle": self.shuffle}
+        if self.typesize is not None:
+            configuration["typesize"] = self.typesize
+        return named("blosc", {**configuration, "blocksize": self.blocksize})
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """With the size of an element as `typesize`."""
+        if self.typesize is not None:
+            return self
+        return replace(self, typesize=spec.data_type.item_size or 1)
+
+    def check_size(self, size: int) -> None:
+        if size > MAX_SIZE:
+            raise MetadataError(
+                f"codec 'blosc' compresses at most {MAX_SIZE} bytes at once, a chunk has {size}"
+            )
+
+    @cached_property
+    def arguments(self) -> tuple[bytes, int, int, int, int]:
+        """What the library is told: name, level, number of the shuffle, block size, typesize."""
+        # numcodecs takes the typesize of a buffer's items unless told; beyond 255 blosc itself falls back to 1
+        typesize = self.typesize if self.typesize and self.typesize <= MAX_TYPESIZE else 1
+        return self.cname.encode(), self.clevel, SHUFFLES.index(self.shuffle), self.blocksize, typesize
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        self.check_size(len(buffer))
+        try:
+            data: Buffer = library().compress(buffer, *self.arguments)
+        except ValueError as error:  # this build lacks the compressor
+            raise MetadataError(f"codec 'blosc': {error}") from error
+        return data
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        return blosc_decode(buffer, size, out, limit)
+
+
+_library: Any = None
+
+
+def library() -> Any:
+    """The blosc of numcodecs, told once to use no threads of its own, as zarr-python does too: chunks have threads already."""
+    global _library  # noqa: PLW0603 - set once
+    if _library is None:
+        _library = lazy("numcodecs.blosc")
+        _library.use_threads = False
+    return _library
+
+
+def blosc_decode(
+    buffer: Buffer, size: int | None, out: memoryview | None, limit: int | None = None
+) -> Buffer:
+    """Decompress what `size` and the header of the buffer agree on."""
+    check_header(buffer, size, limit)
+    try:
+        if out is None or len(out) <= _SMALL:
+            found: Buffer = library().decompress(buffer)
+            if out is None:
+                return found
+            out[:] = found
+        else:
+            library().decompress(buffer, out)
+    except Exception as error:
+        name = _FORMATS.get(HEADER.unpack_from(buffer)[0] >> 5, "")
+        if name and name not in library().list_compressors():
+            raise UnknownExtensionError(
+                f"codec 'blosc': the chunk is compressed with {name}, without which the installed numcodecs was built"
+            ) from error
+        raise CorruptDataError(f"blosc: {error}") from error
+    return out
+
+
+def check_header(buffer: Buffer, size: int | None, limit: int | None = None) -> None:
+    """Refuse a buffer whose header claims other sizes than it should: c-blosc believes the header."""
+    if len(buffer) < 16:
+        raise CorruptDataError(f"blosc: {len(buffer)} bytes are no blosc buffer")
+    flags, typesize, claimed, block, total = HEADER.unpack_from(buffer)
+    if total != len(buffer):
+        raise CorruptDataError(f"blosc: the header says {total} compressed bytes, there are {len(buffer)}")
+    if claimed != size:
+        check_size("blosc", claimed, size, limit)
+        if claimed > total * _RATIOS.get(flags >> 5, 0):
+            raise CorruptDataError(f"blosc: claims {claimed} bytes, which {total} cannot hold")
+    # no compressor makes blocks that are larger than the data; c-blosc allocates what is said here, or crashes trying
+    if not (0 < block <= claimed and typesize) and claimed:
+        raise CorruptDataError("blosc: the header makes no sense")

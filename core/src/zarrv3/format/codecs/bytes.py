@@ -1,0 +1,78 @@
+"""`bytes`: the elements in C order, one after the other, in a byte order that the document names."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
+from zarrv3.format.codecs.support import named, wrong_size
+from zarrv3.format.extensions import check_members, choice
+from zarrv3.store.contract import JSON, Buffer
+
+
+@dataclass(frozen=True)
+class Bytes(ArrayBytesCodec):
+    """The plain memory of an array; `endian` is needed wherever elements have a byte order."""
+
+    endian: str | None = None
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"codec {name!r}", configuration, optional=["endian"])
+        endian = configuration.get("endian")
+        return cls(None if endian is None else choice("codec 'bytes': endian", endian, ("little", "big")))
+
+    def to_json(self) -> JSON:
+        return named("bytes", {} if self.endian is None else {"endian": self.endian})
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """Without a byte order where none is needed."""
+        kind = spec.data_type
+        if kind.item_size is None:
+            raise MetadataError(
+                f"codec 'bytes' cannot encode data type {kind.describe()}, whose elements vary in length"
+            )
+        if not kind.has_byte_order:
+            return replace(self, endian=None)
+        if self.endian is None and kind.implied_endian is None:
+            raise MetadataError(f"codec 'bytes' needs endian (little or big) for data type {kind.describe()}")
+        return self
+
+    def is_plain(self, spec: ChunkSpec) -> bool:
+        return not spec.data_type.has_spare_bits and not self._swaps(spec)
+
+    def encoded_size(self, spec: ChunkSpec) -> int | None:
+        return spec.nbytes
+
+    def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
+        if self._swaps(spec):
+            return np.ascontiguousarray(array).view(spec.data_type.carrier).byteswap().tobytes()
+        return array.tobytes()
+
+    def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
+        size = spec.nbytes
+        assert size is not None
+        if len(buffer) != size:
+            raise wrong_size("bytes", len(buffer), size)
+        kind = spec.data_type
+        array: Array = np.frombuffer(buffer, kind.carrier, count=spec.item_count).reshape(spec.shape)
+        array.flags.writeable = False
+        if self._swaps(spec):
+            array = array.byteswap()
+        array = array.view(kind.numpy)
+        if kind.has_spare_bits:
+            array = kind.sanitize(array)
+        if out is None:
+            return array
+        out[...] = array
+        return out
+
+    def _swaps(self, spec: ChunkSpec) -> bool:
+        kind = spec.data_type
+        return kind.has_byte_order and (self.endian or kind.implied_endian or "little") != sys.byteorder

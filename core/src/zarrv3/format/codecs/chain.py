@@ -1,0 +1,231 @@
+"""The codecs of an array as one: checked once, then `decode` and `encode` for every chunk."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self, cast
+
+import numpy as np
+
+from zarrv3.errors import CorruptDataError, MetadataError, ZarrError
+from zarrv3.format.codecs.base import (
+    Array,
+    ArrayArrayCodec,
+    ArrayBytesCodec,
+    BytesBytesCodec,
+    ChunkSpec,
+    Codec,
+)
+from zarrv3.format.codecs.support import deliver, wrong_size
+from zarrv3.store.contract import JSON, Buffer
+
+Decode = Callable[[Buffer, Array | None], Array]
+
+_ORDER = ("array-array", "array-bytes", "bytes-bytes")
+
+
+@dataclass(frozen=True, eq=False)
+class CodecChain:
+    """What turns a chunk into bytes and back. Immutable; all methods may be called from many threads at once."""
+
+    spec: ChunkSpec
+    codecs: tuple[Codec, ...]
+    """The codecs with everything filled in that they tell from the data type: what belongs into metadata."""
+    filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...]
+    """The array → array codecs, each with what it encodes."""
+    serializer: ArrayBytesCodec
+    inner: ChunkSpec
+    """What the serializer encodes."""
+    plain: bool
+    """What the serializer makes is the memory of the array."""
+    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
+    """The bytes → bytes codecs, each with the exact size of what it encodes, or the most it can be."""
+    encoded_size: int | None
+    """The bytes of every encoded chunk; `None` if that depends on the values."""
+    decode: Callable[..., Array]
+    """`decode(buffer, out=None)`: the chunk of `spec.shape`, in native byte order.
+
+    With `out`, a C-contiguous array of that shape and dtype, the chunk is decoded into it and it is returned; straight,
+    without a copy, where the codecs allow. Without, the result may be a read-only view of the buffer. Raises
+    `CorruptDataError`; `out` then has unspecified content.
+    """
+
+    @classmethod
+    def build(cls, codecs: Iterable[Codec], spec: ChunkSpec) -> Self:
+        """Check that the codecs are in order and fit each other and the chunk; `MetadataError` names the one that fails."""
+        given = tuple(codecs)
+        check_order(given)
+        evolved: list[Codec] = []
+        filters: list[tuple[ArrayArrayCodec, ChunkSpec]] = []
+        compressors: list[tuple[BytesBytesCodec, int | None, int | None]] = []
+        current, size, limit = spec, cast("int | None", None), cast("int | None", None)
+        serializer: ArrayBytesCodec | None = None
+        for codec in given:
+            codec = codec.evolve(current)  # noqa: PLW2901 - the same codec, completed
+            evolved.append(codec)
+            if codec.kind == "array-array":
+                filter_ = cast("ArrayArrayCodec", codec)
+                filters.append((filter_, current))
+                current = filter_.resolve(current)
+            elif codec.kind == "array-bytes":
+                serializer = cast("ArrayBytesCodec", codec)
+                size = serializer.encoded_size(current)
+                limit = size if size is not None or current.nbytes is None else _loose(current.nbytes)
+            else:
+                compressor = cast("BytesBytesCodec", codec)
+                if size is not None:
+                    compressor.check_size(size)
+                compressors.append((compressor, size, limit))
+                size = None if size is None else compressor.encoded_size(size)
+                limit = size if size is not None or limit is None else _loose(limit)
+        assert serializer is not None
+        decode = _decoder(spec, tuple(filters), serializer, current, tuple(compressors))
+        plain = serializer.is_plain(current)
+        return cls(
+            spec, tuple(evolved), tuple(filters), serializer, current, plain, tuple(compressors), size, decode
+        )
+
+    @cached_property
+    def kernels(self) -> dict[Any, Any]:
+        """What `zarrv3.chunks.kernels` keeps for this chain."""
+        return {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what it was built of: `decode` is a closure."""
+        return type(self).build, (self.codecs, self.spec)
+
+    def encode(self, array: Array) -> Buffer:
+        """The bytes of a chunk of `spec.shape`; nothing refers to the memory of `array` afterwards."""
+        spec = self.spec
+        if array.shape != spec.shape or array.dtype != spec.data_type.numpy:
+            raise MetadataError(
+                f"a chunk of {array.dtype} {array.shape} where {spec.data_type.numpy} {spec.shape} belongs"
+            )
+        for codec, before in self.filters:
+            array = codec.encode(array, before)
+        if not self.compressors or not self.plain:
+            data = self.serializer.encode(array, self.inner)
+            for compressor, _, _ in self.compressors:
+                data = compressor.encode(data)
+            return data
+        data = _memory(np.ascontiguousarray(array), self.inner.data_type.carrier)
+        for compressor, _, _ in self.compressors:
+            data = compressor.encode(data)
+        return bytes(data) if isinstance(data, memoryview) else data
+
+    def to_json(self) -> list[JSON]:
+        """The value of `codecs` in a document."""
+        return [codec.to_json() for codec in self.codecs]
+
+
+def _loose(size: int) -> int:
+    """More than any sane compressor makes of `size` bytes."""
+    return 2 * size + 2**20
+
+
+def _label(codec: Codec) -> str:
+    document = codec.to_json()
+    return repr(document["name"] if isinstance(document, dict) else document)
+
+
+def check_order(codecs: Sequence[Codec]) -> None:
+    """Any array → array codecs, one array → bytes, any bytes → bytes: `MetadataError` for any other list."""
+    stages = [_ORDER.index(codec.kind) for codec in codecs]
+    for codec, before, stage in zip(codecs[1:], stages, stages[1:], strict=False):
+        if stage < before or stage == before == 1:
+            raise MetadataError(
+                f"codecs: {_label(codec)} ({_ORDER[stage].replace('-', ' → ')}) cannot stand there"
+            )
+    if 1 not in stages:
+        raise MetadataError("codecs: there is no array → bytes codec ('bytes', 'vlen-utf8', …)")
+
+
+def _decoder(
+    spec: ChunkSpec,
+    filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
+    serializer: ArrayBytesCodec,
+    inner: ChunkSpec,
+    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...],
+) -> Decode:
+    """The fastest function that does it."""
+    if not filters and serializer.is_plain(inner) and spec.nbytes:
+        return _plain_decoder(spec, compressors)
+    return _general_decoder(filters, serializer, inner, compressors)
+
+
+def _plain_decoder(
+    spec: ChunkSpec, compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
+) -> Decode:
+    """For chunks that are stored as they are in memory: the last decompression writes into the result."""
+    shape, size, dtype = spec.shape, cast("int", spec.nbytes), spec.data_type.numpy
+    frombuffer, count, carrier = np.frombuffer, spec.item_count, spec.data_type.carrier
+    outer = tuple(reversed(compressors[1:]))
+    innermost = compressors[0][0].decode if compressors else _copy
+    one_dimension, borrowed = len(shape) == 1, carrier is not dtype
+
+    def decode(buffer: Buffer, out: Array | None = None) -> Array:
+        try:
+            for compressor, exact, limit in outer:
+                buffer = compressor.decode(buffer, exact, None, limit=limit)
+            if out is not None:
+                innermost(buffer, size, _memory(out, carrier))
+                return out
+            data = innermost(buffer, size)
+            if len(data) != size:  # a codec of somebody's that does not check
+                raise wrong_size("codecs", len(data), size)  # noqa: TRY301
+            array: Array = frombuffer(data, carrier, count)
+            if borrowed:
+                array = array.view(dtype)
+            if not one_dimension:
+                array = array.reshape(shape)
+            array.setflags(write=False)
+        except ZarrError:
+            raise
+        except Exception as error:
+            raise CorruptDataError(f"{type(error).__name__}: {error}") from error
+        return array
+
+    return decode
+
+
+def _copy(buffer: Buffer, size: int | None, out: memoryview | None = None) -> Buffer:
+    """In place of a compressor where there is none."""
+    return deliver("bytes", buffer, size, out)
+
+
+def _memory(out: Array, carrier: np.dtype[Any]) -> memoryview:
+    """The bytes of a C-contiguous array."""
+    try:
+        return out.data.cast("B")
+    except (ValueError, TypeError, BufferError):  # dtypes that the buffer protocol has no letter for
+        return out.reshape(-1).view(carrier).view(np.uint8).data
+
+
+def _general_decoder(
+    filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
+    serializer: ArrayBytesCodec,
+    inner: ChunkSpec,
+    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...],
+) -> Decode:
+    """For everything else."""
+    stages, undo = tuple(reversed(compressors)), tuple(reversed(filters))
+
+    def decode(buffer: Buffer, out: Array | None = None) -> Array:
+        try:
+            for compressor, exact, limit in stages:
+                buffer = compressor.decode(buffer, exact, None, limit=limit)
+            if not undo:
+                return serializer.decode(buffer, inner, out)
+            array = serializer.decode(buffer, inner, None)
+            for codec, before in undo:
+                array = codec.decode(array, before)
+        except ZarrError:
+            raise
+        except Exception as error:
+            raise CorruptDataError(f"{type(error).__name__}: {error}") from error
+        if out is None:
+            return array
+        out[...] = array
+        return out
+
+    return decode

@@ -1,0 +1,106 @@
+"""Checksums: `crc32c` of the specification, and those of numcodecs under their zarr-python names."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+import functools
+import importlib
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from zarrv3.errors import CorruptDataError, UnknownExtensionError
+from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.support import check_size, deliver, guarded, named, numcodec
+from zarrv3.format.extensions import check_members, choice, integer
+from zarrv3.store.contract import JSON, Buffer
+
+_WORD = struct.Struct("<I")
+
+
+@functools.cache
+def crc32c_function() -> Callable[[Any], int]:
+    """CRC32C by whichever package is installed (numcodecs' extra brings one)."""
+    for module, name in (("google_crc32c", "value"), ("crc32c", "crc32c")):
+        try:
+            found: Callable[[Any], int] = getattr(importlib.import_module(module), name)
+        except ImportError:
+            continue
+        if module == "google_crc32c":  # it takes no memoryview, but an array over one
+            return lambda data: found(np.frombuffer(data, np.uint8) if len(data) else b"")
+        return found
+    raise UnknownExtensionError('CRC32C needs a package: pip install "numcodecs[google-crc32c]"')
+
+
+@dataclass(frozen=True)
+class CRC32C(BytesBytesCodec):
+    """The bytes as they are, followed by their CRC32C in little-endian order."""
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"codec {name!r}", configuration)
+        return cls()
+
+    def to_json(self) -> JSON:
+        return named("crc32c", {})
+
+    def encoded_size(self, size: int) -> int | None:
+        return size + 4
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        return b"".join((buffer, _WORD.pack(crc32c_function()(buffer))))
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        payload = split("crc32c", buffer, size, limit)
+        if crc32c_function()(payload) != _WORD.unpack_from(buffer, len(payload))[0]:
+            raise CorruptDataError("crc32c: the checksum does not match")
+        return deliver("crc32c", payload, size, out, limit)
+
+
+def split(codec: str, buffer: Buffer, size: int | None, limit: int | None) -> memoryview:
+    """What stands before a checksum of four bytes."""
+    if len(buffer) < 4:
+        raise CorruptDataError(f"{codec}: {len(buffer)} bytes are too few for a checksum")
+    check_size(codec, len(buffer) - 4, size, limit)
+    return memoryview(buffer)[:-4]
+
+
+@dataclass(frozen=True)
+class ForeignChecksum(BytesBytesCodec):
+    """`numcodecs.crc32`, `.crc32c`, `.adler32`, `.fletcher32`, `.jenkins_lookup3`."""
+
+    name: str
+    configuration: Mapping[str, JSON] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        owner = f"codec {name!r}"
+        if name == "numcodecs.fletcher32":
+            check_members(owner, configuration)
+        elif name == "numcodecs.jenkins_lookup3":
+            check_members(owner, configuration, optional=["initval", "prefix"])
+            integer(f"{owner}: initval", configuration.get("initval", 0), 0, 2**32 - 1)
+        else:
+            check_members(owner, configuration, optional=["location"])
+            choice(f"{owner}: location", configuration.get("location", "start"), ("start", "end"))
+        return cls(name, configuration)
+
+    def to_json(self) -> JSON:
+        return {"name": self.name, "configuration": dict(self.configuration)}
+
+    def encoded_size(self, size: int) -> int | None:
+        return size + 4
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        return bytes(numcodec(self.name, self.configuration).encode(buffer))
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        split(self.name, buffer, size, limit)
+        found = guarded(self.name)(numcodec(self.name, self.configuration).decode)(buffer)
+        return deliver(self.name, memoryview(found).cast("B") if len(buffer) > 4 else b"", size, out, limit)

@@ -1,0 +1,133 @@
+"""`packbits` of zarr-extensions: elements of a few bits without gaps between them."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
+from zarrv3.format.codecs.support import named, wrong_size
+from zarrv3.format.data_types import DataType
+from zarrv3.format.extensions import check_members, choice, integer
+from zarrv3.store.contract import JSON, Buffer
+
+_PADDINGS = ("none", "first_byte", "last_byte")
+
+
+@dataclass(frozen=True)
+class PackBits(ArrayBytesCodec):
+    """The bits `first_bit` to `last_bit` of every component, least significant first."""
+
+    padding_encoding: str = "none"
+    first_bit: int | None = None
+    last_bit: int | None = None
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        owner = f"codec {name!r}"
+        check_members(owner, configuration, optional=["padding_encoding", "first_bit", "last_bit"])
+        bits = [
+            None
+            if configuration.get(member) is None
+            else integer(f"{owner}: {member}", configuration[member], 0, 63)
+            for member in ("first_bit", "last_bit")
+        ]
+        padding = choice(
+            f"{owner}: padding_encoding", configuration.get("padding_encoding", "none"), _PADDINGS
+        )
+        return cls(padding, *bits)
+
+    def to_json(self) -> JSON:
+        members = {"first_bit": self.first_bit, "last_bit": self.last_bit}
+        configuration: dict[str, JSON] = {name: value for name, value in members.items() if value is not None}
+        if self.padding_encoding != "none":
+            configuration["padding_encoding"] = self.padding_encoding
+        return named("packbits", configuration)
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """Checked against the data type."""
+        first, last, _ = self._bits(spec.data_type)
+        width = component_bits(spec.data_type)
+        if not first <= last < width:
+            raise MetadataError(f"codec 'packbits': bits {first} to {last} of {width}")
+        return self
+
+    def encoded_size(self, spec: ChunkSpec) -> int | None:
+        first, last, components = self._bits(spec.data_type)
+        payload = -(-spec.item_count * components * (last - first + 1) // 8)
+        return payload + (self.padding_encoding != "none")
+
+    def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
+        first, last, _ = self._bits(spec.data_type)
+        words = _little(np.ascontiguousarray(array), spec.data_type)
+        rows = np.unpackbits(words, axis=1, bitorder="little")[:, first : last + 1]
+        packed = np.packbits(rows.reshape(-1), bitorder="little").tobytes()
+        padding = bytes([-rows.size % 8])
+        if self.padding_encoding == "first_byte":
+            return padding + packed
+        return packed + padding if self.padding_encoding == "last_byte" else packed
+
+    def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
+        size = self.encoded_size(spec)
+        if len(buffer) != size:
+            raise wrong_size("packbits", len(buffer), size or 0)
+        first, last, components = self._bits(spec.data_type)
+        kind, kept, items = spec.data_type, last - first + 1, spec.item_count * components
+        data = np.frombuffer(buffer, np.uint8)
+        if self.padding_encoding != "none":
+            place, data = (
+                (data[0], data[1:]) if self.padding_encoding == "first_byte" else (data[-1], data[:-1])
+            )
+            if place != -items * kept % 8:
+                raise CorruptDataError(f"packbits: says {place} bits of padding")
+        width = kind.numpy.itemsize // components * 8
+        rows = np.zeros((items, width), np.uint8)
+        rows[:, first : last + 1] = np.unpackbits(data, count=items * kept, bitorder="little").reshape(
+            items, kept
+        )
+        if kind.numpy.kind == "i" or kind.to_json() in {"int2", "int4"}:
+            top = component_bits(kind)  # int2 and int4 leave the rest of their byte empty
+            rows[:, last + 1 : top] = rows[:, last : last + 1]  # repeat the sign
+        words = np.packbits(rows, axis=1, bitorder="little")
+        word = kind.carrier.newbyteorder("<") if kind.carrier.kind != "b" else np.dtype(np.uint8)
+        array: Array = words.reshape(-1).view(word).astype(word.newbyteorder("="), copy=False)
+        array = array.view(kind.numpy).reshape(spec.shape)
+        if out is None:
+            return array
+        out[...] = array
+        return out
+
+    def _bits(self, kind: DataType) -> tuple[int, int, int]:
+        """First and last bit that are kept, and the components of an element."""
+        width = component_bits(kind)
+        first = 0 if self.first_bit is None else self.first_bit
+        last = width - 1 if self.last_bit is None else self.last_bit
+        return first, last, 2 if kind.numpy.kind == "c" else 1
+
+
+def component_bits(kind: DataType) -> int:
+    """The bits that count of one component of an element."""
+    name = kind.to_json()
+    if kind.numpy.kind == "c":
+        return kind.numpy.itemsize * 4
+    if name == "bool":
+        return 1
+    for prefix, bits in (("int2", 2), ("uint2", 2), ("int4", 4), ("uint4", 4), ("float4", 4), ("float6_", 6)):
+        if isinstance(name, str) and name.startswith(prefix):
+            return bits
+    if kind.carrier.kind not in "iuf":
+        raise MetadataError(f"codec 'packbits' cannot encode data type {kind.describe()}")
+    return kind.numpy.itemsize * 8
+
+
+def _little(array: Array, kind: DataType) -> Array:
+    """The little-endian bytes of every component, a row each."""
+    words = array.reshape(-1).view(kind.carrier if kind.carrier.kind != "b" else np.uint8)
+    if words.dtype.kind == "c":
+        words = words.view(f"f{words.dtype.itemsize // 2}")
+    little = words.astype(words.dtype.newbyteorder("<"), copy=False)
+    return little.view(np.uint8).reshape(words.size, words.dtype.itemsize)

@@ -1,0 +1,90 @@
+"""What several codecs share: configuration, sizes and the one place where foreign errors become ours."""
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError, ZarrError
+from zarrv3.store.contract import JSON, Buffer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@functools.cache
+def lazy(module: str) -> Any:
+    """A module that is imported when it is first needed: metadata alone needs no compressor.
+
+    Raises `UnknownExtensionError` if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UnknownExtensionError(f"this codec needs {module}: pip install {package} ({error})") from error
+
+
+def named(name: str, configuration: Mapping[str, JSON]) -> JSON:
+    """A codec as it stands in a document."""
+    return {"name": name, "configuration": dict(configuration)} if configuration else {"name": name}
+
+
+def guarded(codec: str) -> Callable[[F], F]:
+    """Let a decode function raise nothing but our errors: what the library raises becomes `CorruptDataError`."""
+
+    def wrap(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except ZarrError:
+                raise
+            except Exception as error:
+                raise CorruptDataError(f"{codec}: {type(error).__name__}: {error}") from error
+
+        return call  # type: ignore[return-value]
+
+    return wrap
+
+
+def wrong_size(codec: str, found: int, size: int) -> CorruptDataError:
+    """The error for bytes that are too many or too few."""
+    return CorruptDataError(f"{codec}: {found} bytes where {size} are expected")
+
+
+def check_size(codec: str, found: int, size: int | None, limit: int | None) -> None:
+    """Refuse a number of decoded bytes that is not `size`, or more than `limit` where `size` is not known."""
+    if size is not None and found != size:
+        raise wrong_size(codec, found, size)
+    if size is None and limit is not None and found > limit:
+        raise CorruptDataError(f"{codec}: claims {found} bytes where at most {limit} can be")
+
+
+def deliver(
+    codec: str, data: Buffer, size: int | None, out: memoryview | None, limit: int | None = None
+) -> Buffer:
+    """Decoded bytes to the caller: their number checked, copied into `out` if there is one."""
+    check_size(codec, len(data), size, limit)
+    if out is None:
+        return data
+    out[:] = data
+    return out
+
+
+def whole_number(codec: str, member: str, value: JSON) -> int:
+    """An integer of a codec's configuration, of any size that C understands."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        raise MetadataError(f"codec {codec!r}: {member} must be an integer, not {value!r:.80}")
+    return value
+
+
+def numcodec(name: str, configuration: Mapping[str, JSON]) -> Any:
+    """The codec of numcodecs that `numcodecs.<id>` names; `UnknownExtensionError` if it needs a missing package."""
+    identifier = name.removeprefix("numcodecs.")
+    try:
+        return lazy("numcodecs").get_codec({**configuration, "id": identifier})
+    except (ImportError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, ImportError) or "codec not available" in str(error):
+            package = {"pcodec": "pcodec", "zfpy": "zfpy"}.get(identifier, "numcodecs")
+            raise UnknownExtensionError(f"codec {name!r} needs a package: pip install {package}") from error
+        raise MetadataError(f"codec {name!r}: {error}") from error

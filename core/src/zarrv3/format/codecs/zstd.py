@@ -1,0 +1,146 @@
+"""`zstd`, with a reader of frame headers that bounds the output before anything is decoded (RFC 8878)."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.support import deliver, lazy, named
+from zarrv3.format.extensions import check_members, integer, shown
+from zarrv3.store.contract import JSON, Buffer
+
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_BLOCK = 2**17  # the most that one block decodes to
+_SLACK = 2**26
+
+
+class Frame(NamedTuple):
+    """One frame of a buffer."""
+
+    start: int
+    stop: int
+    size: int | None
+    """The decoded bytes that its header claims, if it does."""
+    least: int
+    most: int
+    """Bounds of the decoded bytes, from its block headers."""
+
+
+@dataclass(frozen=True)
+class Zstd(BytesBytesCodec):
+    """Level 0 is the library's default; `checksum` is verified by every reader."""
+
+    level: int = 0
+    checksum: bool = False
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"codec {name!r}", configuration, ["level"], ["checksum"])
+        checksum = configuration.get("checksum", False)
+        if not isinstance(checksum, bool):
+            raise MetadataError(f"codec {name!r}: checksum must be true or false, not {shown(checksum)}")
+        return cls(integer(f"codec {name!r}: level", configuration["level"], -131072, 22), checksum)
+
+    def to_json(self) -> JSON:
+        # zarr-python 3 always writes checksum, and some of its versions need it
+        return named("zstd", {"level": self.level, "checksum": self.checksum})
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        return lazy("numcodecs.zstd").compress(buffer, self.level, self.checksum)  # type: ignore[no-any-return]
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        return zstd_decode(buffer, size, out, limit)
+
+
+def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit: int | None = None) -> Buffer:
+    """Decompress one or several frames to exactly `size` bytes."""
+    found = frames(buffer)  # numcodecs would allocate whatever any of the frames claims
+    least = most = 0
+    for frame in found:
+        least += frame.least
+        most += frame.most
+    if size is None and limit is not None and (least > limit or most > 4 * limit + _SLACK):
+        raise CorruptDataError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
+    if size is not None and not least <= size <= most:
+        raise CorruptDataError(f"zstd: holds {least} to {most} bytes where {size} are expected")
+    if size and len(found) == 1 and found[0].stop - found[0].start == len(buffer):
+        if found[0].size is None and out is None:
+            out = memoryview(bytearray(size))
+        return _decompress(buffer, out)
+    data = b"".join(_decompress(memoryview(buffer)[frame.start : frame.stop], None) for frame in found)
+    return deliver("zstd", data, size, out, limit)
+
+
+def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
+    try:
+        found: Buffer = lazy("numcodecs.zstd").decompress(buffer, out)
+    except Exception as error:
+        raise CorruptDataError(f"zstd: {error}") from error
+    return found if out is None else out
+
+
+def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:
+    """Claimed size, where the blocks begin, and the bytes of the checksum; `None` if the buffer ends before that."""
+    flags = buffer[start + 4]
+    single = flags >> 5 & 1
+    window = 0 if single else 1
+    identifier = (0, 1, 2, 4)[flags & 3]
+    width = (1 if single else 0, 2, 4, 8)[flags >> 6]
+    position = start + 5 + window + identifier
+    if position + width > len(buffer):
+        return None
+    size = int.from_bytes(buffer[position : position + width], "little") if width else None
+    if size is not None and width == 2:
+        size += 256
+    return size, position + width, 4 if flags & 4 else 0
+
+
+def frames(buffer: Buffer) -> list[Frame]:
+    """The frames of a buffer from its headers alone; raises `CorruptDataError` if they do not fill it exactly."""
+    found: list[Frame] = []
+    position = 0
+    while position < len(buffer):
+        if (
+            position + 8 <= len(buffer)
+            and 0x184D2A50 <= int.from_bytes(buffer[position : position + 4], "little") <= 0x184D2A5F
+        ):
+            position += 8 + int.from_bytes(buffer[position + 4 : position + 8], "little")  # a skippable frame
+            continue
+        frame = _frame(buffer, position)
+        found.append(frame)
+        position = frame.stop
+    if position != len(buffer) or not found:
+        raise CorruptDataError("zstd: the compressed bytes end too early")
+    return found
+
+
+def _frame(buffer: Buffer, start: int) -> Frame:
+    if buffer[start : start + 4] != _MAGIC or start + 6 > len(buffer):
+        raise CorruptDataError("zstd: this is no zstd frame")
+    header = _header(buffer, start)
+    if header is None:
+        raise CorruptDataError("zstd: the compressed bytes end too early")
+    size, position, checksum = header
+    least = most = 0
+    last = False
+    while not last:
+        if position + 3 > len(buffer):
+            raise CorruptDataError("zstd: the compressed bytes end too early")
+        block = int.from_bytes(buffer[position : position + 3], "little")
+        last, kind, length = bool(block & 1), block >> 1 & 3, block >> 3
+        if length > _BLOCK or kind == 3:
+            raise CorruptDataError("zstd: a block header is wrong")
+        position += 3 + (1 if kind == 1 else length)  # kind 1 repeats one byte `length` times
+        least += 0 if kind == 2 else length
+        most += _BLOCK if kind == 2 else length
+    if position + checksum > len(buffer):
+        raise CorruptDataError("zstd: the compressed bytes end too early")
+    if size is not None and not least <= size <= most:
+        raise CorruptDataError("zstd: the frame header claims another size than its blocks")
+    least, most = (least, most) if size is None else (size, size)
+    return Frame(start, position + checksum, size, least, most)

@@ -1,0 +1,287 @@
+"""Booleans, integers, floating point and complex numbers: the core data types of the specification."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+import math
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from zarrv3.errors import CorruptDataError
+from zarrv3.format.data_types.base import DataType, plain
+from zarrv3.format.extensions import check_members
+from zarrv3.store.contract import JSON
+
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_SMALL = 2**12  # up to here bytes.translate beats the set-up of a numpy reduction
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+@dataclass(frozen=True)
+class _Number(DataType):
+    """A type that is named like numpy's and has no configuration.
+
+    Subclasses without fields of their own are dataclasses by inheritance: making one takes a hundredth of the time to
+    import zarrv3.
+    """
+
+    name: str
+
+    names: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"data type {name!r}", configuration)
+        return cls(name)
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
+        return cls(dtype.name) if dtype.name in cls.names else None
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(self.name)
+
+    @cached_property
+    def has_byte_order(self) -> bool:
+        return self.numpy.itemsize > 1
+
+    def to_json(self) -> JSON:
+        return self.name
+
+    def default_fill(self) -> Any:
+        return self.numpy.type(0)
+
+
+class Bool(_Number):
+    """`bool`: one byte, 0 or 1."""
+
+    names: ClassVar[frozenset[str]] = frozenset({"bool"})
+
+    @property
+    def has_spare_bits(self) -> bool:
+        return True
+
+    def cast_fill(self, value: Any) -> Any:
+        """True or false; 0 and 1 are taken for them."""
+        value = plain(value)
+        if value is None:
+            return self.default_fill()
+        if isinstance(value, bool | np.bool_ | int | np.integer) and int(value) in {0, 1}:
+            return np.bool_(value)
+        return self.refuse(value)
+
+    def fill_from_json(self, value: JSON) -> Any:
+        return np.bool_(value) if isinstance(value, bool) else self.refuse(value)
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return bool(value)
+
+    def sanitize(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if array.nbytes <= _SMALL:
+            wrong = bool(array.tobytes().translate(None, b"\0\1"))
+        else:
+            wrong = bool(array.view(np.uint8).max() > 1)
+        if wrong:
+            raise CorruptDataError("a boolean is neither 0 nor 1")
+        return array
+
+
+class Integer(_Number):
+    """`int8` … `int64`, `uint8` … `uint64`."""
+
+    names: ClassVar[frozenset[str]] = frozenset(
+        f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+    )
+
+    @cached_property
+    def limits(self) -> tuple[int, int]:
+        """The least and the greatest value."""
+        info = np.iinfo(self.numpy)
+        return int(info.min), int(info.max)
+
+    def cast_fill(self, value: Any) -> Any:
+        """An integer in range; a float without fraction and a boolean are taken for one."""
+        value = plain(value)
+        if value is None:
+            return self.default_fill()
+        if isinstance(value, float | np.floating) and math.isfinite(value) and value == math.floor(value):
+            value = int(value)
+        try:
+            whole = (
+                isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy
+            )  # int4 has no __index__
+            number = operator.index(int(value) if whole else value)
+        except TypeError:
+            return self.refuse(value)
+        low, high = self.limits
+        return self._scalar(number) if low <= number <= high else self.refuse(value)
+
+    def fill_from_json(self, value: JSON) -> Any:
+        """An integer; `1.0` (a spelling that some writers use) is read as one."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.refuse(value)
+        return self.cast_fill(value)
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return int(value)
+
+    def _scalar(self, number: int) -> Any:
+        return self.numpy.type(number)
+
+
+class _FloatForms:
+    """JSON forms of one floating point number (core specification, "Permitted fill values")."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.bits = np.dtype(f"u{dtype.itemsize}")
+        with np.errstate(all="ignore"):
+            self.canonical = {
+                name: np.array(value).astype(dtype).view(self.bits)[()] for name, value in _SPECIAL.items()
+            }
+            kept = {
+                name: np.array(value).astype(dtype).astype(np.float64) for name, value in _SPECIAL.items()
+            }
+        # float4 and some float8 types have no infinity or no NaN: numpy turns them into something else
+        self.special = {
+            name: value
+            for name, value in _SPECIAL.items()
+            if np.array_equal(kept[name], np.array(value), equal_nan=True)
+        }
+
+    def scalar(self, bits: int) -> Any:
+        return np.array(bits, dtype=self.bits).view(self.dtype)[()]
+
+    def read(self, value: JSON) -> Any:
+        """The number; `None` if the value is no form of one."""
+        if isinstance(value, str):
+            if value in self.special:
+                return self.scalar(int(self.canonical[value]))
+            if _HEX.fullmatch(value) and int(value, 16) < 1 << self.significant:
+                return self.scalar(int(value, 16))
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return self.rounded(value)
+
+    @property
+    def significant(self) -> int:
+        """How many bits a number has; the rest of its bytes is spare."""
+        found = re.search(r"float([46])_", self.dtype.name)
+        return int(found[1]) if found else self.dtype.itemsize * 8
+
+    def rounded(self, value: float) -> Any:
+        try:
+            with np.errstate(all="ignore"):
+                return np.array(float(value)).astype(self.dtype)[()]
+        except OverflowError:
+            return None
+
+    def cast(self, value: Any) -> Any:
+        """A user's number; `None` if it is none or becomes infinite."""
+        if isinstance(value, np.generic) and value.dtype == self.dtype:
+            return np.asarray(value).astype(self.dtype)[()]
+        if isinstance(value, str):
+            return self.read(value)
+        if isinstance(value, complex | np.complexfloating) or not hasattr(value, "__float__"):
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        found = self.rounded(number)
+        if found is not None and (
+            (math.isfinite(number) and not math.isfinite(float(found)))
+            or (not math.isfinite(number) and not self._keeps(number))
+        ):
+            return None
+        return found
+
+    def _keeps(self, number: float) -> bool:
+        return any(
+            math.isnan(number) if math.isnan(special) else number == special
+            for special in self.special.values()
+        )
+
+    def write(self, value: Any) -> JSON:
+        """A JSON number, `"NaN"`, `"Infinity"`, `"-Infinity"`, or hex where only that keeps the bits."""
+        array = np.asarray(value, dtype=self.dtype)
+        bits = int(array.view(self.bits)[()])
+        number = float(array[()])
+        if math.isfinite(number):
+            return number
+        for name in self.special:
+            if bits == int(self.canonical[name]):
+                return name
+        return f"0x{bits:0{self.dtype.itemsize * 2}x}"
+
+
+class Float(_Number):
+    """`float16`, `float32`, `float64`; NaN payloads survive in every direction."""
+
+    names: ClassVar[frozenset[str]] = frozenset({"float16", "float32", "float64"})
+
+    @cached_property
+    def forms(self) -> _FloatForms:
+        """The JSON forms of a number of this type."""
+        return _FloatForms(self.numpy)
+
+    def cast_fill(self, value: Any) -> Any:
+        """A real number that does not overflow, or one of the JSON texts."""
+        value = plain(value)
+        if value is None:
+            return self.default_fill()
+        found = self.forms.cast(value)
+        return self.refuse(value) if found is None else found
+
+    def fill_from_json(self, value: JSON) -> Any:
+        found = self.forms.read(value)
+        return self.refuse(value) if found is None else found
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return self.forms.write(value)
+
+
+class Complex(_Number):
+    """`complex64`, `complex128`."""
+
+    names: ClassVar[frozenset[str]] = frozenset({"complex64", "complex128"})
+
+    @cached_property
+    def forms(self) -> _FloatForms:
+        """The JSON forms of either part."""
+        return _FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
+
+    def cast_fill(self, value: Any) -> Any:
+        """A number, or a pair of what a real part may be; each part keeps its bits (`1+inf j` stays that)."""
+        value = plain(value)
+        if value is None:
+            return self.default_fill()
+        if isinstance(value, list | tuple):
+            parts = tuple(value)
+        elif isinstance(value, np.generic) and value.dtype == self.numpy:
+            parts = tuple(np.asarray(value).reshape(1).view(self.forms.dtype))
+        elif isinstance(value, complex | np.complexfloating):
+            parts = (value.real, value.imag)
+        else:
+            parts = (value, 0.0)
+        return self._pair(value, parts, self.forms.cast)
+
+    def fill_from_json(self, value: JSON) -> Any:
+        return self._pair(value, value if isinstance(value, list | tuple) else (), self.forms.read)
+
+    def fill_to_json(self, value: Any) -> JSON:
+        parts = np.asarray(value, dtype=self.numpy).reshape(1).view(self.forms.dtype)
+        return [self.forms.write(part) for part in parts]
+
+    def _pair(self, value: Any, parts: Any, convert: Any) -> Any:
+        found = [convert(part) for part in parts]
+        if len(found) != 2 or any(part is None for part in found):
+            self.refuse(value)
+        return np.array(found, dtype=self.forms.dtype).view(self.numpy)[0]

@@ -1,0 +1,91 @@
+"""From a document's `data_type`, or from what a user calls a dtype, to a `DataType`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.format.data_types.base import DataType
+from zarrv3.format.data_types.numerics import Bool, Complex, Float, Integer
+from zarrv3.format.extensions import NamedConfig, resolve, shown
+from zarrv3.registry import BUILT_IN
+from zarrv3.store.contract import JSON
+
+# the modules of other kinds are imported by those whom they concern: they would be a tenth of the time to import zarrv3
+_RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
+_NAMES = {
+    name
+    for name, value in BUILT_IN["data_types"].items()
+    if value.endswith((":SmallFloat", ":SmallInteger", ":String", ":VariableBytes"))
+}  # or numpy takes them otherwise
+_OBJECTS = (
+    "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
+    "byte strings"
+)
+
+
+def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
+    """The data type that a document names; `member` is where it stands, for errors."""
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if isinstance(name, str) and _RAW_NAME.fullmatch(name):  # one type for endlessly many names
+        from zarrv3.format.data_types.binary import Raw
+
+        return Raw.from_json(name, NamedConfig.parse(value, member).configuration)
+    found: DataType = resolve("data_types", value, member)
+    return found
+
+
+def data_type_of(value: Any) -> DataType:
+    """The data type for a dtype in any of the usual spellings.
+
+    A `DataType`, a document's object, a name of the specification (`"string"`, `"bfloat16"`, `"r16"`), `str`, `bytes`,
+    or whatever `numpy.dtype` understands; byte order does not matter. `bytes` is the variable-length type, numpy's
+    `"S"` needs a length. Raises `MetadataError` for object dtypes and for dtypes that no data type stands for.
+    """
+    if isinstance(value, DataType):
+        return value
+    if isinstance(value, Mapping):
+        return parse_data_type(value)
+    if value is str or value is bytes:
+        return parse_data_type("string" if value is str else "bytes")
+    if isinstance(value, str) and (value in _NAMES or _RAW_NAME.fullmatch(value)):
+        return parse_data_type(value)
+    if value is None:  # numpy takes it for float64
+        raise MetadataError("a data type is needed, not None")
+    try:
+        dtype = np.dtype(value)
+    except (TypeError, ValueError, SyntaxError) as error:
+        if not isinstance(value, str):
+            raise MetadataError(f"{shown(value)} is no data type: {error}") from error
+        try:
+            return parse_data_type(value)  # perhaps a plugin's
+        except UnknownExtensionError as unknown:
+            raise UnknownExtensionError(f"numpy knows no dtype {value!r}, and {unknown}") from error
+    return _of_numpy(dtype)
+
+
+def _of_numpy(dtype: np.dtype[Any]) -> DataType:
+    if dtype.hasobject and dtype.kind == "O":
+        raise MetadataError(_OBJECTS)
+    if dtype.kind in "SU" and not dtype.itemsize:
+        raise MetadataError(
+            f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
+        )
+    for kind in _classes():
+        if (found := kind.from_numpy(dtype)) is not None:
+            return found
+    raise MetadataError(f"no data type stands for numpy's {dtype}")
+
+
+def _classes() -> Iterator[type[DataType]]:
+    """The classes that are asked about a dtype, in order; most are imported only if those before did not know it."""
+    yield from (Integer, Float, Bool, Complex)
+    from zarrv3.format.data_types.binary import NullTerminatedBytes, Raw
+    from zarrv3.format.data_types.small import SmallFloat, SmallInteger
+    from zarrv3.format.data_types.structs import Struct
+    from zarrv3.format.data_types.texts import FixedText, String
+    from zarrv3.format.data_types.times import Time
+
+    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw)

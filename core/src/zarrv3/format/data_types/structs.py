@@ -1,0 +1,159 @@
+"""`struct`: records of named fields, packed without padding; also its legacy alias `structured`."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.data_types.base import DataType, is_zero, plain
+from zarrv3.format.data_types.binary import bytes_from_json, bytes_to_json
+from zarrv3.format.extensions import check_members, shown
+from zarrv3.store.contract import JSON
+
+
+@dataclass(frozen=True)
+class Struct(DataType):
+    """Records. New arrays are called `struct`; a document that says `structured` keeps that name and its forms.
+
+    zarr-extensions forbids writing `structured`, yet it is all that zarr-python 3.1 knows: whoever writes for that
+    version asks for `{"name": "structured", "configuration": {"fields": [["a", "int32"]]}}`.
+    """
+
+    fields: tuple[tuple[str, DataType], ...]
+    legacy: bool = False
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        from zarrv3.format.data_types.parsing import parse_data_type
+
+        check_members(f"data type {name!r}", configuration, ["fields"])
+        fields = configuration["fields"]
+        if not isinstance(fields, list | tuple) or not fields:
+            raise MetadataError(f"data type {name!r}: fields must be a list with at least one field")
+        pairs = [_pair(name, field) for field in fields]
+        return cls(
+            tuple((label, parse_data_type(kind)) for label, kind in pairs), legacy=name == "structured"
+        )
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
+        from zarrv3.format.data_types.parsing import data_type_of
+
+        if dtype.names is None or dtype.fields is None:
+            return None
+        return cls(tuple((name, data_type_of(dtype.fields[name][0])) for name in dtype.names))
+
+    def __post_init__(self) -> None:
+        """Check what the specification asks of fields."""
+        names = [name for name, _ in self.fields]
+        if not names or "" in names or len(set(names)) != len(names):
+            raise MetadataError(
+                f"data type struct: field names must be unique and not empty, not {shown(names)}"
+            )
+        if loose := [name for name, kind in self.fields if kind.item_size is None]:
+            raise MetadataError(f"data type struct: fields must have a fixed size: {', '.join(loose)}")
+        if sum(kind.item_size or 0 for _, kind in self.fields) >= 2**31:
+            raise MetadataError("data type struct: an element of more than 2 GiB")
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype([(name, kind.numpy) for name, kind in self.fields])
+
+    @cached_property
+    def carrier(self) -> np.dtype[Any]:
+        return np.dtype([(name, kind.carrier) for name, kind in self.fields])
+
+    @cached_property
+    def has_byte_order(self) -> bool:
+        return any(kind.has_byte_order for _, kind in self.fields)
+
+    @cached_property
+    def implied_endian(self) -> str | None:
+        return "little" if self.legacy else None
+
+    @cached_property
+    def has_spare_bits(self) -> bool:
+        return any(kind.has_spare_bits for _, kind in self.fields)
+
+    def to_json(self) -> JSON:
+        if self.legacy:
+            pairs = [[name, kind.to_json()] for name, kind in self.fields]
+            return {"name": "structured", "configuration": {"fields": pairs}}
+        fields = [{"name": name, "data_type": kind.to_json()} for name, kind in self.fields]
+        return {"name": "struct", "configuration": {"fields": fields}}
+
+    def default_fill(self) -> Any:
+        return self._record(kind.default_fill() for _, kind in self.fields)
+
+    def cast_fill(self, value: Any) -> Any:
+        """A mapping, tuple, list or record with a value for each field; 0 is zero bytes."""
+        value = plain(value)
+        if value is None:
+            return self.default_fill()
+        if is_zero(value):
+            return np.zeros((), self.numpy)[()]
+        if isinstance(value, np.void) and value.dtype.names is not None:
+            value = {name: value[name] for name in value.dtype.names}
+        if isinstance(value, list | tuple) and len(value) == len(self.fields):
+            value = {name: item for (name, _), item in zip(self.fields, value, strict=True)}
+        return self._of_mapping(value, lambda kind, item: kind.cast_fill(item))
+
+    def fill_from_json(self, value: JSON) -> Any:
+        """An object with a value for each field, or base64 of the packed little-endian bytes (old zarr-python)."""
+        if isinstance(value, str):
+            data = bytes_from_json(value)
+            if data is None or len(data) != self.item_size:
+                self.refuse(value)
+            return np.frombuffer(data, self._little)[0].astype(self.carrier).view(self.numpy)
+        return self._of_mapping(value, lambda kind, item: kind.fill_from_json(item))
+
+    def fill_to_json(self, value: Any) -> JSON:
+        record = np.asarray(value, dtype=self.numpy)[()]
+        if self.legacy:
+            return bytes_to_json(np.asarray(record).view(self.carrier).astype(self._little).tobytes())
+        return {name: kind.fill_to_json(record[name]) for name, kind in self.fields}
+
+    def sanitize(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        for name, kind in self.fields:
+            if kind.has_spare_bits:
+                clean = kind.sanitize(np.ascontiguousarray(array[name]))
+                if not np.array_equal(clean.view(np.uint8), np.ascontiguousarray(array[name]).view(np.uint8)):
+                    array = array if array.flags.writeable else array.copy()
+                    array[name] = clean
+        return array
+
+    @property
+    def _little(self) -> np.dtype[Any]:
+        return self.carrier.newbyteorder("<")
+
+    def _of_mapping(self, value: Any, convert: Callable[[DataType, Any], Any]) -> Any:
+        if not isinstance(value, Mapping) or set(value) != {name for name, _ in self.fields}:
+            self.refuse(value)
+        return self._record(convert(kind, value[name]) for name, kind in self.fields)
+
+    def _record(self, values: Any) -> Any:
+        found = np.zeros((), self.numpy)
+        for (name, _), item in zip(self.fields, values, strict=True):
+            found[name] = item
+        return found[()]
+
+
+def _pair(owner: str, field: JSON) -> tuple[str, JSON]:
+    """Name and type of a field in either form: an object, or a legacy pair."""
+    if isinstance(field, Mapping):
+        check_members(f"data type {owner!r}: field", field, ["name", "data_type"])
+        name, kind = field["name"], field["data_type"]
+    elif isinstance(field, list | tuple) and len(field) == 2:
+        name, kind = field
+    else:
+        raise MetadataError(
+            f"data type {owner!r}: a field is an object with name and data_type, not {shown(field)}"
+        )
+    if not isinstance(name, str):
+        raise MetadataError(f"data type {owner!r}: a field name must be a string, not {shown(name)}")
+    return name, kind

@@ -1,0 +1,131 @@
+"""Text: strings of any length and strings of a fixed number of code points."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.format.data_types.base import DataType, is_zero, plain
+from zarrv3.format.data_types.binary import length_bytes
+from zarrv3.format.extensions import check_members
+from zarrv3.store.contract import JSON
+
+_LAST_CODE_POINT = 0x10FFFF
+
+
+def text_of(value: Any) -> str | None:
+    """A `str` that can be encoded as UTF-8; `None` for everything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate
+        return None
+    return str(value)
+
+
+@dataclass(frozen=True)
+class String(DataType):
+    """`string`: text of any length, in memory numpy's `StringDType`."""
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"data type {name!r}", configuration)
+        return cls()
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
+        if not isinstance(dtype, np.dtypes.StringDType):
+            return None
+        if hasattr(dtype, "na_object"):
+            raise MetadataError("data type string has no missing values: use StringDType() without na_object")
+        return cls()
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtypes.StringDType()
+
+    @property
+    def item_size(self) -> int | None:
+        return None
+
+    def to_json(self) -> JSON:
+        return "string"
+
+    def default_fill(self) -> Any:
+        return ""
+
+    def cast_fill(self, value: Any) -> Any:
+        """Text; 0 is empty."""
+        value = plain(value)
+        if value is None or is_zero(value):
+            return ""
+        found = text_of(value)
+        return self.refuse(value) if found is None else found
+
+    def fill_from_json(self, value: JSON) -> Any:
+        found = text_of(value)
+        return self.refuse(value) if found is None else found
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class FixedText(DataType):
+    """`fixed_length_utf32`: numpy's `U`, which drops trailing null characters."""
+
+    length: int
+
+    @property
+    def has_byte_order(self) -> bool:
+        return True
+
+    @property
+    def has_spare_bits(self) -> bool:
+        return True
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        return cls(length_bytes(name, configuration, 4) // 4)
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
+        return cls(dtype.itemsize // 4) if dtype.kind == "U" and dtype.itemsize else None
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype((np.str_, self.length))
+
+    def to_json(self) -> JSON:
+        return {"name": "fixed_length_utf32", "configuration": {"length_bytes": self.length * 4}}
+
+    def default_fill(self) -> Any:
+        return np.str_("")
+
+    def cast_fill(self, value: Any) -> Any:
+        """Text that is not too long; 0 is empty."""
+        value = plain(value)
+        if value is None or is_zero(value):
+            return self.default_fill()
+        return self.fill_from_json(value)
+
+    def fill_from_json(self, value: JSON) -> Any:
+        found = text_of(value)
+        if found is None or len(found.rstrip("\0")) > self.length:
+            self.refuse(value)
+        return np.str_(found.rstrip("\0"))
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return str(value)
+
+    def sanitize(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        # numpy only fails when somebody looks at the element
+        if array.size and np.ascontiguousarray(array).reshape(-1).view(np.uint32).max() > _LAST_CODE_POINT:
+            raise CorruptDataError("a character is not a Unicode code point")
+        return array

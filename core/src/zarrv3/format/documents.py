@@ -1,0 +1,96 @@
+"""Metadata documents as bytes: strict JSON out, JSON of other writers in."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.extensions import shown
+from zarrv3.store.contract import JSON, Buffer
+
+MAX_DEPTH = 128
+"""How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
+_MAX_USER_DEPTH = 100  # leaves room for what stands around a user's value, consolidated metadata for instance
+
+
+def load_document(data: Buffer, *, where: str) -> dict[str, JSON]:
+    """The object that the bytes of a document hold; `MetadataError` naming `where` if they hold none.
+
+    Bare `NaN` and `Infinity`, which are no JSON but which zarr-python writes, are read as floats.
+    """
+    try:
+        document = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise MetadataError(
+            f"{where}: the document is not UTF-8 ({error.reason} at byte {error.start})"
+        ) from error
+    except RecursionError:
+        raise MetadataError(f"{where}: the document is nested too deep") from None
+    except ValueError as error:
+        raise MetadataError(f"{where}: the document is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise MetadataError(f"{where}: the document must be an object, not {shown(document)}")
+    _check_depth(document, MAX_DEPTH, where)
+    return document
+
+
+def dump_document(document: Mapping[str, JSON]) -> bytes:
+    """The bytes of a document: indented by 2, members in the order given, ASCII; equal documents give equal bytes.
+
+    Raises `MetadataError` for what JSON cannot hold: NaN, keys that are not text, objects of Python.
+    """
+    _check_depth(document, MAX_DEPTH, "document")
+    _checked(document, "document")
+    return json.dumps(document, indent=2, allow_nan=False).encode("ascii")
+
+
+def check_json(value: Any, member: str) -> JSON:
+    """The value as JSON would return it (tuples become lists); `MetadataError` naming what JSON cannot hold."""
+    _check_depth(value, _MAX_USER_DEPTH, member)
+    return _checked(value, member)
+
+
+def _check_depth(value: Any, limit: int, member: str) -> None:
+    """Refuse what is nested deeper; also what contains itself."""
+    level = [value] if isinstance(value, list | tuple | Mapping) else []
+    for _ in range(limit):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, Mapping) else parent)
+            if isinstance(child, list | tuple | Mapping)
+        ]
+        if not level:
+            return
+    raise MetadataError(f"{member} is nested deeper than {limit} levels")
+
+
+def _checked(value: Any, member: str) -> JSON:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        if abs(value) >= 10**4000:  # Python refuses to read what it wrote
+            raise MetadataError(f"{member}: an integer of thousands of digits")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise MetadataError(f'{member}: JSON has no {value}; use a string such as "NaN", or null')
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [_checked(item, f"{member}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise MetadataError(f"{member}: names must be strings, not {shown(name)}")
+        return {name: _checked(item, f"{member}.{name}") for name, item in value.items()}
+    raise MetadataError(f"{member}: JSON cannot hold {type(value).__name__} {shown(value)}")
+
+
+def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # readers would differ in which one they take
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {shown(twice)} occurs twice")
+    return found

@@ -1,0 +1,118 @@
+"""The extension definition of the specification: how a document names a data type, codec, grid, … .
+
+An extension is a name with an optional configuration, written as `"name"` or as an object with the members `name`,
+`configuration` and `must_understand` (core specification, "Extension definition").
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError
+from zarrv3.registry import NOUN, Kind, load
+from zarrv3.store.contract import JSON
+
+_MEMBERS = frozenset({"name", "configuration", "must_understand"})
+
+
+@dataclass(frozen=True)
+class NamedConfig:
+    """An extension as a document spells it, not yet looked up."""
+
+    name: str
+    configuration: Mapping[str, JSON] = field(default_factory=dict)
+    must_understand: bool = True
+
+    @classmethod
+    def parse(cls, value: JSON, member: str) -> Self:
+        """Read an extension definition; `member` is where it stands in the document, for errors (`"codecs[1]"`)."""
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping):
+            raise MetadataError(f"{member} must be a name or an object with a name, not {shown(value)}")
+        if unknown := sorted(str(name) for name in value if name not in _MEMBERS):
+            raise MetadataError(f"{member} has unknown members: {', '.join(unknown)}")
+        name = value.get("name")
+        if not isinstance(name, str) or not name:
+            raise MetadataError(f"{member}.name must be a non-empty string, not {shown(name)}")
+        configuration = value.get("configuration", {})
+        if not isinstance(configuration, Mapping):
+            raise MetadataError(f"{member}.configuration must be an object, not {shown(configuration)}")
+        must_understand = value.get("must_understand", True)
+        if not isinstance(must_understand, bool):
+            raise MetadataError(
+                f"{member}.must_understand must be true or false, not {shown(must_understand)}"
+            )
+        return cls(name, dict(configuration), must_understand)
+
+    def to_json(self) -> JSON:
+        """The object form; members with their implied value are left out."""
+        document: dict[str, JSON] = {"name": self.name}
+        if self.configuration:
+            document["configuration"] = dict(self.configuration)
+        if not self.must_understand:
+            document["must_understand"] = False
+        return document
+
+    def find(self, kind: Kind) -> Any:
+        """The class that the name stands for.
+
+        Raises `UnknownExtensionError` with the registry's advice (the `pip install` line or a did-you-mean).
+        """
+        try:
+            return load(kind, self.name)
+        except RegistryError as error:
+            raise UnknownExtensionError(str(error)) from error
+
+    def resolve(self, kind: Kind, member: str) -> Any:
+        """The object that name and configuration stand for: `class.from_json(name, configuration)`."""
+        found = self.find(kind)
+        try:
+            return found.from_json(self.name, self.configuration)
+        except MetadataError as error:
+            raise type(error)(f"{member}: {error}") from error
+
+
+def resolve(kind: Kind, value: JSON, member: str) -> Any:
+    """Parse an extension definition of a kind that has to be understood, and build its object."""
+    named = NamedConfig.parse(value, member)
+    if not named.must_understand:
+        raise MetadataError(f"{member}: must_understand=false is not possible for a {NOUN[kind]}")
+    return named.resolve(kind, member)
+
+
+def check_members(
+    owner: str,
+    configuration: Mapping[str, JSON],
+    required: Collection[str] = (),
+    optional: Collection[str] = (),
+) -> None:
+    """Raise `MetadataError` when a configuration lacks a member or has one that is not known."""
+    if missing := [name for name in required if name not in configuration]:
+        raise MetadataError(f"{owner}: the configuration lacks {', '.join(missing)}")
+    if unknown := [name for name in configuration if name not in required and name not in optional]:
+        known = ", ".join([*required, *optional]) or "none"
+        raise MetadataError(f"{owner}: unknown configuration: {', '.join(map(str, unknown))}; known: {known}")
+
+
+def integer(owner: str, value: JSON, low: int, high: int) -> int:
+    """`value`, which has to be an integer of `[low, high]`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise MetadataError(f"{owner} must be an integer from {low} to {high}, not {shown(value)}")
+    return value
+
+
+def choice(owner: str, value: JSON, allowed: Collection[str]) -> str:
+    """`value`, which has to be one of the `allowed` texts."""
+    if not isinstance(value, str) or value not in allowed:
+        raise MetadataError(f"{owner} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
+    return value
+
+
+def shown(value: Any) -> str:
+    """A value as it appears in an error: its repr, cut after 80 characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of 5000 digits, a list that is nested too deep
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."

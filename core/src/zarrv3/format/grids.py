@@ -1,0 +1,206 @@
+"""Chunk grids and chunk key encodings: which chunks an array has, and which keys they are stored under."""
+
+# ruff: noqa: D102 - what the methods do is said in the base class
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.extensions import check_members, choice, integer, resolve, shown
+from zarrv3.store.contract import JSON
+
+Shape = tuple[int, ...]
+
+MAX_LENGTH = 2**63 - 1
+"""The greatest length of a dimension, and the greatest number of bytes of an array."""
+
+
+MAX_COORDINATE = 10**20
+"""Beyond all chunk coordinates, so that no key is taken for one that no array can have."""
+
+MAX_DIMENSIONS = 64
+"""What numpy can hold."""
+
+
+class ChunkGrid(ABC):
+    """How an array is cut into chunks."""
+
+    chunk_shape: Shape
+    """The shape of every chunk, also of those that reach over the edge of the array."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """The grid that a document names."""
+
+    @abstractmethod
+    def to_json(self) -> JSON:
+        """The value of `chunk_grid` in a document."""
+
+    @abstractmethod
+    def grid_shape(self, array_shape: Shape) -> Shape:
+        """The number of chunks along each dimension."""
+
+    @abstractmethod
+    def check(self, array_shape: Shape) -> None:
+        """Raise `MetadataError` when the grid does not fit an array of that shape."""
+
+
+@dataclass(frozen=True)
+class RegularGrid(ChunkGrid):
+    """`regular`: all chunks have one shape."""
+
+    chunk_shape: Shape
+
+    def __post_init__(self) -> None:
+        """Take any integers, numpy's too, and check that they are positive."""
+        lengths = []
+        for length in self.chunk_shape:
+            try:
+                plain = length if isinstance(length, bool) else length.__index__()
+                lengths.append(integer("a chunk length", plain, 1, MAX_LENGTH))
+            except (AttributeError, TypeError):
+                raise MetadataError(f"a chunk length must be an integer, not {shown(length)}") from None
+        object.__setattr__(self, "chunk_shape", tuple(lengths))
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"chunk grid {name!r}", configuration, ["chunk_shape"])
+        lengths = configuration["chunk_shape"]
+        if not isinstance(lengths, list | tuple):
+            raise MetadataError(f"chunk_shape must be a list of integers, not {shown(lengths)}")
+        return cls(tuple(integer("a chunk length", length, 1, MAX_LENGTH) for length in lengths))
+
+    def to_json(self) -> JSON:
+        return {"name": "regular", "configuration": {"chunk_shape": list(self.chunk_shape)}}
+
+    def grid_shape(self, array_shape: Shape) -> Shape:
+        return tuple(
+            [-(-length // chunk) for length, chunk in zip(array_shape, self.chunk_shape, strict=True)]
+        )
+
+    def check(self, array_shape: Shape) -> None:
+        if len(array_shape) != len(self.chunk_shape):
+            raise MetadataError(
+                f"chunk_shape {shown(list(self.chunk_shape))} has {len(self.chunk_shape)} dimensions, "
+                f"the array has {len(array_shape)}"
+            )
+
+
+class ChunkKeyEncoding(ABC):
+    """How the grid coordinates of a chunk become a key below the array's path."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """The encoding that a document names."""
+
+    @abstractmethod
+    def to_json(self) -> JSON:
+        """The value of `chunk_key_encoding` in a document."""
+
+    @abstractmethod
+    def encode(self, coords: Shape) -> str:
+        """The key of the chunk at `coords`, without the path of the array."""
+
+    @abstractmethod
+    def decode(self, key: str, ndim: int | None = None) -> Shape | None:
+        """The coordinates that `encode` makes this key of; `None` if it is no chunk key (of `ndim` dimensions)."""
+
+
+@dataclass(frozen=True)
+class _Separated(ChunkKeyEncoding):
+    """Numbers joined by `/` or `.`; subclasses are dataclasses by inheritance, which is quicker to import."""
+
+    separator: str = ""
+
+    name: ClassVar[str]
+    default_separator: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Fill in the default separator."""
+        separator = self.separator or self.default_separator
+        object.__setattr__(self, "separator", choice("separator", separator, ("/", ".")))
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        owner = f"chunk key encoding {name!r}"
+        check_members(owner, configuration, optional=["separator"])
+        separator = configuration.get("separator", cls.default_separator)
+        return cls(choice(f"{owner}: separator", separator, ("/", ".")))
+
+    def to_json(self) -> JSON:
+        return {"name": self.name, "configuration": {"separator": self.separator}}
+
+    def _numbers(self, text: str) -> Shape | None:
+        """Numbers as `str` spells them: `int` would also take `+1`, `01`, `1_0` and the digits of other scripts."""
+        try:
+            found = tuple(map(int, text.split(self.separator)))
+        except ValueError:
+            return None
+        is_spelled_so = self.separator.join(map(str, found)) == text
+        return found if is_spelled_so and min(found) >= 0 and max(found) < MAX_COORDINATE else None
+
+
+class DefaultKeys(_Separated):
+    """`default`: `c/1/23/45`; the one chunk of an array without dimensions is `c`."""
+
+    name: ClassVar[str] = "default"
+    default_separator: ClassVar[str] = "/"
+
+    def encode(self, coords: Shape) -> str:
+        return self.separator.join(["c", *map(str, coords)])
+
+    def decode(self, key: str, ndim: int | None = None) -> Shape | None:
+        coords: Shape | None
+        if key == "c":
+            coords = ()
+        elif key.startswith("c" + self.separator):
+            coords = self._numbers(key[2:])
+        else:
+            return None
+        return None if coords is None or ndim not in {None, len(coords)} else coords
+
+
+class V2Keys(_Separated):
+    """`v2`: `1.23.45`; the one chunk of an array without dimensions is `0`."""
+
+    name: ClassVar[str] = "v2"
+    default_separator: ClassVar[str] = "."
+
+    def encode(self, coords: Shape) -> str:
+        return self.separator.join(map(str, coords)) or "0"
+
+    def decode(self, key: str, ndim: int | None = None) -> Shape | None:
+        """As described; `"0"` belongs to one dimension unless `ndim` says that there is none."""
+        if ndim == 0:
+            return () if key == "0" else None
+        coords = self._numbers(key)
+        return None if coords is None or ndim not in {None, len(coords)} else coords
+
+
+def parse_grid(value: JSON, member: str = "chunk_grid") -> ChunkGrid:
+    """The chunk grid that a document names."""
+    found: ChunkGrid = resolve("chunk_grids", value, member)
+    return found
+
+
+def parse_keys(value: JSON, member: str = "chunk_key_encoding") -> ChunkKeyEncoding:
+    """The chunk key encoding that a document names."""
+    found: ChunkKeyEncoding = resolve("chunk_key_encodings", value, member)
+    return found
+
+
+def check_shape(value: Any, item_size: int | None, member: str = "shape") -> Shape:
+    """Lengths of dimensions as a tuple; refuses negative ones and arrays of more than `MAX_LENGTH` bytes."""
+    if not isinstance(value, list | tuple):
+        raise MetadataError(f"{member} must be a list of integers, not {shown(value)}")
+    shape = tuple(integer(f"{member}[{axis}]", length, 0, MAX_LENGTH) for axis, length in enumerate(value))
+    if len(shape) > MAX_DIMENSIONS:
+        raise MetadataError(f"{member} has {len(shape)} dimensions; numpy has at most {MAX_DIMENSIONS}")
+    if math.prod(shape) * (item_size or 1) > MAX_LENGTH:
+        raise MetadataError(f"{member} {shown(value)}: an array of more than 2**63 bytes")
+    return shape

@@ -1,0 +1,328 @@
+"""Array and group metadata: the document `zarr.json` as checked values (core specification, "Metadata").
+
+The document that was read is kept. Rewriting one changes the members that changed and nothing else: unknown members,
+short-hand names, URIs and the order of members survive.
+"""
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, SupportsIndex
+
+import numpy as np
+
+from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
+from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
+from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
+from zarrv3.format.documents import check_json, dump_document, load_document
+from zarrv3.format.extensions import NamedConfig, shown
+from zarrv3.format.grids import (
+    ChunkGrid,
+    ChunkKeyEncoding,
+    DefaultKeys,
+    RegularGrid,
+    Shape,
+    check_shape,
+    parse_grid,
+    parse_keys,
+)
+from zarrv3.store.contract import JSON, Buffer
+
+_COMMON = ("zarr_format", "node_type", "attributes")
+_REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")
+_ARRAY = frozenset({*_COMMON, *_REQUIRED, "dimension_names", "storage_transformers"})
+_GROUP = frozenset({*_COMMON, "consolidated_metadata"})
+
+Document = dict[str, JSON]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMetadata:
+    """The metadata of a group. Two are equal if their documents are."""
+
+    attributes: Mapping[str, JSON] = field(compare=False)
+    consolidated_metadata: Mapping[str, JSON] | None = field(default=None, compare=False)
+    """As it stands in the document (zarr-python writes `null` for none); layers know what to do with it."""
+    document: Document = field(repr=False)
+
+    @classmethod
+    def create(cls, attributes: Mapping[str, JSON] | None = None) -> Self:
+        """Metadata of a new group."""
+        document: Document = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": _attributes(attributes or {}),
+        }
+        return cls(attributes=copy.deepcopy(document["attributes"]), document=document)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, JSON], *, where: str) -> Self:
+        """Check a document; `MetadataError` says what is wrong with the one at `where`."""
+        try:
+            _check_head(document, "group", _GROUP)
+            consolidated = document.get("consolidated_metadata")
+            if consolidated is not None and not isinstance(consolidated, Mapping):
+                raise MetadataError(f"consolidated_metadata must be an object, not {shown(consolidated)}")  # noqa: TRY301
+        except MetadataError as error:
+            raise type(error)(f"{where}: {error}") from error
+        kept = dict(document)
+        return cls(attributes=kept.get("attributes", {}), consolidated_metadata=consolidated, document=kept)
+
+    def to_document(self) -> Document:
+        """The document, as read except for what was changed; a copy."""
+        return copy.deepcopy(self.document)
+
+    def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
+        """The same group with other attributes; `MetadataError` if JSON cannot hold them."""
+        checked = _attributes(attributes)
+        return replace(
+            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
+        )
+
+    def with_consolidated_metadata(self, value: Mapping[str, JSON] | None) -> Self:
+        """The same group with other consolidated metadata, or none."""
+        document = {name: item for name, item in self.document.items() if name != "consolidated_metadata"}
+        if value is not None:
+            document["consolidated_metadata"] = dict(value)
+        return replace(self, consolidated_metadata=value, document=document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayMetadata:
+    """The metadata of an array. Two are equal if their documents are."""
+
+    shape: Shape = field(compare=False)
+    data_type: DataType = field(compare=False)
+    chunk_grid: ChunkGrid = field(compare=False)
+    chunk_key_encoding: ChunkKeyEncoding = field(compare=False)
+    fill_value: Any = field(compare=False)
+    """A scalar of `data_type`."""
+    codecs: tuple[Codec, ...] = field(compare=False)
+    """In the order of encoding; one that is not installed and need not be understood is left out."""
+    attributes: Mapping[str, JSON] = field(compare=False)
+    storage_transformers: tuple[NamedConfig, ...] = field(default=(), compare=False)
+    """In the order of the document, not looked up: the array layer does that."""
+    dimension_names: tuple[str | None, ...] | None = field(default=None, compare=False)
+    document: Document = field(repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        shape: Sequence[SupportsIndex],
+        data_type: Any,
+        chunk_shape: Sequence[int] | None = None,
+        chunk_grid: ChunkGrid | None = None,
+        chunk_key_encoding: ChunkKeyEncoding | None = None,
+        fill_value: Any = None,
+        codecs: Iterable[Codec | JSON] | None = None,
+        attributes: Mapping[str, JSON] | None = None,
+        dimension_names: Sequence[str | None] | None = None,
+        storage_transformers: Iterable[NamedConfig] = (),
+    ) -> Self:
+        """Metadata of a new array; everything is checked as if it had been read.
+
+        `codecs` may leave out what follows from the data type (`default_codecs` if there are none at all); what is
+        filled in is recorded, as the specification asks.
+        """
+        kind = data_type_of(data_type)
+        lengths = tuple(_index(length) for length in shape)
+        grid = chunk_grid or RegularGrid(
+            tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
+        )
+        fill = kind.cast_fill(fill_value)
+        spec = ChunkSpec(grid.chunk_shape, kind, fill)
+        if codecs is None:
+            codecs = default_codecs(kind)
+        parsed = [parse_codec(codec, f"codecs[{index}]") for index, codec in enumerate(codecs)]
+        document: Document = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": list(lengths),
+            "data_type": kind.to_json(),
+            "chunk_grid": grid.to_json(),
+            "chunk_key_encoding": (chunk_key_encoding or DefaultKeys()).to_json(),
+            "fill_value": kind.fill_to_json(fill),
+            "codecs": CodecChain.build(parsed, spec).to_json(),
+            "attributes": _attributes(attributes or {}),
+            "storage_transformers": [transformer.to_json() for transformer in storage_transformers],
+        }
+        if dimension_names is not None:
+            document["dimension_names"] = list(dimension_names)
+        return cls.from_document(document, where="new array")
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, JSON], *, where: str) -> Self:
+        """Check a document; `MetadataError` says what is wrong with the one at `where`."""
+        try:
+            return cls._parse(dict(document))
+        except MetadataError as error:
+            raise type(error)(f"{where}: {error}") from error
+        except RecursionError:
+            raise MetadataError(f"{where}: data_type is nested too deep") from None
+
+    @classmethod
+    def _parse(cls, document: Document) -> Self:
+        _check_head(document, "array", _ARRAY)
+        if missing := [name for name in _REQUIRED if name not in document]:
+            raise MetadataError(f"the document lacks {', '.join(missing)}")
+        kind = parse_data_type(document["data_type"])
+        shape = check_shape(document["shape"], kind.item_size)
+        grid = parse_grid(document["chunk_grid"])
+        grid.check(shape)
+        if math.prod(grid.chunk_shape) * (kind.item_size or 1) >= 2**63:
+            raise MetadataError(f"chunk_shape {shown(grid.chunk_shape)}: a chunk of more than 2**63 bytes")
+        fill = kind.fill_from_json(document["fill_value"])
+        if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
+            document["fill_value"] = kind.fill_to_json(fill)
+        codecs = _codecs(document["codecs"])
+        check_order(codecs)
+        transformers = document.get("storage_transformers", [])
+        if not isinstance(transformers, list | tuple):
+            raise MetadataError(f"storage_transformers must be a list, not {shown(transformers)}")
+        return cls(
+            shape=shape,
+            data_type=kind,
+            chunk_grid=grid,
+            chunk_key_encoding=parse_keys(document["chunk_key_encoding"]),
+            fill_value=fill,
+            codecs=codecs,
+            attributes=document.get("attributes", {}),
+            storage_transformers=tuple(
+                NamedConfig.parse(value, f"storage_transformers[{index}]")
+                for index, value in enumerate(transformers)
+            ),
+            dimension_names=_dimension_names(document.get("dimension_names"), len(shape)),
+            document=document,
+        )
+
+    @property
+    def chunk_spec(self) -> ChunkSpec:
+        """What every chunk of the grid looks like."""
+        return ChunkSpec(self.chunk_grid.chunk_shape, self.data_type, self.fill_value)
+
+    def check_portable(self) -> None:
+        """Raise `NotPortableError` when the data type or a codec exists only in what a layer shows."""
+        if not self.data_type.portable:
+            raise NotPortableError(
+                f"the data type {self.data_type.describe()} has no form in the final format"
+            )
+        for codec in self.codecs:
+            if not codec.portable:
+                raise NotPortableError(f"the codec {shown(codec.to_json())} has no form in the final format")
+
+    def codec_chain(self) -> CodecChain:
+        """The codecs ready for use; `MetadataError` if they do not fit the chunks."""
+        return CodecChain.build(self.codecs, self.chunk_spec)
+
+    def to_document(self) -> Document:
+        """The document, as read except for what was changed; a copy."""
+        return copy.deepcopy(self.document)
+
+    def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
+        """The same array with other lengths, not another number of dimensions."""
+        lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
+        self.chunk_grid.check(lengths)
+        return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
+
+    def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
+        """The same array with other attributes; `MetadataError` if JSON cannot hold them."""
+        checked = _attributes(attributes)
+        return replace(
+            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
+        )
+
+    def with_fill_value(self, fill_value: Any) -> Self:
+        """The same array with another fill value: chunks that are not stored change with it."""
+        fill = self.data_type.cast_fill(fill_value)
+        document = {**self.document, "fill_value": self.data_type.fill_to_json(fill)}
+        return replace(self, fill_value=fill, document=document)
+
+
+def parse_document(data: Buffer, *, where: str) -> ArrayMetadata | GroupMetadata:
+    """The metadata in the bytes of `zarr.json`; `where` names the document in errors, which are `MetadataError`s."""
+    document = load_document(data, where=where)
+    node_type = document.get("node_type")
+    if node_type == "array":
+        return ArrayMetadata.from_document(document, where=where)
+    if node_type == "group":
+        return GroupMetadata.from_document(document, where=where)
+    raise MetadataError(f'{where}: node_type must be "array" or "group", not {shown(node_type)}')
+
+
+def _check_head(document: Mapping[str, JSON], node_type: str, known: frozenset[str]) -> None:
+    """The members that arrays and groups share, and those that nobody knows."""
+    version = document.get("zarr_format")
+    if type(version) is not int or version != 3:
+        raise MetadataError(f"zarr_format must be 3, not {shown(version)}")
+    if document.get("node_type") != node_type:
+        raise MetadataError(f'node_type must be "{node_type}", not {shown(document.get("node_type"))}')
+    if not isinstance(document.get("attributes", {}), Mapping):
+        raise MetadataError(f"attributes must be an object, not {shown(document['attributes'])}")
+    for name, value in document.items():
+        if name not in known and not (isinstance(value, Mapping) and value.get("must_understand") is False):
+            raise UnknownExtensionError(
+                f"the member {shown(name)} is unknown and must be understood: "
+                "a newer version or an extension wrote this document"
+            )
+
+
+def _codecs(value: JSON) -> tuple[Codec, ...]:
+    """The codecs of a document. An unknown one that says `must_understand: false` is ignored, as its writer allows."""
+    if not isinstance(value, list | tuple) or not value:
+        raise MetadataError(f"codecs must be a list with at least one codec, not {shown(value)}")
+    found: list[Codec] = []
+    for index, item in enumerate(value):
+        member = f"codecs[{index}]"
+        named = NamedConfig.parse(item, member)
+        try:
+            named.find("codecs")
+        except UnknownExtensionError as error:
+            if named.must_understand:
+                raise UnknownExtensionError(f"{member}: {error}") from error
+            continue
+        found.append(named.resolve("codecs", member))
+    return tuple(found)
+
+
+def _dimension_names(value: JSON, ndim: int) -> tuple[str | None, ...] | None:
+    """Names of dimensions; `null` for the whole list, which some writers use, means that there are none."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(
+        name is None or isinstance(name, str) for name in value
+    ):
+        raise MetadataError(f"dimension_names must be a list of strings and nulls, not {shown(value)}")
+    if len(value) != ndim:
+        raise MetadataError(f"dimension_names has {len(value)} entries, shape has {ndim}")
+    return tuple(value)
+
+
+def _attributes(value: Mapping[str, JSON]) -> Document:
+    if not isinstance(value, Mapping):
+        raise MetadataError(f"attributes must be a mapping, not {shown(value)}")
+    checked: Document = check_json(value, "attributes")
+    return checked
+
+
+def _has_bare_nan(value: JSON) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bare_nan, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_bare_nan, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _index(length: Any) -> int:
+    """A length as a plain integer, numpy's too."""
+    if isinstance(length, bool | np.bool_) or not hasattr(length, "__index__"):
+        raise MetadataError(f"shape: a length must be an integer, not {shown(length)}")
+    return int(length.__index__())
+
+
+def _positive(length: int) -> int:
+    return max(length, 1)
+
+
+__all__ = ["ArrayMetadata", "GroupMetadata", "dump_document", "parse_document"]

@@ -1,0 +1,591 @@
+"""Arrays: numpy's manners over chunks in a store."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zarrv3.chunks import tasks as transfer
+from zarrv3.chunks.chunk_cache import ChunkCache, as_cache
+from zarrv3.chunks.layout import Layout, arrange, form_of
+from zarrv3.chunks.resizing import trim
+from zarrv3.chunks.tasks import Fields, Progress
+from zarrv3.errors import AssignmentError, MetadataError, SelectionError
+from zarrv3.format.codecs import Codec
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy.node import Node
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.indexing import (
+    Plan,
+    plan,
+    plan_basic,
+    plan_blocks,
+    plan_coordinates,
+    plan_mask,
+    plan_orthogonal,
+    split_fields,
+)
+from zarrv3.indexing.casting import castable, check_out, field_dtype
+from zarrv3.opening.stores import StoreLike
+from zarrv3.options.settings import config
+
+if TYPE_CHECKING:
+    from zarrv3.hierarchy.display import Info
+
+NumpyArray: TypeAlias = np.ndarray[Any, Any]
+Planner: TypeAlias = Callable[..., Plan]
+
+
+class Array(Node[ArrayMetadata]):
+    """An n-dimensional array whose chunks lie in a store.
+
+    Indexing reads, assigning writes; both follow numpy: `a[10:90, ::-1]`, masks, lists of indices. `oindex` selects each
+    dimension on its own, `vindex` single points, `blocks` whole chunks. Reading gives new numpy arrays.
+
+    Thread-safe: concurrent writes to different elements all take effect, within one process also where they share a
+    chunk. Processes that write should not share chunks (or shards).
+
+    Args:
+        store: the store it lies in: anything that `open_store` takes.
+        path: the path within the store.
+        read_only: refuse to change anything.
+        write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
+        metadata: its metadata, if they are known already.
+        chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`
+            that several arrays share. What others write is not seen then before `refresh`. Chunks whose elements differ
+            in length are not remembered.
+
+    Raises `NodeNotFoundError`, `NodeTypeError`, `MetadataError`.
+    """
+
+    metadata_class = ArrayMetadata
+
+    def __init__(
+        self,
+        store: StoreLike,
+        path: str = "",
+        *,
+        read_only: bool = False,
+        write_empty_chunks: bool | None = None,
+        metadata: ArrayMetadata | None = None,
+        chunk_cache: ChunkCache | int | str | None = None,
+    ) -> None:
+        super().__init__(store, path, read_only=read_only, metadata=metadata)
+        self._write_empty = write_empty_chunks
+        self._cache = as_cache(chunk_cache)
+        self._layout = self._arranged(self._metadata)
+
+    def _arranged(self, metadata: ArrayMetadata) -> Layout:
+        layout = arrange(self._store, folder_of(self._path), metadata)
+        if self._cache is None or metadata.data_type.item_size is None:
+            return layout
+        return replace(layout, cache=self._cache.of(self._store, form_of(metadata)))
+
+    def _adopt(self, metadata: ArrayMetadata) -> None:
+        self._layout = self._arranged(metadata)
+        super()._adopt(metadata)
+
+    def refresh(self) -> Self:
+        """Read the metadata again, and forget decoded chunks: what another process or object has changed is seen."""
+        super().refresh()
+        if self._layout.cache is not None:
+            self._layout.cache.forget(self._layout.folder)
+        return self
+
+    def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
+        """The same array with decoded chunks remembered for reading, or with `None` no longer; this object stays as it is."""
+        return type(self)(
+            self._store,
+            self._path,
+            read_only=self._read_only,
+            write_empty_chunks=self._write_empty,
+            metadata=self._metadata,
+            chunk_cache=chunk_cache,
+        )
+
+    @property
+    def chunk_cache(self) -> ChunkCache | None:
+        """What remembers decoded chunks, if anything does."""
+        return self._cache
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def layout(self) -> Layout:
+        """How the chunks lie in the store."""
+        return self._layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each dimension."""
+        return self._metadata.shape
+
+    @shape.setter
+    def shape(self, shape: Sequence[int]) -> None:
+        self.resize(shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the elements in memory, in native byte order."""
+        return self._layout.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of the chunks that are encoded each on its own (inside a shard: the inner chunks)."""
+        return self._layout.chunk_shape
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """The shape of what is stored as one value, where that is several chunks; otherwise `None`."""
+        block = self._layout.block_shape
+        return None if block is None else tuple(c * b for c, b in zip(self.chunks, block, strict=True))
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element in memory."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements in memory."""
+        return self.size * self.itemsize
+
+    @property
+    def fill_value(self) -> Any:
+        """The value of elements that were never written, a numpy scalar."""
+        return self._metadata.fill_value
+
+    @property
+    def dimension_names(self) -> tuple[str | None, ...] | None:
+        """The names of the dimensions, if they have any."""
+        return self._metadata.dimension_names
+
+    @property
+    def codecs(self) -> tuple[Codec, ...]:
+        """What encodes a chunk, in the order of encoding."""
+        return self._layout.chain.codecs
+
+    @property
+    def compressors(self) -> tuple[Codec, ...]:
+        """The codecs from bytes to bytes."""
+        return tuple(codec for codec in self.codecs if codec.kind == "bytes-bytes")
+
+    @property
+    def compressor(self) -> Codec | None:
+        """The first of the `compressors`, as zarr-python 2 had it."""
+        return next(iter(self.compressors), None)
+
+    @property
+    def filters(self) -> tuple[Codec, ...]:
+        """The codecs from array to array."""
+        return tuple(codec for codec in self.codecs if codec.kind == "array-array")
+
+    @property
+    def order(self) -> str:
+        """`"F"` if chunks are stored in Fortran order (by a `transpose` codec that reverses the axes), else `"C"`."""
+        reverse = list(range(self.ndim))[::-1]
+        first = next(iter(self.filters), None)
+        document = first.to_json() if first is not None else None
+        is_reversed = isinstance(document, dict) and document.get("configuration", {}).get("order") == reverse
+        return "F" if is_reversed and self.ndim > 1 else "C"
+
+    @property
+    def cdata_shape(self) -> tuple[int, ...]:
+        """How many chunks there are along each dimension."""
+        return self._layout.grid.grid_shape(self.shape)
+
+    @property
+    def nchunks(self) -> int:
+        """How many chunks there are, stored or not."""
+        return math.prod(self.cdata_shape)
+
+    @property
+    def nchunks_initialized(self) -> int:
+        """How many chunks are stored: lists the array's keys, reads no values."""
+        layout = self._layout
+        return sum(1 for key in layout.store.list_prefix(layout.folder) if layout.coords(key) is not None)
+
+    @property
+    def nbytes_stored(self) -> int:
+        """The bytes that the array occupies in the store, its document included; reads no values."""
+        return sum(size for _, size in self._store.sizes(self._layout.folder))
+
+    @property
+    def info(self) -> Info:
+        """A report of what the array is and holds; made without reading values."""
+        from zarrv3.hierarchy.display import array_info
+
+        return array_info(self)
+
+    def info_complete(self) -> Info:
+        """The same with codecs, fill value, dimension names and shards."""
+        from zarrv3.hierarchy.display import array_info
+
+        return array_info(self, complete=True)
+
+    # ------------------------------------------------------------ reading
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Read what is selected; a numpy scalar if that is one element, else a new numpy array."""
+        result = self._get(plan, selection)
+        if result.ndim == 0 and not _has_dots(selection):
+            return result[()]
+        return result
+
+    def read(
+        self,
+        selection: Any = ...,
+        *,
+        out: NumpyArray | None = None,
+        fields: Fields = None,
+        progress: Progress | None = None,
+    ) -> NumpyArray:
+        """Read into new memory or into the caller's.
+
+        Args:
+            selection: what `array[selection]` takes.
+            out: an array of the selection's shape that values of the array's dtype can be cast to; returned.
+            fields: names of fields of a structured dtype.
+            progress: called as `progress(chunks done, chunks in all)`.
+        """
+        return self._get(plan, selection, out=out, fields=fields, progress=progress)
+
+    def get_basic_selection(
+        self, selection: Any = ..., *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
+        """Read a selection of integers and slices."""
+        return self._get(plan_basic, selection, out=out, fields=fields)
+
+    def get_orthogonal_selection(
+        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
+        """Read a selection of each dimension on its own: integers, slices, lists of indices, masks."""
+        return self._get(plan_orthogonal, selection, out=out, fields=fields)
+
+    def get_coordinate_selection(
+        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
+        """Read single points: one array of coordinates for each dimension."""
+        return self._get(plan_coordinates, selection, out=out, fields=fields)
+
+    def get_mask_selection(
+        self, mask: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
+        """Read where a boolean array of the array's shape is true."""
+        return self._get(plan_mask, mask, out=out, fields=fields)
+
+    def get_block_selection(
+        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
+    ) -> NumpyArray:
+        """Read whole chunks (of a sharded array: shards) by their numbers: integers and slices."""
+        return self._get(self._plan_blocks, selection, out=out, fields=fields)
+
+    @property
+    def oindex(self) -> Indexer:
+        """Orthogonal indexing, reading and writing."""
+        return Indexer(self, plan_orthogonal)
+
+    @property
+    def vindex(self) -> Indexer:
+        """Indexing by points or a mask, reading and writing."""
+        return Indexer(self, _plan_points)
+
+    @property
+    def blocks(self) -> Indexer:
+        """Indexing by chunks (of a sharded array: shards), reading and writing."""
+        return Indexer(self, self._plan_blocks)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NumpyArray:
+        """All elements as a numpy array (the protocol of numpy 2: `copy=False` cannot be granted)."""
+        if copy is False:
+            raise ValueError("an array in a store cannot become a numpy array without a copy")
+        whole = self._get(plan_basic, ...)
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        """The length of the first dimension."""
+        if not self.shape:
+            raise TypeError("len() of an array without dimensions")
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        """The truth of the only element; like numpy, an error for several or none."""
+        if self.size != 1:
+            raise ValueError(f"the truth value of an array of {self.size} elements is ambiguous")
+        return bool(self._only())
+
+    def __iter__(self) -> Iterator[Any]:
+        """The elements along the first dimension; chunks are read once each."""
+        if not self.shape:
+            raise TypeError("iteration over an array without dimensions")
+        step = (self.shards or self.chunks)[0]
+        for start in range(0, self.shape[0], step):
+            yield from self[start : start + step]
+
+    def __float__(self) -> float:
+        """The only element as a float."""
+        return float(self._only())
+
+    def __int__(self) -> int:
+        """The only element as an int."""
+        return int(self._only())
+
+    def __complex__(self) -> complex:
+        """The only element as a complex."""
+        return complex(self._only())
+
+    def _only(self) -> Any:
+        if self.size != 1:
+            raise TypeError(
+                f"only an array of one element can become a scalar, not one of shape {self.shape}"
+            )
+        return self[(0,) * self.ndim]
+
+    def _plan_blocks(self, selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
+        return plan_blocks(selection, shape, chunk_shape, self.shards)
+
+    def _get(
+        self,
+        planner: Planner,
+        selection: Any,
+        *,
+        out: NumpyArray | None = None,
+        fields: Fields = None,
+        progress: Progress | None = None,
+    ) -> NumpyArray:
+        layout = self._layout
+        fields, selection = self._fields(fields, selection)
+        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
+        if out is not None:
+            check_out(out, chosen.result_shape, dtype)
+        direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
+        buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
+        transfer.read(layout, chosen, buffer, fields=fields, progress=progress)
+        if out is None:
+            return chosen.finish(buffer)
+        if not direct:
+            out[...] = chosen.finish(buffer)
+        return out
+
+    def _fields(self, fields: Fields, selection: Any) -> tuple[Fields, Any]:
+        named, selection = split_fields(selection)
+        fields = named if fields is None or not fields else fields
+        if fields is not None:
+            known = self.dtype.names or ()
+            unknown = [
+                name for name in ([fields] if isinstance(fields, str) else fields) if name not in known
+            ]
+            if unknown:
+                raise SelectionError(
+                    f"{self!r} has no field {unknown[0]!r}; its fields: {', '.join(known) or 'none'}"
+                )
+        return fields, selection
+
+    # ------------------------------------------------------------ writing
+
+    def __setitem__(self, selection: Any, value: ArrayLike) -> None:
+        """Write a value, broadcast as numpy does."""
+        self._set(plan, selection, value)
+
+    def write(
+        self, selection: Any, value: ArrayLike, *, fields: Fields = None, progress: Progress | None = None
+    ) -> None:
+        """The same as `array[selection] = value`, with a callback `progress(chunks done, chunks in all)`."""
+        self._set(plan, selection, value, fields=fields, progress=progress)
+
+    def set_basic_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
+        """Write to a selection of integers and slices."""
+        self._set(plan_basic, selection, value, fields=fields)
+
+    def set_orthogonal_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
+        """Write to a selection of each dimension on its own."""
+        self._set(plan_orthogonal, selection, value, fields=fields)
+
+    def set_coordinate_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
+        """Write to single points; of points that are named twice the last value counts."""
+        self._set(plan_coordinates, selection, value, fields=fields)
+
+    def set_mask_selection(self, mask: Any, value: ArrayLike, *, fields: Fields = None) -> None:
+        """Write where a boolean array of the array's shape is true."""
+        self._set(plan_mask, mask, value, fields=fields)
+
+    def set_block_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
+        """Write whole chunks (of a sharded array: shards) by their numbers."""
+        self._set(self._plan_blocks, selection, value, fields=fields)
+
+    def _set(
+        self,
+        planner: Planner,
+        selection: Any,
+        value: ArrayLike,
+        *,
+        fields: Fields = None,
+        progress: Progress | None = None,
+        keep_padding: bool = False,
+    ) -> None:
+        self._check_writable()
+        layout = self._layout
+        fields, selection = self._fields(fields, selection)
+        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
+        transfer.write(
+            layout,
+            chosen,
+            chosen.start(self.castable(value, dtype)),
+            fields=fields,
+            write_empty=self.write_empty_chunks,
+            keep_padding=keep_padding,
+            progress=progress,
+        )
+
+    @property
+    def write_empty_chunks(self) -> bool:
+        """Whether chunks that hold only the fill value are stored."""
+        return bool(config.get("write_empty_chunks") if self._write_empty is None else self._write_empty)
+
+    def castable(self, value: Any, dtype: np.dtype[Any] | None = None) -> NumpyArray:
+        """A value as an array that casts to `dtype` (the array's, unless given) chunk by chunk without failing.
+
+        Raises `AssignmentError` for a value that cannot become elements.
+        """
+        return castable(value, self.dtype if dtype is None else dtype, repr(self))
+
+    # ------------------------------------------------------------ changing the shape
+
+    def resize(self, *shape: Any) -> None:
+        """Change the lengths of the dimensions, in place; elements beyond the old lengths have the fill value.
+
+        Chunks that lie outside afterwards are erased. Only the document is written when the array grows.
+        """
+        lengths = shape[0] if len(shape) == 1 and not is_index(shape[0]) else shape
+        if not isinstance(lengths, Iterable):
+            raise MetadataError(f"shape must be lengths of dimensions, not {lengths!r}")
+        wanted = tuple(lengths)
+        self._reshape(lambda _: wanted)
+
+    def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
+        """Change the shape on top of what it is by now; returns what it was."""
+        found: list[tuple[ArrayMetadata, ArrayMetadata]] = []
+
+        def changed(metadata: ArrayMetadata) -> ArrayMetadata:
+            found.append((metadata, metadata.with_shape(lengths(metadata.shape))))
+            return found[-1][1]
+
+        self._change(changed)
+        before, after = map(self._arranged, found[-1])
+        trim(before, after)
+        return before.metadata.shape
+
+    def append(self, data: ArrayLike, axis: int = 0) -> tuple[int, ...]:
+        """Add elements at the end of a dimension; returns the new shape.
+
+        Several callers, also in several processes, append one after the other where the store can swap atomically, each
+        to a place of its own; only processes whose places share a chunk disturb each other.
+        """
+        array = self.castable(data)
+        if not -self.ndim <= axis < self.ndim:
+            raise SelectionError(f"axis {axis} is out of bounds for an array of {self.ndim} dimensions")
+        axis %= self.ndim
+
+        def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+            if array.ndim != len(shape) or _without(array.shape, axis) != _without(shape, axis):
+                raise AssignmentError(
+                    f"cannot append {array.shape} to {self!r} along axis {axis}: all other lengths must be equal"
+                )
+            return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
+
+        old = self._reshape(longer)
+        new = slice(old[axis], old[axis] + array.shape[axis])
+        where = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
+        self._set(plan_basic, where, array, keep_padding=True)
+        return self.shape
+
+    # ------------------------------------------------------------ description
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as other nodes, with what was asked for about empty chunks and an empty cache of the same size."""
+        return _rebuild, (super().__reduce__(), self._write_empty, self._cache)
+
+    def __repr__(self) -> str:
+        """The array in one line."""
+        return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
+
+    def _repr_html_(self) -> str:
+        """The array in a notebook; the store is not asked for anything."""
+        from zarrv3.hierarchy.display import array_info
+
+        return array_info(self, stored=False)._repr_html_()
+
+
+class Indexer:
+    """`array.oindex`, `array.vindex` and `array.blocks`: one way to index an array, for reading and writing."""
+
+    def __init__(self, array: Array, planner: Planner) -> None:
+        self._array = array
+        self._planner = planner
+
+    def __getitem__(self, selection: Any) -> Any:
+        """Read what is selected."""
+        result = self._array._get(self._planner, selection)
+        return result[()] if result.ndim == 0 else result
+
+    def __setitem__(self, selection: Any, value: ArrayLike) -> None:
+        """Write to what is selected."""
+        self._array._set(self._planner, selection, value)
+
+
+def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
+    """`vindex`: one mask of the array's shape, or one array of coordinates for each dimension."""
+    only = selection[0] if isinstance(selection, tuple) and len(selection) == 1 else selection
+    if not isinstance(only, tuple) and np.asarray(only).dtype == bool:
+        return plan_mask(only, shape, chunk_shape)
+    return plan_coordinates(selection, shape, chunk_shape)
+
+
+def _rebuild(
+    node: tuple[Callable[..., Array], tuple[Any, ...]],
+    write_empty: bool | None,
+    cache: ChunkCache | None = None,
+) -> Array:
+    rebuild, arguments = node
+    array = rebuild(*arguments)
+    array._write_empty = write_empty
+    array._cache = cache
+    array._layout = array._arranged(array._metadata)
+    return array
+
+
+def is_index(value: object) -> bool:
+    """Whether a value is an integer of any kind; numpy's arrays of several are not."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _has_dots(selection: Any) -> bool:
+    return selection is Ellipsis or (
+        type(selection) is tuple and any(entry is Ellipsis for entry in selection)
+    )

@@ -1,0 +1,70 @@
+"""The attributes of a node as a mutable mapping that is written through."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from zarrv3.store.contract import JSON
+
+Change = Callable[[dict[str, JSON]], None]
+
+
+class Attributes(MutableMapping[str, Any]):
+    """The user attributes of an array or group.
+
+    Reading takes from the metadata that the node holds; every change is written to the store at once, on top of what is
+    there by then. Values are JSON: `MetadataError` for anything else, and nothing is changed. Thread-safe.
+    """
+
+    def __init__(self, read: Callable[[], Mapping[str, JSON]], write: Callable[[Change], None]) -> None:
+        self._read = read
+        self._write = write
+
+    def __getitem__(self, name: str) -> Any:
+        return copy.deepcopy(self._read()[name])  # a change within would not be written
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __delitem__(self, name: str) -> None:
+        def remove(attributes: dict[str, JSON]) -> None:
+            del attributes[name]
+
+        self._write(remove)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        """Set several attributes in one write."""
+        new = dict(*others, **more)
+        self._write(lambda attributes: attributes.update(new))
+
+    def put(self, attributes: Mapping[str, Any]) -> None:
+        """Replace all attributes in one write."""
+        new = dict(attributes)
+
+        def replace(old: dict[str, JSON]) -> None:
+            old.clear()
+            old.update(new)
+
+        self._write(replace)
+
+    def clear(self) -> None:
+        """Remove all attributes in one write."""
+        self.put({})
+
+    def asdict(self) -> dict[str, Any]:
+        """The attributes as a plain dict."""
+        return copy.deepcopy(dict(self._read()))
+
+    def __repr__(self) -> str:
+        return f"<Attributes {self.asdict()!r}>"

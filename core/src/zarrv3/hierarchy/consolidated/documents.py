@@ -1,0 +1,138 @@
+"""The form that zarr-python 3 reads and writes, checked and made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from zarrv3.errors import MetadataError, NodeNameError, UnknownExtensionError
+from zarrv3.format.extensions import shown
+from zarrv3.format.metadata import GroupMetadata
+from zarrv3.format.node_names import normalize_path
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.store.contract import JSON
+
+MEMBER = "consolidated_metadata"
+KIND = "inline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """The documents of a group and of everything below it, as the group's own document tells them. Immutable."""
+
+    path: str
+    """The path of the group."""
+    contents: Mapping[str, bytes]
+    """The keys of the documents with their content."""
+    arrays: frozenset[str]
+    """The paths of the arrays."""
+
+    @cached_property
+    def folders(self) -> Mapping[str, Sequence[str]]:
+        """The folders directly below a folder, sorted, where there are any."""
+        found: dict[str, set[str]] = {}
+        for key in self.contents:
+            parts = key[len(folder_of(self.path)) :].split("/")[:-1]
+            folder = folder_of(self.path)
+            for part in parts:
+                found.setdefault(folder, set()).add(f"{folder}{part}/")
+                folder = f"{folder}{part}/"
+        return {folder: sorted(below) for folder, below in found.items()}
+
+    def holds(self, key: str) -> bool:
+        """Whether a key is that of a document of this tree, there or not; below an array there are none."""
+        if key != DOCUMENT and not key.endswith(f"/{DOCUMENT}"):
+            return False
+        node = key.removesuffix(DOCUMENT).rstrip("/")
+        return key.startswith(folder_of(self.path)) and not self._in_array(node)
+
+    def shows(self, key: str) -> bool:
+        """Whether a key that is no document's belongs to an array of this tree, or lies outside the tree."""
+        return not key.startswith(folder_of(self.path)) or self._in_array(key)
+
+    def is_data(self, folder: str) -> bool:
+        """Whether no document of this tree can lie in a folder."""
+        own = folder_of(self.path)
+        outside = not folder.startswith(own) and not own.startswith(folder)
+        return outside or (folder.startswith(own) and self._in_array(folder[:-1]))
+
+    def _in_array(self, text: str) -> bool:
+        """Whether a key or path lies below one of the arrays."""
+        end = text.rfind("/")
+        while end > 0:
+            if text[:end] in self.arrays:
+                return True
+            end = text.rfind("/", 0, end)
+        return "" in self.arrays and bool(text)
+
+
+def read(metadata: GroupMetadata, path: str, where: str) -> Documents | None:
+    """The documents in a group's consolidated metadata; `None` where there are none of a kind that is known.
+
+    Raises `MetadataError` naming `where` for what is not as it should be, `UnknownExtensionError` for a kind that is not
+    known and must be understood.
+    """
+    value = metadata.consolidated_metadata
+    if value is None:
+        return None
+    if value.get("kind") != KIND:
+        if value.get("must_understand", True) is not False:
+            raise UnknownExtensionError(
+                f"{where}: {MEMBER} is of the unknown kind {shown(value.get('kind'))}"
+            )
+        return None
+    contents = {document_key(path): _dumped(metadata.document)}
+    arrays: set[str] = set()
+    for name, document in _entries(value, "", where):
+        node = folder_of(path) + name
+        node_type = document.get("node_type")
+        if node_type not in {"array", "group"}:
+            raise MetadataError(
+                f'{where}: {MEMBER} has {name!r} with a node_type that is neither "array" nor "group"; {_ADVICE}'
+            )
+        if node_type == "array":
+            arrays.add(node)
+        own = {member: item for member, item in document.items() if member != MEMBER}
+        contents.setdefault(document_key(node), _dumped(own))
+    found = Documents(path=path, contents=contents, arrays=frozenset(arrays))
+    for key in contents:
+        if not found.holds(key):
+            raise MetadataError(f"{where}: {MEMBER} has {key!r} below an array; {_ADVICE}")
+    return found
+
+
+_ADVICE = "consolidate again, or open with use_consolidated=False"
+
+
+def _entries(value: Mapping[str, JSON], above: str, where: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+    """Paths below the group with documents: what stands there, then what nested groups have of their own."""
+    entries = value.get("metadata")
+    if not isinstance(entries, Mapping):
+        raise MetadataError(f"{where}: {MEMBER}.metadata must be an object, not {shown(entries)}; {_ADVICE}")
+    for name, document in entries.items():
+        if not isinstance(document, Mapping) or document.get("zarr_format") != 3:
+            raise MetadataError(f"{where}: {MEMBER} has {name!r} with no Zarr V3 document; {_ADVICE}")
+        try:
+            known = bool(name) and normalize_path(name) == name
+        except NodeNameError:
+            known = False
+        if not known:
+            raise MetadataError(f"{where}: {MEMBER} has {name!r}, which is no path of a node; {_ADVICE}")
+        yield above + name, document
+    for name, document in entries.items():
+        nested = document.get(MEMBER)
+        if isinstance(nested, Mapping) and nested.get("kind") == KIND:
+            yield from _entries(nested, f"{above}{name}/", where)
+
+
+def inline(documents: Mapping[str, Mapping[str, JSON]]) -> dict[str, JSON]:
+    """The member `consolidated_metadata` for documents by their paths below the group."""
+    found = {path: {n: v for n, v in one.items() if n != MEMBER} for path, one in documents.items()}
+    return {"kind": KIND, "must_understand": False, "metadata": found}
+
+
+def _dumped(document: Mapping[str, JSON]) -> bytes:
+    """Compact, and with the bare NaN of other writers left as it was read."""
+    return json.dumps(document).encode("ascii")

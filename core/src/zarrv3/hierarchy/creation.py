@@ -1,0 +1,344 @@
+"""From what users say about a new array to its metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from zarrv3.chunks.transformers import StorageTransformer
+from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
+from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
+from zarrv3.format.data_types import DataType, data_type_of
+from zarrv3.format.extensions import NamedConfig
+from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.array import Array, is_index
+from zarrv3.indexing import plan_basic
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON
+
+Chunks: TypeAlias = int | Sequence[int] | bool | Literal["auto"] | None
+CodecLike: TypeAlias = Any
+"""A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
+
+CHUNK_BYTES = 2**20
+"""About how large a chunk becomes whose shape is left to us."""
+
+SHARD_BYTES = 2**26
+"""About how large a shard becomes whose shape is left to us."""
+
+
+def create(
+    store: BaseStore, path: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+) -> Array:
+    """Create an array's document in a store, then write `data` if there is any.
+
+    The arguments are those of `metadata_for` and `write_empty_chunks`; `compressor` is taken for `compressors`.
+    Everything is checked, plugins included, before anything is written or erased.
+    """
+    write_empty = arguments.pop("write_empty_chunks", None)
+    if "compressor" in arguments:
+        arguments.setdefault("compressors", arguments.pop("compressor"))
+    known = signature(metadata_for).parameters
+    if unknown := sorted(set(arguments) - set(known)):
+        raise ConfigurationError(
+            f"an array has no argument {unknown[0]!r}; it has: {', '.join([*known][1:])}"
+        )
+    metadata = metadata_for(store, data=data, **arguments)
+    array = Array(
+        store, path, metadata=metadata, write_empty_chunks=write_empty
+    )  # asks the store for nothing
+    _check_encodes(array)
+    if data is not None:
+        data = array.castable(data)  # before anything is erased: it may be what is there now
+        plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
+    nodes.create(store, path, metadata, overwrite=overwrite)
+    if data is not None:
+        array[...] = data
+    return array
+
+
+def metadata_for(
+    store: BaseStore,
+    *,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    data: Any = None,
+    chunks: Chunks = "auto",
+    shards: Sequence[int] | int | Literal["auto"] | None = None,
+    filters: CodecLike | Iterable[CodecLike] = "auto",
+    compressors: CodecLike | Iterable[CodecLike] = "auto",
+    serializer: CodecLike = "auto",
+    codecs: Sequence[CodecLike] | None = None,
+    fill_value: Any = None,
+    order: Literal["C", "F"] | None = None,
+    attributes: Mapping[str, JSON] | None = None,
+    chunk_key_encoding: Any = None,
+    dimension_separator: Literal[".", "/"] | None = None,
+    dimension_names: Sequence[str | None] | None = None,
+    storage_transformers: Iterable[Any] = (),
+) -> ArrayMetadata:
+    """The metadata of a new array.
+
+    Args:
+        store: where it will lie; asked for its default separator only.
+        shape: the lengths of the dimensions; by default those of `data`.
+        dtype: anything `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
+        data: what will be written.
+        chunks: the chunk shape, one length for all dimensions, `-1` or `None` for a whole dimension, `"auto"` or `True`
+            for chunks of about 1 MiB, `False` for one chunk.
+        shards: the shape of what is stored as one value, a multiple of `chunks`; `None`: every chunk by itself.
+        filters: codecs from array to array, in the order of encoding.
+        compressors: codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.
+        serializer: the codec from array to bytes; `"auto"`: little-endian bytes, or variable-length ones.
+        codecs: the whole chain at once, instead of filters, serializer, compressors and order.
+        fill_value: the value of elements that were not written; `None`: the zero of the dtype.
+        order: `"F"` stores each chunk in Fortran order (a `transpose` codec).
+        attributes: the user attributes.
+        chunk_key_encoding: as JSON, by name, or an object of `zarrv3.format.grids`.
+        dimension_separator: the separator in chunk keys; by default the store's, else `/`.
+        dimension_names: a name or `None` for each dimension.
+        storage_transformers: `StorageTransformer`s or their JSON, from the array to the store.
+
+    Raises `MetadataError` and `UnknownExtensionError`.
+    """
+    if data is not None and not hasattr(data, "shape"):
+        data = np.asarray(data)
+    if shape is None:
+        if data is None:
+            raise ConfigurationError("a new array needs a shape, or data that has one")
+        shape = data.shape
+    lengths = as_shape(shape)
+    kind = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
+    chunk_shape, shard_shape = chunk_shapes(lengths, kind, chunks, shards)
+    spec = ChunkSpec(chunk_shape, kind, kind.cast_fill(fill_value))
+    chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
+    if shard_shape is not None:
+        chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]
+    return ArrayMetadata.create(
+        shape=lengths,
+        data_type=kind,
+        chunk_grid=RegularGrid(shard_shape or chunk_shape),
+        chunk_key_encoding=_keys(chunk_key_encoding, dimension_separator or store.dimension_separator),
+        fill_value=fill_value,
+        codecs=[_as_json(codec) for codec in chain],
+        attributes=attributes,
+        dimension_names=dimension_names,
+        storage_transformers=[_transformer(given) for given in storage_transformers],
+    )
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    """One length or several as a tuple; what the lengths are is checked with the metadata."""
+    if is_index(shape):
+        return (int(shape.__index__()),)
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise MetadataError(f"shape must be a length or one for each dimension, not {shape!r}")
+    lengths = tuple(shape)
+    for length in lengths:
+        if not is_index(length) or length < 0:
+            raise MetadataError(f"shape {lengths!r}: a length must be an integer that is not negative")
+    return tuple(int(length.__index__()) for length in lengths)
+
+
+def _check_encodes(array: Array) -> None:
+    """Encode one element: a codec whose library is missing or lacks something shows now, not at the first write."""
+    spec = array.layout.chain.spec
+    one = spec._replace(shape=(1,) * len(spec.shape))
+    sample = np.full(one.shape, spec.data_type.default_fill(), spec.data_type.numpy)
+    try:
+        chain = CodecChain.build(array.codecs, one)
+    except MetadataError:  # a codec that needs the real shape, which it has seen
+        return
+    with np.errstate(all="ignore"):
+        try:
+            chain.encode(sample)
+        except ZarrError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - what a codec makes of real values is seen when there are some
+            pass
+
+
+# ---------------------------------------------------------------- chunks and shards
+
+
+def chunk_shapes(
+    shape: Sequence[int], kind: DataType, chunks: Chunks, shards: Any
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shapes of chunks and shards that a user's words mean; `MetadataError` if shards are no multiple of chunks."""
+    item_size = kind.item_size or 16
+    is_auto = chunks is True or (isinstance(chunks, str) and chunks == "auto")
+    auto_shards = isinstance(shards, str) and shards == "auto"
+    if is_auto and shards is not None and not auto_shards:
+        outer = _lengths(shape, shards, "shards")
+        chunk_shape = tuple(
+            math.gcd(a, b) for a, b in zip(guess_chunks(outer, item_size), outer, strict=True)
+        )
+    else:
+        chunk_shape = (
+            guess_chunks(shape, item_size)
+            if is_auto
+            else tuple(max(1, length) for length in shape)
+            if chunks is False or chunks is None
+            else _lengths(shape, chunks, "chunks")
+        )
+    if shards is None:
+        return chunk_shape, None
+    if auto_shards:
+        return chunk_shape, guess_shards(shape, chunk_shape, item_size)
+    shard_shape = _lengths(shape, shards, "shards")
+    for axis, (shard, chunk) in enumerate(zip(shard_shape, chunk_shape, strict=True)):
+        if chunk < 1 or shard % chunk:
+            raise MetadataError(f"shards[{axis}] = {shard} is no multiple of chunks[{axis}] = {chunk}")
+    return chunk_shape, shard_shape
+
+
+def guess_chunks(shape: Sequence[int], item_size: int) -> tuple[int, ...]:
+    """A chunk shape of about `CHUNK_BYTES`: the longest dimension is halved until it fits."""
+    lengths = [max(1, length) for length in shape]
+    while math.prod(lengths) * item_size > CHUNK_BYTES and max(lengths) > 1:
+        longest = max(range(len(lengths)), key=lengths.__getitem__)
+        lengths[longest] = -(-lengths[longest] // 2)
+    return tuple(lengths)
+
+
+def guess_shards(shape: Sequence[int], chunks: Sequence[int], item_size: int) -> tuple[int, ...]:
+    """A shard shape of about `SHARD_BYTES`: dimensions are doubled in turn as far as the array reaches."""
+    lengths = list(chunks)
+    while True:
+        able = [axis for axis, length in enumerate(lengths) if length < shape[axis]]
+        if not able or math.prod(lengths) * 2 * item_size > SHARD_BYTES:
+            return tuple(lengths)
+        axis = min(able, key=lengths.__getitem__)
+        lengths[axis] *= 2
+
+
+def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
+    """One length for all dimensions or one for each; -1 and None are the whole dimension, missing ones too."""
+    if is_index(given):
+        given = (given,) * len(shape)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise MetadataError(f"{what} must be a length or one for each dimension, not {given!r}")
+    given = tuple(given)
+    if len(given) > len(shape):
+        raise MetadataError(f"{what} {given!r} has more entries than the array has dimensions ({len(shape)})")
+    given += (None,) * (len(shape) - len(given))
+    return tuple(
+        max(1, length) if chunk is None or chunk == -1 else chunk
+        for chunk, length in zip(given, shape, strict=True)
+    )
+
+
+# ---------------------------------------------------------------- codecs
+
+
+def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, order: str | None) -> list[Any]:
+    if order not in {None, "C", "F"}:
+        raise MetadataError(f"order must be 'C' or 'F', not {order!r}")
+    first: list[Any] = []
+    ndim = len(spec.shape)
+    if order == "F" and ndim > 1:
+        first = [{"name": "transpose", "configuration": {"order": list(range(ndim))[::-1]}}]
+    given = [parse_codec(_as_json(codec), "filters") for codec in _listed(filters, [])]
+    of_kind = {
+        kind: [codec for codec in given if codec.kind == kind] for kind in ("array-array", "array-bytes")
+    }
+    after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
+    if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
+        chosen = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
+    else:
+        chosen = [*of_kind["array-bytes"], serializer]
+    return [*first, *of_kind["array-array"], *chosen, *after, *_listed(compressors, [_ZSTD])]
+
+
+_ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
+_BLOSC = {
+    "name": "blosc",
+    "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},
+}
+
+
+def _listed(given: Any, auto: list[Any]) -> list[Any]:
+    """`"auto"`, `"default"`, `None`, one codec or several."""
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return auto if given == "auto" else [_BLOSC] if given == "default" else [given]
+    if isinstance(given, list | tuple):
+        return [codec for one in given for codec in _listed(one, auto)]
+    return [given]
+
+
+def _as_json(codec: CodecLike) -> Any:
+    """A codec as a document names it; objects of numcodecs become the specification's codec or `numcodecs.<id>`."""
+    if isinstance(codec, Codec | str | Mapping):
+        return codec
+    get_config = getattr(codec, "get_config", None)
+    if get_config is not None and hasattr(codec, "codec_id"):
+        return _from_numcodecs(get_config())
+    to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
+    if to_dict is not None:
+        document = to_dict()
+        options = dict(document.get("configuration", {}))
+        for guess in getattr(codec, "_tunable_attrs", ()):  # filled in there only when it meets a data type
+            options.pop(guess, None)
+        if document["name"] == "blosc":
+            options.setdefault("shuffle", "shuffle")
+        return {"name": document["name"], "configuration": options}
+    raise MetadataError(f"not a codec: {codec!r}; give a name, its JSON or an object of numcodecs")
+
+
+def _from_numcodecs(config: Mapping[str, Any]) -> dict[str, Any]:
+    options = dict(config)
+    name = options.pop("id")
+    if name == "blosc":
+        shuffles = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "shuffle"}
+        known = {key: options[key] for key in ("cname", "clevel", "blocksize")}
+        return {"name": "blosc", "configuration": {**known, "shuffle": shuffles[options["shuffle"]]}}
+    if name == "gzip":
+        return {"name": "gzip", "configuration": {"level": options["level"]}}
+    if name == "zstd":
+        checksum = bool(options.get("checksum", False))
+        return {"name": "zstd", "configuration": {"level": options["level"], "checksum": checksum}}
+    if name in {"crc32c", "vlen-utf8", "vlen-bytes"} and not options:
+        return {"name": name}
+    return {"name": f"numcodecs.{name}", "configuration": options}
+
+
+def _sharding(chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpec) -> dict[str, Any]:
+    """The codec `sharding_indexed`, with everything written out that follows from the data type."""
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": list(chunk_shape),
+            "codecs": CodecChain.build(inner, spec).to_json(),
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+            "index_location": "end",
+        },
+    }
+
+
+# ---------------------------------------------------------------- keys and transformers
+
+
+def _keys(given: Any, separator: str | None) -> ChunkKeyEncoding:
+    if isinstance(given, ChunkKeyEncoding):
+        return given
+    if given is None:
+        return DefaultKeys(separator or "/")
+    if isinstance(given, Mapping) and "separator" in given:  # the short form of zarr-python
+        rest = {name: value for name, value in given.items() if name != "separator"}
+        given = {**rest, "configuration": {"separator": given["separator"]}}
+    elif isinstance(given, str) and separator:
+        given = {"name": given, "configuration": {"separator": separator}}
+    return parse_keys(given)
+
+
+def _transformer(given: Any) -> NamedConfig:
+    document = given.to_json() if isinstance(given, StorageTransformer) else given
+    return NamedConfig.parse(document, "storage_transformers")

@@ -1,0 +1,355 @@
+"""Groups: nodes that hold arrays and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from zarrv3.errors import MetadataError, NodeExistsError, NodeNameError, NodeNotFoundError, NodeTypeError
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.format.node_names import normalize_path
+from zarrv3.hierarchy import creation, nodes
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.node import Node
+from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.store.contract import JSON
+from zarrv3.store.helpers import check_rename
+
+if TYPE_CHECKING:
+    from zarrv3.hierarchy.display import Info
+    from zarrv3.hierarchy.tree import Tree
+
+Member: TypeAlias = "Array | Group"
+
+
+class Group(Node[GroupMetadata]):
+    """A node that holds arrays and groups by name; a mapping from names to open nodes.
+
+    `group["a/b"]` opens a node, `group["a"] = data` creates an array with those values, `del group["a"]` erases one with
+    everything below it. Iterating costs one listing and one read of all documents. Thread-safe.
+
+    Args:
+        store: the store it lies in: anything that `open_store` takes.
+        path: the path within the store.
+        read_only: refuse to change anything, also in the nodes opened through it.
+        metadata: its metadata, if they are known already.
+    """
+
+    metadata_class = GroupMetadata
+
+    # ------------------------------------------------------------ looking
+
+    def __getitem__(self, path: str) -> Member:
+        """The open array or group at a path below this group; `NodeNotFoundError` (a `KeyError`) when there is none."""
+        full = self._below(path)
+        metadata = nodes.find(self._store, full)
+        if metadata is None:
+            raise nodes.missing(self._store, full)
+        return self._open(full, metadata)
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The node at a path, or a default."""
+        try:
+            return self[path]
+        except NodeNotFoundError:
+            return default
+
+    def __contains__(self, path: object) -> bool:
+        """Whether there is a node at a path, readable or not."""
+        if not isinstance(path, str):
+            return False
+        try:
+            return nodes.exists(self._store, self._below(path))
+        except NodeNameError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the nodes directly below, sorted; their documents may be unreadable."""
+        return iter(nodes.names(self._store, self._path))
+
+    def __len__(self) -> int:
+        """How many nodes lie directly below."""
+        return len(nodes.names(self._store, self._path))
+
+    def __bool__(self) -> bool:
+        """True, also when empty."""
+        return True
+
+    def keys(self) -> Iterator[str]:
+        """The names of the nodes directly below, sorted."""
+        return iter(self)
+
+    def values(self) -> Iterator[Member]:
+        """The nodes directly below, by name."""
+        return (member for _, member in self.members())
+
+    def items(self) -> Iterator[tuple[str, Member]]:
+        """Names and nodes directly below."""
+        return self.members()
+
+    def members(self, max_depth: int | None = 0) -> Iterator[tuple[str, Member]]:
+        """Paths below this group and the nodes there, sorted within each group.
+
+        Args:
+            max_depth: how many levels of groups to go down; 0 stays directly below, `None` goes everywhere.
+
+        Raises the `MetadataError` of a member whose document is unreadable; iterating over names does not.
+        """
+        for name, metadata in nodes.children(self._store, self._path):
+            if isinstance(metadata, MetadataError):
+                raise metadata
+            member = self._open(folder_of(self._path) + name, metadata)
+            yield name, member
+            if isinstance(member, Group) and max_depth != 0:
+                deeper = None if max_depth is None else max_depth - 1
+                yield from ((f"{name}/{below}", node) for below, node in member.members(deeper))
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Names and arrays directly below."""
+        return ((name, member) for name, member in self.members() if isinstance(member, Array))
+
+    def groups(self) -> Iterator[tuple[str, Group]]:
+        """Names and groups directly below."""
+        return ((name, member) for name, member in self.members() if isinstance(member, Group))
+
+    def array_keys(self) -> Iterator[str]:
+        """The names of the arrays directly below."""
+        return (name for name, _ in self.arrays())
+
+    def array_values(self) -> Iterator[Array]:
+        """The arrays directly below."""
+        return (array for _, array in self.arrays())
+
+    def group_keys(self) -> Iterator[str]:
+        """The names of the groups directly below."""
+        return (name for name, _ in self.groups())
+
+    def group_values(self) -> Iterator[Group]:
+        """The groups directly below."""
+        return (group for _, group in self.groups())
+
+    def nmembers(self, max_depth: int | None = 0) -> int:
+        """How many nodes lie below; see `members`."""
+        return sum(1 for _ in self.members(max_depth))
+
+    def tree(self, level: int | None = None) -> Tree:
+        """The hierarchy as a drawing, in a terminal and in a notebook.
+
+        Args:
+            level: how many levels to draw; by default all.
+        """
+        from zarrv3.hierarchy.tree import Tree
+
+        return Tree(self, level)
+
+    @property
+    def info(self) -> Info:
+        """A report of what the group is and holds."""
+        from zarrv3.hierarchy.display import group_info
+
+        return group_info(self)
+
+    def info_complete(self) -> Info:
+        """The same as `info`, which is complete."""
+        return self.info
+
+    # ------------------------------------------------------------ creating
+
+    def create_group(
+        self, name: str, *, overwrite: bool = False, attributes: Mapping[str, JSON] | None = None
+    ) -> Group:
+        """Create a group at a path below this one, and those missing in between."""
+        path = self._new(name)
+        metadata = GroupMetadata.create(attributes)
+        nodes.create(self._store, path, metadata, overwrite=overwrite)
+        return Group(self._store, path, metadata=metadata)
+
+    def require_group(self, name: str, *, overwrite: bool = False) -> Group:
+        """The group at a path below this one, created if there is none; `NodeTypeError` if an array is there."""
+        if overwrite:
+            return self.create_group(name, overwrite=True)
+        while True:
+            member = self.get(name)
+            if isinstance(member, Group):
+                return member
+            if member is not None:
+                raise NodeTypeError(f"{member!r} is an array, not a group")
+            try:
+                return self.create_group(name)
+            except NodeExistsError:  # somebody else was faster
+                continue
+
+    def require_groups(self, *names: str) -> tuple[Group, ...]:
+        """Several groups as `require_group` gives them."""
+        return tuple(self.require_group(name) for name in names)
+
+    def create_array(
+        self, name: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+    ) -> Array:
+        """Create an array at a path below this group, and groups missing in between.
+
+        Takes the arguments of `zarrv3.create_array`.
+        """
+        return creation.create(self._store, self._new(name), overwrite=overwrite, data=data, **arguments)
+
+    def require_array(
+        self, name: str, *, shape: Any = None, dtype: Any = None, exact: bool = False, **arguments: Any
+    ) -> Array:
+        """The array at a path below this group, created if there is none.
+
+        Args:
+            name: the path below this group.
+            shape: the shape it has to have.
+            dtype: the dtype it has to have: exactly, or unless `exact` one that casts to the array's without loss.
+            exact: whether the dtype has to be the same.
+            arguments: for its creation, as for `create_array`.
+
+        Raises `NodeTypeError` when what is there is a group or differs.
+        """
+        while True:
+            member = self.get(name)
+            if member is None:
+                try:
+                    return self.create_array(name, shape=shape, dtype=dtype, **arguments)
+                except NodeExistsError:  # somebody else was faster
+                    continue
+            if not isinstance(member, Array):
+                raise NodeTypeError(f"{member!r} is a group, not an array")
+            wanted = None if shape is None else creation.as_shape(shape)
+            if wanted is not None and wanted != member.shape:
+                raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
+            kind = None if dtype is None else data_type_of(dtype).numpy
+            if kind is not None and (kind != member.dtype if exact else not np.can_cast(kind, member.dtype)):
+                raise NodeTypeError(f"{member!r} does not have the dtype {kind}")
+            return member
+
+    def create_hierarchy(
+        self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
+    ) -> Iterator[tuple[str, Member]]:
+        """Create many nodes in one batch, from paths below this group and metadata; groups in between come with them."""
+        self._check_writable()
+        full = {self._new(path): metadata for path, metadata in nodes.items()}
+        create_many(self._store, full, overwrite=overwrite)
+        return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes.items())
+
+    def array(self, name: str, data: Any, **arguments: Any) -> Array:
+        """Create an array with the values and by default the shape and dtype of `data`."""
+        return self._named("array", name, data=data, **arguments)
+
+    def empty(self, name: str, **arguments: Any) -> Array:
+        """Create an array whose content does not matter (it is the fill value)."""
+        return self._named("empty", name, **arguments)
+
+    def zeros(self, name: str, **arguments: Any) -> Array:
+        """Create an array of zeros."""
+        return self._named("zeros", name, **arguments)
+
+    def ones(self, name: str, **arguments: Any) -> Array:
+        """Create an array of ones."""
+        return self._named("ones", name, **arguments)
+
+    def full(self, name: str, fill_value: Any, **arguments: Any) -> Array:
+        """Create an array of one value."""
+        return self._named("full", name, fill_value=fill_value, **arguments)
+
+    def empty_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
+        """Create an array with the shape, chunks and dtype of another."""
+        return self._named("empty_like", name, prototype=prototype, **arguments)
+
+    def zeros_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
+        """Create an array of zeros with the shape, chunks and dtype of another."""
+        return self._named("zeros_like", name, prototype=prototype, **arguments)
+
+    def ones_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
+        """Create an array of ones with the shape, chunks and dtype of another."""
+        return self._named("ones_like", name, prototype=prototype, **arguments)
+
+    def full_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
+        """Create an array of one value with the shape, chunks and dtype of another."""
+        return self._named("full_like", name, prototype=prototype, **arguments)
+
+    def create_dataset(self, name: str, **arguments: Any) -> Array:
+        """`create_array` under the name that h5py and zarr-python 2 have for it."""
+        return self._named("create", name, **arguments)
+
+    require_dataset = require_array
+
+    def _named(self, function: str, name: str, **arguments: Any) -> Array:
+        from zarrv3 import api
+
+        made: Array = getattr(api, function)(store=self._store, path=self._new(name), **arguments)
+        return made
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Create an array with the values of `value`, replacing the array that may be there."""
+        there = self.get(name)
+        if isinstance(there, Group):
+            raise NodeExistsError(f"{there!r} is a group; erase it before an array takes its place")
+        self.create_array(name, data=value, overwrite=True)
+
+    # ------------------------------------------------------------ erasing and moving
+
+    def __delitem__(self, path: str) -> None:
+        """Erase a node with everything below it; `NodeNotFoundError` (a `KeyError`) when there is none."""
+        self._check_writable()
+        if not normalize_path(path):
+            raise MetadataError(f"{self!r} cannot erase itself; erase it from the group above, or clear it")
+        if path not in self:
+            raise NodeNotFoundError(
+                f"there is nothing at {nodes.where(self._store, self._below(path))}; nothing was erased"
+            )
+        nodes.erase(self._store, self._below(path))
+
+    def clear(self) -> None:
+        """Erase every node directly below, and what lies below those."""
+        self._check_writable()
+        nodes.erase_children(self._store, self._path)
+
+    def move(self, source: str, dest: str) -> None:
+        """Move a node with everything below it to another path below this group; groups on the way are made.
+
+        Raises `NodeNotFoundError` when nothing is there, `NodeExistsError` when something is at the destination.
+        """
+        self._check_writable()
+        old, new = self._below(source), self._below(dest)
+        if not old or not new:
+            raise MetadataError("the root of a hierarchy cannot be moved; copy it instead")
+        if not nodes.exists(self._store, old):
+            raise nodes.missing(self._store, old)
+        check_rename(folder_of(old), folder_of(new))
+        if next(self._store.list_prefix(folder_of(new)), None) is not None:
+            raise NodeExistsError(f"there is something at {nodes.where(self._store, new)} already")
+        nodes.create_missing_groups(self._store, new)
+        self._store.rename_prefix(folder_of(old), folder_of(new))
+
+    rename = move
+
+    # ------------------------------------------------------------ paths
+
+    def _below(self, path: str) -> str:
+        """A path below this group as a path of the store; a leading slash makes no difference to that."""
+        return folder_of(self._path) + normalize_path(path) if normalize_path(path) else self._path
+
+    def _new(self, name: str) -> str:
+        self._check_writable()
+        if not normalize_path(name):
+            raise MetadataError("a new node needs a name")
+        return self._below(name)
+
+    def _open(self, path: str, metadata: Metadata) -> Member:
+        if isinstance(metadata, ArrayMetadata):
+            return Array(self._store, path, read_only=self._read_only, metadata=metadata)
+        return Group(self._store, path, read_only=self._read_only, metadata=metadata)
+
+    # ------------------------------------------------------------ description
+
+    def __repr__(self) -> str:
+        """The group in one line."""
+        return f"<zarrv3.Group {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        """The group in a notebook."""
+        return self.info._repr_html_()

@@ -1,0 +1,145 @@
+"""What arrays and groups have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Self
+
+from zarrv3.errors import ReadOnlyError
+from zarrv3.format.node_names import normalize_path
+from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.attributes import Attributes, Change
+from zarrv3.hierarchy.nodes import M
+from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON
+
+
+def split_location(store: StoreLike) -> tuple[StoreLike, str]:
+    """A store and the path that the last adapter of its URL, `|zarr3:path`, names; `""` where there is none."""
+    if isinstance(store, str):
+        head, bar, last = store.rpartition("|")
+        if bar and last.startswith("zarr3:"):
+            from urllib.parse import unquote
+
+            return head, unquote(last.removeprefix("zarr3:"))
+    return store, ""
+
+
+def join_paths(*paths: str | None) -> str:
+    """Paths below each other as one."""
+    return normalize_path("/".join(filter(None, [normalize_path(path) for path in paths])))
+
+
+class Node(Generic[M]):
+    """An array or group of a hierarchy, open.
+
+    Holds the metadata as it was when the node was opened or last changed through this object; `refresh` reads it again.
+    Thread-safe. Pickling carries the store's configuration and the path.
+    """
+
+    metadata_class: ClassVar[Any]
+
+    def __init__(
+        self, store: StoreLike, path: str = "", *, read_only: bool = False, metadata: M | None = None
+    ) -> None:
+        store, below = split_location(store)
+        self._store = as_store(store)
+        self._path = join_paths(below, path)
+        self._read_only = read_only
+        self._metadata: M = (
+            metadata if metadata is not None else nodes.get(self._store, self._path, self.metadata_class)
+        )
+
+    @property
+    def store(self) -> BaseStore:
+        """The store the node lies in."""
+        return self._store
+
+    @property
+    def path(self) -> str:
+        """The path within the store, without slashes at its ends; `""` for the root."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The path with a leading slash; `"/"` for the root."""
+        return f"/{self._path}"
+
+    @property
+    def basename(self) -> str:
+        """The last part of the path."""
+        return self._path.rpartition("/")[2]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether writes are refused."""
+        return self._read_only or not self._store.capabilities.write
+
+    @property
+    def metadata(self) -> M:
+        """The checked content of the node's document."""
+        return self._metadata
+
+    @property
+    def attrs(self) -> Attributes:
+        """The user attributes: a mutable mapping that is written through."""
+        return Attributes(lambda: self._metadata.attributes, self._change_attributes)
+
+    @property
+    def attributes(self) -> Attributes:
+        """The same as `attrs`."""
+        return self.attrs
+
+    def update_attributes(self, attributes: Mapping[str, JSON]) -> Self:
+        """Set several attributes in one write."""
+        self.attrs.update(attributes)
+        return self
+
+    def refresh(self) -> Self:
+        """Read the metadata again: what another process or object has changed is seen."""
+        self._adopt(nodes.get(self._store, self._path, self.metadata_class))
+        return self
+
+    def _change_attributes(self, change: Change) -> None:
+        def changed(metadata: M) -> M:
+            attributes = dict(metadata.attributes)
+            change(attributes)
+            return metadata.with_attributes(attributes)
+
+        self._change(changed)
+
+    def _change(self, changed: Callable[[M], M]) -> None:
+        """Change the document in the store and adopt the result."""
+        self._check_writable()
+        self._adopt(nodes.change(self._store, self._path, self.metadata_class, changed))
+
+    def _adopt(self, metadata: M) -> None:
+        self._metadata = metadata
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise ReadOnlyError(f"{self!r} is open for reading; open it with mode='r+' to change it")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same node of equal stores."""
+        return (
+            isinstance(other, Node)
+            and type(other) is type(self)
+            and other._path == self._path
+            and other._store == self._store
+            and other._read_only == self._read_only
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as for stores
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the store's configuration, the path and the metadata."""
+        return _rebuild, (type(self), self._store, self._path, self._read_only, self._metadata.to_document())
+
+
+def _rebuild(
+    cls: type[Node[Any]], store: BaseStore, path: str, read_only: bool, document: dict[str, JSON]
+) -> Node[Any]:
+    metadata = cls.metadata_class.from_document(document, where=nodes.where(store, path))
+    return cls(store, path, read_only=read_only, metadata=metadata)

@@ -1,0 +1,367 @@
+"""Nodes in stores: finding, creating and changing the documents `zarr.json` of a hierarchy."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from zarrv3.errors import (
+    MetadataError,
+    NodeExistsError,
+    NodeNameError,
+    NodeNotFoundError,
+    NodeTypeError,
+    ReadOnlyError,
+    StaleMetadataWarning,
+    UnsupportedError,
+)
+from zarrv3.format.documents import dump_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
+from zarrv3.format.node_names import normalize_path
+from zarrv3.opening import hooks
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer
+
+Metadata: TypeAlias = ArrayMetadata | GroupMetadata
+M = TypeVar("M", ArrayMetadata, GroupMetadata)
+
+DOCUMENT = "zarr.json"
+
+
+def folder_of(path: str) -> str:
+    """The folder of a node's keys."""
+    return f"{path}/" if path else ""
+
+
+def document_key(path: str) -> str:
+    """The key of a node's document."""
+    return folder_of(path) + DOCUMENT
+
+
+def where(store: BaseStore, path: str) -> str:
+    """How errors name a node."""
+    return f"/{path} in {store.describe()}"
+
+
+# ---------------------------------------------------------------- finding
+
+
+def find(store: BaseStore, path: str) -> Metadata | None:
+    """The metadata of the node at a path, `None` when there is none."""
+    return find_many(store, [path])[0]
+
+
+def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
+    """The metadata of several nodes, in one call to the store."""
+    found: list[Metadata | None] = []
+    for result in look(store, paths):
+        if isinstance(result, MetadataError):
+            raise result
+        found.append(result)
+    return found
+
+
+def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
+    """The same, but an unreadable document is handed over as the error that it would be."""
+    if not paths:
+        return []
+    documents = store.get_many([(document_key(path), None) for path in paths])
+    found: list[Metadata | MetadataError | None] = []
+    for path, document in zip(paths, documents, strict=True):
+        try:
+            found.append(None if document is None else _parsed(store, path, document))
+        except MetadataError as error:
+            found.append(error)
+    return found
+
+
+def exists(store: BaseStore, path: str) -> bool:
+    """Whether a node is there, readable or not."""
+    return store.get_many([(document_key(path), None)])[0] is not None
+
+
+def get(store: BaseStore, path: str, wanted: type[M]) -> M:
+    """The metadata of an array or of a group; raises `NodeNotFoundError` or `NodeTypeError` when there is none."""
+    return checked(store, path, find(store, path), wanted)
+
+
+def checked(store: BaseStore, path: str, metadata: Metadata | None, wanted: type[M]) -> M:
+    """Metadata that were found at a path if they are of the wanted kind; see `get`."""
+    if metadata is None:
+        raise missing(store, path, _noun(wanted))
+    if not isinstance(metadata, wanted):
+        raise NodeTypeError(f"{where(store, path)} is {_a(metadata)}, not {_a(wanted)}")
+    return metadata
+
+
+def missing(store: BaseStore, path: str, noun: str = "node") -> NodeNotFoundError:
+    """The error that there is no node at a path, saying what else is there."""
+    return NodeNotFoundError(f"there is no {noun} at {where(store, path)}{_advice(store, path)}")
+
+
+def names(store: BaseStore, path: str) -> list[str]:
+    """The names of the nodes directly below a group, sorted; their documents are not looked into."""
+    below = _folders(store, path)
+    documents = (
+        store.get_many([(document_key(folder_of(path) + name), None) for name in below]) if below else []
+    )
+    return [name for name, document in zip(below, documents, strict=True) if document is not None]
+
+
+def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | MetadataError]]:
+    """The nodes directly below a group with their names, sorted: one listing, one read of all documents."""
+    below = _folders(store, path)
+    found = look(store, [folder_of(path) + name for name in below])
+    for name, metadata in zip(below, found, strict=True):
+        if metadata is not None:
+            yield name, metadata
+
+
+def _folders(store: BaseStore, path: str) -> list[str]:
+    folder = folder_of(path)
+    _, folders = store.list_dir(folder)
+    return [name for name in (found[len(folder) : -1] for found in folders) if _is_name(name)]
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(normalize_path(name))
+    except NodeNameError:
+        return False
+
+
+def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
+    try:
+        return parse_document(document, where=f"{document_key(path)!r} in {store.describe()}")
+    except MetadataError as error:
+        advice = _foreign(store, path, document)
+        if advice:
+            raise type(error)(f"{error}{advice}") from error
+        raise
+
+
+def _advice(store: BaseStore, path: str) -> str:
+    """What to do about a node that is not there, if something else is."""
+    old = [folder_of(path) + name for name in (".zarray", ".zgroup")]
+    *v2, root = store.get_many([(key, None) for key in [*old, DOCUMENT]])
+    if any(value is not None for value in v2):
+        return "; what is there is Zarr version 2, which zarr-python reads"
+    if root is not None and path and (advice := _foreign(store, path, root)):
+        return advice
+    return _recognised(store, path)
+
+
+def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
+    """What to do about a document that is no Zarr V3 document."""
+    try:
+        version = json.loads(bytes(document)).get("zarr_format")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    if version == 3:
+        return ""
+    known = _recognised(store, path)
+    if isinstance(version, str) and "/core/3.0" in version:
+        what = "; this is the draft V3 format of zarr-python 2"
+        return (
+            f"{what}{known}" if known else f"{what}: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
+        )
+    return known
+
+
+def _recognised(store: BaseStore, path: str) -> str:
+    for adapter in hooks.call_each("zarrv3_recognise", store=store, path=path):
+        return f"; to open what is there add '|{adapter}' to the store's URL, or pass auto=True"
+    return ""
+
+
+# ---------------------------------------------------------------- creating and erasing
+
+
+def create(store: BaseStore, path: str, metadata: Metadata, *, overwrite: bool = False) -> None:
+    """Store the document of a new node, after those of groups that are missing above it.
+
+    Raises `NodeExistsError` when a node is there and `overwrite` is false; with it, whatever is at the path is erased
+    first. Raises `NodeTypeError` when an array lies above it.
+    """
+    create_many(store, {path: metadata}, overwrite=overwrite)
+
+
+def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False) -> None:
+    """Store the documents of several new nodes, and of groups that are missing above them, in one batch if possible.
+
+    Everything is checked before anything is changed.
+    """
+    if not store.capabilities.write:
+        raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
+    above = sorted({parent for path in nodes for parent in _ancestors(path)} - set(nodes))
+    found = dict(zip([*above, *nodes], look(store, [*above, *nodes]), strict=True))
+    _check_above(store, {path: found[path] for path in above})
+    for parent in (parent for path in nodes for parent in _ancestors(path)):
+        if isinstance(nodes.get(parent), ArrayMetadata):
+            raise NodeTypeError(f"{where(store, parent)} is to be an array; no node can lie below it")
+    _check_free(store, {path: found[path] for path in nodes}, overwrite=overwrite)
+    documents = {
+        document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()
+    }
+    if overwrite and store.capabilities.erase:
+        for path in _topmost(nodes):
+            erase(store, path)
+    for path in [path for path in above if found[path] is None]:
+        _create_group(store, path)
+    _store_new(store, documents, overwrite=overwrite)
+    for path in above:
+        _warn_if_consolidated(store, path, found[path])
+
+
+def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: bool) -> None:
+    if len(documents) > 1 or overwrite or not store.capabilities.atomic_create:
+        store.set_many(documents)
+        return
+    for key, document in documents.items():
+        if not store.compare_and_set(key, None, document):
+            path = key.removesuffix(DOCUMENT).rstrip("/")
+            raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
+
+
+def warn_above(store: BaseStore, path: str) -> None:
+    """Tell that groups above a new node have consolidated metadata, which do not say so."""
+    for parent, metadata in zip(_ancestors(path), look(store, _ancestors(path)), strict=True):
+        _warn_if_consolidated(store, parent, metadata)
+
+
+def _warn_if_consolidated(store: BaseStore, path: str, metadata: Metadata | MetadataError | None) -> None:
+    """Tell that a group above what was created has consolidated metadata, which do not say so."""
+    if isinstance(metadata, GroupMetadata) and metadata.consolidated_metadata is not None:
+        warnings.warn(
+            f"the consolidated metadata of {where(store, path)} are stale: a node was created below; "
+            "call zarrv3.consolidate_metadata",
+            StaleMetadataWarning,
+            stacklevel=5,
+        )
+
+
+def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError | None]) -> None:
+    for path, metadata in found.items():
+        if isinstance(metadata, MetadataError):
+            raise metadata
+        if isinstance(metadata, ArrayMetadata):
+            raise NodeTypeError(f"{where(store, path)} is an array; no node can lie below it")
+
+
+def _check_free(
+    store: BaseStore, found: Mapping[str, Metadata | MetadataError | None], *, overwrite: bool
+) -> None:
+    for path, metadata in found.items():
+        if metadata is not None and not overwrite:
+            raise NodeExistsError(
+                f"there is {_a(metadata)} at {where(store, path)} already; pass overwrite=True to replace it"
+            )
+        if metadata is not None and not store.capabilities.erase:
+            raise UnsupportedError(
+                f"{where(store, path)} cannot be replaced: {store.describe()} cannot erase what is there"
+            )
+
+
+def check_place(store: BaseStore, path: str) -> None:
+    """Raise `NodeTypeError` when an array lies above a path."""
+    _check_above(store, dict(zip(_ancestors(path), find_many(store, _ancestors(path)), strict=True)))
+
+
+def create_missing_groups(store: BaseStore, path: str) -> None:
+    """Create the groups above a path that are not there; `NodeTypeError` if one is an array."""
+    above = _ancestors(path)
+    for parent, metadata in zip(above, find_many(store, above), strict=True):
+        if metadata is None:
+            _create_group(store, parent)
+        elif isinstance(metadata, ArrayMetadata):
+            raise NodeTypeError(f"{where(store, parent)} is an array; no node can lie below it")
+
+
+def erase(store: BaseStore, path: str) -> None:
+    """Erase a node with everything below it; its document goes first, so that no half of it is ever seen."""
+    store.erase_many([document_key(path)])
+    store.erase_prefix(folder_of(path))
+
+
+def erase_children(store: BaseStore, path: str) -> None:
+    """Erase all nodes directly below a group with everything below them; their documents go first, in one call.
+
+    After that a call is needed only for each child that has held more than its document.
+    """
+    folder, below = folder_of(path), names(store, path)
+    store.erase_many([document_key(folder + name) for name in below])
+    for name in sorted({*below} & {*_folders(store, path)}):
+        store.erase_prefix(folder_of(folder + name))
+
+
+def _create_group(store: BaseStore, path: str) -> None:
+    document = dump_document(GroupMetadata.create().to_document())
+    if store.capabilities.atomic_create:
+        if not store.compare_and_set(document_key(path), None, document):  # somebody else's group is as good
+            get(store, path, GroupMetadata)
+    else:
+        store.set_many({document_key(path): document})
+
+
+def _topmost(paths: Iterable[str]) -> list[str]:
+    """Those of some paths that lie below none of the others."""
+    given = set(paths)
+    return [path for path in given if given.isdisjoint(_ancestors(path))]
+
+
+def _ancestors(path: str) -> list[str]:
+    if not path:
+        return []
+    parts = path.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts))]
+
+
+# ---------------------------------------------------------------- changing
+
+
+def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
+    """Change a node's metadata: read the document, change it, put it back; again if somebody else was faster.
+
+    So no concurrent change to another part of the document is lost, where the store can swap atomically.
+    """
+    if store.capabilities.atomic_swap:
+        return _change(store, path, wanted, changed)
+    with _changing:  # at least no thread of this process comes in between
+        return _change(store, path, wanted, changed)
+
+
+_changing = threading.RLock()
+
+
+def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
+    key = document_key(path)
+    while True:
+        document = store.get_many([(key, None)])[0]
+        if document is None:
+            raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
+        metadata = _parsed(store, path, document)
+        if not isinstance(metadata, wanted):
+            raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
+        result = changed(metadata)
+        new = dump_document(result.to_document())
+        if new == document:
+            return result
+        if not store.capabilities.atomic_swap:
+            store.set_many({key: new})
+            return result
+        if store.compare_and_set(key, document, new):
+            return result
+
+
+def _noun(wanted: object) -> str:
+    return "array" if wanted is ArrayMetadata or isinstance(wanted, ArrayMetadata) else "group"
+
+
+def _a(wanted: object) -> str:
+    if isinstance(wanted, MetadataError):
+        return "a document that is no Zarr V3 metadata"
+    noun = _noun(wanted)
+    return f"an {noun}" if noun == "array" else f"a {noun}"

@@ -1,0 +1,163 @@
+"""From whatever a user names a store by to the store: URL, path, configuration, mapping or store object."""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from zarrv3 import registry
+from zarrv3.errors import ConfigurationError, RegistryError
+from zarrv3.layers.base import Layer
+from zarrv3.layers.prefix import Prefix
+from zarrv3.layers.read_only import ReadOnly
+from zarrv3.opening import hooks
+from zarrv3.options.environment import as_templates
+from zarrv3.options.settings import config
+from zarrv3.options.urls import Url, convert, parse_pipeline
+from zarrv3.store.base import BaseStore
+from zarrv3.store.memory import MemoryStore, wrap
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+StoreLike: TypeAlias = Any
+"""A URL, a path, a configuration dict, a store object, a mutable mapping, anything with the contract's methods, `None`."""
+
+
+def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options: Any) -> BaseStore:
+    """Open a store.
+
+    Args:
+        store: a URL (`"file:///data/a.zip|zip:|lru-cache:?max_size=256MiB"`), the path of a folder, a configuration as
+            `store.spec()` returns it, `"store:NAME"` for a named store of the configuration file, a store object, a
+            mutable mapping, a `UPath`, or `None` for a new one in memory.
+        read_only: refuse every write.
+        options: options of the root store, added to those in the URL or configuration.
+
+    Raises `RegistryError` for an unknown or broken plugin and `ConfigurationError` for an unknown option or a text that
+    is no URL. Nothing is created by opening: a folder, file or table comes with the first write.
+    """
+    opened = hooks.wrapped(_made(store, options))
+    already = isinstance(opened, ReadOnly)  # asking for capabilities would connect
+    return ReadOnly(opened) if read_only and not already else opened
+
+
+def recognised(store: BaseStore, path: str) -> tuple[BaseStore, str]:
+    """The store in the layer that a plugin knows what it holds by, and the path within; both as they are if none does."""
+    for place in dict.fromkeys(("", path)):
+        below = Prefix(store, place) if place else store
+        for text in hooks.call_each("zarrv3_recognise", store=below, path=""):
+            opened: BaseStore = below
+            for adapter in parse_pipeline(f"memory:|{text}")[1:]:
+                opened = _adapter(adapter, opened)
+            return opened, "" if place else path
+    return store, path
+
+
+def as_store(store: StoreLike, options: Mapping[str, Any] | None = None) -> BaseStore:
+    """A store object as it is, anything else opened with the options; they are refused for a store object."""
+    return store if isinstance(store, BaseStore) and not options else open_store(store, **(options or {}))
+
+
+def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
+    if store is None:
+        return MemoryStore.from_options(options)
+    if isinstance(store, str):
+        return _from_url(store, options)
+    if hasattr(store, "storage_options") and hasattr(store, "protocol"):  # a UPath
+        return _store_class("fsspec").from_options({"url": store, **options})
+    if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
+        return _store_class("directory").from_options({"path": os.fspath(store), **options})
+    if isinstance(store, dict) and _is_spec(store):
+        return _from_spec(store, options)
+    if options:
+        raise ConfigurationError(
+            f"options ({', '.join(options)}) go with a URL or configuration, not with a store object"
+        )
+    return wrap(store)
+
+
+def _from_url(text: str, options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING) -> BaseStore:
+    root, *adapters = parse_pipeline(text)
+    opened = _root(root._replace(query={**root.query, **query}), options)
+    for adapter in adapters:
+        opened = _adapter(adapter, opened)
+    return opened
+
+
+def _root(url: Url, options: Mapping[str, Any]) -> BaseStore:
+    if url.scheme == "store":
+        return _named((url.authority or "") + url.path, url.query, options)
+    return _store_class(url.scheme or "directory").from_url(url, **options)
+
+
+def _named(name: str, query: Mapping[str, str], options: Mapping[str, Any]) -> BaseStore:
+    named = config.named_store(name)
+    text = named if isinstance(named, str) else named.get("url", "") if isinstance(named, Mapping) else ""
+    if str(text).lower().startswith("store:"):
+        raise ConfigurationError(f"the named store {name!r} must not name another one ({text!r})")
+    if isinstance(named, str):
+        return _from_url(named, options, query)
+    if not isinstance(named, Mapping) or not ("store" in named or "url" in named):
+        raise ConfigurationError(f"the named store {name!r} needs a 'url' or a 'store' with its options")
+    return _from_spec(named, options, query)
+
+
+def _adapter(url: Url, inner: BaseStore) -> BaseStore:
+    cls = _layer_class(url.scheme)
+    found = {**cls.location(url), **convert(url.scheme, url.query, cls.option_types)}
+    return cls.around(inner, as_templates(found))
+
+
+def _from_spec(
+    spec: Mapping[str, Any], options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING
+) -> BaseStore:
+    own = dict(spec)
+    layers = own.pop("layers", [])
+    if not isinstance(layers, list):
+        raise ConfigurationError("'layers' of a store configuration is a list of tables, each with a 'layer'")
+    if "store" in own:
+        cls = _store_class(str(own.pop("store")))
+        own.update(convert(cls.kind, query, cls.option_types))
+        opened = cls.from_options({**as_templates(own), **options})
+    else:
+        opened = _from_url(str(own.pop("url")), {**as_templates(own), **options}, query)
+    for layer in layers:
+        if not isinstance(layer, Mapping) or "layer" not in layer:
+            shown = sorted(layer) if isinstance(layer, Mapping) else type(layer).__name__
+            raise ConfigurationError(f"a layer is a table with the member 'layer', not {shown}")
+        rest = {name: value for name, value in layer.items() if name != "layer"}
+        opened = _layer_class(str(layer["layer"])).around(opened, as_templates(rest))
+    return opened
+
+
+def _is_spec(mapping: dict[str, Any]) -> bool:
+    """Whether a dict is a configuration rather than a store's content (keys with bytes)."""
+    if any(isinstance(value, bytes | bytearray | memoryview) for value in mapping.values()):
+        return False
+    if "store" in mapping or "url" in mapping:
+        return True
+    if any(isinstance(value, str | int | float | list | dict | None) for value in mapping.values()):
+        raise ConfigurationError(
+            "a dict is either a store's content, keys with bytes, or a configuration with the member 'store' or 'url'; "
+            f"this one has {', '.join(sorted(map(repr, mapping)))}"
+        )
+    return False
+
+
+def _store_class(name: str) -> type[BaseStore]:
+    cls: type[BaseStore] = _checked_class("stores", name, BaseStore)
+    return cls
+
+
+def _layer_class(name: str) -> type[Layer]:
+    cls: type[Layer] = _checked_class("layers", name, Layer)
+    return cls
+
+
+def _checked_class(kind: registry.Kind, name: str, base: type[Any]) -> Any:
+    found = registry.load(kind, name)
+    if isinstance(found, type) and issubclass(found, base):
+        return found
+    raise RegistryError(
+        f"plugin {name!r} of {registry.owner(kind, name)} is broken: {found!r} is no subclass of zarrv3's {base.__name__}"
+    )

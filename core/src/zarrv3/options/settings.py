@@ -1,0 +1,216 @@
+"""Settings of the process and named stores: from code, the environment and one TOML file.
+
+The file is the one `ZARRV3_CONFIG` names, else `zarrv3/config.toml` in the user's configuration folder:
+
+    [settings]
+    threads = 4
+
+    [stores.scans]
+    url = "redis://:${REDIS_PASSWORD}@db.example/0"
+
+A setting is looked up in code (`config.set`), then in `ZARRV3_<SETTING>`, then in the file; a named store in
+`ZARRV3_STORE_<NAME>`, then in the file.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zarrv3.errors import ConfigurationError
+from zarrv3.options.urls import boolean
+from zarrv3.store.contract import JSON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Setting(NamedTuple):
+    """What a setting may be and what it means."""
+
+    convert: Callable[[str], Any]
+    check: Callable[[Any], bool]
+    default: Any
+    meaning: str
+
+
+def _positive(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {
+        "threads": Setting(
+            int,
+            lambda value: value is None or _positive(value),
+            None,
+            "how many threads move chunks; by default as many as the process may use processors",
+        ),
+        "kernels": Setting(
+            str,
+            lambda value: isinstance(value, str) and bool(value),
+            "native",
+            "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
+        ),
+        "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
+        "write_empty_chunks": Setting(
+            boolean,
+            lambda value: type(value) is bool,
+            False,
+            "whether chunks that hold only the fill value are stored",
+        ),
+    }
+)
+
+
+class Config:
+    """The settings of this process; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set: dict[str, Any] = {}
+        self._file: tuple[str, dict[str, Any]] | None = None
+
+    def get(self, name: str) -> Any:
+        """The value of a setting."""
+        setting = _setting(name)
+        in_code = self._set  # replaced, never changed
+        if name in in_code:
+            return in_code[name]
+        text = os.environ.get(f"ZARRV3_{name.upper()}")
+        if text:
+            try:
+                return _checked(name, setting.convert(text))
+            except ValueError as error:
+                raise ConfigurationError(f"ZARRV3_{name.upper()}={text!r}: {setting.meaning}") from error
+        return _checked(name, self._table("settings").get(name, setting.default))
+
+    @property
+    def stamp(self) -> object:
+        """Another object after every change in code."""
+        return self._set
+
+    def set(self, **settings: Any) -> "_Restore":
+        """Change settings; used in a `with` statement, the old ones come back at its end."""
+        for name, value in settings.items():
+            _checked(name, value)
+        with self._lock:
+            before = dict(self._set)
+            self._set = {**before, **settings}
+            return _Restore(self, {name: before.get(name, _ABSENT) for name in settings})
+
+    def named_store(self, name: str) -> JSON:
+        """The URL or configuration of a named store; an unknown name is an error that lists the known ones."""
+        variable = f"ZARRV3_STORE_{name.upper().replace('-', '_')}"
+        if os.environ.get(variable):
+            return os.environ[variable]
+        stores = self._table("stores")
+        if name not in stores:
+            known = ", ".join(sorted(stores)) or "none"
+            raise ConfigurationError(
+                f"no store is named {name!r}; named in {config_file()}: {known}; {variable} would name one too"
+            )
+        return stores[name]
+
+    def reset(self) -> None:
+        """Forget what was set in code and read from the file."""
+        with self._lock:
+            self._set = {}
+            self._file = None
+
+    def __repr__(self) -> str:
+        """All settings as they are now."""
+        return f"<zarrv3.config {', '.join(f'{name}={self.get(name)!r}' for name in SETTINGS)}>"
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        path = _place()
+        with self._lock:
+            if self._file is None or self._file[0] != path:
+                self._file = (path, _read(path))
+            table: Mapping[str, Any] = self._file[1].get(name, {})
+            return table
+
+
+class _Restore:
+    """What `config.set` returns: a block at whose end those settings are as before."""
+
+    def __init__(self, config: Config, before: dict[str, Any]) -> None:
+        self._config = config
+        self._before = before
+
+    def __enter__(self) -> None:
+        """Nothing to do: the settings are in force already."""
+
+    def __exit__(self, *_: object) -> None:
+        """Put the old settings back."""
+        with self._config._lock:
+            settings = {**self._config._set, **self._before}
+            self._config._set = {name: value for name, value in settings.items() if value is not _ABSENT}
+
+
+_ABSENT = object()
+
+config = Config()
+"""The settings of this process."""
+
+
+def config_file() -> "Path":
+    """Where the configuration is looked for."""
+    from pathlib import Path
+
+    return Path(_place())
+
+
+def _place() -> str:
+    """The same as text: it is asked for with every setting that is read."""
+    named = os.environ.get("ZARRV3_CONFIG")
+    if named:
+        return named
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no error without a home
+    return os.path.join(folder, "zarrv3", "config.toml")  # noqa: PTH118
+
+
+def _setting(name: str) -> Setting:
+    if name not in SETTINGS:
+        raise ConfigurationError(f"no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
+    return SETTINGS[name]
+
+
+def _checked(name: str, value: Any) -> Any:
+    setting = _setting(name)
+    if not setting.check(value):
+        raise ConfigurationError(f"setting {name}={value!r}: it says {setting.meaning}")
+    return value
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            import tomllib
+
+            return _sound(path, tomllib.load(file))
+    except FileNotFoundError:
+        if os.environ.get("ZARRV3_CONFIG"):
+            raise ConfigurationError(f"ZARRV3_CONFIG names {path}, which does not exist") from None
+        return {}
+    except ConfigurationError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
+
+
+def _sound(path: str, content: dict[str, Any]) -> dict[str, Any]:
+    for name, table in content.items():
+        if name not in {"settings", "stores"}:
+            raise ConfigurationError(
+                f"{path}: there is no table [{name}]; there are [settings] and [stores.NAME]"
+            )
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{path}: [{name}] must be a table")
+    for name in content.get("settings", {}):
+        if name not in SETTINGS:
+            raise ConfigurationError(
+                f"{path}: no setting is called {name!r}; there are: {', '.join(SETTINGS)}"
+            )
+    return content

@@ -1,0 +1,143 @@
+"""The text of a store URL, taken apart: `root://…|adapter:…|adapter:?option=value`. Pure text, no look-ups.
+
+A pipeline is a root followed by adapters, joined by `|`, as in ZEP 8 and TensorStore. A root without a scheme is the path
+of a folder, taken literally. In everything else `%7C` stands for `|`, and `%3F` for a `?` that starts no options.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from zarrv3.errors import ConfigurationError
+from zarrv3.options.redaction import redact
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)")
+
+
+class Url(NamedTuple):
+    """One part of a pipeline."""
+
+    scheme: str
+    """The name of the store or layer, in lower case; `""` for a bare path."""
+    authority: str | None
+    """What stands between `//` and the next `/`, as written; `None` without `//`."""
+    path: str
+    """The path with percent signs decoded, its leading `/` included."""
+    query: dict[str, str]
+    """The options after `?`, decoded."""
+    text: str
+    """The part as it was written."""
+
+
+def parse_pipeline(text: str) -> list[Url]:
+    """The root and the adapters of a URL; raises `ConfigurationError` for what is none."""
+    root, *adapters = text.split("|")
+    if not root:
+        raise ConfigurationError("a store URL must not be empty; give a path, a URL or 'memory://'")
+    found = [parse_part(root)]
+    for adapter in adapters:
+        if not _SCHEME.match(adapter):
+            shown = redact(f"://:{adapter}")[4:]  # it may be the end of a password with an unquoted '|'
+            raise ConfigurationError(
+                f"{shown!r} is no adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'"
+            )
+        found.append(parse_part(adapter))
+    return found
+
+
+def parse_part(text: str) -> Url:
+    """One part of a pipeline."""
+    match = _SCHEME.match(text)
+    if not match:
+        return Url("", None, text, {}, text)
+    rest = text[match.end() :].partition("#")[0]
+    rest, _, query = rest.partition("?")
+    authority = None
+    if rest.startswith("//"):
+        authority, slash, path = rest[2:].partition("/")
+        rest = slash + path
+    try:
+        return Url(match[1].lower(), authority, _decoded(rest), _options(query, text), text)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{redact(text)!r}: its percent signs do not stand for UTF-8") from error
+
+
+def has_scheme(text: str) -> bool:
+    """Whether a text starts like a URL rather than like a path."""
+    return bool(_SCHEME.match(text))
+
+
+def local_path(url: Url) -> str:
+    """The path of a URL that names something on this machine: `file:///abs`, `file://localhost/abs`, `lmdb:rel`."""
+    if url.authority not in {None, "", "localhost"}:
+        raise ConfigurationError(
+            f"{url.scheme}://{url.authority}… names a host; write {url.scheme}:///absolute/path with three slashes"
+        )
+    if not url.path:
+        raise ConfigurationError(f"{url.scheme}: needs a path, as in {url.scheme}:///absolute/path")
+    if os.name == "nt":  # file:///C:/data
+        return re.sub(r"^/(?=[A-Za-z]:)", "", url.path)
+    return url.path
+
+
+def convert(kind: str, query: Mapping[str, str], types: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """The options of a URL as values; an unknown one is an error that lists the known ones."""
+    options: dict[str, Any] = {}
+    for name, text in query.items():
+        if name not in types:
+            known = ", ".join(sorted(types)) or "none"
+            raise ConfigurationError(f"{kind!r} has no URL option {name!r}; its URL options are: {known}")
+        try:
+            options[name] = types[name](text)
+        except ValueError as error:
+            raise ConfigurationError(f"option {name!r} of {kind!r}: {error}") from error
+    return options
+
+
+# ---------------------------------------------------------------- option types
+
+
+def boolean(text: str) -> bool:
+    """`true`, `yes`, `1`, `on`, or their opposites."""
+    lowered = text.lower()
+    if lowered in {"true", "yes", "1", "on", ""}:
+        return True
+    if lowered in {"false", "no", "0", "off"}:
+        return False
+    raise ConfigurationError(f"{text!r} is neither true nor false")
+
+
+_UNITS = {"": 1, "b": 1}
+_UNITS |= {f"{letter}{ending}": 1000 ** (i + 1) for i, letter in enumerate("kmgt") for ending in ("", "b")}
+_UNITS |= {f"{letter}ib": 1024 ** (i + 1) for i, letter in enumerate("kmgt")}
+
+
+def byte_size(text: str) -> int:
+    """A number of bytes such as `1000`, `64KiB`, `1.5GB`; powers of 1024 with an `i`, of 1000 without."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].lower() not in _UNITS:
+        raise ConfigurationError(f"{text!r} is no size; write it like 1000, 64KiB or 1.5GB")
+    from fractions import Fraction
+
+    return int(Fraction(match[1]) * _UNITS[match[2].lower()])
+
+
+def _decoded(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text, errors="strict")
+
+
+def _options(query: str, text: str) -> dict[str, str]:
+    if not query:
+        return {}
+    from urllib.parse import parse_qsl
+
+    pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise ConfigurationError(f"an option occurs twice in {redact(text)!r}")
+    return options

@@ -1,0 +1,532 @@
+"""What a user holds: the conveniences of every store, written once over the contract.
+
+`BaseStore` adds to the contract's methods the mapping protocol, the methods that zarr-python 2 gave its V3 stores, a
+context manager, equality, pickling, and a description of itself (`spec`). No store overrides any of it: a backend, layer
+or transformer provides the contract, and everything here follows.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypeAlias, overload
+
+from zarrv3.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    KeyMissingError,
+    NodeNotFoundError,
+    UnsupportedError,
+)
+from zarrv3.options.environment import as_templates, escape, expand
+from zarrv3.options.redaction import redact, redact_options
+from zarrv3.options.urls import Url, convert
+from zarrv3.store import helpers
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.keys import split_prefix
+
+Range: TypeAlias = tuple[int, int | None]
+"""A range as the seed spells it: start (negative = from the end) and length (`None` = to the end)."""
+
+BATCH = 64
+"""How many keys the conveniences below ask for at once."""
+
+
+class BaseStore(MutableMapping[str, bytes]):
+    """The common part of every store object; see the module's text.
+
+    Thread-safe. A store is true whatever it holds (asking for its length would list it).
+    """
+
+    kind: ClassVar[str]
+    """The name the class is registered under: its URL scheme or adapter name, and its name in a spec."""
+
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
+    """The options that a URL may give, and how their text becomes a value."""
+
+    live_options: ClassVar[Collection[str]] = ()
+    """Options that hold an object of this process: with one of them there is no spec."""
+
+    takes_store: ClassVar[bool] = False
+    """Whether the constructor's first parameter is a store to wrap: then it is no option."""
+
+    tested_against: ClassVar[Mapping[str, str]] = {}
+    """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
+
+    dimension_separator: str | None = None
+    """The separator that arrays created in this store use unless they are told otherwise: `.`, `/` or `None`."""
+
+    _options: Mapping[str, Any]
+
+    # ------------------------------------------------------------ the contract
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this instance can do."""
+
+    @abstractmethod
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def erase_many(self, keys: Collection[str], /) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def erase_prefix(self, folder: str, /) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+        """See `zarrv3.store.contract.TransactionalStore`; `UnsupportedError` without the capability `transactions`."""
+
+    @abstractmethod
+    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """See `zarrv3.store.contract.Store`."""
+
+    # ------------------------------------------------------------ the mapping protocol
+
+    def __getitem__(self, key: str) -> bytes:
+        """The value of a key; `KeyError` when it is missing."""
+        value = self.get_many([(key, None)])[0]
+        if value is None:
+            raise KeyMissingError(f"key {key!r} is not in {self.describe()}")
+        return bytes(value)
+
+    def __setitem__(self, key: str, value: Buffer) -> None:
+        """Store a bytes-like value, replacing what was there."""
+        self.set_many({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        """Remove a key; `KeyError` when it is missing."""
+        if key not in self:
+            raise KeyMissingError(f"key {key!r} is not in {self.describe()}; nothing was erased")
+        self.erase_many([key])
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a key exists; its value is not read."""
+        return isinstance(key, str) and bool(key) and next(self.sizes(key), None) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """All keys, in any order."""
+        return self.list_prefix("")
+
+    def __len__(self) -> int:
+        """How many keys there are: lists the whole store."""
+        return sum(1 for _ in self.list_prefix(""))
+
+    def __bool__(self) -> bool:
+        """True, also when empty."""
+        return True
+
+    def items(self) -> _Items:  # type: ignore[override]  # a view that reads in batches
+        """All keys and values, read in batches."""
+        return _Items(self)
+
+    def values(self) -> _Values:  # type: ignore[override]  # a view that reads in batches
+        """All values, read in batches."""
+        return _Values(self)
+
+    @overload  # type: ignore[override]
+    def update(self, other: Mapping[str, Buffer], /, **more: Buffer) -> None: ...
+    @overload
+    def update(self, other: Iterable[tuple[str, Buffer]] = (), /, **more: Buffer) -> None: ...
+    def update(
+        self, other: Mapping[str, Buffer] | Iterable[tuple[str, Buffer]] = (), /, **more: Buffer
+    ) -> None:
+        """Store many values in one batch."""
+        self.set_many(dict(other, **more))
+
+    setitems = update
+
+    def clear(self) -> None:
+        """Erase everything."""
+        self.erase_prefix("")
+
+    def getitems(
+        self,
+        keys: Sequence[str],
+        *,
+        contexts: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: ARG002 - the seed's; there is one kind of memory
+    ) -> dict[str, bytes]:
+        """The values of those keys that exist, read in one batch."""
+        values = self.get_many([(key, None) for key in keys])
+        return {key: bytes(value) for key, value in zip(keys, values, strict=True) if value is not None}
+
+    def delitems(self, keys: Iterable[str]) -> None:
+        """Remove those keys that exist."""
+        self.erase_many(list(keys))
+
+    # ------------------------------------------------------------ the seed's methods
+
+    def list(self) -> list[str]:
+        """All keys."""
+        return [*self.list_prefix("")]
+
+    def listdir(self, path: str = "") -> builtins.list[str]:
+        """The sorted names directly below a path; empty when there is nothing."""
+        folder = _folder(path)
+        keys, folders = self.list_dir(folder)
+        return sorted({name[len(folder) :].rstrip("/") for name in itertools.chain(keys, folders)})
+
+    def erase(self, key: str) -> None:
+        """Remove a key; `KeyError` when it is missing."""
+        del self[key]
+
+    def rmdir(self, path: str = "") -> None:
+        """Remove a node with everything below it (`""`: the whole hierarchy); nothing there is no error."""
+        self.erase_prefix(_folder(path))
+
+    def rename(self, src_path: str, dst_path: str) -> None:
+        """Move a node with everything below it to a path where nothing is.
+
+        Raises `NodeNotFoundError` (a `FileNotFoundError` and `KeyError`) when nothing is at `src_path`, and
+        `InvalidKeyError` (a `ValueError`) when something is at `dst_path` or one path lies inside the other.
+        """
+        source, target = _folder(src_path), _folder(dst_path)
+        helpers.check_rename(source, target)
+        if next(self.list_prefix(source), None) is None:
+            raise NodeNotFoundError(f"nothing to rename at {src_path!r} in {self.describe()}")
+        if next(self.list_prefix(target), None) is not None:
+            raise InvalidKeyError(
+                f"{dst_path!r} in {self.describe()} is taken; erase it before renaming to it"
+            )
+        self.rename_prefix(source, target)
+
+    def getsize(self, path: str = "") -> int:
+        """The stored bytes below a path, or of one key; 0 when there is nothing."""
+        below = sum(size for _, size in self.sizes(_folder(path)))
+        alone = next(self.sizes(path.strip("/")), ("", 0))[1] if path.strip("/") else 0
+        return below + alone
+
+    def get_partial_values(
+        self, key_ranges: Iterable[tuple[str, Range | None]]
+    ) -> builtins.list[bytes | None]:
+        """Pieces of values as `(key, (start, length))`, in order; `None` for a missing key.
+
+        A negative start counts from the end; a length of `None` reaches to the end. Pieces are clipped to the value.
+        """
+        requests = [(key, _byte_range(wanted)) for key, wanted in key_ranges]
+        return [None if value is None else bytes(value) for value in self.get_many(requests)]
+
+    def set_partial_values(self, key_start_values: Iterable[tuple[str, int, Buffer]]) -> None:
+        """Write pieces `(key, start, value)` into values, each key by one read and one write.
+
+        A negative start replaces everything from there to the end. A piece may extend a value but not leave a gap
+        (`ValueError`); of a missing key only a piece that starts at 0 can be the first. Concurrent calls on one key lose
+        nothing where the store can swap atomically.
+        """
+        pieces: dict[str, list[tuple[int, Buffer]]] = {}
+        for key, start, value in key_start_values:
+            pieces.setdefault(key, []).append((start, value))
+        olds = self.get_many([(key, None) for key in pieces])
+        news = {key: _patched(key, old, pieces[key]) for key, old in zip(pieces, olds, strict=True)}
+        if not (self.capabilities.atomic_swap and self.capabilities.atomic_create):
+            self.set_many(news)
+            return
+        for (key, new), old in zip(news.items(), olds, strict=True):
+            while not self.compare_and_set(key, old, new):
+                old = self.get_many([(key, None)])[0]  # noqa: PLW2901 - somebody else was faster: on top of theirs
+                new = _patched(key, old, pieces[key])  # noqa: PLW2901
+
+    @property
+    def supports_efficient_get_partial_values(self) -> bool:
+        """Whether a piece costs what the piece costs, not what the whole value costs."""
+        return self.capabilities.native_ranges
+
+    def supports_efficient_set_partial_values(self) -> bool:
+        """Never: a piece is written by replacing the whole value, which keeps every write atomic."""
+        return False
+
+    def is_readable(self) -> bool:
+        """Always."""
+        return True
+
+    def is_writeable(self) -> bool:
+        """Whether values can be stored."""
+        return self.capabilities.write
+
+    def is_erasable(self) -> bool:
+        """Whether keys can be removed."""
+        return self.capabilities.erase
+
+    def is_listable(self) -> bool:
+        """Whether keys can be listed."""
+        return self.capabilities.list
+
+    # ------------------------------------------------------------ transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[BaseStore]:
+        """A block whose writes appear all at once when it ends, or not at all when it raises or the process dies.
+
+        The block gets a store: what is written through that store, by arrays and groups opened in it too, belongs to the
+        transaction and is seen through it alone until the end. Writes are kept in memory until then.
+
+        Raises `UnsupportedError` where the store has no transactions.
+        """
+        from zarrv3.layers.transaction import (
+            Transaction,  # a layer is a store: the one import against the order
+        )
+
+        if not self.capabilities.transactions:
+            raise UnsupportedError(
+                f"{self.describe()} has no transactions; each key is still replaced atomically"
+            )
+        pending = Transaction(self)
+        try:
+            yield pending
+        except BaseException:
+            pending.abandon()
+            raise
+        pending.commit()
+
+    # ------------------------------------------------------------ life
+
+    _entered = 0
+
+    def __enter__(self) -> Self:
+        """Enter a block at whose end the store is closed; blocks may be nested, the outermost one closes."""
+        self._entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of the outermost block."""
+        self._entered -= 1
+        if self._entered == 0:
+            self.close()
+
+    # ------------------------------------------------------------ description
+
+    @classmethod
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The options that the path and host of a URL stand for; none unless a class says otherwise."""
+        if url.authority or url.path.strip("/"):
+            raise ConfigurationError(
+                f"{redact(url.text)!r}: {cls.kind!r} takes no path or host, only options after '?'"
+            )
+        return {}
+
+    @classmethod
+    def from_url(cls, url: Url, **options: Any) -> Self:
+        """Construct from a URL, and options that win over the URL's."""
+        found = {**cls.location(url), **convert(cls.kind, url.query, cls.option_types)}
+        return cls.from_options({**as_templates(found), **options})
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Construct from named options; an unknown one is an error that lists the known ones."""
+        check_options(cls, options)
+        return cls(**options)
+
+    @classmethod
+    def example_url(cls, folder: str) -> str | None:  # noqa: ARG003 - for subclasses
+        """A URL for new data below a folder of this machine; `None` where there is none, or a server is needed.
+
+        What gives one appears in the demo and in the conformance run of the installed packages.
+        """
+        return None
+
+    @classmethod
+    def example_server(cls) -> AbstractContextManager[str] | None:
+        """A block that starts a server of its own, yields a URL for new data there, and stops it again; `None` if none.
+
+        What gives one appears in `examples/demo.py --servers` and in the table of capabilities. Raises `ImportError` where
+        the package is missing that brings the server.
+        """
+        return None
+
+    def option(self, name: str) -> Any:
+        """An option with its `${NAME}` put in: what is used at the last moment and nobody keeps."""
+        return expand(self._options[name])
+
+    def spec(self) -> dict[str, JSON]:
+        """What `open_store` makes an equal store from: a dict that can be written as JSON or TOML.
+
+        It holds the options that differ from their defaults, secrets included when they were given literally: write
+        `${NAME}` to take them from the environment instead. Raises `ConfigurationError` for a store around a live object.
+        """
+        options = self._changed_options()
+        for name, value in options.items():
+            if name in self.live_options or not _is_json(value):
+                raise ConfigurationError(
+                    f"{self.describe()} was made from a live object ({name}=…) and has no spec; "
+                    "open it by URL or by plain options to get one"
+                )
+        return {"store": self.kind, **escape(options)}
+
+    def describe(self) -> str:
+        """The store in one line, without secrets: how errors name it."""
+        options = self._changed_options().items()
+        plain = {
+            n: v.describe() if isinstance(v, BaseStore) else v for n, v in options
+        }  # a store lists itself
+        arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(plain).items())
+        return redact(f"{type(self).__name__}({arguments})")
+
+    def __repr__(self) -> str:
+        """The store in one line, without secrets."""
+        return f"<{self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        """The store in a notebook."""
+        from html import escape
+
+        return f"<code>{escape(self.describe())}</code>"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one class and were made for the same data."""
+        return type(other) is type(self) and self._identity() == other._identity()
+
+    __hash__ = None  # type: ignore[assignment]  # equal stores may hold different data a moment later
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the configuration: the copy opens connections of its own."""
+        return _rebuild, (type(self), dict(self._options))
+
+    def _changed_options(self) -> dict[str, Any]:
+        defaults = _defaults(type(self))
+        return {n: v for n, v in self._options.items() if n not in defaults or not _same(v, defaults[n])}
+
+    def _identity(self) -> Any:
+        return self._changed_options()
+
+
+def check_options(cls: type[BaseStore], options: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for an option that a class does not have, listing those it has."""
+    parameters = _parameters(cls)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    unknown = sorted(set(options) - set(parameters))
+    if unknown:
+        known = ", ".join(parameters) or "none"
+        raise ConfigurationError(f"{cls.kind!r} has no option {unknown[0]!r}; its options are: {known}")
+    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
+    if missing:
+        raise ConfigurationError(f"{cls.kind!r} needs the option {missing[0]!r}")
+
+
+class _Items:
+    """The items view of a store, reading in batches."""
+
+    def __init__(self, store: BaseStore) -> None:
+        self._store = store
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        for keys in helpers.chunked(self._store.list_prefix(""), BATCH):
+            values = self._store.get_many([(key, None) for key in keys])
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
+                    yield key, bytes(value)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, tuple) and len(item) == 2 and self._store.get(item[0]) == item[1]
+
+
+class _Values(_Items):
+    """The values view of a store, reading in batches."""
+
+    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+        return (value for _, value in super().__iter__())
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == other for other in self)
+
+
+def _rebuild(cls: type[BaseStore], options: dict[str, Any]) -> BaseStore:
+    return cls(**options)
+
+
+def _folder(path: str) -> str:
+    path = path.strip("/")
+    return split_prefix(f"{path}/")[0] if path else ""
+
+
+def _byte_range(wanted: Range | None) -> ByteRange | None:
+    if wanted is None:
+        return None
+    start, length = wanted
+    if length is None:
+        return ByteRange(start)
+    if length < 0:
+        raise InvalidKeyError(f"a range has no negative length: {wanted!r}")
+    stop = start + length
+    return ByteRange(start, None if start < 0 <= stop else stop)
+
+
+def _patched(key: str, old: Buffer | None, pieces: Sequence[tuple[int, Buffer]]) -> bytes:
+    value = bytearray(old or b"")
+    for start, piece in pieces:
+        if start < 0:
+            if -start > len(value):
+                raise InvalidKeyError(
+                    f"piece of {key!r} starts {-start} bytes from the end of {len(value)} bytes"
+                )
+            value[start:] = piece
+        elif start > len(value):
+            raise InvalidKeyError(
+                f"piece of {key!r} starts at byte {start} but the value has {len(value)} bytes"
+            )
+        else:
+            value[start : start + len(piece)] = piece
+    return bytes(value)
+
+
+@cache  # a fifth of the time to open a store
+def _parameters(cls: type[BaseStore]) -> Mapping[str, inspect.Parameter]:
+    _, *parameters = inspect.signature(cls.__init__).parameters.items()
+    return MappingProxyType(dict(parameters[1:] if cls.takes_store else parameters))
+
+
+def _defaults(cls: type[BaseStore]) -> dict[str, Any]:
+    return {n: p.default for n, p in _parameters(cls).items() if p.default is not p.empty}
+
+
+def _same(a: object, b: object) -> bool:
+    return a is b or (type(a) is type(b) and a == b)
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_json(item) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_json(item) for item in value)
+    return value is None or isinstance(value, str | int | float | bool)
