@@ -165,7 +165,7 @@ def test_exit_codes(url: str, process: Run, tmp_path: Path) -> None:
 def test_warnings_are_one_line(url: str, environment: dict[str, str]) -> None:
     """A warning on the way is one line on stderr, without secrets, and changes nothing else."""
     program = (
-        "import sys, warnings\nfrom zarrv3 import hooks\nfrom zarrv3_cli import main\n"
+        "import sys, warnings\nfrom zarrv3.opening import hooks\nfrom zarrv3_cli import main\n"
         "class Bad:\n    pass\n"
         "def zarrv3_wrap_store(store): raise RuntimeError('redis://u:hunter2@h/\\nfailed')\n"
         "bad = Bad(); bad.zarrv3_wrap_store = hooks.hookimpl(zarrv3_wrap_store)\n"
