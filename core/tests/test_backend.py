@@ -26,7 +26,8 @@ from zarrv3.errors import (
 from zarrv3.options.environment import Template
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
-from zarrv3.store.memory import DriverStore, MappingDriver
+from zarrv3.store.memory import MappingDriver
+from zarrv3.store.wrapping import DriverStore
 
 
 class LibraryError(Exception):

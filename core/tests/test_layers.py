@@ -13,7 +13,8 @@ from zarrv3.errors import (
 )
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.store.contract import Capabilities, Limits
-from zarrv3.store.memory import DriverStore, MemoryDriver, MemoryStore
+from zarrv3.store.memory import MemoryDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults, LayerConformance, Opener
 from zarrv3.testing.conformance import LayerMaker
 

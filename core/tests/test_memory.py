@@ -10,15 +10,10 @@ from typing import Any
 import pytest
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.store.memory import (
-    DriverStore,
-    KVStore,
-    MappingDriver,
-    MemoryDriver,
-    MemoryStore,
-    as_mapping,
-    wrap,
-)
+from zarrv3.store.memory import KVStore, MappingDriver, MemoryDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore
+from zarrv3.store.wrapping import as_mapping
+from zarrv3.store.wrapping import wrap
 from zarrv3.testing import Opener, StoreConformance
 
 

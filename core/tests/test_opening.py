@@ -18,7 +18,8 @@ from zarrv3.options.urls import Url, boolean
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Store
-from zarrv3.store.memory import DriverStore, KVStore, MappingDriver, MemoryStore
+from zarrv3.store.memory import KVStore, MappingDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore
 
 directory = pytest.importorskip("zarrv3_store_directory")
 

@@ -18,7 +18,8 @@ from zarrv3.errors import StoreUnavailableError
 from zarrv3.layers import Layer
 from zarrv3.store.backend import Backend
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
-from zarrv3.store.memory import DriverStore, MappingDriver, MemoryStore
+from zarrv3.store.memory import MappingDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import (
     CHECKS,
     Check,

@@ -51,7 +51,8 @@ from zarrv3.store.backend import Backend
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
 from zarrv3.store.file_backend import FileBackend
-from zarrv3.store.memory import KVStore, MemoryStore, as_mapping
+from zarrv3.store.memory import KVStore, MemoryStore
+from zarrv3.store.wrapping import as_mapping
 
 if TYPE_CHECKING:
     from zarrv3.copying import copy

@@ -37,6 +37,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "layers": {
         "counting": "zarrv3.layers.counting:Counting",
+        "transaction": "zarrv3.layers.transaction:Transaction",
         "prefix": "zarrv3.layers.prefix:Prefix",
         "read-only": "zarrv3.layers.read_only:ReadOnly",
     },

@@ -19,7 +19,8 @@ from zarrv3.errors import ConfigurationError, StoreClosedError, StoreUnavailable
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
 from zarrv3.store.contract import Capabilities
-from zarrv3.store.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults
 from zarrv3_bridge_zarr import ZarrStore, as_zarr_store
 from zarrv3_bridge_zarr import store as module

@@ -227,7 +227,8 @@ def test_unexpected_errors_are_one_line_too(run: Run, monkeypatch: pytest.Monkey
 def test_stores_that_cannot_list(url: str) -> None:
     """Where a store cannot list, nodes are shown without sizes; members are those of consolidated metadata."""
     zarrv3.consolidate_metadata(url)
-    from zarrv3.store.memory import DriverStore, MemoryDriver
+    from zarrv3.store.memory import MemoryDriver
+    from zarrv3.store.wrapping import DriverStore
 
     driver = MemoryDriver(dict(zarrv3.open_store(url).items()))
     driver.capabilities = zarrv3.Capabilities().without("list")

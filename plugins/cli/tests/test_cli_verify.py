@@ -196,7 +196,8 @@ def test_keys_that_cannot_be_read(url: str) -> None:
 def test_stores_that_cannot_list(url: str) -> None:
     """Where keys cannot be listed every chunk of the grid is asked for, of the nodes that consolidated metadata tell of."""
     zarrv3.consolidate_metadata(url)
-    from zarrv3.store.memory import DriverStore, MemoryDriver
+    from zarrv3.store.memory import MemoryDriver
+    from zarrv3.store.wrapping import DriverStore
 
     driver = MemoryDriver(dict(zarrv3.open_store(url).items()))
     driver.capabilities = zarrv3.Capabilities().without("list")

@@ -17,7 +17,8 @@ from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
 from zarrv3.layers import Counting, Layer, ReadOnly
 from zarrv3.opening.stores import open_store
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits
-from zarrv3.store.memory import DriverStore, MemoryDriver, MemoryStore
+from zarrv3.store.memory import MemoryDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults
 from zarrv3.testing.processes import dies
 from zarrv3_layer_lru_cache import CacheWarning, LRUStoreCache

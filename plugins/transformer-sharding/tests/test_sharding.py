@@ -12,7 +12,8 @@ from zarrv3 import MemoryStore, registry
 from zarrv3.compat import ShardingStorageTransformer
 from zarrv3.errors import MetadataError, UnknownExtensionError, UnsupportedError
 from zarrv3.store.contract import ByteRange
-from zarrv3.store.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 from zarrv3_transformer_sharding import ShardingIndexed, ShardingTransformer
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"

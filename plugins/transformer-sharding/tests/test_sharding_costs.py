@@ -9,7 +9,8 @@ import pytest
 
 import zarrv3
 from zarrv3 import Array, Capabilities, Counting
-from zarrv3.store.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 from zarrv3_transformer_sharding import ShardingTransformer
 
 CHUNK = 10 * 10 * 8

@@ -12,7 +12,8 @@ import zarrv3
 from zarrv3 import Array, BaseStore, Buffer, MemoryStore, Request
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.layers.base import Layer
-from zarrv3.store.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 CRC = {"name": "crc32c"}

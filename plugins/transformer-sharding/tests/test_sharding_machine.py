@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import zarrv3
 from zarrv3 import Array, MemoryStore
-from zarrv3.store.memory import DriverStore, MemoryDriver
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 from zarrv3_transformer_sharding import ShardingTransformer
 
 Shape = tuple[int, ...]

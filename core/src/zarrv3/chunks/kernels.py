@@ -9,7 +9,8 @@ behaviour, written once; a kernel can only be faster.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from enum import Enum, auto
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,15 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.options.settings import config
 from zarrv3.registry import installed, load
 from zarrv3.store.contract import Buffer, Request
+
+
+class Undone(Enum):
+    """What stands for a chunk that a kernel has left to Python."""
+
+    UNDONE = auto()
+
+
+UNDONE = Undone.UNDONE
 
 
 class ChunkKernel(Protocol):
@@ -36,10 +46,10 @@ class ChunkKernel(Protocol):
 
     def encode(
         self, pieces: Sequence[Any], value: np.ndarray[Any, Any], memory: Any = None, *, keep_empty: bool
-    ) -> Sequence[Buffer | Literal[False] | None]:
+    ) -> Sequence[Buffer | Undone | None]:
         """The encoded chunks of pieces that cover theirs, exactly as the codecs would make them.
 
-        `None` for one that holds only the fill value, unless `keep_empty`; `False` for one that is left undone. With `memory`
+        `None` for one that holds only the fill value, unless `keep_empty`; `UNDONE` for one that is left undone. With `memory`
         the others are in it, until it is used again.
         """
 

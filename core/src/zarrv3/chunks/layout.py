@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from zarrv3.chunks.chunk_cache import ArrayChunks
-from zarrv3.chunks.transformers import ChunkChanges, Coords, StorageTransformer, change_many, change_spelled
+from zarrv3.chunks.transformers import StorageTransformer, plain
 from zarrv3.errors import MetadataError, RegistryError
 from zarrv3.format.codecs import Codec, CodecChain
 from zarrv3.format.extensions import NamedConfig
@@ -20,7 +18,6 @@ from zarrv3.format.grids import ChunkGrid, RegularGrid
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.registry import owner
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer
 
 
 class Lowered(NamedTuple):
@@ -45,10 +42,10 @@ class Layout:
     grid: ChunkGrid
     """The grid of the chunks that are encoded each on its own."""
     chain: CodecChain
+    chunks: StorageTransformer
+    """What chunks are read and changed by, through their coordinates."""
     block_shape: tuple[int, ...] | None
     """How many chunks along each dimension are stored together (a shard), if any."""
-    transformer: StorageTransformer | None = None
-    """The store, where it is a transformer that is bound to this array."""
     cache: ArrayChunks | None = None
     """Where decoded chunks are remembered, if anywhere."""
 
@@ -66,28 +63,6 @@ class Layout:
     def chunk_bytes(self) -> int:
         """The bytes of a decoded chunk; an estimate where elements differ in length."""
         return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
-
-    def get_chunks(self, places: Sequence[tuple[int, ...]]) -> Sequence[Buffer | None]:
-        """The values of chunks by their coordinates, in order; one call of the store."""
-        if self.transformer is not None:
-            return self.transformer.get_chunks(places)
-        folder, encode = self.folder, self.metadata.chunk_key_encoding.encode
-        return self.store.get_many([(folder + encode(coords), None) for coords in places])
-
-    def change_chunks(
-        self,
-        chunks: Collection[Coords],
-        read: Collection[Coords],
-        make: Callable[[ChunkChanges], ChunkChanges],
-        *,
-        keep_padding: bool = False,
-    ) -> None:
-        """Read, change and write chunks in as few calls as the store can do it in; see `transformers.change_many`."""
-        if self.transformer is not None:
-            self.transformer.change_chunks(chunks, read, make, keep_padding=keep_padding)
-        else:
-            change, encode = partial(change_many, self.store), self.metadata.chunk_key_encoding.encode
-            change_spelled(change, self.folder, encode, chunks, read, make, keep_padding=keep_padding)
 
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""
@@ -129,8 +104,8 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
         metadata=metadata,
         grid=grid,
         chain=chain,
+        chunks=plain(store, folder, metadata) if bound is None else bound,
         block_shape=block,
-        transformer=bound,
     )
 
 

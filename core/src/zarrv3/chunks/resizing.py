@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
-from zarrv3.chunks import tasks as transfer
+from zarrv3.chunks import writing
 from zarrv3.chunks.layout import Layout
 from zarrv3.indexing import Piece, Plan
 
@@ -30,7 +30,7 @@ def trim(before: Layout, after: Layout) -> None:
     grids = before.grid.grid_shape(old), after.grid.grid_shape(new)
     stored = _stored(before) if _is_sparse(before, *grids) else None
     outside = _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1]))
-    transfer.erase(before, _Pieces(Piece(coords, (), (), True) for coords in outside))
+    writing.erase(before, _Pieces(Piece(coords, (), (), True) for coords in outside))
     for axis in shorter:
         edge, beyond = divmod(new[axis], after.chunk_shape[axis])
         if beyond:
@@ -40,7 +40,7 @@ def trim(before: Layout, after: Layout) -> None:
                 if stored is None
                 else (c for c in stored if c[axis] == edge and _within(c, grids[1]))
             )
-            transfer.clear(before, _Pieces(Piece(coords, inside, (), False) for coords in at_edge))
+            writing.clear(before, _Pieces(Piece(coords, inside, (), False) for coords in at_edge))
 
 
 class _Pieces(Plan):

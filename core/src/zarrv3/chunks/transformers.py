@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from zarrv3.errors import ConfigurationError, MetadataError
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import JSON, Buffer, Changes, Version, whole
+from zarrv3.store.locks import NamedLocks
 
 if TYPE_CHECKING:
     from zarrv3.format.grids import ChunkKeyEncoding
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="StorageTransformer")
 
-Changes: TypeAlias = Mapping[str, Buffer | None]
-"""Keys with their new values; `None` stands for absence."""
-
 Coords: TypeAlias = tuple[int, ...]
+Name = TypeVar("Name", str, Coords)
 
-ChunkChanges: TypeAlias = Mapping[Coords, Buffer | None]
-"""The same for chunks by their coordinates."""
+Make: TypeAlias = Callable[[Collection[Name], Mapping[Name, Buffer | None]], Mapping[Name, Buffer | None]]
+"""From some keys (or coordinates) and the old values of those that are read to new values; see `StorageTransformer.change_many`."""
 
 
 class StorageTransformer(Layer):
@@ -43,6 +43,10 @@ class StorageTransformer(Layer):
     """What `_type` may be; with none, it may be anything."""
 
     _inner: BaseStore | None = None
+    _chunks: StorageTransformer
+    """What chunks are changed by below this one."""
+    _level = 0
+    """How many transformers lie below this one."""
     _folder: str
     _encoding: ChunkKeyEncoding
 
@@ -76,48 +80,72 @@ class StorageTransformer(Layer):
         The chunk grid of `metadata` is that of the keys which the transformer sees: of several, each sees the blocks of
         the one before it as chunks.
         """
-        bound = _rebuild(type(self), self._state())
-        bound._inner = store
-        bound._folder, bound._encoding = folder, metadata.chunk_key_encoding
-        bound.dimension_separator = store.dimension_separator
+        below = store if isinstance(store, StorageTransformer) else plain(store, folder, metadata)
+        bound = _bound(type(self), self._state(), store, folder, metadata)
+        bound._chunks, bound._level = below, below._level + 1
         return bound
 
-    def get_chunks(self, places: Sequence[tuple[int, ...]], /) -> Sequence[Buffer | None]:
-        """The values of chunks by their coordinates, in order: what an array reads its chunks by.
-
-        For those who need not spell keys to find them.
-        """
+    def get_chunks(self, places: Sequence[Coords], /) -> Sequence[Buffer | None]:
+        """The values of chunks by their coordinates, in order: what an array reads its chunks by."""
         folder, encode = self._folder, self._encoding.encode
-        return self.get_many([(folder + encode(coords), None) for coords in places])
-
-    def change_many(
-        self,
-        keys: Collection[str],  # noqa: ARG002 - for those who store chunks together
-        read: Collection[str],
-        make: Callable[[Changes], Changes],
-        *,
-        keep_padding: bool = False,  # noqa: ARG002 - the same
-    ) -> None:
-        """Read, change and write some keys; see the function `change_many`.
-
-        For those who store several chunks as one value: they read and write each value once, under a lock of their own.
-        """
-        _change_each(self, read, make)
+        return self.get_many(whole([folder + encode(coords) for coords in places]))
 
     def change_chunks(
         self,
         chunks: Collection[Coords],
         read: Collection[Coords],
-        make: Callable[[ChunkChanges], ChunkChanges],
+        make: Make[Coords],
         *,
         keep_padding: bool = False,
     ) -> None:
-        """The same for chunks by their coordinates: what an array writes its chunks by.
-
-        For those who need not spell keys to find them.
-        """
+        """Read, change and write chunks by their coordinates: what an array writes its chunks by; see `change_many`."""
         folder, encode = self._folder, self._encoding.encode
-        change_spelled(self.change_many, folder, encode, chunks, read, make, keep_padding=keep_padding)
+        keys = {chunk: folder + encode(chunk) for chunk in chunks}
+        names = {key: chunk for chunk, key in keys.items()}
+
+        def make_keyed(some: Collection[str], olds: Changes) -> Changes:
+            news = make([names[key] for key in some], {names[key]: old for key, old in olds.items()})
+            return {keys[chunk]: new for chunk, new in news.items()}
+
+        self.change_many(names, [keys[chunk] for chunk in read], make_keyed, keep_padding=keep_padding)
+
+    def change_many(
+        self,
+        keys: Collection[str],
+        read: Collection[str],
+        make: Make[str],
+        *,
+        keep_padding: bool = False,  # noqa: ARG002 - for those who store chunks together
+    ) -> None:
+        """Set some keys and erase others, in as few calls as the store can do it in.
+
+        Nothing that anybody else writes meanwhile is lost: what was read is swapped where the store can, and changed again
+        on top of what somebody else was faster with. Where it cannot, other threads of this process are kept out.
+
+        Args:
+            keys: all that may be changed. Other keys keep their values, also where they are stored in one value with these.
+            read: those of them whose old values `make` wants.
+            make: gets some of the keys, and the old values of those of them that are to be read; returns new values, `None`
+                for a key to erase; what it leaves out stays. Called again for keys that others have changed meanwhile.
+            keep_padding: chunks outside the array are kept, too: others may be making it longer just now. Without it, a
+                value of which all chunks inside the array are among `keys` may be replaced unread.
+        """
+        with _changing.held([(self._level, self._place, key) for key in keys]):
+            if not read:
+                self.write_many(make(keys, {}))
+            elif self.capabilities.swap:
+                _swap(self, keys, read, make)
+            else:
+                olds = dict(zip(read, self.get_many(whole(read)), strict=True))
+                self.write_many(make(keys, olds))
+
+    @cached_property
+    def _place(self) -> str:
+        """Where the keys begin in the store that holds them: what tells keys of one name apart."""
+        store, folder = self.inner, ""
+        while (below := store.below(folder))[0] is not store:
+            store, folder = below
+        return folder
 
     def get_config(self) -> dict[str, JSON]:
         """The configuration in metadata: the public attributes but for the type."""
@@ -146,6 +174,8 @@ class StorageTransformer(Layer):
 
     def describe(self) -> str:
         """The transformer, and what it lies on once it is bound."""
+        if not self.extension_uri and self._inner is not None:  # the base class is nothing by itself
+            return self._inner.describe()
         config = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         own = f"{type(self).__name__}({', '.join(filter(None, (repr(self.type), config)))})"
         return own if self._inner is None else f"{own} on {self._inner.describe()}"
@@ -168,55 +198,42 @@ def _rebuild(cls: type[T], state: dict[str, Any]) -> T:
     return made
 
 
-def change_many(
-    store: BaseStore,
-    keys: Collection[str],
-    read: Collection[str],
-    make: Callable[[Changes], Changes],
-    *,
-    keep_padding: bool = False,
-) -> None:
-    """Set some keys and erase others, in as few calls as the store can do it in.
-
-    Args:
-        store: where.
-        keys: all that may be changed. Other keys keep their values, also where they are stored in one value with these.
-        read: those of them whose old values `make` wants.
-        make: gets the old values of `read` and returns the new ones; what it leaves out stays. Called once.
-        keep_padding: chunks outside the array are kept, too: others may be making it longer just now. Without it, a value
-            of which all chunks inside the array are among `keys` may be replaced unread.
-    """
-    if isinstance(store, StorageTransformer):
-        store.change_many(keys, read, make, keep_padding=keep_padding)
-    else:
-        _change_each(store, read, make)
+def plain(store: BaseStore, folder: str, metadata: ArrayMetadata) -> StorageTransformer:
+    """What lies below all transformers of an array, or is all there is: each chunk is a value of the store."""
+    return _bound(StorageTransformer, StorageTransformer("")._state(), store, folder, metadata)
 
 
-def change_spelled(
-    change: Callable[..., None],
-    folder: str,
-    encode: Callable[[Coords], str],
-    chunks: Collection[Coords],
-    read: Collection[Coords],
-    make: Callable[[ChunkChanges], ChunkChanges],
-    *,
-    keep_padding: bool,
-) -> None:
-    """Change chunks by their coordinates by way of a `change` of keys, which are `encode`d below a folder."""
-    keys = {chunk: folder + encode(chunk) for chunk in chunks}
-
-    def make_keyed(olds: Changes) -> Changes:
-        return {keys[chunk]: new for chunk, new in make({chunk: olds[keys[chunk]] for chunk in read}).items()}
-
-    change(keys.values(), [keys[chunk] for chunk in read], make_keyed, keep_padding=keep_padding)
+def _bound(cls: type[T], state: dict[str, Any], store: BaseStore, folder: str, metadata: ArrayMetadata) -> T:
+    bound = _rebuild(cls, state)
+    bound._inner, bound._folder, bound._encoding = store, folder, metadata.chunk_key_encoding
+    bound.dimension_separator = store.dimension_separator
+    return bound
 
 
-def _change_each(store: BaseStore, read: Collection[str], make: Callable[[Changes], Changes]) -> None:
-    """Every key is a value of its own."""
-    olds = dict(zip(read, store.get_many([(key, None) for key in read]), strict=True)) if read else {}
-    changes = make(olds)
-    items = {key: value for key, value in changes.items() if value is not None}
-    if items:
-        store.set_many(items)
-    if len(items) < len(changes):
-        store.erase_many([key for key, value in changes.items() if value is None])
+_changing = NamedLocks()
+"""The keys that a thread of this process reads, changes and writes just now. Where the store can swap, that only saves work."""
+
+
+def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: Make[str]) -> None:
+    """Write what is not read, and swap what is, until nobody else was faster."""
+    versions: dict[str, Version | None] = {}
+    left, olds = keys, _versioned(store, read, versions)
+    while True:
+        changes = make(left, olds)
+        swaps = {key: (versions[key], new) for key, new in changes.items() if key in versions}
+        if len(swaps) < len(changes):
+            store.write_many({key: new for key, new in changes.items() if key not in versions})
+        left = store.swap_many(swaps)
+        if not left:
+            return
+        olds = _versioned(store, left, versions)
+
+
+def _versioned(
+    store: BaseStore, keys: Collection[str], versions: dict[str, Version | None]
+) -> dict[str, Buffer | None]:
+    """The values of some keys; their versions are noted."""
+    values = {}
+    for key, (value, version) in zip(keys, store.get_versioned([*keys]), strict=True):
+        values[key], versions[key] = value, version
+    return values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zarrv3.chunks import tasks as transfer
+from zarrv3.chunks import reading, writing
 from zarrv3.chunks.chunk_cache import ChunkCache, as_cache
 from zarrv3.chunks.layout import Layout, arrange, form_of
 from zarrv3.chunks.resizing import trim
@@ -224,7 +224,7 @@ class Array(Node[ArrayMetadata]):
     @property
     def nbytes_stored(self) -> int:
         """The bytes that the array occupies in the store, its document included; reads no values."""
-        return sum(size for _, size in self._store.sizes(self._layout.folder))
+        return sum(size for _, size in self._store.list_sizes(self._layout.folder))
 
     @property
     def info(self) -> Info:
@@ -377,7 +377,7 @@ class Array(Node[ArrayMetadata]):
             check_out(out, chosen.result_shape, dtype)
         direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
         buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
-        transfer.read(layout, chosen, buffer, fields=fields, progress=progress)
+        reading.read(layout, chosen, buffer, fields=fields, progress=progress)
         if out is None:
             return chosen.finish(buffer)
         if not direct:
@@ -445,7 +445,7 @@ class Array(Node[ArrayMetadata]):
         fields, selection = self._fields(fields, selection)
         chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
-        transfer.write(
+        writing.write(
             layout,
             chosen,
             chosen.start(self.castable(value, dtype)),

@@ -112,10 +112,10 @@ def human(number: int) -> str:
 def _stored(array: Array) -> tuple[int, int]:
     """`nbytes_stored` and `nchunks_initialized`, by one listing where both are told by the same keys."""
     layout = array.layout
-    if layout.transformer is not None:
+    if layout.store is not array.store:
         return array.nbytes_stored, array.nchunks_initialized
     size = chunks = 0
-    for key, stored in array.store.sizes(layout.folder):
+    for key, stored in array.store.list_sizes(layout.folder):
         size += stored
         chunks += layout.coords(key) is not None
     return size, chunks

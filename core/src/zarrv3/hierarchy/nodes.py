@@ -23,7 +23,7 @@ from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
 from zarrv3.format.node_names import normalize_path
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer
+from zarrv3.store.contract import Buffer, Versioned, whole
 
 Metadata: TypeAlias = ArrayMetadata | GroupMetadata
 M = TypeVar("M", ArrayMetadata, GroupMetadata)
@@ -68,7 +68,7 @@ def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataErro
     """The same, but an unreadable document is handed over as the error that it would be."""
     if not paths:
         return []
-    documents = store.get_many([(document_key(path), None) for path in paths])
+    documents = store.get_many(whole(map(document_key, paths)))
     found: list[Metadata | MetadataError | None] = []
     for path, document in zip(paths, documents, strict=True):
         try:
@@ -80,7 +80,7 @@ def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataErro
 
 def exists(store: BaseStore, path: str) -> bool:
     """Whether a node is there, readable or not."""
-    return store.get_many([(document_key(path), None)])[0] is not None
+    return store.stat_many([document_key(path)])[0] is not None
 
 
 def get(store: BaseStore, path: str, wanted: type[M]) -> M:
@@ -105,10 +105,8 @@ def missing(store: BaseStore, path: str, noun: str = "node") -> NodeNotFoundErro
 def names(store: BaseStore, path: str) -> list[str]:
     """The names of the nodes directly below a group, sorted; their documents are not looked into."""
     below = _folders(store, path)
-    documents = (
-        store.get_many([(document_key(folder_of(path) + name), None) for name in below]) if below else []
-    )
-    return [name for name, document in zip(below, documents, strict=True) if document is not None]
+    sizes = store.stat_many([document_key(folder_of(path) + name) for name in below])
+    return [name for name, size in zip(below, sizes, strict=True) if size is not None]
 
 
 def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | MetadataError]]:
@@ -122,8 +120,8 @@ def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | Meta
 
 def _folders(store: BaseStore, path: str) -> list[str]:
     folder = folder_of(path)
-    _, folders = store.list_dir(folder)
-    return [name for name in (found[len(folder) : -1] for found in folders) if _is_name(name)]
+    folders = (name[len(folder) : -1] for name in store.list_dir(folder) if name.endswith("/"))
+    return sorted(name for name in folders if _is_name(name))
 
 
 def _is_name(name: str) -> bool:
@@ -146,7 +144,7 @@ def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
 def _advice(store: BaseStore, path: str) -> str:
     """What to do about a node that is not there, if something else is."""
     old = [folder_of(path) + name for name in (".zarray", ".zgroup")]
-    *v2, root = store.get_many([(key, None) for key in [*old, DOCUMENT]])
+    *v2, root = store.get_many(whole([*old, DOCUMENT]))
     if any(value is not None for value in v2):
         return "; what is there is Zarr version 2, which zarr-python reads"
     if root is not None and path and (advice := _foreign(store, path, root)):
@@ -217,13 +215,12 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
 
 
 def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: bool) -> None:
-    if len(documents) > 1 or overwrite or not store.capabilities.atomic_create:
-        store.set_many(documents)
+    if overwrite or not store.capabilities.swap:
+        store.write_many(documents)
         return
-    for key, document in documents.items():
-        if not store.compare_and_set(key, None, document):
-            path = key.removesuffix(DOCUMENT).rstrip("/")
-            raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
+    for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
+        path = key.removesuffix(DOCUMENT).rstrip("/")
+        raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
 
 
 def warn_above(store: BaseStore, path: str) -> None:
@@ -282,7 +279,7 @@ def create_missing_groups(store: BaseStore, path: str) -> None:
 
 def erase(store: BaseStore, path: str) -> None:
     """Erase a node with everything below it; its document goes first, so that no half of it is ever seen."""
-    store.erase_many([document_key(path)])
+    store.write_many({document_key(path): None})
     store.erase_prefix(folder_of(path))
 
 
@@ -292,18 +289,17 @@ def erase_children(store: BaseStore, path: str) -> None:
     After that a call is needed only for each child that has held more than its document.
     """
     folder, below = folder_of(path), names(store, path)
-    store.erase_many([document_key(folder + name) for name in below])
+    store.write_many({document_key(folder + name): None for name in below})
     for name in sorted({*below} & {*_folders(store, path)}):
         store.erase_prefix(folder_of(folder + name))
 
 
 def _create_group(store: BaseStore, path: str) -> None:
     document = dump_document(GroupMetadata.create().to_document())
-    if store.capabilities.atomic_create:
-        if not store.compare_and_set(document_key(path), None, document):  # somebody else's group is as good
-            get(store, path, GroupMetadata)
-    else:
-        store.set_many({document_key(path): document})
+    if not store.capabilities.swap:
+        store.write_many({document_key(path): document})
+    elif store.swap_many({document_key(path): (None, document)}):  # somebody else's group is as good
+        get(store, path, GroupMetadata)
 
 
 def _topmost(paths: Iterable[str]) -> list[str]:
@@ -327,7 +323,7 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
 
     So no concurrent change to another part of the document is lost, where the store can swap atomically.
     """
-    if store.capabilities.atomic_swap:
+    if store.capabilities.swap:
         return _change(store, path, wanted, changed)
     with _changing:  # at least no thread of this process comes in between
         return _change(store, path, wanted, changed)
@@ -339,7 +335,7 @@ _changing = threading.RLock()
 def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
     key = document_key(path)
     while True:
-        document = store.get_many([(key, None)])[0]
+        document, version = _read(store, key)
         if document is None:
             raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
         metadata = _parsed(store, path, document)
@@ -349,11 +345,18 @@ def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M],
         new = dump_document(result.to_document())
         if new == document:
             return result
-        if not store.capabilities.atomic_swap:
-            store.set_many({key: new})
+        if not store.capabilities.swap:
+            store.write_many({key: new})
             return result
-        if store.compare_and_set(key, document, new):
+        if not store.swap_many({key: (version, new)}):
             return result
+
+
+def _read(store: BaseStore, key: str) -> Versioned:
+    """A document with its version, where the store has versions."""
+    return (
+        store.get_versioned([key])[0] if store.capabilities.swap else (store.get_many(whole([key]))[0], None)
+    )
 
 
 def _noun(wanted: object) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any, ClassVar
 
+from zarrv3.store.backend import require
 from zarrv3.store.base import BaseStore, check_options
-from zarrv3.store.contract import JSON, Buffer, Capabilities, Request, Store
-from zarrv3.store.memory import wrap
+from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Store, Swaps, Versioned
+from zarrv3.store.helpers import check_rename
+from zarrv3.store.keys import check_folder, check_keys, split_prefix
+from zarrv3.store.values import check_changes, check_swaps
+from zarrv3.store.wrapping import wrap
 
 
 class Layer(BaseStore):
     """A store around a store that passes every call on unchanged; subclasses override what they are about.
 
     Each of the contract's methods is forwarded by itself, so that the inner store's fast paths stay visible. A layer
-    never claims a capability that its inner store lacks. Closing it closes the inner store.
+    never claims a capability that its inner store lacks. What a subclass overrides is checked before it runs: keys, values,
+    and that the layer's own `capabilities` allow it. Closing it closes the inner store.
 
     Args:
         store: what it wraps: a store, anything with the contract's methods, or a mutable mapping.
@@ -29,57 +35,54 @@ class Layer(BaseStore):
         self._options = options
         self.dimension_separator = self.inner.dimension_separator
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Have what a subclass overrides checked like the guard's methods: keys, values, and whether it may write at all."""
+        super().__init_subclass__(**arguments)
+        for name, check in _CHECKS.items():
+            if name in vars(cls) and not isinstance(vars(cls)[name], property):
+                setattr(cls, name, _checking(vars(cls)[name], check))
+
     @property
     def capabilities(self) -> Capabilities:
-        """See the contract."""
         return self.inner.capabilities
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         return self.inner.get_many(requests)
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        self.inner.set_many(items)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return self.inner.stat_many(keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        self.inner.erase_many(keys)
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        return self.inner.get_versioned(keys)
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        return self.inner.list_prefix(prefix)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        return self.inner.list_dir(folder)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        return self.inner.list_sizes(folder)
+
+    def write_many(self, changes: Changes, /) -> None:
+        self.inner.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.inner.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         self.inner.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
         self.inner.rename_prefix(source, target)
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        return self.inner.compare_and_set(key, old, new)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        self.inner.apply_many(changes)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        return self.inner.sizes(where)
-
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        return self.inner.list_prefix(prefix)
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        return self.inner.list_dir(folder)
-
     def flush(self) -> None:
-        """See the contract."""
         self.inner.flush()
 
     def close(self) -> None:
-        """See the contract."""
         self.inner.close()
 
     # ------------------------------------------------------------ description
@@ -115,3 +118,83 @@ class Layer(BaseStore):
 
 def _rebuild(cls: type[Layer], inner: Store, options: dict[str, Any]) -> Layer:
     return cls(inner, **options)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_requests(layer: Layer, requests: Sequence[Request]) -> None:  # noqa: ARG001 - as the others
+    check_keys([request[0] for request in requests])
+
+
+def _check_keys(layer: Layer, keys: Sequence[str]) -> None:  # noqa: ARG001
+    check_keys(keys)
+
+
+def _check_changes(layer: Layer, changes: Changes) -> None:
+    check_keys(changes)
+    erased = check_changes(changes)
+    can = layer.capabilities
+    if erased < len(changes):
+        require(can, "write", layer)
+    if erased:
+        require(can, "erase", layer)
+
+
+def _check_swaps(layer: Layer, swaps: Swaps) -> None:
+    require(layer.capabilities, "swap", layer)
+    check_keys(swaps)
+    if check_swaps(swaps):
+        require(layer.capabilities, "erase", layer)
+
+
+def _check_transaction(layer: Layer, changes: Changes) -> None:
+    require(layer.capabilities, "transactions", layer)
+    check_keys(changes)
+    check_changes(changes)
+
+
+def _check_erasing(layer: Layer, folder: str) -> None:
+    check_folder(folder)
+    require(layer.capabilities, "erase", layer)
+
+
+def _check_renaming(layer: Layer, source: str, target: str) -> None:
+    check_rename(check_folder(source), check_folder(target))
+    require(layer.capabilities, "write", layer)
+    require(layer.capabilities, "erase", layer)
+
+
+def _check_listing(layer: Layer, folder: str) -> None:
+    check_folder(folder)
+    require(layer.capabilities, "list", layer)
+
+
+def _check_prefix(layer: Layer, prefix: str) -> None:
+    split_prefix(prefix)
+    require(layer.capabilities, "list", layer)
+
+
+_CHECKS: Mapping[str, Callable[..., None]] = {
+    "get_many": _check_requests,
+    "stat_many": _check_keys,
+    "get_versioned": _check_keys,
+    "list_prefix": _check_prefix,
+    "list_dir": _check_listing,
+    "list_sizes": _check_listing,
+    "write_many": _check_changes,
+    "swap_many": _check_swaps,
+    "apply_many": _check_transaction,
+    "erase_prefix": _check_erasing,
+    "rename_prefix": _check_renaming,
+}
+"""What is checked before each method of a layer runs."""
+
+
+def _checking(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    @wraps(method)
+    def checked(self: Layer, *arguments: Any) -> Any:
+        check(self, *arguments)
+        return method(self, *arguments)
+
+    return checked

@@ -2,10 +2,11 @@
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
+from zarrv3.store.helpers import size_of
 
 
 class Counting(Layer):
@@ -14,8 +15,8 @@ class Counting(Layer):
     Attributes:
         calls: how often each method was called: the round trips.
         requested: how many keys each method was asked for.
-        bytes_read: bytes returned by `get_many`.
-        bytes_written: bytes given to `set_many` and `compare_and_set`.
+        bytes_read: bytes returned by `get_many` and `get_versioned`.
+        bytes_written: bytes stored by `write_many`, `swap_many` and `apply_many`.
     """
 
     kind = "counting"
@@ -34,58 +35,52 @@ class Counting(Layer):
             self.bytes_written = 0
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         values = self.inner.get_many(requests)
         self._count("get_many", len(requests), read=sum(len(value) for value in values if value is not None))
         return values
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        self.inner.set_many(items)
-        self._count("set_many", len(items), written=sum(map(len, items.values())))
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        self._count("stat_many", len(keys))
+        return self.inner.stat_many(keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        self.inner.erase_many(keys)
-        self._count("erase_many", len(keys))
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        values = self.inner.get_versioned(keys)
+        self._count("get_versioned", len(keys), read=sum(len(v) for v, _ in values if v is not None))
+        return values
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        self._count("list_prefix", 1)
+        return self.inner.list_prefix(prefix)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        self._count("list_dir", 1)
+        return self.inner.list_dir(folder)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        self._count("list_sizes", 1)
+        return self.inner.list_sizes(folder)
+
+    def write_many(self, changes: Changes, /) -> None:
+        self.inner.write_many(changes)
+        self._count("write_many", len(changes), written=sum(map(size_of, changes.values())))
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        refused = self.inner.swap_many(swaps)
+        done = (new for key, (_, new) in swaps.items() if key not in refused)
+        self._count("swap_many", len(swaps), written=sum(map(size_of, done)))
+        return refused
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.inner.apply_many(changes)
+        self._count("apply_many", len(changes), written=sum(map(size_of, changes.values())))
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         self.inner.erase_prefix(folder)
         self._count("erase_prefix", 1)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
         self.inner.rename_prefix(source, target)
         self._count("rename_prefix", 1)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        done = self.inner.compare_and_set(key, old, new)
-        self._count("compare_and_set", 1, written=len(new) if done and new is not None else 0)
-        return done
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        self.inner.apply_many(changes)
-        self._count(
-            "apply_many", len(changes), written=sum(len(v) for v in changes.values() if v is not None)
-        )
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        self._count("sizes", 1)
-        return self.inner.sizes(where)
-
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        self._count("list_prefix", 1)
-        return self.inner.list_prefix(prefix)
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        self._count("list_dir", 1)
-        return self.inner.list_dir(folder)
 
     def _count(self, method: str, keys: int, *, read: int = 0, written: int = 0) -> None:
         with self._guard:

@@ -1,14 +1,14 @@
 """The layer that shows one folder of a store as a store of its own."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from zarrv3.layers.base import Layer
 from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
-from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Limits, Request, Swaps, Versioned
+from zarrv3.store.keys import check_folder
 
 
 class Prefix(Layer):
@@ -38,54 +38,47 @@ class Prefix(Layer):
         return replace(inner, limits=inner.limits.meet(room))
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
-        check_keys([key for key, _ in requests])
-        return self.inner.get_many([(self._folder + key, wanted) for key, wanted in requests])
+        folder = self._folder
+        return self.inner.get_many([Request(folder + key, wanted) for key, wanted in requests])
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        check_keys(items.keys())
-        self.inner.set_many({self._folder + key: value for key, value in items.items()})
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return self.inner.stat_many(self._below(keys))
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        check_keys(keys)
-        self.inner.erase_many([self._folder + key for key in keys])
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        return self.inner.get_versioned(self._below(keys))
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        skip = len(self._folder)
+        return (key[skip:] for key in self.inner.list_prefix(self._folder + prefix))
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        skip = len(self._folder)
+        return (name[skip:] for name in self.inner.list_dir(self._folder + check_folder(folder)))
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        skip = len(self._folder)
+        sizes = self.inner.list_sizes(self._folder + check_folder(folder))
+        return ((key[skip:], size) for key, size in sizes)
+
+    def write_many(self, changes: Changes, /) -> None:
+        self.inner.write_many({self._folder + key: value for key, value in changes.items()})
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        skip = len(self._folder)
+        refused = self.inner.swap_many({self._folder + key: swap for key, swap in swaps.items()})
+        return [key[skip:] for key in refused]
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.inner.apply_many({self._folder + key: value for key, value in changes.items()})
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         self.inner.erase_prefix(self._folder + check_folder(folder))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
         self.inner.rename_prefix(self._folder + check_folder(source), self._folder + check_folder(target))
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        check_keys([key])
-        return self.inner.compare_and_set(self._folder + key, old, new)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        check_keys(changes.keys())
-        self.inner.apply_many({self._folder + key: value for key, value in changes.items()})
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        where = check_where(where)
-        skip = len(self._folder)
-        return ((key[skip:], size) for key, size in self.inner.sizes(self._folder + where))
-
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        skip = len(self._folder)
-        return (key[skip:] for key in self.inner.list_prefix(self._folder + split_prefix(prefix)[1]))
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        keys, folders = self.inner.list_dir(self._folder + check_folder(folder))
-        skip = len(self._folder)
-        return [key[skip:] for key in keys], [name[skip:] for name in folders]
+    def _below(self, keys: Sequence[str]) -> list[str]:
+        return [self._folder + key for key in keys]
 
     def below(self, folder: str) -> tuple[BaseStore, str]:
         """The folder with the prefix."""

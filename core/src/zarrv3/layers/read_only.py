@@ -1,11 +1,12 @@
 """The layer that refuses to write."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import NoReturn
 
 from zarrv3.errors import ReadOnlyError
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Buffer, Capabilities
+from zarrv3.store.contract import Capabilities, Changes, Swaps
+from zarrv3.store.keys import summary
 
 
 class ReadOnly(Layer):
@@ -18,38 +19,25 @@ class ReadOnly(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What can be read."""
-        return self.inner.capabilities.without(
-            "write", "erase", "atomic_create", "atomic_swap", "transactions"
-        )
+        return self.inner.capabilities.read_only()
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """Refused."""
-        self._refuse("write", items)
+    def write_many(self, changes: Changes, /) -> None:
+        self._refuse(changes)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """Refused."""
-        self._refuse("erase", keys)
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        self._refuse(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self._refuse(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """Refused."""
-        self._refuse("erase", [folder])
+        self._refuse([folder])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """Refused."""
-        self._refuse("rename", [source, target])
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:  # noqa: ARG002
-        """Refused."""
-        self._refuse("replace", [key])
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """Refused."""
-        self._refuse("change", changes)
+        self._refuse([source, target])
 
     def flush(self) -> None:
         """Nothing was written through this layer."""
 
-    def _refuse(self, verb: str, keys: Collection[str]) -> NoReturn:
-        first = next(iter(keys), "")
-        raise ReadOnlyError(f"cannot {verb} {first!r}: {self.describe()} is read-only")
+    def _refuse(self, keys: Collection[str]) -> NoReturn:
+        raise ReadOnlyError(f"cannot change {summary(keys)}: {self.describe()} is read-only")

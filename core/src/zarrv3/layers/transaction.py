@@ -2,20 +2,21 @@
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from zarrv3.errors import StoreClosedError, UnsupportedError
+from zarrv3.errors import ConfigurationError, StoreClosedError, UnsupportedError
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Buffer, Capabilities, Request
-from zarrv3.store.helpers import children, cut
-from zarrv3.store.keys import check_folder, check_keys, split_prefix
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
+from zarrv3.store.helpers import children, cut, rename_by_copy
+from zarrv3.store.keys import check_folder
 
 
 class Transaction(Layer):
     """Writes in memory over a store that can apply many changes at once; thread-safe.
 
-    Reads see the transaction's own writes over what the store holds at the time of the read. `compare_and_set` is not
-    offered: what it compared could change before the end.
+    Reads see the transaction's own writes over what the store holds at the time of the read. Swaps are not offered: what
+    they compared could change before the end.
     """
 
     kind = "transaction"
@@ -41,84 +42,73 @@ class Transaction(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the store can do, but for atomic comparisons and transactions in transactions."""
-        return self.inner.capabilities.without("atomic_create", "atomic_swap", "transactions")
+        """Those of the store, but for swaps and transactions within transactions."""
+        return self.inner.capabilities.without("swap", "transactions")
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         with self._lock:
             own = {key: self._changes[key] for key, _ in requests if key in self._changes}
-        rest = iter(self.inner.get_many([(key, wanted) for key, wanted in requests if key not in own]))
+        rest = iter(self.inner.get_many([request for request in requests if request[0] not in own]))
         return [cut(own[key], wanted) if key in own else next(rest) for key, wanted in requests]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        check_keys(items.keys())
-        self._change({key: bytes(value) for key, value in items.items()})
-
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        check_keys(keys)
-        self._change(dict.fromkeys(keys))
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract: the keys that are there now."""
-        self._change(dict.fromkeys(self.list_prefix(check_folder(folder))))
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: values are read, since both names belong to the transaction."""
-        keys = [*self.list_prefix(check_folder(source))]
-        values = self.get_many([(key, None) for key in keys])
-        moved = {
-            target + key[len(source) :]: bytes(v)
-            for key, v in zip(keys, values, strict=True)
-            if v is not None
-        }
-        self._change({**dict.fromkeys(keys), **moved})
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        check_keys(changes.keys())
-        self._change({key: None if value is None else bytes(value) for key, value in changes.items()})
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:  # noqa: ARG002
-        """Not offered."""
-        raise UnsupportedError(f"cannot compare and set {key!r} in a transaction; do it on the store itself")
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         with self._lock:
-            own = {key: value for key, value in self._changes.items() if key == where or _below(key, where)}
-        for key, size in self.inner.sizes(where):
-            if key not in own:
-                yield key, size
-        for key, value in own.items():
-            if value is not None:
-                yield key, len(value)
+            own = {key: self._changes[key] for key in keys if key in self._changes}
+        rest = iter(self.inner.stat_many([key for key in keys if key not in own]))
+        return [(None if (v := own[key]) is None else len(v)) if key in own else next(rest) for key in keys]
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:  # noqa: ARG002
+        self._refuse_swaps()
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:  # noqa: ARG002
+        self._refuse_swaps()
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        prefix = split_prefix(prefix)[1]
-        with self._lock:
-            own = {key: value for key, value in self._changes.items() if key.startswith(prefix)}
+        own = self._own(prefix)
         for key in self.inner.list_prefix(prefix):
             if key not in own:
                 yield key
         yield from (key for key, value in own.items() if value is not None)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; folders in which something was erased are listed to see whether anything is left."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; folders in which something was erased are listed to see whether anything is left."""
         folder = check_folder(folder)
+        own = self._own(folder)
+        added = dict.fromkeys(children([key for key, value in own.items() if value is not None], folder))
+        touched = {*children([key for key, value in own.items() if value is None], folder)}
+        for name in self.inner.list_dir(folder):
+            if name in own or name in added:
+                continue
+            if name not in touched or next(iter(self.list_prefix(name)), None) is not None:
+                yield name
+        yield from added
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        own = self._own(check_folder(folder))
+        for key, size in self.inner.list_sizes(folder):
+            if key not in own:
+                yield key, size
+        yield from ((key, len(value)) for key, value in own.items() if value is not None)
+
+    def write_many(self, changes: Changes, /) -> None:
+        copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
         with self._lock:
-            own = {key: value for key, value in self._changes.items() if key.startswith(folder)}
-        keys, folders = self.inner.list_dir(folder)
-        own_keys, own_folders = children([key for key, value in own.items() if value is not None], folder)
-        _, touched = children([key for key, value in own.items() if value is None], folder)
-        emptied = {name for name in touched if next(self.list_prefix(name), None) is None}
-        return (
-            sorted({key for key in keys if key not in own} | set(own_keys)),
-            sorted((set(folders) | set(own_folders)) - emptied),
-        )
+            if self._ended:
+                raise StoreClosedError(
+                    "the transaction has ended; begin another one with store.transaction()"
+                )
+            self._changes.update(copies)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.write_many(changes)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """Erase the keys that are there now."""
+        self.write_many(dict.fromkeys(self.list_prefix(check_folder(folder))))
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """Move the keys that are there now; values are read, since both names belong to the transaction."""
+        rename_by_copy(self, check_folder(source), check_folder(target))
 
     def flush(self) -> None:
         """Nothing is durable before the end."""
@@ -126,18 +116,19 @@ class Transaction(Layer):
     def close(self) -> None:
         """The store outlives the transaction."""
 
-    def _change(self, changes: Mapping[str, bytes | None]) -> None:
+    def _own(self, prefix: str) -> dict[str, bytes | None]:
+        """What the transaction has changed of the keys that start with a prefix."""
         with self._lock:
-            if self._ended:
-                raise StoreClosedError(
-                    "the transaction has ended; begin another one with store.transaction()"
-                )
-            self._changes.update(changes)
+            return {key: value for key, value in self._changes.items() if key.startswith(prefix)}
+
+    def _refuse_swaps(self) -> NoReturn:
+        raise UnsupportedError("a transaction cannot swap: what it compared could change before its end")
+
+    @classmethod
+    def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:  # noqa: ARG003
+        """Refused: as an adapter of a URL it would have no end."""
+        raise ConfigurationError("a transaction begins with `with store.transaction() as …`, not in a URL")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Refused: a transaction belongs to its process."""
         raise TypeError("a transaction cannot be pickled: it belongs to the process that began it")
-
-
-def _below(key: str, where: str) -> bool:
-    return (not where or where.endswith("/")) and key.startswith(where)

@@ -15,7 +15,8 @@ from zarrv3.options.environment import as_templates
 from zarrv3.options.settings import config
 from zarrv3.options.urls import Url, convert, parse_pipeline
 from zarrv3.store.base import BaseStore
-from zarrv3.store.memory import MemoryStore, wrap
+from zarrv3.store.memory import MemoryStore
+from zarrv3.store.wrapping import wrap
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

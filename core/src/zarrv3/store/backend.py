@@ -5,9 +5,10 @@ no checks, no `try`. Its store class, derived from `Backend`, records the option
 calls pass through here, where
 
     keys, ranges and values are checked → capabilities are asked → batches are cut to the driver's limits
-    → the driver does it → its library's exceptions become ours, naming the key and the redacted store
+    → the driver does it, or a helper where it lacks the method → its library's exceptions become ours, naming the
+      key and the redacted store
 
-and where the driver is made on first use, once a process: after a fork or unpickling there is a new connection.
+and where the driver is made on first use, once per process: after a fork or unpickling there is a new connection.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from __future__ import annotations
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from zarrv3.errors import (
     ConfigurationError,
-    InvalidKeyError,
     LimitError,
     ReadOnlyError,
     StoreAccessError,
@@ -34,10 +34,21 @@ from zarrv3.errors import (
 )
 from zarrv3.options.environment import values_of
 from zarrv3.options.redaction import redact, secrets_of
+from zarrv3.store import helpers
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Limits, Request, Store, TransactionalStore
-from zarrv3.store.helpers import check_rename, chunked, split_items
-from zarrv3.store.keys import check_folder, check_key, check_keys, check_where, longest, split_prefix, summary
+from zarrv3.store.contract import (
+    METHODS,
+    Buffer,
+    Capabilities,
+    Changes,
+    Driver,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+)
+from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
+from zarrv3.store.values import check_changes, check_swaps
 
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
@@ -47,12 +58,26 @@ _SYSTEM: ErrorTable = {
     OSError: StoreAccessError,
 }
 
+_DOING = {
+    "write": "store values",
+    "erase": "erase keys",
+    "list": "list its keys; consolidated metadata does without",
+    "swap": "swap values atomically",
+    "transactions": "make several changes at once",
+}
+
+
+_inherited: list[object] = []
+"""Drivers of a parent process: a forked child neither uses nor closes them, nor frees them, which could write to a socket."""
+
 
 class Backend(BaseStore):
     """The base class of stores that hold data themselves: the guard around a driver.
 
     A subclass passes its options by name to `super().__init__`, with the names of its constructor's parameters, and
-    makes the driver in `connect`. Instances are thread-safe, fork-safe and picklable by their options.
+    makes the driver in `connect`. It may refine `errors`, `plain_error`, `secrets` and `identity`, and calls its driver in
+    `with self.using_driver(…)` where it has methods of its own. Instances are thread-safe, fork-safe and picklable by their
+    options.
     """
 
     errors: ClassVar[ErrorTable] = {}
@@ -64,163 +89,209 @@ class Backend(BaseStore):
             raise ConfigurationError(f"dimension_separator must be '.', '/' or None, not {separator!r}")
         self.dimension_separator = separator
         self._options = options
-        self._reset()
+        self._live: Any = None
+        self._closed = False
+        self._lock = threading.RLock()
+        self._process = os.getpid()
 
     @abstractmethod
-    def connect(self) -> Store:
-        """Make the driver: open what has to be opened. Called once a process, under a lock."""
+    def connect(self) -> Driver:
+        """Make the driver: open what has to be opened. Called once per process, under a lock."""
 
     # ------------------------------------------------------------ the driver's life
 
-    def _reset(self, *, closed: bool = False) -> None:
-        self._live: Store | None = None
-        self._closed = closed
-        self._lock = threading.RLock()
-        self._process = os.getpid()  # last: from here on, other threads believe the rest
-
     @property
-    def driver(self) -> Store:
-        """The driver of this process, made on first use."""
+    def driver(self) -> Any:
+        """The driver of this process, made on first use; has the methods of what it claims."""
         live = self._live  # once: another thread may be closing
         if live is not None and self._process == os.getpid():
             return live
-        return self._connect()
+        return self._connected()
 
-    def _connect(self) -> Store:
-        if self._process != os.getpid():  # a forked child: the parent's connection and lock are not ours
-            self._reset(closed=self._closed)
+    def _connected(self) -> Any:
+        self._leave_parent()
         with self._lock:
             if self._closed:
                 raise StoreClosedError(f"{self.describe()} is closed; open it again to use it")
             if self._live is None:
-                with self._translated("open", ()):
-                    self._live = self.connect()
+                with self._translating("open", ()):
+                    live = self.connect()
+                _check_driver(live, self)
+                self._live = live
             return self._live
 
+    def _leave_parent(self) -> None:
+        """In a forked child: the parent's connection and lock are not ours."""
+        if self._process == os.getpid():
+            return
+        live, self._live = self._live, None
+        self._lock = threading.RLock()
+        self._process = os.getpid()  # last: from here on, other threads believe the rest
+        if live is not None:
+            _inherited.append(live)
+
     def flush(self) -> None:
-        """See the contract; a store that was never used has nothing to flush."""
+        """Make everything written so far survive a crash; a store that was never used has nothing to flush."""
         live = self._live
-        if live is not None and self._process == os.getpid():
-            with self._translated("flush", ()):
+        if live is not None and self._process == os.getpid() and hasattr(live, "flush"):
+            with self._translating("flush", ()):
                 live.flush()
 
     def close(self) -> None:
         """Flush and release everything; further calls raise `StoreClosedError`."""
-        if self._process != os.getpid():  # the parent's connection stays the parent's
-            self._reset(closed=True)
+        self._leave_parent()
         with self._lock:
             live, self._live, self._closed = self._live, None, True
-            if live is not None:
-                with self._translated("close", ()):
+            if live is not None and hasattr(live, "close"):
+                with self._translating("close", ()):
                     live.close()
 
-    # ------------------------------------------------------------ the contract, guarded
+    # ------------------------------------------------------------ reading
 
     @property
     def capabilities(self) -> Capabilities:
         """What the driver can do."""
-        return self.driver.capabilities
+        can: Capabilities = self.driver.capabilities
+        return can
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
+        if not requests:
+            return []
+        if {*map(type, requests)} != {Request}:
+            requests = [Request(*request) for request in requests]
         driver = self.driver
         keys = [key for key, _ in requests]
-        limits = self._check(keys, driver)
-        with self._translated("read", keys):
-            if limits.batch_keys is None or len(requests) <= limits.batch_keys:
-                return driver.get_many(requests)
-            return [value for part in chunked(requests, limits.batch_keys) for value in driver.get_many(part)]
+        most = self._checked(keys, driver).batch_keys
+        with self._translating("read", keys):
+            if most is None or len(requests) <= most:
+                values: Sequence[Buffer | None] = driver.get_many(requests)
+                return values
+            return [value for part in helpers.chunked(requests, most) for value in driver.get_many(part)]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        driver = self._writable("write")
-        limits = self._check(items.keys(), driver)
-        for key, value in items.items():
-            if type(value) is not bytes:
-                check_value(key, value)
-        if limits.value_bytes is not None:
-            self._check_sizes(items, limits.value_bytes)
-        with self._translated("write", items.keys()):
-            if limits.batch_keys is None and limits.batch_bytes is None:
-                driver.set_many(items)
-            else:
-                for part in split_items(items, limits.batch_keys, limits.batch_bytes):
-                    driver.set_many(part)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return self._by_key("look at", "stat_many", keys) if keys else []
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        driver = self._writable("erase")
-        keys = list(keys)
-        limits = self._check(keys, driver)
-        with self._translated("erase", keys):
-            for part in chunked(keys, limits.batch_keys or len(keys) or 1):
-                driver.erase_many(part)
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        if not keys:
+            return []
+        self._able("swap")
+        return self._by_key("read", "get_versioned", keys)
 
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
-        driver = self._writable("erase")
-        folder = check_folder(folder)
-        with self._translated("erase", (folder,)):
-            driver.erase_prefix(folder)
+    def _by_key(self, verb: str, method: str, keys: Sequence[str]) -> list[Any]:
+        """What a method of the driver returns for some keys, or else a helper; in batches."""
+        driver = self.driver
+        limits = self._checked(keys, driver)
+        call = getattr(driver, method, None)
+        if call is None:
+            return helpers.stat_by_reading(self, keys)
+        with self._translating(verb, keys):
+            return [
+                item for part in helpers.chunked(keys, limits.batch_keys or len(keys)) for item in call(part)
+            ]
 
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
-        driver = self._writable("erase")
-        self._writable("write")
-        source, target = check_folder(source), check_folder(target)
-        check_rename(source, target)
-        with self._translated("rename", (source, target)):
-            driver.rename_prefix(source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        driver = self._writable("atomic_create" if old is None else "atomic_swap")
-        if new is None and old is not None:
-            self._writable("erase")
-        limits = self._check((check_key(key),), driver)
-        for value in (old, new):
-            if value is not None:
-                check_value(key, value)
-        if new is not None and limits.value_bytes is not None:
-            self._check_sizes({key: new}, limits.value_bytes)
-        with self._translated("replace", (key,)):
-            return driver.compare_and_set(key, old, new)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        driver = cast("TransactionalStore", self._writable("transactions"))
-        limits = self._check(changes.keys(), driver)
-        for key, value in changes.items():
-            if value is not None:
-                check_value(key, value)
-        if limits.value_bytes is not None:
-            self._check_sizes({k: v for k, v in changes.items() if v is not None}, limits.value_bytes)
-        with self._translated("change", changes.keys()):
-            driver.apply_many(changes)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        where = check_where(where)
-        driver = self._listable() if where.endswith("/") or not where else self.driver
-        return self._guarded(lambda: driver.sizes(where), where)
+    # ------------------------------------------------------------ listing
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
         folder, prefix = split_prefix(prefix)
-        driver = self._listable()
+        driver = self._able("list")
         keys = self._guarded(lambda: driver.list_prefix(folder), folder)
         return keys if folder == prefix else (key for key in keys if key.startswith(prefix))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
         folder = check_folder(folder)
-        driver = self._listable()
-        with self._translated("list", (folder,)):
-            return driver.list_dir(folder)
+        driver = self._able("list")
+        if hasattr(driver, "list_dir"):
+            return self._guarded(lambda: driver.list_dir(folder), folder)
+        return self._guarded(lambda: helpers.children(driver.list_prefix(folder), folder), folder)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        folder = check_folder(folder)
+        driver = self._able("list")
+        if hasattr(driver, "list_sizes"):
+            return self._guarded(lambda: driver.list_sizes(folder), folder)
+        return helpers.sizes_by_stat(self.list_prefix(folder), self)
+
+    # ------------------------------------------------------------ writing
+
+    def write_many(self, changes: Changes, /) -> None:
+        if not changes:
+            return
+        driver = self.driver
+        erased = check_changes(changes)
+        if erased < len(changes):
+            self._able("write")
+        if erased:
+            self._able("erase")
+        limits = self._checked(changes, driver)
+        self._check_sizes(changes, limits)
+        with self._translating("write" if erased < len(changes) else "erase", changes):
+            if limits.batch_keys is None and limits.batch_bytes is None:
+                driver.write_many(changes)
+            else:
+                size = helpers.size_of
+                for part in helpers.split(changes.items(), size, limits.batch_keys, limits.batch_bytes):
+                    driver.write_many(part)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        if not swaps:
+            return ()
+        driver = self._able("swap")
+        if check_swaps(swaps):
+            self._able("erase")
+        limits = self._checked(swaps, driver)
+        self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
+        with self._translating("replace", swaps):
+            if limits.batch_keys is None and limits.batch_bytes is None:
+                refused: Collection[str] = driver.swap_many(swaps)
+                return refused
+            parts = helpers.split(
+                swaps.items(), lambda swap: helpers.size_of(swap[1]), limits.batch_keys, limits.batch_bytes
+            )
+            return [key for part in parts for key in driver.swap_many(part)]
+
+    def apply_many(self, changes: Changes, /) -> None:
+        driver = self._able("transactions")
+        if not changes:
+            return
+        check_changes(changes)
+        limits = self._checked(changes, driver)
+        self._check_sizes(changes, limits)
+        for most, count, what in (
+            (limits.transaction_keys, len(changes), "keys"),
+            (limits.transaction_bytes, sum(map(helpers.size_of, changes.values())), "bytes"),
+        ):
+            if most is not None and count > most:
+                raise LimitError(
+                    f"a transaction of {count} {what} is too large for {self.describe()}, which takes at most {most}; "
+                    "nothing was written"
+                )
+        with self._translating("change", changes):
+            driver.apply_many(changes)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        folder = check_folder(folder)
+        driver = self._able("erase")
+        if not hasattr(driver, "erase_prefix"):
+            helpers.erase_by_listing(self, folder)
+            return
+        with self._translating("erase", (folder,)):
+            driver.erase_prefix(folder)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        source, target = check_folder(source), check_folder(target)
+        helpers.check_rename(source, target)
+        driver = self._able("write")
+        self._able("erase")
+        if not hasattr(driver, "rename_prefix"):
+            helpers.rename_by_copy(self, source, target)
+            return
+        with self._translating("rename", (source, target)):
+            driver.rename_prefix(source, target)
 
     # ------------------------------------------------------------ checks
 
-    def _check(self, keys: Collection[str], driver: Store) -> Limits:
+    def _checked(self, keys: Collection[str], driver: Driver) -> Limits:
+        """Check keys; returns the driver's limits."""
         check_keys(keys)
         limits = driver.capabilities.limits
         if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
@@ -231,69 +302,77 @@ class Backend(BaseStore):
             )
         return limits
 
-    def _check_sizes(self, items: Mapping[str, Buffer], most: int) -> None:
-        for key, value in items.items():
-            if len(value) > most:
+    def _check_sizes(self, changes: Changes, limits: Limits) -> None:
+        most = limits.value_bytes
+        if most is None:
+            return
+        for key, value in changes.items():
+            if helpers.size_of(value) > most:
                 raise LimitError(
-                    f"the value of {key!r} has {len(value)} bytes but {self.describe()} holds values of at most "
-                    f"{most}; use smaller chunks"
+                    f"the value of {key!r} has {helpers.size_of(value)} bytes but {self.describe()} holds values of at "
+                    f"most {most}; use smaller chunks"
                 )
 
-    def _writable(self, capability: str) -> Store:
+    def _able(self, capability: str) -> Any:
+        """The driver, if it has a capability."""
         driver = self.driver
-        can = driver.capabilities
-        if getattr(can, capability):
-            return driver
-        if not can.write:
-            raise ReadOnlyError(f"{self.describe()} is read-only; open it for writing to change it")
-        verb = {
-            "erase": "erase keys",
-            "atomic_create": "create a key atomically",
-            "atomic_swap": "swap a value atomically",
-        }
-        raise UnsupportedError(f"{self.describe()} cannot {verb.get(capability, capability)}")
-
-    def _listable(self) -> Store:
-        driver = self.driver
-        if not driver.capabilities.list:
-            raise UnsupportedError(
-                f"{self.describe()} cannot list its keys; consolidated metadata does without"
-            )
+        require(driver.capabilities, capability, self)
         return driver
 
     # ------------------------------------------------------------ errors
 
     @contextmanager
-    def _translated(self, verb: str, keys: Collection[str]) -> Iterator[None]:
+    def using_driver(self, verb: str, keys: Collection[str] = (), *, capability: str = "") -> Iterator[Any]:
+        """A block in which a store class calls its driver itself, by methods that the contract does not have.
+
+        The driver must have the `capability`, if one is named. Exceptions of the backend's library become ours, which say
+        what could not be done: `verb`, with which keys.
+        """
+        check_keys(keys)
+        driver = self._able(capability) if capability else self.driver
+        with self._translating(verb, keys):
+            yield driver
+
+    def plain_error(self, error: Exception) -> Exception:
+        """What an exception of the backend's library amounts to: what is looked up in `errors`, and whose text is shown.
+
+        Returned as it is unless a subclass knows better; it may also return a `StoreError`.
+        """
+        return error
+
+    def secrets(self) -> list[str]:
+        """The texts that no error may show: secret options, and what variables stand for."""
+        return [*secrets_of(self._options), *values_of(self._options)]
+
+    @contextmanager
+    def _translating(self, verb: str, keys: Collection[str]) -> Iterator[None]:
         try:
             yield
         except ZarrError:
             raise
         except Exception as error:
             tells = self._tells_secrets(error)
-            ours = self._translate(error, verb, keys, StoreAccessError if tells else None)
+            ours = self._translated(error, verb, keys, StoreAccessError if tells else None)
             if ours is None:
                 raise
             raise ours from (None if tells else error)
 
-    def _guarded(self, start: Callable[[], Iterator[Any]], where: str) -> Iterator[Any]:
-        with self._translated("list", (where,)):
+    def _guarded(self, start: Callable[[], Iterable[Any]], folder: str) -> Iterator[Any]:
+        with self._translating("list", (folder,)):
             yield from start()
 
-    def _translate(
+    def _translated(
         self, error: Exception, verb: str, keys: Collection[str], other: type[StoreError] | None
     ) -> StoreError | None:
         """Our error for one of the library's; for one that no table knows, one of class `other`, if any."""
-        tables = (*self.errors.items(), *_SYSTEM.items())
+        error = self.plain_error(error)
+        tables = (*self.errors.items(), (StoreError, type(error)), *_SYSTEM.items())
         ours = next((ours for theirs, ours in tables if isinstance(error, theirs)), other)
         if ours is None:
             return None
-        text = redact(str(error), self._secrets()) or type(error).__name__
+        text = redact(str(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
-
-    def _secrets(self) -> list[str]:
-        return [*secrets_of(self._options), *values_of(self._options)]
 
     def _tells_secrets(self, error: BaseException) -> bool:
         """Whether a secret stands in the text of an exception or of one that it came from."""
@@ -304,17 +383,34 @@ class Backend(BaseStore):
             if one is not None and not any(one is other for other in seen):
                 seen.append(one)
                 waiting += [one.__cause__, one.__context__]
-        secrets = self._secrets()
+        secrets = self.secrets()
         return any(redact(str(one), secrets) != str(one) for one in seen)
 
 
-def check_value(key: str, value: object) -> None:
-    """Raise `InvalidKeyError` unless a value is flat bytes."""
-    if isinstance(value, memoryview):
-        if value.contiguous and value.ndim == 1 and value.itemsize == 1:
-            return
-        raise InvalidKeyError(
-            f"the value of {key!r} is a memoryview that is not flat bytes; pass view.cast('B')"
+def require(can: Capabilities, capability: str, store: BaseStore) -> None:
+    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none."""
+    if getattr(can, capability):
+        return
+    if capability != "list" and not can.write:
+        raise ReadOnlyError(f"{store.describe()} is read-only; open it for writing to change it")
+    raise UnsupportedError(f"{store.describe()} cannot {_DOING[capability]}")
+
+
+def _check_driver(driver: object, store: BaseStore) -> None:
+    """Raise `ConfigurationError` that says in one line what a driver lacks of what it claims."""
+    can = getattr(driver, "capabilities", None)
+    name = type(driver).__name__
+    if not isinstance(can, Capabilities):
+        raise ConfigurationError(
+            f"the driver {name} of {store.describe()} has no attribute `capabilities` of class zarrv3.Capabilities"
         )
-    if not isinstance(value, bytes | bytearray):
-        raise InvalidKeyError(f"the value of {key!r} must be bytes-like, not {type(value).__name__}")
+    claims = {
+        "read": ("get_many",),
+        **{claim: methods for claim, methods in METHODS.items() if getattr(can, claim)},
+    }
+    for claim, methods in claims.items():
+        for method in methods:
+            if not callable(getattr(driver, method, None)):
+                raise ConfigurationError(
+                    f"the driver {name} of {store.describe()} claims to {claim} but has no method `{method}`"
+                )

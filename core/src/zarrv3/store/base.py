@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import builtins
 import inspect
-import itertools
-from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -27,18 +25,17 @@ from zarrv3.errors import (
 from zarrv3.options.environment import as_templates, escape, expand
 from zarrv3.options.redaction import redact, redact_options
 from zarrv3.options.urls import Url, convert
+from zarrv3.registry import load
 from zarrv3.store import helpers
-from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Request, Store, whole
 from zarrv3.store.keys import split_prefix
+from zarrv3.store.views import Items, Values
 
 Range: TypeAlias = tuple[int, int | None]
 """A range as the seed spells it: start (negative = from the end) and length (`None` = to the end)."""
 
-BATCH = 64
-"""How many keys the conveniences below ask for at once."""
 
-
-class BaseStore(MutableMapping[str, bytes]):
+class BaseStore(Store, MutableMapping[str, bytes]):
     """The common part of every store object; see the module's text.
 
     Thread-safe. A store is true whatever it holds (asking for its length would list it).
@@ -64,83 +61,28 @@ class BaseStore(MutableMapping[str, bytes]):
 
     _options: Mapping[str, Any]
 
-    # ------------------------------------------------------------ the contract
-
-    @property
-    @abstractmethod
-    def capabilities(self) -> Capabilities:
-        """What this instance can do."""
-
-    @abstractmethod
-    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def erase_prefix(self, folder: str, /) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See `zarrv3.store.contract.TransactionalStore`; `UnsupportedError` without the capability `transactions`."""
-
-    @abstractmethod
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def flush(self) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """See `zarrv3.store.contract.Store`."""
-
     # ------------------------------------------------------------ the mapping protocol
 
     def __getitem__(self, key: str) -> bytes:
         """The value of a key; `KeyError` when it is missing."""
-        value = self.get_many([(key, None)])[0]
+        value = self.get_many(whole([key]))[0]
         if value is None:
             raise KeyMissingError(f"key {key!r} is not in {self.describe()}")
         return bytes(value)
 
     def __setitem__(self, key: str, value: Buffer) -> None:
         """Store a bytes-like value, replacing what was there."""
-        self.set_many({key: value})
+        self.write_many({key: value})
 
     def __delitem__(self, key: str) -> None:
         """Remove a key; `KeyError` when it is missing."""
         if key not in self:
             raise KeyMissingError(f"key {key!r} is not in {self.describe()}; nothing was erased")
-        self.erase_many([key])
+        self.write_many({key: None})
 
     def __contains__(self, key: object) -> bool:
         """Whether a key exists; its value is not read."""
-        return isinstance(key, str) and bool(key) and next(self.sizes(key), None) is not None
+        return isinstance(key, str) and bool(key) and self.stat_many([key])[0] is not None
 
     def __iter__(self) -> Iterator[str]:
         """All keys, in any order."""
@@ -154,13 +96,13 @@ class BaseStore(MutableMapping[str, bytes]):
         """True, also when empty."""
         return True
 
-    def items(self) -> _Items:  # type: ignore[override]  # a view that reads in batches
+    def items(self) -> Items:  # type: ignore[override]  # a view that reads in batches
         """All keys and values, read in batches."""
-        return _Items(self)
+        return Items(self)
 
-    def values(self) -> _Values:  # type: ignore[override]  # a view that reads in batches
+    def values(self) -> Values:  # type: ignore[override]  # a view that reads in batches
         """All values, read in batches."""
-        return _Values(self)
+        return Values(self)
 
     @overload  # type: ignore[override]
     def update(self, other: Mapping[str, Buffer], /, **more: Buffer) -> None: ...
@@ -170,7 +112,7 @@ class BaseStore(MutableMapping[str, bytes]):
         self, other: Mapping[str, Buffer] | Iterable[tuple[str, Buffer]] = (), /, **more: Buffer
     ) -> None:
         """Store many values in one batch."""
-        self.set_many(dict(other, **more))
+        self.write_many(dict(other, **more))
 
     setitems = update
 
@@ -185,12 +127,12 @@ class BaseStore(MutableMapping[str, bytes]):
         contexts: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: ARG002 - the seed's; there is one kind of memory
     ) -> dict[str, bytes]:
         """The values of those keys that exist, read in one batch."""
-        values = self.get_many([(key, None) for key in keys])
+        values = self.get_many(whole(keys))
         return {key: bytes(value) for key, value in zip(keys, values, strict=True) if value is not None}
 
     def delitems(self, keys: Iterable[str]) -> None:
         """Remove those keys that exist."""
-        self.erase_many(list(keys))
+        self.write_many(dict.fromkeys(keys))
 
     # ------------------------------------------------------------ the seed's methods
 
@@ -201,8 +143,7 @@ class BaseStore(MutableMapping[str, bytes]):
     def listdir(self, path: str = "") -> builtins.list[str]:
         """The sorted names directly below a path; empty when there is nothing."""
         folder = _folder(path)
-        keys, folders = self.list_dir(folder)
-        return sorted({name[len(folder) :].rstrip("/") for name in itertools.chain(keys, folders)})
+        return sorted({name[len(folder) :].rstrip("/") for name in self.list_dir(folder)})
 
     def erase(self, key: str) -> None:
         """Remove a key; `KeyError` when it is missing."""
@@ -230,9 +171,9 @@ class BaseStore(MutableMapping[str, bytes]):
 
     def getsize(self, path: str = "") -> int:
         """The stored bytes below a path, or of one key; 0 when there is nothing."""
-        below = sum(size for _, size in self.sizes(_folder(path)))
-        alone = next(self.sizes(path.strip("/")), ("", 0))[1] if path.strip("/") else 0
-        return below + alone
+        below = sum(size for _, size in self.list_sizes(_folder(path)))
+        key = path.strip("/")
+        return below + ((self.stat_many([key])[0] or 0) if key else 0)
 
     def get_partial_values(
         self, key_ranges: Iterable[tuple[str, Range | None]]
@@ -241,7 +182,7 @@ class BaseStore(MutableMapping[str, bytes]):
 
         A negative start counts from the end; a length of `None` reaches to the end. Pieces are clipped to the value.
         """
-        requests = [(key, _byte_range(wanted)) for key, wanted in key_ranges]
+        requests = [Request(key, _byte_range(wanted)) for key, wanted in key_ranges]
         return [None if value is None else bytes(value) for value in self.get_many(requests)]
 
     def set_partial_values(self, key_start_values: Iterable[tuple[str, int, Buffer]]) -> None:
@@ -254,15 +195,16 @@ class BaseStore(MutableMapping[str, bytes]):
         pieces: dict[str, list[tuple[int, Buffer]]] = {}
         for key, start, value in key_start_values:
             pieces.setdefault(key, []).append((start, value))
-        olds = self.get_many([(key, None) for key in pieces])
-        news = {key: _patched(key, old, pieces[key]) for key, old in zip(pieces, olds, strict=True)}
-        if not (self.capabilities.atomic_swap and self.capabilities.atomic_create):
-            self.set_many(news)
+        if not self.capabilities.swap:
+            olds = zip(pieces, self.get_many(whole(pieces)), strict=True)
+            self.write_many({key: _patched(key, old, pieces[key]) for key, old in olds})
             return
-        for (key, new), old in zip(news.items(), olds, strict=True):
-            while not self.compare_and_set(key, old, new):
-                old = self.get_many([(key, None)])[0]  # noqa: PLW2901 - somebody else was faster: on top of theirs
-                new = _patched(key, old, pieces[key])  # noqa: PLW2901
+        left: Collection[str] = [*pieces]
+        while left:  # those that somebody else changed meanwhile: on top of theirs
+            found = zip(left, self.get_versioned([*left]), strict=True)
+            left = self.swap_many(
+                {key: (version, _patched(key, old, pieces[key])) for key, (old, version) in found}
+            )
 
     @property
     def supports_efficient_get_partial_values(self) -> bool:
@@ -300,21 +242,21 @@ class BaseStore(MutableMapping[str, bytes]):
 
         Raises `UnsupportedError` where the store has no transactions.
         """
-        from zarrv3.layers.transaction import (
-            Transaction,  # a layer is a store: the one import against the order
-        )
-
         if not self.capabilities.transactions:
             raise UnsupportedError(
                 f"{self.describe()} has no transactions; each key is still replaced atomically"
             )
-        pending = Transaction(self)
+        pending = load("layers", "transaction")(self)
         try:
             yield pending
         except BaseException:
             pending.abandon()
             raise
         pending.commit()
+
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """The store that this one lies on and where a folder lies there; a store that holds data itself, as it is."""
+        return self, folder
 
     # ------------------------------------------------------------ life
 
@@ -439,36 +381,6 @@ def check_options(cls: type[BaseStore], options: Mapping[str, Any]) -> None:
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
     if missing:
         raise ConfigurationError(f"{cls.kind!r} needs the option {missing[0]!r}")
-
-
-class _Items:
-    """The items view of a store, reading in batches."""
-
-    def __init__(self, store: BaseStore) -> None:
-        self._store = store
-
-    def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        for keys in helpers.chunked(self._store.list_prefix(""), BATCH):
-            values = self._store.get_many([(key, None) for key in keys])
-            for key, value in zip(keys, values, strict=True):
-                if value is not None:
-                    yield key, bytes(value)
-
-    def __len__(self) -> int:
-        return len(self._store)
-
-    def __contains__(self, item: object) -> bool:
-        return isinstance(item, tuple) and len(item) == 2 and self._store.get(item[0]) == item[1]
-
-
-class _Values(_Items):
-    """The values view of a store, reading in batches."""
-
-    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
-        return (value for _, value in super().__iter__())
-
-    def __contains__(self, value: object) -> bool:
-        return any(value == other for other in self)
 
 
 def _rebuild(cls: type[BaseStore], options: dict[str, Any]) -> BaseStore:

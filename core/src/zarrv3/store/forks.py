@@ -1,7 +1,8 @@
-"""What a forked child has to make anew: its parent's other threads are gone, and locks they held stay held."""
+"""What a forked child makes new: its parent's other threads are gone, and the locks they held stay held."""
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -16,8 +17,22 @@ _all: "weakref.WeakSet[Renewable]" = weakref.WeakSet()
 
 
 def renew_in_children(subject: Renewable) -> None:
-    """Let every forked child renew an object before it does anything else."""
+    """Let every forked child renew an object before it does anything else; the object may be forgotten meanwhile."""
     _all.add(subject)
+
+
+def at_forks(
+    *,
+    before: Callable[[], None] | None = None,
+    in_parent: Callable[[], None] | None = None,
+    in_child: Callable[[], None] | None = None,
+) -> None:
+    """Call functions around every fork of this process, where the system has forks; what is renewed is renewed first."""
+    if hasattr(os, "register_at_fork"):
+        functions = {"before": before, "after_in_parent": in_parent, "after_in_child": in_child}
+        os.register_at_fork(
+            **{name: function for name, function in functions.items() if function is not None}
+        )
 
 
 def _renew() -> None:
@@ -25,5 +40,4 @@ def _renew() -> None:
         subject.renew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+at_forks(in_child=_renew)

@@ -1,14 +1,40 @@
-"""Free functions for authors of stores: fall-backs that a backend calls on purpose, and small shared arithmetic."""
+"""Free functions for drivers and layers: what the guard calls where a driver lacks a method, and small shared arithmetic.
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import groupby, islice
-from typing import Any, TypeVar
+A driver may also call them on purpose. Each says what it costs.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from itertools import chain, groupby, islice
+from typing import Protocol, TypeVar
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer, ByteRange, Request, Store
+from zarrv3.store.contract import (
+    Buffer,
+    ByteRange,
+    Driver,
+    Lists,
+    Request,
+    Stats,
+    Swaps,
+    Version,
+    Versioned,
+    Writes,
+    whole,
+)
 
 T = TypeVar("T")
+
+BATCH = 64
+"""How many keys the fall-backs ask for at once."""
+
+
+class Listing(Driver, Lists, Protocol):
+    """What can be read and listed."""
+
+
+class Movable(Driver, Lists, Writes, Protocol):
+    """What can be read, listed and written."""
 
 
 # ---------------------------------------------------------------- ranges
@@ -37,71 +63,129 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield part
 
 
-def split_items(
-    items: Mapping[str, Buffer], keys: int | None, size: int | None
-) -> Iterator[Mapping[str, Buffer]]:
-    """A batch of values cut so that no part has more than `keys` keys or, unless it is one value, `size` bytes."""
-    part: dict[str, Buffer] = {}
+def split(
+    items: Iterable[tuple[str, T]], length: Callable[[T], int], keys: int | None, size: int | None
+) -> Iterator[dict[str, T]]:
+    """A batch cut so that no part has more than `keys` keys or, unless it is one value, `size` bytes."""
+    part: dict[str, T] = {}
     total = 0
-    for key, value in items.items():
-        length = len(value)
-        if part and (len(part) == keys or (size is not None and total + length > size)):
+    for key, item in items:
+        own = length(item)
+        if part and (len(part) == keys or (size is not None and total + own > size)):
             yield part
             part, total = {}, 0
-        part[key] = value
-        total += length
+        part[key] = item
+        total += own
     if part:
         yield part
+
+
+def size_of(value: Buffer | None) -> int:
+    """The bytes of a new value; an erased key has none."""
+    return 0 if value is None else len(value)
+
+
+def by_key(requests: Iterable[Request]) -> Collection[str]:
+    """The distinct keys of some requests, in order."""
+    return dict.fromkeys(request.key for request in requests)
 
 
 # ---------------------------------------------------------------- listing
 
 
-def children(keys: Iterable[str], folder: str) -> tuple[list[str], list[str]]:
-    """`list_dir` from a listing of all keys below a folder: costs what the listing costs."""
-    direct: set[str] = set()
+def children(keys: Iterable[str], folder: str) -> Iterator[str]:
+    """`list_dir` from a listing of all keys below a folder, lazily: costs what the listing costs."""
     folders: set[str] = set()
     skip = len(folder)
     for key in keys:
         end = key.find("/", skip)
         if end < 0:
-            direct.add(key)
-        else:
-            folders.add(key[: end + 1])
-    return sorted(direct), sorted(folders)
+            yield key
+        elif (name := key[: end + 1]) not in folders:
+            folders.add(name)
+            yield name
 
 
-# ---------------------------------------------------------------- fall-backs
+def stat_by_reading(store: Driver, keys: Sequence[str]) -> list[int | None]:
+    """`stat_many` by reading the values, each key once: costs what they cost."""
+    distinct = [*dict.fromkeys(keys)]
+    values = store.get_many(whole(distinct))
+    sizes = {key: None if value is None else len(value) for key, value in zip(distinct, values, strict=True)}
+    return [sizes[key] for key in keys]
 
 
-def rename_by_copy(store: Store, source: str, target: str, batch: int = 64) -> None:
+def sizes_by_stat(keys: Iterable[str], stat: Stats, batch: int = BATCH) -> Iterator[tuple[str, int]]:
+    """`list_sizes` from a listing of keys and `stat_many`."""
+    for part in chunked(keys, batch):
+        for key, size in zip(part, stat.stat_many(part), strict=True):
+            if size is not None:  # otherwise erased since it was listed
+                yield key, size
+
+
+# ---------------------------------------------------------------- versions
+
+
+def digest(value: Buffer) -> bytes:
+    """A version of a value that any process would make, for stores that have none of their own: 16 bytes."""
+    return blake2b(value, digest_size=16).digest()
+
+
+def by_digest(values: Iterable[Buffer | None]) -> list[Versioned]:
+    """Values with their digests as versions."""
+    return [(value, None if value is None else digest(value)) for value in values]
+
+
+def unchanged(swaps: Swaps, versions: Iterable[Version | None]) -> tuple[dict[str, Buffer | None], list[str]]:
+    """What of some swaps is to be written, and the keys that are refused, by the versions that the keys have now.
+
+    For stores that compare under a lock which every writer holds.
+    """
+    changes: dict[str, Buffer | None] = {}
+    refused: list[str] = []
+    for (key, (version, new)), now in zip(swaps.items(), versions, strict=True):
+        if version != now:
+            refused.append(key)
+        elif new is not None or now is not None:
+            changes[key] = new
+    return changes, refused
+
+
+# ---------------------------------------------------------------- whole folders
+
+
+def erase_by_listing(store: Movable, folder: str, batch: int = BATCH) -> None:
+    """`erase_prefix` by listing the folder and erasing what is there, documents (`zarr.json`) first.
+
+    So that no node is seen half erased: a node whose document is gone is gone.
+    """
+    documents: list[str] = []
+    keys: list[str] = []
+    for key in store.list_prefix(folder):
+        (documents if _is_document(key) else keys).append(key)
+    documents.sort(key=lambda key: key.count("/"))
+    for part in chunked(chain(documents, keys), batch):
+        store.write_many(dict.fromkeys(part))
+
+
+def rename_by_copy(store: Movable, source: str, target: str, batch: int = BATCH) -> None:
     """`rename_prefix` by copying everything, then erasing the source: nothing is lost when it is interrupted.
 
-    Metadata documents (`zarr.json`) are copied last and in batches of their own, inner nodes before outer ones, so that
-    a node appears at the target only when everything in it is there.
+    Documents (`zarr.json`) are copied last and in batches of their own, inner nodes before outer ones, so that a node
+    appears at the target only when everything in it is there. An interruption may leave keys in both places.
     """
     check_rename(source, target)
     documents: list[str] = []
     keys: list[str] = []
     for key in store.list_prefix(source):
-        (documents if key.rpartition("/")[2] == "zarr.json" else keys).append(key)
+        (documents if _is_document(key) else keys).append(key)
     documents.sort(key=lambda key: -key.count("/"))
     for part in [*chunked(keys, batch), *_by_depth(documents, batch)]:
-        values = store.get_many([(key, None) for key in part])
-        store.set_many(
-            {
-                target + key[len(source) :]: value
-                for key, value in zip(part, values, strict=True)
-                if value is not None
-            }
-        )
-    store.erase_prefix(source)
-
-
-def _by_depth(keys: Iterable[str], batch: int) -> Iterator[list[str]]:
-    """Sorted keys in lists of at most `batch`, each of one depth."""
-    for _, group in groupby(keys, lambda key: key.count("/")):
-        yield from chunked(group, batch)
+        values = zip(part, store.get_many(whole(part)), strict=True)
+        copies = {target + key[len(source) :]: value for key, value in values if value is not None}
+        if copies:
+            store.write_many(copies)
+    for part in [*_by_depth(reversed(documents), batch), *chunked(keys, batch)]:
+        store.write_many(dict.fromkeys(part))
 
 
 def check_rename(source: str, target: str) -> None:
@@ -110,27 +194,11 @@ def check_rename(source: str, target: str) -> None:
         raise InvalidKeyError(f"cannot rename {source!r} to {target!r}: one lies inside the other")
 
 
-def compare_and_set_locked(
-    lock: AbstractContextManager[Any],
-    read: Callable[[str], Buffer | None],
-    write: Callable[[str, Buffer], None],
-    erase: Callable[[str], None],
-    key: str,
-    old: Buffer | None,
-    new: Buffer | None,
-) -> bool:
-    """`compare_and_set` for a backend whose every write holds `lock`."""
-    with lock:
-        current = read(key)
-        if (current is None) != (old is None) or (current is not None and current != old):
-            return False
-        if new is not None:
-            write(key, new)
-        elif current is not None:
-            erase(key)
-        return True
+def _is_document(key: str) -> bool:
+    return key.rpartition("/")[2] == "zarr.json"
 
 
-def by_key(requests: Sequence[Request]) -> Collection[str]:
-    """The distinct keys of some requests, in order."""
-    return dict.fromkeys(key for key, _ in requests)
+def _by_depth(keys: Iterable[str], batch: int) -> Iterator[list[str]]:
+    """Sorted keys in lists of at most `batch`, each of one depth."""
+    for _, group in groupby(keys, lambda key: key.count("/")):
+        yield from chunked(group, batch)

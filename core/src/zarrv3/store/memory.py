@@ -3,71 +3,62 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend
-from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Request, Store
-from zarrv3.store.helpers import children, compare_and_set_locked, cut
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Driver, Request, Swaps, Versioned
+from zarrv3.store.forks import renew_in_children
+from zarrv3.store.helpers import cut, unchanged
 from zarrv3.store.keys import parent
+from zarrv3.store.sharing import Sharing
 
 D = TypeVar("D", bound="MappingDriver")
 Separator = Literal[".", "/"] | None
 
 
 class MappingDriver:
-    """The contract over a mutable mapping from keys to bytes, under one lock; listing looks at every key."""
+    """The contract over a mutable mapping from keys to bytes, under one lock; listing looks at every key.
 
-    capabilities = Capabilities(shared=False, persistent=False, transactions=True)
+    The version of a value is the value itself.
+    """
+
+    capabilities = Capabilities(write=True, erase=True, list=True, swap=True, transactions=True)
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self.mapping = mapping
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: nobody holds the lock."""
         self.lock = threading.RLock()
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         with self.lock:
             values = [self.mapping.get(key) for key, _ in requests]
         return [cut(_frozen(value), wanted) for value, (_, wanted) in zip(values, requests, strict=True)]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        copies = {key: bytes(value) for key, value in items.items()}
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         with self.lock:
-            for key, value in copies.items():
-                self.put(key, value)
+            return [len(self.mapping[key]) if key in self.mapping else None for key in keys]
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         with self.lock:
-            for key in keys:
-                if key in self.mapping:
-                    self.drop(key)
+            values = [_frozen(self.mapping.get(key)) for key in keys]
+        return [(value, value) for value in values]
 
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
         with self.lock:
-            self.erase_many([*self.list_prefix(folder)])
+            return iter([key for key in self.mapping if key.startswith(folder)])
 
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: at once, for every reader of this process."""
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         with self.lock:
-            for key in [*self.list_prefix(source)]:
-                self.put(target + key[len(source) :], self.mapping[key])
-                self.drop(key)
+            return iter([(key, len(self.mapping[key])) for key in self.list_prefix(folder)])
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        return compare_and_set_locked(
-            self.lock, self.mapping.get, lambda k, v: self.put(k, bytes(v)), self.drop, key, old, new
-        )
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: at once, for every reader of this process."""
+    def write_many(self, changes: Changes, /) -> None:
         copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
         with self.lock:
             for key, value in copies.items():
@@ -76,27 +67,25 @@ class MappingDriver:
                 elif key in self.mapping:
                     self.drop(key)
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
+    def apply_many(self, changes: Changes, /) -> None:
+        self.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         with self.lock:
-            keys = [*self.list_prefix(where)] if where.endswith("/") or not where else [where]
-            found = [(key, len(self.mapping[key])) for key in keys if key in self.mapping]
-        return iter(found)
+            changes, refused = unchanged(swaps, [_frozen(self.mapping.get(key)) for key in swaps])
+            self.write_many(changes)
+        return refused
 
-    def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract."""
+    def erase_prefix(self, folder: str, /) -> None:
         with self.lock:
-            return iter([key for key in self.mapping if key.startswith(folder)])
+            for key in self.list_prefix(folder):
+                self.drop(key)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        return children(self.list_prefix(folder), folder)
-
-    def flush(self) -> None:
-        """Memory needs no flushing."""
-
-    def close(self) -> None:
-        """Memory needs no closing: the mapping keeps its content."""
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        with self.lock:
+            for key in self.list_prefix(source):
+                self.put(target + key[len(source) :], self.mapping[key])
+                self.drop(key)
 
     def put(self, key: str, value: bytes) -> None:
         """Store one value; the lock is held."""
@@ -111,7 +100,7 @@ class MappingDriver:
 
 
 class MemoryDriver(MappingDriver):
-    """The same with an index of folders: listing costs what it returns."""
+    """A mapping with an index of folders: listing costs what it returns."""
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         super().__init__(mapping)
@@ -119,20 +108,17 @@ class MemoryDriver(MappingDriver):
         self.look_again()
 
     def look_again(self) -> None:
-        """Make the index anew."""
         with self.lock:
             self._below = {}
             for key in self.mapping:
                 self._enter(key)
 
     def put(self, key: str, value: bytes) -> None:
-        """Store one value; the lock is held."""
         if key not in self.mapping:
             self._enter(key)
         self.mapping[key] = value
 
     def drop(self, key: str) -> None:
-        """Remove one key; the lock is held."""
         del self.mapping[key]
         name = key
         while name:  # folders that became empty go too
@@ -145,22 +131,17 @@ class MemoryDriver(MappingDriver):
             name = folder
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract."""
-        found: list[str] = []
+        keys: list[str] = []
         with self.lock:
             waiting = [folder]
             while waiting:
                 for name in self._below.get(waiting.pop(), ()):
-                    (waiting if name.endswith("/") else found).append(name)
-        return iter(found)
+                    (waiting if name.endswith("/") else keys).append(name)
+        return iter(keys)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
         with self.lock:
-            names = sorted(self._below.get(folder, ()))
-        return [name for name in names if not name.endswith("/")], [
-            name for name in names if name.endswith("/")
-        ]
+            return iter([*self._below.get(folder, ())])
 
     def _enter(self, key: str) -> None:
         name = key
@@ -193,7 +174,7 @@ class KVStore(Backend):
         super().__init__(mutablemapping=mutablemapping, dimension_separator=dimension_separator)
         self._driver = _driver_of(mutablemapping, MappingDriver)
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The one driver: memory needs no connection."""
         return self._driver
 
@@ -206,28 +187,24 @@ class KVStore(Backend):
 
 
 _named: dict[str, MemoryDriver] = {}
-_drivers: weakref.WeakValueDictionary[tuple[int, type], MappingDriver] = weakref.WeakValueDictionary()
-_drivers_lock = threading.Lock()
+_shared: Sharing[MappingDriver] = Sharing()
 
 
 def _driver_of(mapping: MutableMapping[str, Any], cls: type[D]) -> D:
     """The driver of a mapping: stores around one mapping share its lock and its index, so that none goes stale."""
-    with _drivers_lock:
-        found = _drivers.get(
-            (id(mapping), cls)
-        )  # a driver keeps its mapping: while it lives the number is the mapping's
-        if isinstance(found, cls):
-            found.look_again()
-        else:
-            found = _drivers[id(mapping), cls] = cls(mapping)
-        return found
+    driver, made = _shared.get_or_make(
+        (id(mapping), cls), lambda: cls(mapping)
+    )  # it keeps its mapping: the number stays
+    assert isinstance(driver, cls)
+    if not made:
+        driver.look_again()
+    return driver
 
 
 def _named_driver(name: str, cls: Callable[[], MutableMapping[str, Any]]) -> MemoryDriver:
-    with _drivers_lock:
-        if name not in _named:
-            _named[name] = MemoryDriver(cls())
-        return _named[name]
+    if name not in _named:
+        _named.setdefault(name, MemoryDriver(cls()))
+    return _named[name]
 
 
 class MemoryStore(Backend):
@@ -277,7 +254,7 @@ class MemoryStore(Backend):
 
         return Path(folder).absolute().as_uri().replace("file:", "memory:", 1)
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The one driver: memory needs no connection."""
         return self._driver
 
@@ -288,42 +265,6 @@ class MemoryStore(Backend):
 
     def _identity(self) -> Any:
         return self._driver.mapping
-
-
-class DriverStore(Backend):
-    """Any object with the contract's methods as a full store, guarded."""
-
-    kind = "driver"
-
-    def __init__(self, driver: Store) -> None:
-        super().__init__(driver=driver)
-
-    def connect(self) -> Store:
-        """The driver as it was given."""
-        driver: Store = self._options["driver"]
-        return driver
-
-    def describe(self) -> str:
-        """The class of the driver."""
-        return f"DriverStore({type(self._options['driver']).__name__})"
-
-
-def wrap(store: object) -> BaseStore:
-    """A store object from one, from anything that has the contract's methods, or from a mutable mapping."""
-    if isinstance(store, BaseStore):
-        return store
-    if isinstance(store, Store):
-        return DriverStore(store)
-    if isinstance(store, MutableMapping):
-        return KVStore(store)
-    raise ConfigurationError(
-        f"not a store: {type(store).__name__}; give a store object, a mutable mapping, a URL or a configuration"
-    )
-
-
-def as_mapping(store: object) -> MutableMapping[str, bytes]:
-    """Any store as a mutable mapping from keys to bytes: the way back from `KVStore`."""
-    return wrap(store)
 
 
 def _frozen(value: Any) -> bytes | None:

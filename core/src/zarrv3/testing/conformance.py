@@ -26,7 +26,8 @@ from zarrv3.errors import StoreClosedError
 from zarrv3.layers.counting import Counting
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Capabilities, Limits
-from zarrv3.store.memory import DriverStore, MemoryDriver, MemoryStore, wrap
+from zarrv3.store.memory import MemoryDriver, MemoryStore
+from zarrv3.store.wrapping import DriverStore, wrap
 from zarrv3.testing.checks import CHECKS, batches, claims, crowds, keys, values
 from zarrv3.testing.checks.table import Check, Opener, capabilities_of, opened
 from zarrv3.testing.faults import Faults

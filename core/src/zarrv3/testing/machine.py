@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 from zarrv3.layers.prefix import Prefix
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange
-from zarrv3.store.memory import wrap
+from zarrv3.store.wrapping import wrap
 from zarrv3.testing.checks.table import Opener
 from zarrv3.testing.rules import (
     LIST_DIR,

@@ -19,7 +19,8 @@ from zarrv3.store.base import BaseStore, check_options
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
 from zarrv3.store.helpers import cut, resolve
 from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
-from zarrv3.store.memory import MemoryDriver, wrap
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import wrap
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
 from zarrv3_store_zip.ranges import Span, Tail, fetched
 from zarrv3_store_zip.store import ZipStore

@@ -11,7 +11,7 @@ from zarrv3.chunks.transformers import Changes, ChunkChanges, StorageTransformer
 from zarrv3.errors import CorruptDataError, MetadataError, UnsupportedError
 from zarrv3.format.codecs import Codec, parse_codec
 from zarrv3.format.metadata import ArrayMetadata
-from zarrv3.store.backend import check_value
+from zarrv3.store.values import check_value
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Capabilities, Request
 from zarrv3.store.helpers import children, chunked, rename_by_copy

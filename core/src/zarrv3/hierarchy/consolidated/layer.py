@@ -21,9 +21,9 @@ from zarrv3.hierarchy.consolidated.documents import Documents, read
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Request
-from zarrv3.store.helpers import cut
-from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
+from zarrv3.store.helpers import by_digest, cut
+from zarrv3.store.keys import check_folder, split_prefix
 
 Sized = tuple[str, int]
 
@@ -86,57 +86,60 @@ class Consolidated(Layer):
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract; documents are not asked of the inner store."""
-        keys = [key for key, _ in requests]
-        check_keys(keys)
-        asked = [key for key in keys if key.endswith(DOCUMENT)]
-        if not asked:
+        """As the contract says; documents are not asked of the inner store."""
+        if not any(request[0].endswith(DOCUMENT) for request in requests):
             return self.inner.get_many(requests)
-        documents = self.documents
-        own = {key for key in asked if documents.holds(key)}
-        others = [request for request in requests if request[0] not in own]
-        rest = iter(self.inner.get_many(others) if others else ())
+        own, contents = self._own([request[0] for request in requests]), self.documents.contents
+        rest = iter(self.inner.get_many([request for request in requests if request[0] not in own]))
+        return [cut(contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests]
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        own, contents = self._own(keys), self.documents.contents
+        rest = iter(self.inner.stat_many([key for key in keys if key not in own]))
         return [
-            cut(documents.contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests
+            (len(contents[key]) if key in contents else None) if key in own else next(rest) for key in keys
         ]
 
-    def sizes(self, where: str, /) -> Iterator[Sized]:
-        """See the contract."""
-        where = check_where(where)
-        if where and not where.endswith("/"):
-            if not where.endswith(DOCUMENT) or not self.documents.holds(where):
-                return self.inner.sizes(where)
-            content = self.documents.contents.get(where)
-            return iter([] if content is None else [(where, len(content))])
-        if self._is_passed_on(where):
-            return self.inner.sizes(where)
-        return self._merged(self.documents, self.inner.sizes(where), where)
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        own, contents = self._own(keys), self.documents.contents
+        rest = iter(self.inner.get_versioned([key for key in keys if key not in own]))
+        return [by_digest([contents.get(key)])[0] if key in own else next(rest) for key in keys]
+
+    def _own(self, keys: Sequence[str]) -> set[str]:
+        """Those of some keys that the consolidated metadata answer for."""
+        return {key for key in keys if key.endswith(DOCUMENT) and self.documents.holds(key)}
+
+    def list_sizes(self, folder: str, /) -> Iterator[Sized]:
+        folder = check_folder(folder)
+        if self.documents.is_data(folder):
+            return self.inner.list_sizes(folder)
+        return self._merged(self.documents, self.inner.list_sizes(folder), folder)
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        folder, prefix = split_prefix(prefix)
-        if self._is_passed_on(folder):
+        if self.documents.is_data(split_prefix(prefix)[0]):
             return self.inner.list_prefix(prefix)
         listed = ((key, 0) for key in self.inner.list_prefix(prefix))
         return (key for key, _ in self._merged(self.documents, listed, prefix))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; of groups the nodes alone, without asking the inner store."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; of groups the nodes alone, without asking the inner store."""
         folder = check_folder(folder)
         documents = self.documents
         if not folder.startswith(folder_of(self._path)) or documents.is_data(folder):
-            return self.inner.list_dir(folder)
+            yield from self.inner.list_dir(folder)
+            return
         own = {folder + DOCUMENT} & documents.contents.keys()
+        yield from own
         if folder[:-1] not in documents.arrays:
-            return sorted(own), [*documents.folders.get(folder, ())]
-        keys, folders = self.inner.list_dir(folder)
-        if folder + DOCUMENT not in keys:
+            yield from documents.folders.get(folder, ())
+            return
+        missing = True
+        for name in self.inner.list_dir(folder):
+            missing &= name != folder + DOCUMENT
+            if not documents.holds(name):
+                yield name
+        if missing:
             self._tell(set(), own)
-        return sorted({key for key in keys if not documents.holds(key)} | own), folders
-
-    def _is_passed_on(self, folder: str) -> bool:
-        """Whether a folder holds no documents; also where the inner store is going to refuse to list it."""
-        return not self.inner.capabilities.list or self.documents.is_data(folder)
 
     def _merged(self, documents: Documents, listed: Iterable[Sized], prefix: str) -> Iterator[Sized]:
         """A listing of the inner store with our documents in place of its own."""
@@ -159,45 +162,40 @@ class Consolidated(Layer):
 
     # ------------------------------------------------------------ writing
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract; documents are refused."""
-        self._refuse_documents("write", items)
-        self.inner.set_many(items)
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says; documents are refused."""
+        self._refuse_documents(changes)
+        self.inner.write_many(changes)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract; documents are refused."""
-        self._refuse_documents("erase", keys)
-        self.inner.erase_many(keys)
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says; documents are refused."""
+        self._refuse_documents(swaps)
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says; documents are refused."""
+        self._refuse_documents(changes)
+        self.inner.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract; a folder with documents is refused."""
-        if self.inner.capabilities.erase and not self.documents.is_data(check_folder(folder)):
-            self._refuse("erase", folder)
+        """As the contract says; a folder with documents is refused."""
+        self._refuse_folders("erase", folder)
         self.inner.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract; folders with documents are refused."""
-        can = self.inner.capabilities
-        for folder in (source, target) if can.write and can.erase else ():
-            if not self.documents.is_data(check_folder(folder)):
-                self._refuse("rename", folder)
+        """As the contract says; folders with documents are refused."""
+        self._refuse_folders("rename", source, target)
         self.inner.rename_prefix(source, target)
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract; documents are refused."""
-        self._refuse_documents("replace", [key])
-        return self.inner.compare_and_set(key, old, new)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract; documents are refused."""
-        self._refuse_documents("change", changes)
-        self.inner.apply_many(changes)
-
-    def _refuse_documents(self, verb: str, keys: Collection[str]) -> None:
-        check_keys(keys)
+    def _refuse_documents(self, keys: Iterable[str]) -> None:
         for key in keys:
             if key.endswith(DOCUMENT) and self.documents.holds(key):
-                self._refuse(verb, key)
+                self._refuse("change", key)
+
+    def _refuse_folders(self, verb: str, *folders: str) -> None:
+        for folder in folders:
+            if not self.documents.is_data(check_folder(folder)):
+                self._refuse(verb, folder)
 
     def _refuse(self, verb: str, key: str) -> NoReturn:
         raise ReadOnlyError(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.layers.prefix import Prefix
-from zarrv3.store.memory import wrap
+from zarrv3.store.wrapping import wrap
 from zarrv3.testing.checks.table import Check, Opener, opened
 from zarrv3.testing.rules import NotApplicableError
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities
-from zarrv3.store.memory import wrap
+from zarrv3.store.wrapping import wrap
 
 Opener: TypeAlias = Callable[[], Any]
 """Opens the same data with every call, as a new store object: `functools.partial(MyStore, path)`."""

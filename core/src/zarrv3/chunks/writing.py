@@ -1,0 +1,208 @@
+"""Writing chunks: old values where only part changes → `chunk[inside] = value[outside]` → encode → store.
+
+What a chunk keeps is read with its version and swapped (`StorageTransformer.change_chunks`), so that nothing is lost that
+other threads, processes or machines write into the same chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from zarrv3.chunks.kernels import UNDONE, Undone
+from zarrv3.chunks.layout import Layout
+from zarrv3.chunks.tasks import Array, Fields, Progress, kernel_for, run, unreadable
+from zarrv3.chunks.transformers import Coords
+from zarrv3.errors import ZarrError
+from zarrv3.format.data_types import fill_test
+from zarrv3.indexing import Piece, Plan
+from zarrv3.store.contract import Buffer
+
+
+def write(
+    layout: Layout,
+    plan: Plan,
+    value: Array,
+    *,
+    fields: Fields = None,
+    write_empty: bool = False,
+    only_existing: bool = False,
+    keep_padding: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Store `value`, an array of `plan.shape`, as the selected elements.
+
+    A chunk that is covered is written without being read; of another the old value is read first, and swapped.
+
+    Args:
+        layout: the array's chunks.
+        plan: the selection.
+        value: the elements, of a dtype that casts to the array's, or to that of its `fields`; any strides.
+        fields: the field or fields of a structured dtype to be set.
+        write_empty: store chunks that hold only the fill value; otherwise such chunks are erased.
+        only_existing: leave chunks alone that are not stored.
+        keep_padding: keep what chunks hold outside the array: others may be making it longer just now.
+        progress: told after every task.
+    """
+    writer = _Writer(
+        layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding
+    )
+    run(layout, plan, writer.task, progress, math.prod(layout.block_shape or ()))
+
+
+class _Writer:
+    """What all tasks of one write share."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        value: Array,
+        fields: Fields,
+        *,
+        write_empty: bool,
+        only_existing: bool,
+        keep_padding: bool,
+    ) -> None:
+        self.layout = layout
+        self.value = value
+        self.fields = fields
+        self.write_empty = write_empty or not layout.store.capabilities.erase
+        self.only_existing = only_existing
+        self.keep_padding = keep_padding
+        self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
+        self.kernel = kernel_for(layout, value, fields)
+        self.memories: list[Any] = []
+
+    def task(self, pieces: Sequence[Piece]) -> None:
+        layout = self.layout
+        chunks = [piece[0] for piece in pieces]
+        kept = [self._is_partial(piece) for piece in pieces]
+        read = [chunk for chunk, is_kept in zip(chunks, kept, strict=True) if is_kept]
+        with changing(layout, chunks), self._memory() as memory:
+            layout.chunks.change_chunks(
+                chunks, read, partial(self._changes, pieces, kept, memory), keep_padding=self.keep_padding
+            )
+
+    @contextmanager
+    def _memory(self) -> Iterator[Any]:
+        """What the kernel, if any, may work with until the chunks are stored; used again by the next task."""
+        try:
+            memory = self.memories.pop()
+        except IndexError:  # all are in use, by other threads
+            memory = None if self.kernel is None else self.kernel.memory()
+        yield memory
+        self.memories.append(memory)
+
+    def _changes(
+        self,
+        pieces: Sequence[Piece],
+        kept: Sequence[bool],
+        memory: Any,
+        some: Collection[Coords],
+        olds: Mapping[Coords, Buffer | None],
+    ) -> dict[Coords, Buffer | None]:
+        """The new values of those chunks that change, parts of some `kept`; `None` for one that became empty."""
+        if len(some) < len(pieces):  # those that somebody else has changed meanwhile
+            again = {*some}
+            kept = [is_kept for piece, is_kept in zip(pieces, kept, strict=True) if piece.chunk in again]
+            pieces = [piece for piece in pieces if piece.chunk in again]
+        changes: dict[Coords, Buffer | None] = {}
+        for piece, is_kept, encoded in zip(pieces, kept, self._encoded(pieces, kept, memory), strict=True):
+            chunk = piece[0]
+            if self.only_existing and olds[chunk] is None:
+                continue
+            new = self._new(piece, olds, is_kept=is_kept) if encoded is UNDONE else encoded
+            if new is not None or olds.get(chunk, _UNREAD) is not None:
+                changes[chunk] = new
+        return changes
+
+    def _encoded(
+        self, pieces: Sequence[Piece], kept: Sequence[bool], memory: Any
+    ) -> Sequence[Buffer | Undone | None]:
+        """What a kernel makes of the pieces that cover their chunks; `UNDONE` for the others."""
+        if self.kernel is None or all(kept):
+            return [UNDONE] * len(pieces)
+        covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]
+        made = self.kernel.encode(covered, self.value, memory, keep_empty=self.write_empty)
+        if len(covered) == len(pieces):
+            return made
+        rest = iter(made)
+        return [UNDONE if is_kept else next(rest) for is_kept in kept]
+
+    def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
+        """The new value of a chunk, `None` for an empty one."""
+        chunk = self._chunk(piece, olds[piece.chunk]) if is_kept else self._covered(piece)
+        return self.layout.chain.encode(chunk) if self.write_empty or not self.is_empty(chunk) else None
+
+    def _is_partial(self, piece: Piece) -> bool:
+        """Whether something of a chunk stays that is not in the value."""
+        if not piece.whole or self.fields is not None or self.only_existing:
+            return True
+        return self.keep_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
+
+    def _covered(self, piece: Piece) -> Array:
+        """The content of a chunk of which nothing stays; may be a view of the value."""
+        part = self.value[(*piece.outside, ...)]
+        if part.shape == self.layout.chunk_shape:
+            return part.astype(self.layout.dtype, copy=False)
+        return self._chunk(piece, None)  # it reaches over the array's edge
+
+    def _chunk(self, piece: Piece, old: Buffer | None) -> Array:
+        """The new content of a chunk of which a part is in the value."""
+        part = self.value[(*piece.outside, ...)]
+        if part.dtype.kind == "O" and part.ndim == 0:
+            part = part[()]  # numpy would store the 0-d array itself as an element
+        chunk = self._old_chunk(piece.chunk, old)
+        (chunk if self.fields is None else chunk[self.fields])[piece.inside] = part
+        return chunk
+
+    def _old_chunk(self, coords: Coords, old: Buffer | None) -> Array:
+        layout = self.layout
+        if old is None:
+            return np.full(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
+        try:
+            if layout.metadata.data_type.item_size is None:
+                return layout.chain.decode(old).copy()
+            return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
+        except ZarrError as error:
+            so = ", so that part of it cannot be replaced"
+            raise unreadable(layout, layout.key(coords), error, so) from error
+
+
+_UNREAD = b"not looked at"
+
+
+def erase(layout: Layout, plan: Plan) -> None:
+    """Make the selected chunks, which are selected whole, missing; where a store cannot erase, full of the fill value."""
+    if layout.store.capabilities.erase:
+        run(layout, plan, _Eraser(layout).task, None, math.prod(layout.block_shape or ()))
+    else:
+        clear(layout, plan)
+
+
+def clear(layout: Layout, plan: Plan) -> None:
+    """Set the selected elements to the fill value, touching only chunks that are stored."""
+    fill = np.full((), layout.metadata.fill_value, layout.dtype)
+    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
+
+
+class _Eraser:
+    """What all tasks of one erasing share."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+
+    def task(self, pieces: Sequence[Piece]) -> None:
+        chunks = [piece.chunk for piece in pieces]
+        with changing(self.layout, chunks):
+            self.layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
+
+
+def changing(layout: Layout, chunks: Sequence[Coords]) -> AbstractContextManager[None]:
+    """A block that changes some chunks: what remembers decoded chunks forgets them."""
+    return nullcontext() if layout.cache is None else layout.cache.changing([*map(layout.key, chunks)])

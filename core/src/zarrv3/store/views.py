@@ -1,0 +1,52 @@
+"""The views of a store as a mapping, which read in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from zarrv3.store.contract import Buffer, Request, whole
+from zarrv3.store.helpers import BATCH, chunked
+
+
+class Viewed(Protocol):
+    """What the views need of a store."""
+
+    def get(self, key: Any, /) -> bytes | None:
+        """The value of a key."""
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """All keys that start with a prefix."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """The requested bytes."""
+
+
+class Items:
+    """The items view of a store, reading in batches."""
+
+    def __init__(self, store: Viewed) -> None:
+        self._store = store
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        for keys in chunked(self._store.list_prefix(""), BATCH):
+            values = self._store.get_many(whole(keys))
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
+                    yield key, bytes(value)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._store.list_prefix(""))
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, tuple) and len(item) == 2 and self._store.get(item[0]) == item[1]
+
+
+class Values(Items):
+    """The values view of a store, reading in batches."""
+
+    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+        return (value for _, value in super().__iter__())
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == other for other in self)
