@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from zarrv3.chunks.kernels import UNDONE, Undone
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.format.codecs.blosc import Blosc, library
@@ -52,7 +53,7 @@ class Native:
     def read_files(
         self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
     ) -> tuple[list[Buffer | None], list[int]]:
-        """See `zarrv3.chunks.kernels.Kernels`."""
+        """See `zarrv3_store_directory.kernel.FileKernel`."""
         return _kernels.read_files(root, requests, reserved, flags, letters)
 
     def write_files(
@@ -65,7 +66,7 @@ class Native:
         *,
         letters: bool,
     ) -> list[int]:
-        """See `zarrv3.chunks.kernels.Kernels`."""
+        """See `zarrv3_store_directory.kernel.FileKernel`."""
         return _kernels.write_files(folder, names, values, prefix, flags, letters)
 
 
@@ -102,13 +103,17 @@ class NativeChunks:
         memory: Memory | None = None,
         *,
         keep_empty: bool,
-    ) -> Sequence[Buffer | Literal[False] | None]:
+    ) -> Sequence[Buffer | Undone | None]:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
         raw = value.view(self.raw)
         if memory is None:
-            return _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, raw, None, None)  # type: ignore[return-value]  # places are in lent memory only
+            return _kernels.encode(  # type: ignore[return-value]  # places are in lent memory only
+                self.codec, self.shape, self.fill, keep_empty, pieces, raw, UNDONE, None, None
+            )
         scratch, room = memory.lend(len(pieces))
-        found = _kernels.encode(self.codec, self.shape, self.fill, keep_empty, pieces, raw, scratch, room)
+        found = _kernels.encode(
+            self.codec, self.shape, self.fill, keep_empty, pieces, raw, UNDONE, scratch, room
+        )
         view = memoryview(room)
         return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
 

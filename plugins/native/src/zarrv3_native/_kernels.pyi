@@ -1,8 +1,9 @@
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from zarrv3.chunks.kernels import Undone
 from zarrv3.store.contract import Buffer, Request
 
 MAX_NDIM: int
@@ -29,10 +30,11 @@ def encode(
     keep_empty: bool,
     pieces: Sequence[Any],
     value: np.ndarray[Any, Any],
+    undone: Undone,
     scratch: bytearray | None,
     room: bytearray | None,
     /,
-) -> list[bytes | tuple[int, int] | Literal[False] | None]: ...
+) -> list[bytes | tuple[int, int] | Undone | None]: ...
 def read_files(
     root: str, requests: list[Request], reserved: str, flags: int, letters: bool, /
 ) -> tuple[list[Buffer | None], list[int]]: ...

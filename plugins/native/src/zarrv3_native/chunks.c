@@ -173,9 +173,9 @@ static Py_ssize_t encode_one(const Worker *worker, const Write *write, const cha
     return encode_whole(worker, data, write->to, room);
 }
 
-/* The answer for one piece: bytes, or the place in the room that was lent; None for an empty chunk, False for one that is
- * left to Python. */
-static PyObject *answer_of(Write *write, const char *room) {
+/* The answer for one piece: bytes, or the place in the room that was lent; None for an empty chunk, `undone` for one that
+ * is left to Python. */
+static PyObject *answer_of(Write *write, const char *room, PyObject *undone) {
     PyObject *bytes = write->bytes;
     write->bytes = NULL;
     if (write->size > 0 && room == NULL) {
@@ -187,15 +187,15 @@ static PyObject *answer_of(Write *write, const char *room) {
         Py_ssize_t start = write->to - room;
         return Py_BuildValue("nn", start, start + write->size);
     }
-    return Py_NewRef(write->size == EMPTY ? Py_None : Py_False);
+    return Py_NewRef(write->size == EMPTY ? Py_None : undone);
 }
 
-static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total, const char *room) {
+static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total, const char *room, PyObject *undone) {
     PyObject *answers = PyList_New(total);
     Py_ssize_t next = 0;
     for (Py_ssize_t i = 0; i < total && answers != NULL; i++) {
         bool here = next < count && writes[next].number == i;
-        PyObject *answer = here ? answer_of(&writes[next++], room) : Py_NewRef(Py_False);
+        PyObject *answer = here ? answer_of(&writes[next++], room, undone) : Py_NewRef(undone);
         if (answer == NULL)
             Py_CLEAR(answers);
         else
@@ -231,7 +231,7 @@ static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_b
 
 /* Encode all pieces with memory that is lent, or NULL. */
 static PyObject *encode_all(Worker *worker, const Chunk *chunk, const char *fill, bool keep_empty, PyObject *pieces,
-                            const Py_buffer *value, const Py_buffer *room) {
+                            const Py_buffer *value, const Py_buffer *room, PyObject *undone) {
     Py_ssize_t total = PySequence_Size(pieces);
     if (total < 0) return NULL;
     Write *writes = malloc((size_t)(total ? total : 1) * sizeof *writes);
@@ -242,20 +242,21 @@ static PyObject *encode_all(Worker *worker, const Chunk *chunk, const char *fill
     for (Py_ssize_t i = 0; i < count; i++)
         writes[i].size = encode_one(worker, &writes[i], fill, chunk->item, keep_empty, value->buf, bound);
     Py_END_ALLOW_THREADS
-    PyObject *answers = answers_of(writes, count, total, room->buf);
+    PyObject *answers = answers_of(writes, count, total, room->buf, undone);
     free(writes);
     return answers;
 }
 
-/* encode(codec, chunk shape, fill, keep empty, pieces, value, scratch, room): for each piece what `answer_of` says. The last
+/* encode(codec, chunk shape, fill, keep empty, pieces, value, undone, scratch, room): for each piece what `answer_of` says. The last
  * two are lent memory, or None: as large as a chunk, and as all that is encoded can be. */
 PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *codec_object, *shape, *pieces, *value_object, *scratch_object, *room_object, *answers = NULL;
+    PyObject *codec_object, *shape, *pieces, *value_object, *undone, *scratch_object, *room_object;
+    PyObject *answers = NULL;
     const char *fill;
     Py_ssize_t item;
     int keep_empty;
-    if (!PyArg_ParseTuple(args, "OO!y#pOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
-                          &value_object, &scratch_object, &room_object))
+    if (!PyArg_ParseTuple(args, "OO!y#pOOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
+                          &value_object, &undone, &scratch_object, &room_object))
         return NULL;
     const Codec *codec;
     Chunk chunk;
@@ -269,7 +270,7 @@ PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
         bool ready = open_worker(&worker, codec, chunk.nbytes, true, scratch.buf) && value.itemsize == item &&
                      (scratch.buf == NULL || scratch.len >= chunk.nbytes);
         if (ready)
-            answers = encode_all(&worker, &chunk, fill, keep_empty, pieces, &value, &room);
+            answers = encode_all(&worker, &chunk, fill, keep_empty, pieces, &value, &room, undone);
         else
             PyErr_SetString(PyExc_MemoryError, REFUSED);
         close_worker(&worker);

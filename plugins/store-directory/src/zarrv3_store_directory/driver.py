@@ -14,12 +14,22 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from zarrv3.chunks.kernels import kernels
 from zarrv3.errors import InvalidKeyError, StoreAccessError
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
-from zarrv3.store.helpers import rename_by_copy, resolve
+from zarrv3.store.contract import (
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Changes,
+    Limits,
+    Request,
+    Swaps,
+    Version,
+    Versioned,
+)
+from zarrv3.store.helpers import digest, rename_by_copy, resolve
 from zarrv3.store.keys import parent
 from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
+from zarrv3_store_directory.kernel import file_kernel
 
 try:
     import fcntl
@@ -60,76 +70,126 @@ class DirectoryDriver:
         self.reading = OPEN_FILE | (0 if follow_symlinks else _NOFOLLOW)
         self.spelling = Spelling()
         self.swap_lock = threading.RLock()  # stands in for flock where there is none
-        locks = anchored and fcntl is not None
         self.capabilities = Capabilities(
-            local=True,
+            write=True,
+            erase=True,
+            list=True,
+            swap=anchored and fcntl is not None,
             native_ranges=True,
-            atomic_create=locks,
-            atomic_swap=locks,
+            shared=True,
+            persistent=True,
+            durable=True,
+            local=True,
             limits=Limits(key_bytes=4000),
         )
 
-    # ------------------------------------------------------------ the contract
+    # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: each file is opened once a request, each folder once a call."""
+        """As the contract says; each file is opened once per request, each folder once per call."""
         values, left = self._read_together(requests)
-        if not left:
-            return values
-        with self._walk() as walk:
-            path, folder = None, None
-            for number in left:
-                key, wanted = requests[number]
-                above, _, name = self._name(key).rpartition("/")
-                if above != path:  # neighbours mostly lie in one folder
-                    walk.ease()
-                    path, folder = above, walk.folder(f"{above}/" if above else "")
-                values[number] = None if folder is None else self._read(folder, name, wanted)
+        if left:
+            keys = [requests[number].key for number in left]
+            for number, (folder, name) in zip(left, self._located(keys), strict=True):
+                if folder is not None:
+                    values[number], _ = self._read(folder, name, requests[number].range)
         return values
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: temporary file and rename, file by file, folder by folder."""
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says; the version is what the file system says of the file: see `_version`."""
+        return [
+            (None, None) if folder is None else self._read(folder, name, None)
+            for folder, name in self._located(keys)
+        ]
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        sizes: list[int | None] = []
+        for folder, name in self._located(keys):
+            there = None if folder is None else self._stat(folder, name)
+            is_file = there is not None and stat.S_ISREG(there.st_mode)
+            sizes.append(there.st_size if there is not None and is_file else None)
+        return sizes
+
+    # ------------------------------------------------------------ listing
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        return (key for key, _ in self._files(folder))
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        with self._walk() as walk:
+            there = walk.folder(self._folder_name(folder))
+            if there is None:
+                return
+            for entry in there.entries():
+                if entry.name.startswith(TEMPORARY):
+                    continue
+                if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
+                    yield f"{folder}{entry.name}/"
+                elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
+                    yield f"{folder}{entry.name}"
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        for key, entry in self._files(folder):
+            with contextlib.suppress(FileNotFoundError):  # erased since its folder was read
+                yield key, entry.stat(follow_symlinks=self.follow).st_size
+
+    # ------------------------------------------------------------ writing
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: temporary file and rename, file by file, folder by folder; empty folders go."""
         folders: dict[str, list[tuple[str, Buffer]]] = {}
-        for key, value in items.items():
-            path, _, name = self._name(key).rpartition("/")
-            folders.setdefault(f"{path}/" if path else "", []).append((name, value))
+        erased: list[str] = []
+        for key, value in changes.items():
+            if value is None:
+                erased.append(self._name(key))
+            else:
+                path, _, name = self._name(key).rpartition("/")
+                folders.setdefault(f"{path}/" if path else "", []).append((name, value))
         with self._walk() as walk:
             for path, values in folders.items():
                 walk.ease(sync=self.fsync)
                 self._in_folder(walk, path, partial(self._replace, values=values))
+            if erased:
+                self._erase(walk, erased)
             if self.fsync:
                 walk.sync()
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract; folders that become empty go too."""
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: under the exclusive lock of each key's folder, which every writer shares."""
+        folders: dict[str, dict[str, str]] = {}
+        for key in swaps:
+            path = self._name(key)
+            folders.setdefault(parent(path), {})[path.rpartition("/")[2]] = key
+        refused: list[str] = []
         with self._walk() as walk:
-            folders = set()
-            for key in map(self._name, keys):
-                walk.ease()
-                folder = walk.folder(parent(key))
-                if folder is None:
+            for path, names in folders.items():
+                walk.ease(sync=self.fsync)
+                creates = any(swaps[key][0] is None and swaps[key][1] is not None for key in names.values())
+                if not creates and walk.folder(path) is None:  # nothing is there
+                    refused += [key for key in names.values() if swaps[key][0] is not None]
                     continue
-                with self._locked(folder, exclusive=False):
-                    if self._unlink(folder, key.rpartition("/")[2]):
-                        folders.add(parent(key))
+                refused += self._in_folder(walk, path, partial(self._swap, names=names, swaps=swaps))
+            if self.fsync:
+                walk.sync()
             walk.forget()
-            for path in sorted(folders, key=len, reverse=True):
-                walk.ease()
-                self._prune(walk, path)
+            for path, names in folders.items():
+                if any(swaps[key][1] is None for key in names.values()):
+                    self._prune(walk, path)
+        return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract; everything below the folder goes, temporary files included, and folders that become empty."""
+        """As the contract says; everything below the folder goes, temporary files too, and folders that become empty."""
         path = self._folder_name(folder)
         with self._walk() as walk:
-            found = walk.folder(path)
-            if found is None:
+            there = walk.folder(path)
+            if there is None:
                 return
-            self._clear(walk, found)
+            self._clear(walk, there)
             walk.forget()
             self._prune(walk, path)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: one rename of a folder, unless it crosses file systems."""
+        """As the contract says: one rename of a folder, unless it crosses file systems."""
         old, new = self._folder_name(source), self._folder_name(target)
         with self._walk() as walk:
             above_old = walk.folder(parent(old))
@@ -153,79 +213,6 @@ class DirectoryDriver:
             walk.forget()
             self._prune(walk, parent(old))
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: under an exclusive lock of the key's folder, which every writer shares."""
-        path = self._name(key)
-        above, name = parent(path), path.rpartition("/")[2]
-
-        def swap(folder: Folder) -> bool:
-            with self._locked(folder, exclusive=True, strict=True):
-                if self._read(folder, name, None) != old:
-                    return False
-                if new is not None:
-                    free = self._write(folder, name, new)
-                else:
-                    free = old is None or self._unlink(folder, name)
-            if not free:
-                self._remove_dead(folder, [_temporary(name)])
-            return True
-
-        with self._walk() as walk:
-            if (new is None or old is not None) and walk.folder(above) is None:
-                return old is None
-            done = self._in_folder(walk, above, swap)
-            if self.fsync:
-                walk.sync()
-            walk.forget()
-            if done and new is None:
-                self._prune(walk, above)
-        return done
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: from the folder entries."""
-        if where and not where.endswith("/"):
-            with self._walk() as walk:
-                key = self._name(where)
-                folder = walk.folder(parent(key))
-                name = key.rpartition("/")[2]
-                found = (
-                    None
-                    if folder is None or not self.spelling.is_exact(folder, name)
-                    else self._stat(folder, name)
-                )
-            if found is not None and stat.S_ISREG(found.st_mode):
-                yield where, found.st_size
-            return
-        for key, entry in self._files(where):
-            with contextlib.suppress(FileNotFoundError):  # erased since its folder was read
-                yield key, entry.stat(follow_symlinks=self.follow).st_size
-
-    def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract."""
-        return (key for key, _ in self._files(folder))
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        with self._walk() as walk:
-            found = walk.folder(self._folder_name(folder))
-            if found is None:
-                return [], []
-            keys, folders = [], []
-            for entry in found.entries():
-                if entry.name.startswith(TEMPORARY):
-                    continue
-                if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{folder}{entry.name}/")
-                elif entry.is_file() or entry.is_symlink():  # no pipe, socket or device
-                    keys.append(f"{folder}{entry.name}")
-            return sorted(keys), sorted(folders)
-
-    def flush(self) -> None:
-        """Nothing is held back: see the option `fsync` for what survives a power failure."""
-
-    def close(self) -> None:
-        """No file is open between calls."""
-
     # ------------------------------------------------------------ names
 
     def _walk(self) -> Walk:
@@ -243,45 +230,69 @@ class DirectoryDriver:
     def _folder_name(self, folder: str) -> str:
         return self._name(folder) if folder else ""
 
-    # ------------------------------------------------------------ reading
+    def _located(self, keys: Sequence[str]) -> Iterator[tuple[Folder | None, str]]:
+        """The folder of each key, `None` where there is none, and the name of its file there."""
+        with self._walk() as walk:
+            path, folder = None, None
+            for key in keys:
+                above, _, name = self._name(key).rpartition("/")
+                if above != path:  # neighbours mostly lie in one folder
+                    walk.ease()
+                    path, folder = above, walk.folder(f"{above}/" if above else "")
+                yield folder, name
+
+    # ------------------------------------------------------------ one file
 
     def _read_together(self, requests: Sequence[Request]) -> tuple[list[Buffer | None], Sequence[int]]:
         """What a kernel reads, and the numbers of the requests that it leaves."""
-        kernel = kernels() if self.anchored and not self.lower else None
+        kernel = file_kernel() if self.anchored and not self.lower else None
         if kernel is None:
             return [None] * len(requests), range(len(requests))
         exact = self.spelling.ignores_case is False
         return kernel.read_files(self.root, [*requests], TEMPORARY, self.reading, letters=exact)
 
-    def _read(self, folder: Folder, name: str, wanted: ByteRange | None) -> bytes | None:
+    def _read(
+        self, folder: Folder, name: str, wanted: ByteRange | None
+    ) -> tuple[bytes, Version] | tuple[None, None]:
+        """The wanted part of a file, and the version of the whole."""
         try:
             fd = os.open(folder.at(name), self.reading, dir_fd=folder.fd)
         except (FileNotFoundError, NotADirectoryError):
-            return None
+            return None, None
         except IsADirectoryError:  # pragma: no cover - Windows
-            return None
+            return None, None
         except OSError as error:
             if error.errno in _IS_LINK:
                 raise link_error(f"{folder.path}/{name}") from None
             if error.errno == errno.ENAMETOOLONG:
-                return None
+                return None, None
             raise
         try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode) or not self.spelling.is_exact(folder, name):
-                return None
-            start, length = (0, found.st_size) if wanted is None else resolve(wanted, found.st_size)
-            return _read_all(fd, start, length, f"{folder.path}/{name}")
+            there = os.fstat(fd)
+            if not stat.S_ISREG(there.st_mode) or not self.spelling.is_exact(folder, name):
+                return None, None
+            start, length = (0, there.st_size) if wanted is None else resolve(wanted, there.st_size)
+            value = _read_all(fd, start, length, f"{folder.path}/{name}")
+            return value, _version(there, value)
         finally:
             os.close(fd)
 
     def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
-        found = folder.stat(name)
-        if found is not None and stat.S_ISLNK(found.st_mode):
+        there = folder.stat(name)
+        if there is None or not self.spelling.is_exact(folder, name):
+            return None
+        if stat.S_ISLNK(there.st_mode):
             if not self.follow:
                 raise link_error(f"{folder.path}/{name}")
             return os.stat(folder.at(name), dir_fd=folder.fd)
-        return found
+        return there
+
+    def _version_now(self, folder: Folder, name: str) -> Version | None:
+        """The version of a file while the folder is locked; `None` where there is none."""
+        there = self._stat(folder, name)
+        if there is None or not stat.S_ISREG(there.st_mode):
+            return None
+        return _version(there, None) or self._read(folder, name, None)[1]
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
@@ -306,7 +317,7 @@ class DirectoryDriver:
                 finally:
                     inner.close()
 
-    # ------------------------------------------------------------ writing
+    # ------------------------------------------------------------ files of one folder
 
     def _in_folder(self, walk: Walk, path: str, action: Callable[[Folder], T]) -> T:
         """Do something in a folder, which is made; again if somebody erases it meanwhile."""
@@ -335,10 +346,26 @@ class DirectoryDriver:
         if left:
             self._remove_dead(folder, left)
 
+    def _swap(self, folder: Folder, names: Mapping[str, str], swaps: Swaps) -> Collection[str]:
+        """Replace and erase those of some files, by name and key, whose versions are as they should be; returns other keys."""
+        refused, left = [], []
+        with self._locked(folder, exclusive=True, strict=True):
+            for name, key in names.items():
+                version, new = swaps[key]
+                if self._version_now(folder, name) != version:
+                    refused.append(key)
+                elif new is None:
+                    self._unlink(folder, name)
+                elif not self._write(folder, name, new):
+                    left.append(_temporary(name))
+        if left:
+            self._remove_dead(folder, left)
+        return refused
+
     def _write_together(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
         """Write what a kernel can while the folder is locked; what it cannot stays in the list."""
         # waiting for the disk takes longer than anything that Python does
-        kernel = None if self.fsync else kernels()
+        kernel = None if self.fsync else file_kernel()
         if kernel is None or folder.fd is None:
             return
         names, contents = [name for name, _ in values], [value for _, value in values]
@@ -364,6 +391,7 @@ class DirectoryDriver:
         try:
             try:
                 _write_all(fd, value)
+                _stamp(fd)
                 if self.fsync:
                     os.fsync(fd)
             finally:
@@ -392,6 +420,24 @@ class DirectoryDriver:
         return True
 
     # ------------------------------------------------------------ erasing
+
+    def _erase(self, walk: Walk, names: Collection[str]) -> None:
+        """Remove files, and folders that become empty."""
+        emptied = set()
+        for name in names:
+            walk.ease()
+            folder = walk.folder(parent(name))
+            if folder is None:
+                continue
+            with self._locked(folder, exclusive=False):
+                if self._unlink(folder, name.rpartition("/")[2]):
+                    emptied.add(parent(name))
+        if self.fsync:
+            walk.sync()
+        walk.forget()
+        for path in sorted(emptied, key=len, reverse=True):
+            walk.ease()
+            self._prune(walk, path)
 
     def _unlink(self, folder: Folder, name: str) -> bool:
         found = folder.stat(name)
@@ -494,6 +540,27 @@ class DirectoryDriver:
 
 def _temporary(name: str) -> str:
     return f"{TEMPORARY}{name[-200:]}"
+
+
+def _version(there: os.stat_result, value: bytes | None) -> Version | None:
+    """What tells a file from every other that had or will have its name.
+
+    Every writer sets the time of a file to the nanosecond (`_stamp`), so that a number of a file that is used again does not
+    bring the same version again. Where the file system keeps times less exactly, the value's digest is part of it: then the
+    value is needed, and without it `None` is returned.
+    """
+    stamp = there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
+    if there.st_mtime_ns % 1000:
+        return stamp
+    return None if value is None else (*stamp, digest(value))
+
+
+def _stamp(fd: int) -> None:
+    """Set the time of an open file to now, to the nanosecond, and never to a whole microsecond."""
+    if os.utime in os.supports_fd:
+        now = time.time_ns()
+        now += not now % 1000
+        os.utime(fd, ns=(now, now))
 
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from zarrv3.options.urls import Url, boolean, local_path
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_directory.driver import DirectoryDriver
 
@@ -60,7 +60,7 @@ class DirectoryStore(FileBackend):
         """A folder in the folder."""
         return super().example_url(folder).replace(f"{cls.kind}:", "file:", 1)
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the folder; nothing is touched."""
         return DirectoryDriver(
             self.path,

@@ -1,0 +1,58 @@
+"""What reads and writes many files at once, where kernels are installed that can: see `zarrv3.options.kernels`.
+
+A kernel does what is usual and leaves the rest to the driver: missing folders, odd names, whatever fails.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from zarrv3.options.kernels import kernels
+from zarrv3.store.contract import Buffer, Request
+
+
+class FileKernel(Protocol):
+    """Methods that kernels may have besides those for chunks; all may be called from many threads at once."""
+
+    def read_files(
+        self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
+    ) -> tuple[list[Buffer | None], list[int]]:
+        """The requested bytes of regular files below a folder, and the numbers of those left undone.
+
+        Args:
+            root: the path of the folder; links in it are followed.
+            requests: paths below it and ranges.
+            reserved: paths with a part that begins so are left undone.
+            flags: what they are opened with; with `O_NOFOLLOW` no part of a path may be a symbolic link.
+            letters: a name with letters leads to the file of exactly this name; without, such paths are left undone.
+        """
+
+    def write_files(
+        self,
+        folder: int,
+        names: list[str],
+        values: list[Buffer],
+        prefix: str,
+        flags: int,
+        *,
+        letters: bool,
+    ) -> list[int]:
+        """Replace files in an open folder by way of temporary ones; the numbers of those left undone.
+
+        Args:
+            folder: a descriptor.
+            names: of the files.
+            values: as many.
+            prefix: what the name of a temporary file begins with; the last 200 characters of the file's follow.
+            flags: what temporary files are created with.
+            letters: as in `read_files`.
+        """
+
+
+def file_kernel() -> FileKernel | None:
+    """The kernels in use, if they know files."""
+    found = kernels()
+    kernel: FileKernel | None = (
+        found if hasattr(found, "read_files") and hasattr(found, "write_files") else None
+    )
+    return kernel
