@@ -18,6 +18,7 @@ import pytest
 from zarrv3.errors import InvalidKeyError, ReadOnlyError, StoreAccessError
 from zarrv3.layers import ReadOnly
 from zarrv3.options.settings import config
+from zarrv3.store.helpers import digest
 from zarrv3.testing import CHECKS, Opener, StoreConformance
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
@@ -106,20 +107,21 @@ def test_one_file_a_key(store: DirectoryStore, root: Path) -> None:
     store.update({"zarr.json": b"{}", "a/c/0/1": b"chunk"})
     assert (root / "a/c/0/1").read_bytes() == b"chunk"
     assert files(root) == ["a", "a/c", "a/c/0", "a/c/0/1", "zarr.json"]
-    assert dict(store.sizes("")) == {"zarr.json": 2, "a/c/0/1": 5}
+    assert dict(store.list_sizes("")) == {"zarr.json": 2, "a/c/0/1": 5}
 
 
 def test_nothing_is_created_by_reading(store: DirectoryStore, tmp_path: Path) -> None:
     """Opening, reading, listing, refused and failing calls on a missing root leave no trace (defect 19)."""
     assert store.get("k") is None
-    assert (store.list(), store.list_dir("a/"), store.getsize(), store.listdir("x")) == ([], ([], []), 0, [])
-    store.erase_many(["a/k"])
+    assert (store.list(), [*store.list_dir("a/")], store.getsize(), store.listdir("x")) == ([], [], 0, [])
+    store.write_many({"a/k": None})
     store.erase_prefix("a/")
     store.rename_prefix("a/", "b/c/")
     store.clear()
-    if store.capabilities.atomic_swap:
-        assert not store.compare_and_set("a/k", b"old", b"new")
-        assert not store.compare_and_set("a/k", b"old", None)
+    if store.capabilities.swap:
+        assert store.get_versioned(["a/k"]) == [(None, None)]
+        assert [*store.swap_many({"a/k": ((1, 2, 3, 4), b"new"), "b": (None, None)})] == ["a/k"]
+        assert [*store.swap_many({"a/k": ((1, 2, 3, 4), None)})] == ["a/k"]
     with pytest.raises(ReadOnlyError):
         ReadOnly(store)["k"] = b"v"
     store.flush()
@@ -182,7 +184,7 @@ def test_only_files_are_values(store: DirectoryStore, root: Path) -> None:
     store["f/k"] = b"v"
     os.mkfifo(root / "f" / "pipe")
     assert store.get("f/pipe") is None
-    assert (store.list(), store.list_dir("f/"), dict(store.sizes(""))) == (["f/k"], (["f/k"], []), {"f/k": 1})
+    assert (store.list(), [*store.list_dir("f/")], dict(store.list_sizes(""))) == (["f/k"], ["f/k"], {"f/k": 1})
     assert "f/pipe" not in store
 
 
@@ -202,7 +204,7 @@ def test_normalize_keys(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path, normalize_keys=True)
     store["Foo/BAR"] = b"v"
     assert (store["FOO/bar"], "foo/Bar" in store, store.list()) == (b"v", True, ["foo/bar"])
-    assert store.list_dir("FOO/")[0] in (["foo/bar"], ["FOO/bar"])
+    assert [*store.list_dir("FOO/")] in (["foo/bar"], ["FOO/bar"])
     store.rename("FOO", "New")
     assert store["NEW/Bar"] == b"v"
     store.rmdir("NEW")
@@ -218,7 +220,8 @@ def test_fsync_waits_for_file_and_folder(tmp_path: Path, monkeypatch: pytest.Mon
     store = DirectoryStore(tmp_path, fsync=True)
     store["a/k"] = b"v"
     assert len(synced) == 3  # the file, its folder, the root
-    store.compare_and_set("a/k", b"v", b"w")
+    [(_, version)] = store.get_versioned(["a/k"])
+    assert not store.swap_many({"a/k": (version, b"w")})
     assert len(synced) == 6
 
 
@@ -268,9 +271,9 @@ def test_links_are_not_followed(store: DirectoryStore, linked: Path) -> None:
         lambda: store.update({"folder/new": b"x"}),
         lambda: store.update({"folder/new/deep": b"x"}),
         store.list,
-        lambda: list(store.sizes("file")),
-        lambda: store.list_dir("folder/"),
-        lambda: store.erase_many(["folder/secret"]),
+        lambda: store.stat_many(["file"]),
+        lambda: [*store.list_dir("folder/")],
+        lambda: store.write_many({"folder/secret": None}),
         lambda: store.erase_prefix("folder/sub/"),
         lambda: store.rename_prefix("folder/sub/", "mine/"),
     ]
@@ -306,7 +309,7 @@ def test_links_are_followed_when_asked_to(kind: type[DirectoryStore], tmp_path: 
     store = kind(root, follow_symlinks=True)
     assert (store["file"], store["folder/k"], store.get("dangling")) == (b"value", b"value", None)
     assert sorted(store) == ["file", "folder/k"]
-    assert dict(store.sizes("")) == {"file": 5, "folder/k": 5}
+    assert dict(store.list_sizes("")) == {"file": 5, "folder/k": 5}
     store["folder/new"] = b"x"
     assert (outside / "new").read_bytes() == b"x"
 
@@ -336,7 +339,7 @@ def test_fsync_of_folders_before_one_that_vanished(tmp_path: Path, monkeypatch: 
         replace(folder, values)
 
     monkeypatch.setattr(driver, "_replace", vanishing)
-    driver.set_many({"a/k": b"1", "b/k": b"2"})
+    driver.write_many({"a/k": b"1", "b/k": b"2"})
     assert vanished
     assert {str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path)} <= synced
 
@@ -346,12 +349,12 @@ def test_temporary_files_are_never_seen(store: DirectoryStore, root: Path) -> No
     store["a/k"] = b"v"
     (root / "a" / f"{TEMPORARY}k").write_bytes(b"half")
     (root / f"{TEMPORARY}other").write_bytes(b"half")
-    assert (store.list(), store.list_dir(""), store.list_dir("a/")) == (["a/k"], ([], ["a/"]), (["a/k"], []))
-    assert dict(store.sizes("")) == {"a/k": 1}
+    assert (store.list(), [*store.list_dir("")], [*store.list_dir("a/")]) == (["a/k"], ["a/"], ["a/k"])
+    assert dict(store.list_sizes("")) == {"a/k": 1}
     with pytest.raises(InvalidKeyError, match="reserved for temporary files"):
         store.get(f"a/{TEMPORARY}k")
     with pytest.raises(InvalidKeyError, match="reserved for temporary files"):
-        store.list_dir(f"{TEMPORARY}x/")
+        [*store.list_dir(f"{TEMPORARY}x/")]
 
 
 def _die_while_writing(store: DirectoryStore, key: str) -> None:
@@ -468,7 +471,7 @@ def test_a_file_as_root(kind: type[DirectoryStore], tmp_path: Path) -> None:
         lambda: store.get("k"),
         lambda: store.update({"a/k": b""}),
         store.list,
-        lambda: store.list_dir(""),
+        lambda: [*store.list_dir("")],
     ):
         with pytest.raises(StoreAccessError, match=r"is a file, not a folder; an archive opens as .*zip:"):
             call()
@@ -502,9 +505,9 @@ def _as_nobody(path: str) -> dict[str, str]:
         "read": lambda: store.get("closed/k"),
         "write": lambda: store.update({"k": b"x"}),
         "write a new folder": lambda: store.update({"new/k": b"x"}),
-        "erase": lambda: store.erase_many(["k"]),
+        "erase": lambda: store.write_many({"k": None}),
         "list": store.list,
-        "list_dir": lambda: store.list_dir("closed/"),
+        "list_dir": lambda: [*store.list_dir("closed/")],
     }
     found = {}
     for name, call in calls.items():
@@ -654,7 +657,7 @@ def test_a_file_system_that_ignores_case(ignoring_case: None, tmp_path: Path) ->
     for key in ("FOO", "Dir/x", "dir/X"):
         assert store.get(key) is None
         assert key not in store
-        store.erase_many([key])
+        store.write_many({key: None})
         with pytest.raises(InvalidKeyError, match="file system ignores case or normalises"):
             store[key] = b"other"
     store.erase_prefix("DIR/")
@@ -680,9 +683,68 @@ def test_more_folders_than_descriptors(kernels: str, tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 2 * MOST_OPEN, hard))
     try:
         with config.set(kernels=kernels):
-            store.set_many(dict.fromkeys(keys, b"v"))
+            store.write_many(dict.fromkeys(keys, b"v"))
             assert store.get_many([(key, None) for key in keys]) == [b"v"] * len(keys)
-            store.erase_many(keys)
+            store.write_many(dict.fromkeys(keys))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert store.list_dir("") == ([], [])
+    assert [*store.list_dir("")] == []
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_version_never_comes_back(tmp_path: Path, native: bool) -> None:
+    """A file that is replaced, even by equal bytes in the same instant and under a number used before, has another version."""
+    with config.set(kernels="native" if native else "none"):
+        store = DirectoryStore(tmp_path)
+        versions = []
+        for turn in range(300):
+            store["k"] = b"%d" % (turn % 2)
+            versions.append(store.get_versioned(["k"])[0][1])
+        assert len({*versions}) == len(versions)
+        assert [*store.swap_many({"k": (versions[-3], b"new")})] == ["k"]
+        assert not store.swap_many({"k": (versions[-1], b"new")})
+    assert store["k"] == b"new"
+
+
+def test_coarse_times_are_made_up_for_by_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file system keeps times less exactly than to the nanosecond, the digest of the value is in its version."""
+    monkeypatch.setattr(
+        "zarrv3_store_directory.driver._stamp", lambda fd: os.utime(fd, ns=(10**18, 10**18))
+    )
+    with config.set(kernels="none"):
+        store = DirectoryStore(tmp_path)
+        store["k"] = b"1"
+        [(_, version)] = store.get_versioned(["k"])
+        assert isinstance(version, tuple)
+        assert version[-1] == digest(b"1")
+        assert not store.swap_many({"k": (version, b"2")})
+        assert [*store.swap_many({"k": (version, b"3")})] == ["k"]
+    assert store["k"] == b"2"
+
+
+def test_a_swap_sees_plain_writes(tmp_path: Path) -> None:
+    """Of values written at once by threads that write plainly and threads that swap, none is lost behind a swap's back."""
+    store = DirectoryStore(tmp_path)
+    store["k"] = b"0:0"
+    plain: list[int] = []
+
+    def write() -> None:
+        for number in range(1, 200):
+            plain.append(number)
+            store["k"] = b"%d:0" % number
+
+    def swap() -> None:
+        for _ in range(200):
+            while True:
+                [(value, version)] = store.get_versioned(["k"])
+                assert value is not None
+                first, second = bytes(value).split(b":")
+                if not store.swap_many({"k": (version, first + b":%d" % (int(second) + 1))}):
+                    break
+
+    threads = [threading.Thread(target=write), *(threading.Thread(target=swap) for _ in range(2))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store["k"].split(b":")[0] == b"%d" % plain[-1]

@@ -366,8 +366,10 @@ class Backend(BaseStore):
     ) -> StoreError | None:
         """Our error for one of the library's; for one that no table knows, one of class `other`, if any."""
         error = self.plain_error(error)
-        tables = (*self.errors.items(), (StoreError, type(error)), *_SYSTEM.items())
+        tables = (*self.errors.items(), *_SYSTEM.items())
         ours = next((ours for theirs, ours in tables if isinstance(error, theirs)), other)
+        if isinstance(error, StoreError):
+            ours = type(error)
         if ours is None:
             return None
         text = redact(str(error), self.secrets()) or type(error).__name__

@@ -292,7 +292,8 @@ class DirectoryDriver:
         there = self._stat(folder, name)
         if there is None or not stat.S_ISREG(there.st_mode):
             return None
-        return _version(there, None) or self._read(folder, name, None)[1]
+        version: Version | None = _version(there, None) or self._read(folder, name, None)[1]
+        return version
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
