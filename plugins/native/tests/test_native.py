@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import zarrv3
-from zarrv3.chunks.kernels import chunk_kernel, kernels
+from zarrv3.chunks.kernels import UNDONE, chunk_kernel, kernels
 from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.indexing import plan
@@ -274,8 +274,8 @@ def test_what_is_left() -> None:
     odd = [piece._replace(inside=(np.array([0, 1, 2, 3]),)) for piece in pieces]
     good = np.arange(4, dtype="i4").tobytes()
     assert kernel.decode([good, memoryview(good)], odd, out) == [0, 1]
-    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=True) == [False, bytes(16)]
-    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=False) == [False, None]
+    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=True) == [UNDONE, bytes(16)]
+    assert kernel.encode([odd[0], pieces[1]], out, keep_empty=False) == [UNDONE, None]
 
 
 def test_arguments_that_do_not_fit() -> None:
@@ -286,7 +286,7 @@ def test_arguments_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="too large"):
         _kernels.decode(None, (2**62, 4), b"1234", [], [], out)
     with pytest.raises(ValueError, match="too many dimensions"):
-        _kernels.encode(None, (1,) * 17, b"1234", True, [], out, None, None)
+        _kernels.encode(None, (1,) * 17, b"1234", True, [], out, UNDONE, None, None)
     read_only = np.zeros(4, "i4")
     read_only.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
@@ -329,11 +329,11 @@ def test_memory_is_used_again() -> None:
     empty = kernel.encode(pieces[:2], np.zeros_like(values), memory, keep_empty=False)
     assert empty == [None, None]
     with pytest.raises(MemoryError):
-        _kernels.encode(None, (4,), b"1234", True, [], np.zeros(4, "i4"), bytearray(3), bytearray(3))
+        _kernels.encode(None, (4,), b"1234", True, [], np.zeros(4, "i4"), UNDONE, bytearray(3), bytearray(3))
     one = [((0,), (slice(0, 4),), (slice(0, 4),), True)]
     assert _kernels.encode(
-        None, (4,), b"1234", True, one, np.zeros(4, "i4"), bytearray(16), bytearray(3)
-    ) == [False]
+        None, (4,), b"1234", True, one, np.zeros(4, "i4"), UNDONE, bytearray(16), bytearray(3)
+    ) == [UNDONE]
     assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
 
 
@@ -449,7 +449,7 @@ def test_a_store_through_both(tmp_path: Path) -> None:
     for name in ("native", "none"):
         with with_kernels(name):
             store["a/x"] = b"1"
-            store.set_many({f"a/{number}": b"%d" % number for number in range(5)})
+            store.write_many({f"a/{number}": b"%d" % number for number in range(5)})
             (tmp_path / "s/a/link").unlink(missing_ok=True)
             (tmp_path / "s/a/link").symlink_to("x")
             found = store.get_many([("a/x", None), ("a/3", ByteRange(0, 1)), ("a/none", None), ("a", None)])
