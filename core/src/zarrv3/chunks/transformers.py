@@ -116,6 +116,7 @@ class StorageTransformer(Layer):
         make: Make[str],
         *,
         keep_padding: bool = False,  # noqa: ARG002 - for those who store chunks together
+        at_once: bool = False,
     ) -> None:
         """Set some keys and erase others, in as few calls as the store can do it in.
 
@@ -129,15 +130,14 @@ class StorageTransformer(Layer):
                 for a key to erase; what it leaves out stays. Called again for keys that others have changed meanwhile.
             keep_padding: chunks outside the array are kept, too: others may be making it longer just now. Without it, a
                 value of which all chunks inside the array are among `keys` may be replaced unread.
+            at_once: make all changes in one transaction (`apply_many`). Only threads of this process are kept out then.
         """
         with _changing.held([(self._level, self._place, key) for key in keys]):
-            if not read:
-                self.write_many(make(keys, {}))
-            elif self.capabilities.swap:
+            if read and self.capabilities.swap and not at_once:
                 _swap(self, keys, read, make)
-            else:
-                olds = dict(zip(read, self.get_many(whole(read)), strict=True))
-                self.write_many(make(keys, olds))
+                return
+            olds = dict(zip(read, self.get_many(whole(read)), strict=True)) if read else {}
+            (self.apply_many if at_once else self.write_many)(make(keys, olds))
 
     @cached_property
     def _place(self) -> str:

@@ -1,20 +1,21 @@
 """Where chunks are: which shard a chunk key means, and which chunks a shard may hold. Pure arithmetic on keys."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from os.path import commonprefix
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias
 
 import numpy as np
 
+from zarrv3.chunks.transformers import Coords, Name
 from zarrv3.errors import MetadataError
 from zarrv3.format.extensions import integer, shown
 from zarrv3.format.grids import ChunkKeyEncoding
 
-Coords = tuple[int, ...]
-Name = TypeVar("Name", str, Coords)
+Place: TypeAlias = tuple[Coords, int]
+"""A shard by its coordinates, and the number of a chunk in it."""
 
 MANY = 16
 """From how many chunks on numpy is quicker."""
@@ -49,20 +50,20 @@ class Places:
     def coords(self, key: Any) -> Coords | None:
         """The place in the grid that a key names, of a chunk or of a shard; `None` for all other keys."""
         if not isinstance(key, str) or not key.startswith(self.folder):
-            return None  # what is no text the store below refuses
+            return None  # what is not text the store below refuses
         return self.encoding.decode(key[len(self.folder) :], len(self.per_shard))
 
-    def place(self, key: str) -> tuple[Coords, int] | None:
-        """The shard of a chunk key and the number of the chunk in it; `None` for keys that are none of a chunk."""
+    def place(self, key: str) -> Place | None:
+        """The shard of a chunk key and the number of the chunk in it; `None` for keys that are not a chunk's."""
         coords = self.coords(key)
         return None if coords is None else self._split(coords)
 
-    def _split(self, coords: Coords) -> tuple[Coords, int]:
+    def _split(self, coords: Coords) -> Place:
         shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
         slot = sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)])
         return shard, slot
 
-    def found(self, chunks: Sequence[Coords]) -> Iterator[tuple[Coords, int]]:
+    def found(self, chunks: Sequence[Coords]) -> Iterator[Place]:
         """The shard of each chunk and its number there, for many of them."""
         if len(chunks) < MANY or not self.per_shard:
             yield from map(self._split, chunks)
@@ -118,28 +119,25 @@ class Group(Generic[Name]):
 
     Args:
         places: where chunks are.
-        found: what they are called, each with its shard and number there; `None` for a key that is none of a chunk.
+        found: what they are called, each with its shard and number there; `None` for a key that is not a chunk's, which is
+            kept as if it were the only chunk of a shard.
     """
 
-    def __init__(self, places: Places, found: Iterable[tuple[Name, tuple[Coords, int] | None]]) -> None:
-        self.placed: dict[Name, tuple[str, int]] = {}
-        """For each chunk the key of its shard, and its number there."""
-        self.slots: dict[str, tuple[Coords, set[int]]] = {}
-        """By the key of each shard: its place, and which of its chunks are concerned."""
-        self.others: list[Name] = []
-        """The keys that are none of a chunk."""
-        names: dict[Coords, str] = {}
-        for chunk, place in found:
+    def __init__(self, places: Places, found: Mapping[Name, Place | None]) -> None:
+        self.chunks: dict[str, dict[int, Name]] = {}
+        """By the key of each shard: which of its chunks are concerned, by their numbers."""
+        self.coords: dict[str, Coords | None] = {}
+        """The place of each shard; `None` for what is not a shard."""
+        shards: dict[Coords, dict[int, Name]] = {}
+        for name, place in found.items():
             if place is None:
-                self.others.append(chunk)
+                self.chunks[str(name)], self.coords[str(name)] = {0: name}, None
                 continue
             shard, slot = place
-            name = names.get(shard)
-            if name is None:
-                name = names[shard] = places.key(shard)
-                self.slots[name] = shard, set()
-            self.placed[chunk] = name, slot
-            self.slots[name][1].add(slot)
+            if shard not in shards:
+                key = places.key(shard)
+                self.chunks[key], self.coords[key] = shards.setdefault(shard, {}), shard
+            shards[shard][slot] = name
 
 
 def counts(given: Any) -> Coords:

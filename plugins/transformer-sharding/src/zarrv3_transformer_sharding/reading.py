@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.contract import Buffer, ByteRange, Request, whole
 from zarrv3.store.helpers import cut, resolve
 from zarrv3_transformer_sharding.ranges import Extent, Span, merged
 from zarrv3_transformer_sharding.shard import Entries, ShardFormat
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -52,9 +49,7 @@ class ShardReader:
 
     def read(self, asked: Mapping[str, Asked], others: Sequence[Request]) -> Sequence[Buffer | None]:
         """Fetch what is asked of shards, by their keys, and values of other keys beside them, which are returned."""
-        first: list[Request] = [
-            (key, None if part.whole else self.shards.index_range) for key, part in asked.items()
-        ]
+        first = [Request(key, None if part.whole else self.shards.index_range) for key, part in asked.items()]
         values = self.store.get_many([*first, *others])
         opened: dict[str, _Opened] = {}
         for (key, part), value in zip(asked.items(), values, strict=False):
@@ -62,11 +57,12 @@ class ShardReader:
                 continue
             if part.whole:
                 self._deliver(key, part, value)
-            elif extents := self._extents(part, entries := self._entries(key, value)):
+                continue
+            entries = entries_of(self.store, key, self.shards, value)
+            if extents := self._extents(part, entries):
                 opened[key] = _Opened(entries, extents)
         if opened:
-            doubtful = self._fetch(opened)
-            self._settle(asked, doubtful)
+            self._settle(asked, self._fetch(opened))
         return values[len(first) :]
 
     def _deliver(self, key: str, part: Asked, shard: Buffer) -> None:
@@ -80,9 +76,6 @@ class ShardReader:
             if start >= 0:
                 chunk = view[start:stop]
                 found[position] = chunk if wanted is None else cut(chunk, wanted)
-
-    def _entries(self, key: str, raw: Buffer) -> Entries:
-        return entries_of(self.store, key, self.shards, raw)
 
     def _extents(self, part: Asked, entries: Entries) -> list[Extent]:
         """What to fetch of a shard; chunks without bytes are answered at once."""
@@ -109,8 +102,8 @@ class ShardReader:
         """
         requests: list[Request] = []
         for key, shard in opened.items():
-            requests += [(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
-            requests.append((key, self.shards.witness(shard.entries)))
+            requests += [Request(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
+            requests.append(Request(key, self.shards.witness(shard.entries)))
         values = iter(self.store.get_many(requests))
         doubtful: dict[str, _Opened | None] = {}
         for key, shard in opened.items():
@@ -141,13 +134,13 @@ class ShardReader:
         """Look again at shards that were replaced, are truncated, or have a gap before their index."""
         gaps = {key: shard.entries for key, shard in doubtful.items() if shard is not None}
         if gaps:
-            again = self.store.get_many([(key, self.shards.index_range) for key in gaps])
+            again = self.store.get_many([Request(key, self.shards.index_range) for key in gaps])
             for (key, entries), raw in zip(gaps.items(), again, strict=True):
                 if raw is not None and raw == entries.raw:
                     del doubtful[key]
         if not doubtful:
             return
-        for key, value in zip(doubtful, self.store.get_many([(key, None) for key in doubtful]), strict=True):
+        for key, value in zip(doubtful, self.store.get_many(whole(doubtful)), strict=True):
             part = asked[key]
             for position in part.positions:
                 self.found[position] = None

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Self
 
-from zarrv3.chunks.transformers import Changes, ChunkChanges, StorageTransformer, change_many
-from zarrv3.errors import CorruptDataError, MetadataError, UnsupportedError
+from zarrv3.chunks.transformers import Coords, Make, Name, StorageTransformer
+from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import Codec, parse_codec
 from zarrv3.format.metadata import ArrayMetadata
-from zarrv3.store.values import check_value
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer, Capabilities, Request
-from zarrv3.store.helpers import children, chunked, rename_by_copy
-from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
-from zarrv3.store.locks import NamedLocks
-from zarrv3_transformer_sharding.places import Coords, Group, Name, Places, counts
+from zarrv3.store.contract import JSON, Buffer, Changes, Request, Swaps, Version, Versioned, whole
+from zarrv3.store.helpers import BATCH, by_digest, children, chunked, digest, rename_by_copy, unchanged
+from zarrv3_transformer_sharding.places import Group, Place, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
-from zarrv3_transformer_sharding.shard import Location, ShardFormat
+from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
-
-BATCH = 64
-"""How many shards are looked at together when chunks are listed or erased by folder."""
 
 WHOLE_BYTES = 64 * 2**20
 """How many bytes of shards are fetched at once for parts of them from a store where a part costs as much as the whole."""
 
 _PLAIN = ({"name": "bytes", "configuration": {"endian": "little"}},)
-
-_locks = NamedLocks()
-"""The shards that a thread of this process reads, changes and writes just now."""
 
 
 class ShardingTransformer(StorageTransformer):
@@ -43,11 +35,12 @@ class ShardingTransformer(StorageTransformer):
 
     * Reading asks for whole shards where all their chunks are wanted (one call); otherwise for indexes, then for ranges
       (two calls, however many shards). A store where a part costs as much as the whole is asked for whole shards.
-    * Writing replaces a shard unread where all its chunks are given that lie in the array. Otherwise it is read once and
-      written once, under a lock that the threads of this process share; chunks that stay are copied as they are.
+    * Writing replaces a shard unread where all its chunks are given that lie in the array. Otherwise it is read and
+      swapped, again if somebody else was faster; chunks that stay are copied as they are.
     * A shard that is not what its index says raises `CorruptDataError` with its key, when it is read or changed.
 
-    `compare_and_set` of a chunk swaps its shard. Processes must not write to the same shard at once, other than so.
+    The version of a chunk is its digest. Where the store cannot swap, only the threads of this process lose nothing when they
+    write to one shard.
 
     Args:
         _type: `"indexed"`, the only one there is.
@@ -61,7 +54,6 @@ class ShardingTransformer(StorageTransformer):
     _location: Location = "end"
     _places: Places
     _shards: ShardFormat
-    _level: int
     _shard_bytes: int
 
     kind: ClassVar[str] = "sharding"
@@ -104,9 +96,6 @@ class ShardingTransformer(StorageTransformer):
             folder, metadata.chunk_key_encoding, per_shard, grid.grid_shape(metadata.shape)
         )
         bound._shard_bytes = math.prod((*grid.chunk_shape, *per_shard, metadata.data_type.item_size or 16))
-        below, bound._level = store, 0
-        while isinstance(below, StorageTransformer):
-            below, bound._level = below.inner, bound._level + 1
         return bound
 
     def _identity(self) -> Any:
@@ -117,26 +106,20 @@ class ShardingTransformer(StorageTransformer):
 
     # ------------------------------------------------------------ reading
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """Those of the store below; swapping a chunk needs both ways of swapping a shard."""
-        can = self.inner.capabilities
-        return can if can.atomic_create and can.atomic_swap else can.without("atomic_create", "atomic_swap")
-
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract; chunks are views of what the store below returned."""
+        """As the contract says; chunks are views of what the store below returned."""
         asked: dict[Coords, Asked] = defaultdict(Asked)
         others: list[int] = []
         place = self._places.place
-        for position, (key, wanted) in enumerate(requests):
-            found = place(key)
+        for position, request in enumerate(requests):
+            found = place(request.key)
             if found is None:
                 others.append(position)
                 continue
             part = asked[found[0]]
             part.positions.append(position)
             part.slots.append(found[1])
-            part.ranges.append(wanted)
+            part.ranges.append(request.range)
         if not asked:
             return self.inner.get_many(requests)
         values: list[Buffer | None] = [None] * len(requests)
@@ -176,223 +159,205 @@ class ShardingTransformer(StorageTransformer):
             found = found if number else others
         return found
 
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        chunks, others = self._apart(keys)
+        found = dict(zip(chunks, by_digest(self.get_many(whole(chunks))), strict=True))
+        if others:
+            found |= zip(others, self.inner.get_versioned(others), strict=True)
+        return [found[key] for key in keys]
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says, from the indexes: the bytes of a chunk in its shard, without its part of the index."""
+        chunks, others = self._apart(keys)
+        sizes: dict[str, int | None] = {}
+        shards = Group(self._places, chunks).chunks
+        for wanted, entries in zip(shards.values(), self._indexes([*shards]), strict=True):
+            if entries is not None:
+                pairs = zip(wanted.values(), *entries.pick(wanted), strict=True)
+                sizes |= {key: None if start < 0 else stop - start for key, start, stop in pairs}
+        if others:
+            sizes |= zip(others, self.inner.stat_many(others), strict=True)
+        return [sizes.get(key) for key in keys]
+
+    def _apart(self, keys: Iterable[str]) -> tuple[dict[str, Place], list[str]]:
+        """The chunks among some keys, with their places, and the other keys; each once."""
+        chunks: dict[str, Place] = {}
+        others: dict[str, None] = {}
+        for key in keys:
+            place = self._places.place(key)
+            if place is None:
+                others[key] = None
+            else:
+                chunks[key] = place
+        return chunks, [*others]
+
+    def _indexes(self, shards: Sequence[str]) -> list[Entries | None]:
+        """What the indexes of some shards say; `None` for a shard that is missing."""
+        if not shards:
+            return []
+        where = self._shards.index_range
+        values = self.inner.get_many([Request(key, where) for key in shards])
+        return [
+            None if raw is None else entries_of(self.inner, key, self._shards, raw)
+            for key, raw in zip(shards, values, strict=True)
+        ]
+
     # ------------------------------------------------------------ writing
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        for key, value in items.items():
-            check_value(key, value)
-        self.change_many(items.keys(), (), lambda _: items)
+    def write_many(self, changes: Changes, /) -> None:
+        self.change_many(changes, (), lambda some, _: {key: changes[key] for key in some})
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        check_keys(keys)
-        if not self.inner.capabilities.erase:
-            self.inner.erase_many(keys)  # refuses, also where a shard would only be rewritten
-        self.change_many(keys, (), lambda _: dict.fromkeys(keys))
+    def apply_many(self, changes: Changes, /) -> None:
+        self.change_many(changes, (), lambda some, _: {key: changes[key] for key in some}, at_once=True)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says; a shard of which others changed other chunks meanwhile is read and swapped again."""
+        chunks, others = self._apart(swaps)
+        refused: set[str] = set()
+
+        def make(some: Collection[str], olds: Changes) -> Changes:
+            now: list[Version | None] = [None if (old := olds[key]) is None else digest(old) for key in some]
+            changes, changed = unchanged({key: swaps[key] for key in some}, now)
+            refused.difference_update(some)
+            refused.update(changed)
+            return changes
+
+        if chunks:
+            self.change_many(chunks, chunks, make)
+        if others:
+            refused.update(self.inner.swap_many({key: swaps[key] for key in others}))
+        return refused
 
     def change_many(
         self,
         keys: Collection[str],
         read: Collection[str],
-        make: Callable[[Changes], Changes],
+        make: Make[str],
         *,
         keep_padding: bool = False,
+        at_once: bool = False,
     ) -> None:
-        """See `zarrv3.chunks.transformers.change_many`: each shard is read at most once and written at most once."""
-        group = Group(self._places, ((key, self._places.place(key)) for key in keys))
-        if group.slots:
-            self._change(group, read, make, keep_padding=keep_padding)
-        else:
-            change_many(self.inner, keys, read, make, keep_padding=keep_padding)
+        """As in `StorageTransformer`; each shard is read at most once and written once, unless others write to it."""
+        place = self._places.place
+        found = {key: place(key) for key in keys}
+        self._change(found, read, make, keep_padding=keep_padding, at_once=at_once)
 
     def change_chunks(
         self,
         chunks: Collection[Coords],
         read: Collection[Coords],
-        make: Callable[[ChunkChanges], ChunkChanges],
+        make: Make[Coords],
         *,
         keep_padding: bool = False,
     ) -> None:
-        """See `StorageTransformer`: without spelling and reading chunk keys."""
-        found = self._places.found([*chunks])
-        self._change(
-            Group(self._places, zip(chunks, found, strict=True)), read, make, keep_padding=keep_padding
-        )
+        """As in `StorageTransformer`, without spelling and reading chunk keys."""
+        found = dict(zip(chunks, self._places.found([*chunks]), strict=True))
+        self._change(found, read, make, keep_padding=keep_padding)
 
     def _change(
         self,
-        group: Group[Name],
+        found: Mapping[Name, Place | None],
         read: Collection[Name],
-        make: Callable[[Mapping[Name, Buffer | None]], Mapping[Name, Buffer | None]],
+        make: Make[Name],
         *,
         keep_padding: bool,
+        at_once: bool = False,
     ) -> None:
-        """Read, change and write the shards that some chunks are in, and keys that are none of a chunk beside them."""
-        wanted = {group.placed[name][0] for name in read if name in group.placed}
-        load: list[str] = [
+        """Read, change and write the shards that some chunks are in, and keys that are not a chunk's beside them."""
+        group = Group(self._places, found)
+        wanted = {*read}
+
+        def replaces(key: str, slots: Collection[int]) -> bool:
+            """Whether nothing of a shard stays when these chunks of it are replaced."""
+            shard = group.coords[key]
+            if shard is None or len(slots) == self._places.slots:
+                return True
+            return not keep_padding and self._places.covers(shard, slots)
+
+        load = [
             key
-            for key, (shard, slots) in group.slots.items()
-            if key in wanted or not self._replaces(shard, slots, keep_padding=keep_padding)
+            for key, chunks in group.chunks.items()
+            if not (replaces(key, chunks) and wanted.isdisjoint(chunks.values()))
         ]
+        left: dict[Name, Buffer | None] = {}
 
-        def make_shards(olds: Changes) -> Changes:
-            opened = {key: self._unpacked(key, olds[key]) for key in load}
-            chunks: dict[Name, Buffer | None] = {}
-            for name in read:
-                placed = group.placed.get(name)
-                chunks[name] = olds[str(name)] if placed is None else opened[placed[0]][placed[1]]
-            return self._packed(group, make(chunks), opened, keep_padding=keep_padding)
+        def make_shards(some: Collection[str], olds: Changes) -> Changes:
+            opened = {key: self._opened(key, old, group.coords[key]) for key, old in olds.items()}
+            known: dict[Name, Buffer | None] = {
+                name: blobs[slot]
+                for key, blobs in opened.items()
+                for slot, name in group.chunks[key].items()
+                if name in wanted
+            }
+            new = make([name for key in some for name in group.chunks[key].values()], known)
+            made: dict[str, Buffer | None] = {}
+            for key in some:
+                chunks = group.chunks[key]
+                changed = {slot: new[name] for slot, name in chunks.items() if name in new}
+                if key in opened:
+                    blobs = opened[key]
+                    if all(value is None is blobs[slot] for slot, value in changed.items()):
+                        continue  # what is to be erased is not there
+                elif changed and replaces(key, changed):
+                    blobs = self._opened(key, None, group.coords[key])
+                else:  # some of its chunks stay after all
+                    left.update({chunks[slot]: value for slot, value in changed.items()})
+                    continue
+                for slot, value in changed.items():
+                    blobs[slot] = value
+                made[key] = blobs[0] if group.coords[key] is None else self._shards.pack(blobs)
+            return made
 
-        with _locks.held(self._names(group.slots)):
-            change_many(
-                self.inner,
-                [*group.slots, *map(str, group.others)],
-                [*load, *(str(name) for name in read if name not in group.placed)],
-                make_shards,
-                keep_padding=keep_padding,
-            )
+        self._chunks.change_many(group.chunks, load, make_shards, keep_padding=keep_padding, at_once=at_once)
+        if left:
+            late = {name: found[name] for name in left}
+            self._change(late, (), lambda some, _: {n: left[n] for n in some}, keep_padding=keep_padding)
 
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        group = Group(self._places, ((key, self._places.place(key)) for key in changes))
-        if not group.slots:
-            self.inner.apply_many(changes)
-            return
-        for key, value in changes.items():
-            if value is not None:
-                check_value(key, value)
-        with _locks.held(self._names(group.slots)):
-            self.inner.apply_many(self._packed(group, changes, {}, keep_padding=False))
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract; of a chunk, its shard is swapped for one with the other chunk."""
-        placed = self._places.place(key)
-        can = self.capabilities
-        if not (can.atomic_create and can.atomic_swap) and can.write:
-            raise UnsupportedError(
-                f"{self.inner.describe()} cannot both create and swap atomically; chunks in shards need both"
-            )
-        if placed is None or not can.write:
-            return self.inner.compare_and_set(key, old, new)
-        for value in (old, new):
-            if value is not None:
-                check_value(key, value)
-        shard, slot = self._places.key(placed[0]), placed[1]
-        with _locks.held(self._names([shard])):
-            while True:
-                before = self.inner.get_many([(shard, None)])[0]
-                chunks = self._unpacked(shard, before)
-                current = chunks[slot]
-                if (current is None) != (old is None) or (current is not None and current != old):
-                    return False
-                chunks[slot] = new
-                if self.inner.compare_and_set(shard, before, self._shards.pack(chunks)):
-                    return True  # otherwise another process has changed the shard, perhaps not this chunk
-
-    def _names(self, shards: Iterable[str]) -> list[Hashable]:
-        """What stands for some shards among the locks; of nested shards each level has names of its own."""
-        return [(self._level, key) for key in shards]
-
-    def _replaces(self, shard: Coords, slots: Collection[int], *, keep_padding: bool) -> bool:
-        """Whether nothing of a shard stays when these chunks of it are replaced."""
-        return len(slots) == self._places.slots or (not keep_padding and self._places.covers(shard, slots))
-
-    def _unpacked(self, key: str, shard: Buffer | None) -> list[Buffer | None]:
-        """The chunks of a shard; all are missing where it is."""
+    def _opened(self, key: str, value: Buffer | None, shard: Coords | None) -> list[Buffer | None]:
+        """The chunks of a shard, all missing where it is; of what is not a shard, its value."""
         if shard is None:
+            return [value]
+        if value is None:
             return [None] * self._places.slots
         try:
-            return self._shards.unpack(shard)
+            return self._shards.unpack(value)
         except CorruptDataError as error:
             raise corrupt(self.inner, key, error) from error
-
-    def _packed(
-        self,
-        group: Group[Name],
-        changes: Mapping[Name, Buffer | None],
-        opened: dict[str, list[Buffer | None]],
-        *,
-        keep_padding: bool,
-    ) -> Changes:
-        """The changes of shards, and of other keys, that changes of chunks amount to.
-
-        `opened` holds the chunks of shards that have been read; those that have to be besides are read now.
-        """
-        packed: dict[str, Buffer | None] = {}
-        new: dict[str, dict[int, Buffer | None]] = defaultdict(dict)
-        for name, value in changes.items():
-            placed = group.placed.get(name)
-            if placed is None:
-                packed[str(name)] = value
-            else:
-                new[placed[0]][placed[1]] = value
-        late = [
-            key
-            for key, chunks in new.items()
-            if key not in opened
-            and not self._replaces(group.slots[key][0], chunks.keys(), keep_padding=keep_padding)
-        ]
-        if late:
-            values = self.inner.get_many([(key, None) for key in late])
-            opened |= {key: self._unpacked(key, value) for key, value in zip(late, values, strict=True)}
-        for key, chunks in new.items():
-            known = opened.get(key)
-            blobs = known if known is not None else self._unpacked(key, None)
-            if known is not None and all(value is None is blobs[slot] for slot, value in chunks.items()):
-                continue  # what is to be erased is not there
-            for slot, value in chunks.items():
-                blobs[slot] = value
-            packed[key] = self._shards.pack(blobs)
-        return packed
 
     # ------------------------------------------------------------ listing
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract; of each shard the index is read."""
-        split_prefix(prefix)
+        """As the contract says; of each shard the index is read."""
         if self._is_elsewhere(prefix):
             return self.inner.list_prefix(prefix)
         return (key for key, _ in self._shown(((k, 0) for k in self.inner.list_prefix(prefix)), prefix))
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract; the size of a chunk is that of its bytes in the shard, without its part of the index."""
-        where = check_where(where)
-        if where and not where.endswith("/"):
-            placed = self._places.place(where)
-            if placed is None:
-                return self.inner.sizes(where)
-            return self._chunks([placed[0]], where)
-        if self._is_elsewhere(where):
-            return self.inner.sizes(where)
-        return self._shown(self.inner.sizes(where), where)
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """As the contract says; the size of a chunk is that of `stat_many`."""
+        if self._is_elsewhere(folder):
+            return self.inner.list_sizes(folder)
+        return self._shown(self.inner.list_sizes(folder), folder)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; where there are chunk keys, everything below is listed."""
-        folder = check_folder(folder)
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; where there are chunk keys, everything below is listed."""
         if not folder.startswith(self._places.root):
             return self.inner.list_dir(folder)
         return children(self.list_prefix(folder), folder)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract; folders of chunk keys are erased chunk by chunk, everything else as the store does it."""
-        folder, root = check_folder(folder), self._places.root
-        if folder == root or not folder.startswith(root) or not self.inner.capabilities.erase:
+        """As the contract says; folders of chunk keys are erased chunk by chunk, everything else as the store does it."""
+        root = self._places.root
+        if folder == root or not folder.startswith(root):
             self.inner.erase_prefix(folder)
             return
-        shards: dict[Coords | None, list[str]] = defaultdict(list)
-        for key in self.list_prefix(folder):
-            placed = self._places.place(key)
-            shards[None if placed is None else placed[0]].append(key)
-        for batch in chunked(shards.values(), BATCH):
-            self.erase_many([key for keys in batch for key in keys])
+        chunks, others = self._apart(self.list_prefix(folder))
+        shards = [[*names.values()] for names in Group(self._places, chunks).chunks.values()]
+        for batch in chunked([*shards, *([key] for key in others)], BATCH):
+            self.write_many(dict.fromkeys(key for keys in batch for key in keys))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract; chunks of the array are copied one by one, since elsewhere they are in no shard."""
-        source, target = check_folder(source), check_folder(target)
-        can = self.inner.capabilities
-        elsewhere = self._is_elsewhere(source) and self._is_elsewhere(target)
-        if elsewhere or not (can.write and can.erase):
+        """As the contract says; chunks of the array are copied one by one, since elsewhere they are in no shard."""
+        if self._is_elsewhere(source) and self._is_elsewhere(target):
             self.inner.rename_prefix(source, target)
         else:
             rename_by_copy(self, source, target)
@@ -413,32 +378,22 @@ class ShardingTransformer(StorageTransformer):
             return self._replaced(found, prefix)
         others = ((key, size) for key, size in found if self._places.coords(key) is None)
         shards = ((key, 0) for key in self.inner.list_prefix(inside) if self._places.coords(key) is not None)
-        return (item for part in (others, self._replaced(shards, prefix)) for item in part)
+        return chain(others, self._replaced(shards, prefix))
 
     def _replaced(self, found: Iterable[tuple[str, int]], prefix: str) -> Iterator[tuple[str, int]]:
         for batch in chunked(found, BATCH):
-            shards = []
+            shards: dict[str, Coords] = {}
             for key, size in batch:
                 coords = self._places.coords(key)
                 if coords is None:
                     yield key, size
                 else:
-                    shards.append(coords)
-            if shards:
-                yield from self._chunks(shards, prefix)
-
-    def _chunks(self, shards: Sequence[Coords], prefix: str) -> Iterator[tuple[str, int]]:
-        """The keys that start with `prefix`, and the sizes, of the chunks in some shards: reads their indexes."""
-        where = self._shards.index_range
-        keys = [self._places.key(shard) for shard in shards]
-        values = self.inner.get_many([(key, where) for key in keys])
-        for shard, key, raw in zip(shards, keys, values, strict=True):
-            if raw is None:  # gone since it was listed
-                continue
-            entries = entries_of(self.inner, key, self._shards, raw)
-            slots = entries.present()
-            for name, start, stop in zip(
-                self._places.chunk_keys(shard, slots), *entries.pick(slots), strict=True
-            ):
-                if name.startswith(prefix):
-                    yield name, stop - start
+                    shards[key] = coords
+            for shard, entries in zip(shards.values(), self._indexes([*shards]), strict=True):
+                if entries is None:  # gone since it was listed
+                    continue
+                slots = entries.present()
+                names = self._places.chunk_keys(shard, slots)
+                for name, start, stop in zip(names, *entries.pick(slots), strict=True):
+                    if name.startswith(prefix):
+                        yield name, stop - start
