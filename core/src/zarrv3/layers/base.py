@@ -36,11 +36,18 @@ class Layer(BaseStore):
         self.dimension_separator = self.inner.dimension_separator
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Have what a subclass overrides checked like the guard's methods: keys, values, and whether it may write at all."""
+        """Have what a subclass overrides checked like the guard's methods: keys, values, and whether it may write at all.
+
+        Where it has `capabilities` of its own, so is what it inherits and need not be able to do.
+        """
         super().__init_subclass__(**arguments)
         for name, check in _CHECKS.items():
-            if name in vars(cls) and not isinstance(vars(cls)[name], property):
-                setattr(cls, name, _checking(vars(cls)[name], check))
+            method = vars(cls).get(name)
+            if method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
+                inherited = getattr(cls, name)
+                method = inherited if inherited is getattr(Layer, name) else None
+            if method is not None and not isinstance(method, property):
+                setattr(cls, name, _checking(method, check))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -131,38 +138,42 @@ def _check_keys(layer: Layer, keys: Sequence[str]) -> None:  # noqa: ARG001
     check_keys(keys)
 
 
+def _check_versions(layer: Layer, keys: Sequence[str]) -> None:
+    check_keys(keys)
+    require(layer.capabilities, "swap", layer)
+
+
 def _check_changes(layer: Layer, changes: Changes) -> None:
     check_keys(changes)
     erased = check_changes(changes)
     can = layer.capabilities
     if erased < len(changes):
-        require(can, "write", layer)
+        require(can, "write", layer, changes)
     if erased:
-        require(can, "erase", layer)
+        require(can, "erase", layer, changes)
 
 
 def _check_swaps(layer: Layer, swaps: Swaps) -> None:
-    require(layer.capabilities, "swap", layer)
+    require(layer.capabilities, "swap", layer, swaps)
     check_keys(swaps)
     if check_swaps(swaps):
-        require(layer.capabilities, "erase", layer)
+        require(layer.capabilities, "erase", layer, swaps)
 
 
 def _check_transaction(layer: Layer, changes: Changes) -> None:
-    require(layer.capabilities, "transactions", layer)
+    require(layer.capabilities, "transactions", layer, changes)
     check_keys(changes)
     check_changes(changes)
 
 
 def _check_erasing(layer: Layer, folder: str) -> None:
-    check_folder(folder)
-    require(layer.capabilities, "erase", layer)
+    require(layer.capabilities, "erase", layer, (check_folder(folder),))
 
 
 def _check_renaming(layer: Layer, source: str, target: str) -> None:
     check_rename(check_folder(source), check_folder(target))
-    require(layer.capabilities, "write", layer)
-    require(layer.capabilities, "erase", layer)
+    for capability in ("write", "erase"):
+        require(layer.capabilities, capability, layer, (source, target))
 
 
 def _check_listing(layer: Layer, folder: str) -> None:
@@ -178,7 +189,7 @@ def _check_prefix(layer: Layer, prefix: str) -> None:
 _CHECKS: Mapping[str, Callable[..., None]] = {
     "get_many": _check_requests,
     "stat_many": _check_keys,
-    "get_versioned": _check_keys,
+    "get_versioned": _check_versions,
     "list_prefix": _check_prefix,
     "list_dir": _check_listing,
     "list_sizes": _check_listing,
@@ -189,6 +200,9 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "rename_prefix": _check_renaming,
 }
 """What is checked before each method of a layer runs."""
+
+_ALWAYS = {"get_many", "stat_many"}
+"""What needs no capability."""
 
 
 def _checking(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:

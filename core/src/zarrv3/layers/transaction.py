@@ -1,13 +1,13 @@
 """The layer that keeps writes back until they are all made at once: what `store.transaction()` gives."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from zarrv3.errors import ConfigurationError, StoreClosedError, UnsupportedError
+from zarrv3.errors import ConfigurationError, StoreClosedError
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request
 from zarrv3.store.helpers import children, cut, rename_by_copy
 from zarrv3.store.keys import check_folder
 
@@ -57,12 +57,6 @@ class Transaction(Layer):
         rest = iter(self.inner.stat_many([key for key in keys if key not in own]))
         return [(None if (v := own[key]) is None else len(v)) if key in own else next(rest) for key in keys]
 
-    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:  # noqa: ARG002
-        self._refuse_swaps()
-
-    def swap_many(self, swaps: Swaps, /) -> Collection[str]:  # noqa: ARG002
-        self._refuse_swaps()
-
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
         own = self._own(prefix)
         for key in self.inner.list_prefix(prefix):
@@ -99,9 +93,6 @@ class Transaction(Layer):
                 )
             self._changes.update(copies)
 
-    def apply_many(self, changes: Changes, /) -> None:
-        self.write_many(changes)
-
     def erase_prefix(self, folder: str, /) -> None:
         """Erase the keys that are there now."""
         self.write_many(dict.fromkeys(self.list_prefix(check_folder(folder))))
@@ -120,9 +111,6 @@ class Transaction(Layer):
         """What the transaction has changed of the keys that start with a prefix."""
         with self._lock:
             return {key: value for key, value in self._changes.items() if key.startswith(prefix)}
-
-    def _refuse_swaps(self) -> NoReturn:
-        raise UnsupportedError("a transaction cannot swap: what it compared could change before its end")
 
     @classmethod
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:  # noqa: ARG003

@@ -219,9 +219,9 @@ class Backend(BaseStore):
         driver = self.driver
         erased = check_changes(changes)
         if erased < len(changes):
-            self._able("write")
+            self._able("write", changes)
         if erased:
-            self._able("erase")
+            self._able("erase", changes)
         limits = self._checked(changes, driver)
         self._check_sizes(changes, limits)
         with self._translating("write" if erased < len(changes) else "erase", changes):
@@ -235,9 +235,9 @@ class Backend(BaseStore):
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         if not swaps:
             return ()
-        driver = self._able("swap")
+        driver = self._able("swap", swaps)
         if check_swaps(swaps):
-            self._able("erase")
+            self._able("erase", swaps)
         limits = self._checked(swaps, driver)
         self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
         with self._translating("replace", swaps):
@@ -250,7 +250,7 @@ class Backend(BaseStore):
             return [key for part in parts for key in driver.swap_many(part)]
 
     def apply_many(self, changes: Changes, /) -> None:
-        driver = self._able("transactions")
+        driver = self._able("transactions", changes)
         if not changes:
             return
         check_changes(changes)
@@ -270,7 +270,7 @@ class Backend(BaseStore):
 
     def erase_prefix(self, folder: str, /) -> None:
         folder = check_folder(folder)
-        driver = self._able("erase")
+        driver = self._able("erase", (folder,))
         if not hasattr(driver, "erase_prefix"):
             helpers.erase_by_listing(self, folder)
             return
@@ -280,8 +280,8 @@ class Backend(BaseStore):
     def rename_prefix(self, source: str, target: str, /) -> None:
         source, target = check_folder(source), check_folder(target)
         helpers.check_rename(source, target)
-        driver = self._able("write")
-        self._able("erase")
+        driver = self._able("write", (source, target))
+        self._able("erase", (source, target))
         if not hasattr(driver, "rename_prefix"):
             helpers.rename_by_copy(self, source, target)
             return
@@ -313,10 +313,10 @@ class Backend(BaseStore):
                     f"most {most}; use smaller chunks"
                 )
 
-    def _able(self, capability: str) -> Any:
-        """The driver, if it has a capability."""
+    def _able(self, capability: str, keys: Collection[str] = ()) -> Any:
+        """The driver, if it has a capability; the error names the keys."""
         driver = self.driver
-        require(driver.capabilities, capability, self)
+        require(driver.capabilities, capability, self, keys)
         return driver
 
     # ------------------------------------------------------------ errors
@@ -389,12 +389,16 @@ class Backend(BaseStore):
         return any(redact(str(one), secrets) != str(one) for one in seen)
 
 
-def require(can: Capabilities, capability: str, store: BaseStore) -> None:
-    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none."""
+def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:
+    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none.
+
+    The error names the `keys`, if any are given.
+    """
     if getattr(can, capability):
         return
     if capability != "list" and not can.write:
-        raise ReadOnlyError(f"{store.describe()} is read-only; open it for writing to change it")
+        what = f"cannot change {summary(keys)}: " if keys else ""
+        raise ReadOnlyError(f"{what}{store.describe()} is read-only; open it for writing to change it")
     raise UnsupportedError(f"{store.describe()} cannot {_DOING[capability]}")
 
 

@@ -6,7 +6,8 @@
             return functools.partial(MyStore, tmp_path / "data")
 
 The tests are made from `checks.CHECKS`, so that a command line can run the same ones. A test is skipped, with the reason,
-where the store does not claim the capability that it is about. A test that your store cannot pass you override with
+where the store does not claim the capability that it is about. When the store fails what everything rests on (`test_basics`),
+one test says so in one line and the others are not run. A test that your store cannot pass you override with
 `@pytest.mark.xfail(reason=…)` and `self.run_check(name, opener)`; any other override is found and fails.
 """
 
@@ -15,8 +16,8 @@ import pickle
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import fields
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,10 +26,11 @@ import pytest
 from zarrv3.errors import StoreClosedError
 from zarrv3.layers.counting import Counting
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Capabilities, Limits
+from zarrv3.store.contract import Capabilities, Limits, whole
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore, wrap
 from zarrv3.testing.checks import CHECKS, batches, claims, crowds, keys, values
+from zarrv3.testing.checks.basics import basic_problem
 from zarrv3.testing.checks.table import Check, Opener, capabilities_of, opened
 from zarrv3.testing.faults import Faults
 from zarrv3.testing.rules import (
@@ -48,6 +50,11 @@ LayerMaker = Callable[[BaseStore], BaseStore]
 
 STRESS = "ZARRV3_STRESS"
 """An environment variable: when it is set, the long runs are not skipped."""
+
+ALL = replace(
+    MemoryDriver.capabilities, native_ranges=True, shared=True, persistent=True, durable=True, local=True
+)
+"""What a driver in memory can be told to claim."""
 
 FLAGS = [field.name for field in fields(Capabilities) if field.name != "limits"]
 
@@ -70,6 +77,10 @@ class StoreConformance:
     """How many sequences of calls the state machine tries."""
     steps: ClassVar[int] = 30
     """How many calls a sequence has at most."""
+    broken: ClassVar[dict[str, str]] = {}
+    """What is basically wrong with the store, by the parameters of its fixtures."""
+    variant = ""
+    """The parameters of this test's fixtures."""
 
     @pytest.fixture
     def opener(self) -> Opener:
@@ -87,13 +98,38 @@ class StoreConformance:
     def run_entry(self, check: Check, opener: Opener) -> None:
         """Run one check of the table."""
         __tracebackhide__ = True
-        missing = check.missing(capabilities_of(opener))
-        if missing:
-            pytest.skip(f"not claimed: {', '.join(missing)}")
+        with self.basics_first(opener):
+            missing = check.missing(capabilities_of(opener))
+            if missing:
+                pytest.skip(f"not claimed: {', '.join(missing)}")
+            try:
+                check.run(opener)
+            except NotApplicableError as reason:
+                pytest.skip(str(reason))
+
+    @pytest.fixture(autouse=True)
+    def not_without_basics(self, request: pytest.FixtureRequest) -> None:
+        """Do not run the rest for a store that fails the basics."""
+        call = getattr(request.node, "callspec", None)
+        self.variant = "" if call is None else call.id
+        broken = type(self).broken.get(self.variant)
+        if broken:
+            pytest.skip(f"not run, since the basics fail: {broken}")
+
+    @contextmanager
+    def basics_first(self, opener: Opener) -> Iterator[None]:
+        """A block whose failure is reported as what is basically wrong with the store, if anything is."""
+        __tracebackhide__ = True
         try:
-            check.run(opener)
-        except NotApplicableError as reason:
-            pytest.skip(str(reason))
+            yield
+        except Exception:
+            problem = basic_problem(opener)
+            if problem is None:
+                raise
+            type(self).broken[self.variant] = problem
+        else:
+            return
+        pytest.fail(f"{type(self).__name__}: {problem}", pytrace=False)
 
     def test_no_silent_overrides(self) -> None:
         """Tests of the kit that the subclass redefines carry `@pytest.mark.xfail(reason=…)`."""
@@ -129,11 +165,13 @@ class StoreConformance:
 
         if not capabilities_of(opener).write:
             pytest.skip("not claimed: write")
-        check_like_a_dict(opener, examples, steps, repeatable=repeatable)
+        with self.basics_first(opener):
+            check_like_a_dict(opener, examples, steps, repeatable=repeatable)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Nobody overrides the test that finds overrides."""
         super().__init_subclass__(**kwargs)
+        cls.broken = {}
         if "test_no_silent_overrides" in vars(cls):
             raise TypeError(f"{cls.__name__} must not override test_no_silent_overrides")
 
@@ -178,7 +216,7 @@ class LayerConformance(StoreConformance):
     def test_capabilities_never_grow(self, layer: LayerMaker) -> None:
         """Whatever the inner store lacks, the layer lacks too, and refuses."""
         for lost in ([], *([flag] for flag in FLAGS), FLAGS):
-            driver = _reduced(Capabilities(transactions=True, native_ranges=True).without(*lost))
+            driver = _reduced(ALL.without(*lost))
             top = layer(DriverStore(driver))
             claimed, below = top.capabilities, driver.capabilities
             grown = [flag for flag in FLAGS if getattr(claimed, flag) and not getattr(below, flag)]
@@ -190,7 +228,7 @@ class LayerConformance(StoreConformance):
     def test_limits_below_hold(self, layer: LayerMaker) -> None:
         """Limits of the inner store are kept, or told, by the layer."""
         limits = Limits(key_bytes=90, value_bytes=1000, batch_keys=3, batch_bytes=1500)
-        over = _Over(layer, partial(DriverStore, _reduced(Capabilities(limits=limits))))
+        over = _Over(layer, partial(DriverStore, _reduced(replace(MemoryDriver.capabilities, limits=limits))))
         can = capabilities_of(over)
         for name in ("key_bytes", "value_bytes"):
             found, below = getattr(can.limits, name), getattr(limits, name)
@@ -213,17 +251,25 @@ class LayerConformance(StoreConformance):
         with layer(counting) as top:
             can = top.capabilities
             many = [f"f/{i}" for i in range(20)]
-            top.get_many([("f/warm/up", None)])
+            top.get_many(whole(["f/warm/up"]))
             steps: list[tuple[str, Callable[[], object]]] = [
-                ("get_many", lambda: top.get_many([(k, None) for k in many]))
+                ("get_many", lambda: top.get_many(whole(many))),
+                ("stat_many", lambda: top.stat_many(many)),
             ]
             if can.write:
                 steps += [
-                    ("set_many", lambda: top.set_many(dict.fromkeys(many, b"v"))),
-                    ("get_many", lambda: top.get_many([(k, None) for k in many * 2])),
+                    ("write_many", lambda: top.write_many(dict.fromkeys(many, b"v"))),
+                    ("get_many", lambda: top.get_many(whole(many * 2))),
+                ]
+            if can.swap:
+                versions = [version for _, version in top.get_versioned(many)]
+                swaps = {key: (version, b"w") for key, version in zip(many, versions, strict=True)}
+                steps += [
+                    ("get_versioned", lambda: top.get_versioned(many)),
+                    ("swap_many", lambda: top.swap_many(swaps)),
                 ]
             if can.erase:
-                steps.append(("erase_many", lambda: top.erase_many(many)))
+                steps.append(("erasing by write_many", lambda: top.delitems(many)))
             for name, step in steps:
                 counting.reset()
                 step()
@@ -243,7 +289,7 @@ class LayerConformance(StoreConformance):
         """A pickled layer comes back around an equal inner store."""
         with layer(inner()) as top:
             if top.capabilities.write:
-                top.set_many({"f/k": b"value"})
+                top.write_many({"f/k": b"value"})
             copy = pickle.loads(pickle.dumps(top))  # noqa: S301 - our own
             same(type(copy), type(top), PICKLE, "the class of the copy")
             same(copy.get("f/k"), top.get("f/k"), PICKLE, "the copy's value")
@@ -260,7 +306,7 @@ class LayerConformance(StoreConformance):
         below = wrap(inner())
         layer(below).close()
         with refuses(CLOSED, "reading the inner store after its layer was closed", StoreClosedError):
-            below.get_many([("k", None)])
+            below.get_many(whole(["k"]))
 
 
 class _Over:

@@ -3,12 +3,12 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from zarrv3.errors import StoreError, StoreUnavailableError
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 
 
 class Faults(Layer):
@@ -47,62 +47,55 @@ class Faults(Layer):
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         self._maybe("get_many")
         return self.inner.get_many(requests)
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract; a failing call has stored a part of the values."""
-        error = self._chosen("set_many")
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        self._maybe("stat_many")
+        return self.inner.stat_many(keys)
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        self._maybe("get_versioned")
+        return self.inner.get_versioned(keys)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says; a failing call has made a part of the changes."""
+        error = self._chosen("write_many")
         if error is None:
-            self.inner.set_many(items)
+            self.inner.write_many(changes)
             return
-        self.inner.set_many(dict(islice(items.items(), self._part(len(items)))))
+        self.inner.write_many(dict(islice(changes.items(), self._part(len(changes)))))
         raise error
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract; a failing call has erased a part of the keys."""
-        error = self._chosen("erase_many")
-        if error is None:
-            self.inner.erase_many(keys)
-            return
-        self.inner.erase_many(list(islice(keys, self._part(len(keys)))))
-        raise error
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says; a failing call has swapped nothing."""
+        self._maybe("swap_many")
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says; a failing call has changed nothing."""
+        self._maybe("apply_many")
+        self.inner.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         self._maybe("erase_prefix")
         self.inner.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
         self._maybe("rename_prefix")
         self.inner.rename_prefix(source, target)
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        self._maybe("compare_and_set")
-        return self.inner.compare_and_set(key, old, new)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract; a failing call has changed nothing."""
-        self._maybe("apply_many")
-        self.inner.apply_many(changes)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        self._maybe("sizes")
-        return self.inner.sizes(where)
-
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
         self._maybe("list_prefix")
         return self.inner.list_prefix(prefix)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
         self._maybe("list_dir")
         return self.inner.list_dir(folder)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        self._maybe("list_sizes")
+        return self.inner.list_sizes(folder)
 
     # ------------------------------------------------------------ choosing
 
@@ -113,15 +106,15 @@ class Faults(Layer):
 
     def _chosen(self, method: str) -> StoreError | None:
         with self._guard:
-            kind = next((kind for name, kind in self._planned if name == method), None)
-            if kind is not None:
-                self._planned.remove((method, kind))
+            error = next((error for name, error in self._planned if name == method), None)
+            if error is not None:
+                self._planned.remove((method, error))
             elif self._random.random() < self._rate:
-                kind = StoreUnavailableError
-            if kind is None:
+                error = StoreUnavailableError
+            if error is None:
                 return None
             self.failed[method] += 1
-            return kind(f"{method} of {self.describe()} was made to fail")
+            return error(f"{method} of {self.describe()} was made to fail")
 
     def _part(self, count: int) -> int:
         with self._guard:

@@ -1,6 +1,6 @@
 """A hypothesis state machine: whatever a store is asked in whatever order, it answers like a dict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -14,9 +14,11 @@ from hypothesis.stateful import (
 
 from zarrv3.layers.prefix import Prefix
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.contract import ByteRange, Request, Version
+from zarrv3.store.helpers import cut
 from zarrv3.store.wrapping import wrap
-from zarrv3.testing.checks.table import Opener
+from zarrv3.testing.checks.listing import directly_below
+from zarrv3.testing.checks.table import Opener, answers, listed, values_of
 from zarrv3.testing.rules import (
     LIST_DIR,
     LIST_PREFIX,
@@ -25,6 +27,7 @@ from zarrv3.testing.rules import (
     RENAME,
     SIZES,
     SWAP,
+    VERSIONS,
     same,
 )
 
@@ -75,24 +78,20 @@ class StoreMachine(RuleBasedStateMachine):
         first = wrap(opener())
         self.can = first.capabilities
         self.open: Callable[[], BaseStore] = lambda: wrap(opener())
-        if self.can.erase:
+        if self.can.erase and self.can.list:
             first.erase_prefix("")
         else:
             self.open = lambda: Prefix(wrap(opener()), folder)
         first.close()
         self.store = self.open()
         self.model: dict[str, bytes] = {}
+        self.old: dict[str, Version | None] = {}
+        self.seen: dict[tuple[str, Version | None], bytes | None] = {}
 
     def teardown(self) -> None:
         """Compare everything at the end."""
         try:
-            found = self.store.get_many([(key, None) for key in KEYS])
-            same(
-                [None if v is None else bytes(v) for v in found],
-                [self.model.get(k) for k in KEYS],
-                ORDER,
-                "in the end",
-            )
+            same(values_of(self.store, *KEYS), [self.model.get(key) for key in KEYS], ORDER, "in the end")
             if self.can.list:
                 same(sorted(self.store.list_prefix("")), sorted(self.model), LIST_PREFIX, "in the end")
         finally:
@@ -103,23 +102,24 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize(items=st.dictionaries(keys, contents, min_size=3))
     def fill(self, items: dict[str, bytes]) -> None:
         """Begin with something."""
-        self.set_many(items)
+        self.write_many({**items})
 
-    @rule(items=st.dictionaries(keys, contents, max_size=6))
-    def set_many(self, items: dict[str, bytes]) -> None:
-        """Store a batch."""
-        self.store.set_many(items)
-        self.model.update(items)
+    @rule(changes=st.dictionaries(keys, st.one_of(contents, st.none()), max_size=6))
+    def write_many(self, changes: dict[str, bytes | None]) -> None:
+        """Store and erase a batch."""
+        if not self.can.erase:
+            changes = {key: value or b"" for key, value in changes.items()}
+        self.store.write_many(changes)
+        self._change(changes)
 
-    @precondition(lambda self: self.can.erase)
-    @rule(some=st.lists(keys, max_size=4))
-    def erase_many(self, some: list[str]) -> None:
-        """Erase a batch."""
-        self.store.erase_many(some)
-        for key in some:
-            self.model.pop(key, None)
+    def _change(self, changes: Mapping[str, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.model.pop(key, None)
+            else:
+                self.model[key] = value
 
-    @precondition(lambda self: self.can.erase)
+    @precondition(lambda self: self.can.erase and self.can.list)
     @rule(folder=folders)
     def erase_prefix(self, folder: str) -> None:
         """Erase a folder."""
@@ -148,47 +148,64 @@ class StoreMachine(RuleBasedStateMachine):
         if moved != self.model:
             self.store.rename_prefix(target, source)  # back: all rules go on with the same keys
 
-    @precondition(lambda self: self.can.atomic_swap and self.can.atomic_create)
+    @precondition(lambda self: self.can.swap)
     @rule(
-        key=keys,
-        guess=st.one_of(st.none(), contents),
-        right=st.booleans(),
-        new=st.one_of(st.none(), contents),
+        swaps=st.dictionaries(
+            keys,
+            st.tuples(st.sampled_from(["now", "remembered", "missing"]), st.one_of(st.none(), contents)),
+            max_size=5,
+        )
     )
-    def compare_and_set(self, key: str, guess: bytes | None, right: bool, new: bytes | None) -> None:
-        """Swap with a right or any guess of the old value."""
-        old: Buffer | None = self.model.get(key) if right else guess
-        if new is None and not self.can.erase:
-            return
-        done = self.store.compare_and_set(key, old, new)
-        same(done, old == self.model.get(key), SWAP, f"compare_and_set({key!r}, {old!r}, …)")
-        if done and new is None:
-            self.model.pop(key, None)
-        elif done and new is not None:
-            self.model[key] = new
+    def swap_many(self, swaps: dict[str, tuple[str, bytes | None]]) -> None:
+        """Swap with the versions of now, ones remembered from some time ago, or as if the keys were missing."""
+        now = dict(zip(KEYS, self.store.get_versioned(KEYS), strict=True))
+        for key, (value, version) in now.items():
+            expected = self.model.get(key)
+            same(None if value is None else bytes(value), expected, VERSIONS, f"get_versioned of {key!r}")
+            same(version is None, value is None, VERSIONS, f"whether {key!r} has no version")
+            remembered = self.seen.setdefault((key, version), expected)
+            same(remembered, expected, VERSIONS, f"the value that {key!r} had with version {version!r}")
+        given: dict[str, tuple[Version | None, bytes | None]] = {}
+        for key, (which, new) in swaps.items():
+            if new is None and not self.can.erase:
+                continue
+            old = now[key][1]
+            given[key] = (
+                None if which == "missing" else self.old.get(key) if which == "remembered" else old,
+                new,
+            )
+        refused = self.store.swap_many(given)
+        same(
+            sorted(refused),
+            sorted(key for key, (version, _) in given.items() if version != now[key][1]),
+            SWAP,
+            f"what is refused of {given}",
+        )
+        self._change({key: new for key, (_, new) in given.items() if key not in refused})
+        self.old.update({key: version for key, (_, version) in now.items() if key in swaps})
 
     @precondition(lambda self: self.can.transactions)
     @rule(changes=st.dictionaries(keys, st.one_of(st.none(), contents), max_size=6))
     def apply_many(self, changes: dict[str, bytes | None]) -> None:
         """Set and erase at once."""
+        if not self.can.erase:
+            changes = {key: value or b"" for key, value in changes.items()}
         self.store.apply_many(changes)
-        for key, value in changes.items():
-            if value is None:
-                self.model.pop(key, None)
-            else:
-                self.model[key] = value
+        self._change(changes)
 
     # ------------------------------------------------------------ reading
 
-    @rule(requests=st.lists(st.tuples(keys, ranges), min_size=4, max_size=16))
-    def get_many(self, requests: list[tuple[str, ByteRange | None]]) -> None:
+    @rule(requests=st.lists(st.builds(Request, keys, ranges), min_size=4, max_size=16))
+    def get_many(self, requests: list[Request]) -> None:
         """Read a batch of ranges."""
-        found = [None if value is None else bytes(value) for value in self.store.get_many(requests)]
-        expected = []
-        for key, wanted in requests:
-            whole = self.model.get(key)
-            expected.append(whole if whole is None or wanted is None else whole[wanted.start : wanted.stop])
-        same(found, expected, ORDER, f"get_many({requests})")
+        expected = [cut(self.model.get(key), wanted) for key, wanted in requests]
+        same(answers(self.store, requests), expected, ORDER, f"get_many({requests})")
+
+    @rule(some=st.lists(keys, max_size=6))
+    def stat_many(self, some: list[str]) -> None:
+        """Ask for sizes of keys."""
+        expected = [len(self.model[key]) if key in self.model else None for key in some]
+        same([*self.store.stat_many(some)], expected, SIZES, f"stat_many({some})")
 
     @precondition(lambda self: self.can.list)
     @rule(prefix=st.sampled_from(PREFIXES))
@@ -201,24 +218,15 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(folder=folders)
     def list_dir(self, folder: str) -> None:
         """List one folder."""
-        below = [key for key in self.model if key.startswith(folder)]
-        direct = sorted(key for key in below if "/" not in key[len(folder) :])
-        inside = sorted(
-            {key[: key.index("/", len(folder)) + 1] for key in below if "/" in key[len(folder) :]}
-        )
-        found = self.store.list_dir(folder)
-        same(([*found[0]], [*found[1]]), (direct, inside), LIST_DIR, f"list_dir({folder!r})")
+        expected = directly_below(self.model, folder)
+        same(listed(self.store, folder), expected, LIST_DIR, f"list_dir({folder!r})")
 
-    @rule(where=st.one_of(keys, folders))
-    def sizes(self, where: str) -> None:
-        """Ask for sizes of a key or a folder."""
-        if where and not where.endswith("/"):
-            expected = [where] if where in self.model else []
-        elif self.can.list:
-            expected = sorted(key for key in self.model if key.startswith(where))
-        else:
-            return
-        same(sorted(key for key, _ in self.store.sizes(where)), expected, SIZES, f"sizes({where!r})")
+    @precondition(lambda self: self.can.list)
+    @rule(folder=folders)
+    def list_sizes(self, folder: str) -> None:
+        """List sizes below a folder."""
+        expected = sorted((key, len(value)) for key, value in self.model.items() if key.startswith(folder))
+        same(sorted(self.store.list_sizes(folder)), expected, SIZES, f"list_sizes({folder!r})")
 
     # ------------------------------------------------------------ life
 
@@ -233,8 +241,5 @@ class StoreMachine(RuleBasedStateMachine):
         """Close and open again."""
         self.store.close()
         self.store = self.open()
-        found = self.store.get_many([(key, None) for key in KEYS])
         expected = [self.model.get(key) for key in KEYS]
-        same(
-            [None if value is None else bytes(value) for value in found], expected, PERSISTENT, "opened again"
-        )
+        same(values_of(self.store, *KEYS), expected, PERSISTENT, "opened again")

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+BASICS: Final = "a store has the methods of what it claims, reads back what was written, and returns one answer per question"
 ORDER: Final = (
-    "get_many returns one value a request, in the order of the requests; None where the key is missing"
+    "get_many returns one value per request, in the order of the requests; None where the key is missing"
 )
 VALUES: Final = "values are bytes, of any length, and come back as they were stored"
 RANGES: Final = "a ByteRange is exactly value[start:stop], clipped as Python clips a slice"
 KEYS: Final = "a key is text of parts joined by '/'; different texts are different keys"
 REFUSED_KEYS: Final = (
-    "what is no key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"
+    "what is not a key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"
 )
 REFUSED_VALUES: Final = "what is not flat bytes raises InvalidKeyError and nothing is stored"
 LIMITS: Final = "a key or value beyond capabilities.limits raises LimitError; a longer batch is split"
@@ -21,27 +22,29 @@ DURABLE: Final = "a write that has returned (without the claim `durable`: that w
 TURNS: Final = "no thread waits for ever while others use the store"
 FLUSHED: Final = "after flush() everything written so far survives a crash of the process"
 PERSISTENT: Final = "persistent: values outlive the instance"
-ERASE: Final = "erase_many removes the keys given, erase_prefix those below the folder, and nothing else; missing is fine"
+ERASE: Final = "None in write_many erases a key, erase_prefix erases those below a folder, and nothing else; missing is fine"
 RENAME: Final = "rename_prefix moves every key below one folder to the same place below another"
+VERSIONS: Final = "get_versioned returns what get_many returns, with versions: None for a missing key, equal ones for equal values only"
 SWAP: Final = (
-    "compare_and_set writes if the key still has the old value (None = absent) and returns whether it did"
+    "swap_many writes the keys that still have their version, leaves the others alone, and returns those"
 )
-RACE: Final = "of several concurrent compare_and_set with the same old value, one wins"
+RACE: Final = "of several concurrent swaps with the same version, one wins, and no write in between is lost"
 LIST_PREFIX: Final = "list_prefix yields every key that starts with the text, once"
-LIST_DIR: Final = (
-    "list_dir returns the keys and sub-folders directly below: whole names, sorted, sub-folders end in '/'"
+LIST_DIR: Final = "list_dir yields what lies directly below, once: keys, and folders, whose names end in '/'; names are whole"
+SIZES: Final = (
+    "stat_many returns, and list_sizes yields, the bytes of each value; missing keys are None, or not listed"
 )
-SIZES: Final = "sizes yields keys with the bytes they occupy: all below a folder, or the one key; nothing for a missing key"
+STATS: Final = "asking for sizes, and whether a key exists, reads no values where the store can do without"
+AGREEMENT: Final = "every way of reading shows what get_many shows, whichever way it was written"
 CLOSED: Final = "after close() every call raises StoreClosedError; closing twice is fine"
 READING: Final = "opening and reading never create anything"
 CLAIMS: Final = "what is claimed in capabilities works; what is not raises UnsupportedError or ReadOnlyError and changes nothing"
 PICKLE: Final = "a persistent store pickles by its configuration: the copy opens the same data"
 EQUALITY: Final = "stores are equal when they are of one class and were made for the same data"
 SUGAR: Final = "the conveniences of BaseStore are the contract in other words"
-TRANSACTIONS: Final = (
-    "the changes of a transaction are all seen or none is, at any instant, also after a kill"
-)
+TRANSACTIONS: Final = "the changes of a transaction are all seen or none is, at any instant, also after a kill; limits on them are told"
 FAULTS: Final = "after an error a key has its old or its new value, and nothing acknowledged is lost"
+OPTIONS: Final = "what a store was made with can be given in a URL, and comes back from spec()"
 LAYERS: Final = "a layer never claims more than its inner store, and one batch in is at most one batch out"
 OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"
 

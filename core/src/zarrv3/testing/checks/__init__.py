@@ -2,14 +2,15 @@
 
 table     what a check is; `opened` and other small helpers of checks
 running   `run_checks`: all checks against a live store, in a scratch folder of it
+basics    what everything else rests on
 claims    capabilities: what is not claimed is refused; read-only stores
 values    what goes in comes out: sizes of values, ownership of buffers
 ranges    parts of values
 batches   order, duplicates, empty and long batches
 keys      odd, long and refused keys
-listing   list_prefix, list_dir, sizes
-erasing   erase_many, erase_prefix, rename_prefix
-swapping  compare_and_set, alone and in races
+listing   list_prefix, list_dir, list_sizes, stat_many; all ways of reading agree
+erasing   erasing keys and folders, moving folders
+swapping  get_versioned and swap_many, alone and in races
 life      reopening, pickling, equality, closing; reading never writes
 sugar     the conveniences of every store object
 crowds    threads and processes at once, killed writers, failing stores
@@ -17,6 +18,7 @@ transactions  many changes at once or not at all
 """
 
 from zarrv3.testing.checks import (
+    basics,
     batches,
     claims,
     crowds,
@@ -34,6 +36,7 @@ from zarrv3.testing.checks.running import Result, run_checks
 from zarrv3.testing.checks.table import TABLE, Check, Opener
 
 _MODULES = (
+    basics,
     claims,
     values,
     ranges,
@@ -57,6 +60,7 @@ __all__ = [
     "Check",
     "Opener",
     "Result",
+    "basics",
     "batches",
     "claims",
     "crowds",

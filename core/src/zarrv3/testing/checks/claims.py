@@ -6,30 +6,30 @@ from itertools import islice
 from zarrv3.errors import ReadOnlyError, UnsupportedError
 from zarrv3.layers.read_only import ReadOnly
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import ByteRange, Capabilities, Limits
-from zarrv3.testing.checks.table import Opener, check, fill, opened
+from zarrv3.store.contract import ByteRange, Capabilities, Limits, Request
+from zarrv3.testing.checks.table import Opener, answers, check, fill, opened, values_of
 from zarrv3.testing.rules import CLAIMS, RANGES, SIZES, refuses, require, same
 
 Calls = dict[str, Callable[[BaseStore], object]]
 
 WRITES: Calls = {
-    "set_many": lambda store: store.set_many({"k": b"v"}),
-    "erase_many": lambda store: store.erase_many(["k"]),
+    "write_many": lambda store: store.write_many({"k": b"v"}),
+    "erasing by write_many": lambda store: store.write_many({"k": None}),
     "erase_prefix": lambda store: store.erase_prefix("f/"),
     "rename_prefix": lambda store: store.rename_prefix("f/", "g/"),
-    "creating by compare_and_set": lambda store: store.compare_and_set("k", None, b"v"),
-    "swapping by compare_and_set": lambda store: store.compare_and_set("k", b"u", b"v"),
+    "get_versioned": lambda store: store.get_versioned(["k"]),
+    "swap_many": lambda store: store.swap_many({"k": (None, b"v")}),
     "apply_many": lambda store: store.apply_many({"k": b"v", "l": None}),
 }
-"""Every call that changes a store."""
+"""Every call that changes a store, and the one that prepares for it."""
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "set_many": ("write",),
-    "erase_many": ("erase",),
+    "write_many": ("write",),
+    "erasing by write_many": ("erase",),
     "erase_prefix": ("erase",),
     "rename_prefix": ("write", "erase"),
-    "creating by compare_and_set": ("atomic_create",),
-    "swapping by compare_and_set": ("atomic_swap",),
+    "get_versioned": ("swap",),
+    "swap_many": ("swap",),
     "apply_many": ("transactions",),
 }
 
@@ -60,16 +60,16 @@ def check_unclaimed_writing_is_refused(opener: Opener) -> None:
 
 @check()
 def check_unclaimed_listing_is_refused(opener: Opener) -> None:
-    """Without `list`, listing raises `UnsupportedError`; the size of one key can be asked for all the same."""
+    """Without `list`, listing raises `UnsupportedError`; sizes of keys can be asked for all the same."""
     with opened(opener) as store:
         if not store.capabilities.list:
             with refuses(CLAIMS, "list_prefix without the capability", UnsupportedError):
                 list(store.list_prefix(""))
             with refuses(CLAIMS, "list_dir without the capability", UnsupportedError):
-                store.list_dir("")
-            with refuses(CLAIMS, "sizes of a folder without the capability", UnsupportedError):
-                list(store.sizes(""))
-        same(list(store.sizes("nothing/here")), [], SIZES, "sizes of a missing key")
+                list(store.list_dir(""))
+            with refuses(CLAIMS, "list_sizes without the capability", UnsupportedError):
+                list(store.list_sizes(""))
+        same([*store.stat_many(["nothing/here"])], [None], SIZES, "stat_many of a missing key")
 
 
 @check()
@@ -77,21 +77,27 @@ def check_what_is_there_reads_consistently(opener: Opener) -> None:
     """Listing, sizes, whole values and ranges of what the store holds (a read-only one too) agree with each other."""
     with opened(opener) as store:
         if not store.capabilities.list:
-            same(store.get_many([("nothing/here", None)])[0], None, CLAIMS, "a missing key")
+            same(values_of(store, "nothing/here"), [None], CLAIMS, "a missing key")
             return
         keys = list(islice(store.list_prefix(""), 50))
-        sizes = dict(islice(store.sizes(""), 1000))
+        sizes = dict(islice(store.list_sizes(""), 1000))
+        stats = dict(zip(keys, store.stat_many(keys), strict=True))
         for key in keys:
-            wanted = [None, ByteRange(1, 3), ByteRange(-2), ByteRange(0, 0)]
-            whole, *parts = [
-                bytes(v) if v is not None else None for v in store.get_many([(key, w) for w in wanted])
-            ]
-            if whole is None:
+            value, *parts = answers(
+                store, [Request(key, r) for r in (None, ByteRange(1, 3), ByteRange(-2), ByteRange(0, 0))]
+            )
+            if value is None:
                 continue  # erased since it was listed: the store may be in use
-            same(parts, [whole[1:3], whole[-2:], b""], RANGES, f"ranges of {key!r}")
+            same(parts, [value[1:3], value[-2:], b""], RANGES, f"ranges of {key!r}")
             require(len(sizes) == 1000 or key in sizes, SIZES, f"{key!r} is listed but has no size")
+            same(
+                (sizes.get(key, len(value)), stats[key]),
+                (len(value), len(value)),
+                SIZES,
+                f"list_sizes and stat_many of {key!r}",
+            )
             folder = key[: key.rfind("/") + 1]
-            require(key in store.list_dir(folder)[0], CLAIMS, f"{key!r} is not in list_dir({folder!r})")
+            require(key in store.list_dir(folder), CLAIMS, f"{key!r} is not in list_dir({folder!r})")
 
 
 @check("write")

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from zarrv3.errors import ConfigurationError, StoreClosedError
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request, whole
 from zarrv3.testing.checks.claims import NEEDS, WRITES
-from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, opened
+from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, listed, opened
 from zarrv3.testing.processes import dies, together
 from zarrv3.testing.rules import (
     CLOSED,
@@ -24,23 +24,22 @@ from zarrv3.testing.rules import (
 )
 
 READS: dict[str, Callable[[BaseStore], object]] = {
-    "get_many": lambda store: store.get_many([("k", None)]),
-    "get_many of a range": lambda store: store.get_many([("f/k", ByteRange(1, 2))]),
-    "sizes of a key": lambda store: list(store.sizes("k")),
+    "get_many": lambda store: store.get_many(whole(["k"])),
+    "get_many of a range": lambda store: store.get_many([Request("f/k", ByteRange(1, 2))]),
+    "stat_many": lambda store: store.stat_many(["k", "f/k"]),
     "in": lambda store: "k" in store,
     "get": lambda store: store.get("k"),
-    "getsize of a key": lambda store: list(store.sizes("f/k")),
     "getitems": lambda store: store.getitems(["k", "f/k"]),
 }
 """Calls that only read."""
 
 LISTINGS: dict[str, Callable[[BaseStore], object]] = {
-    "sizes": lambda store: list(store.sizes("")),
-    "sizes of a folder": lambda store: list(store.sizes("f/")),
+    "list_sizes": lambda store: list(store.list_sizes("")),
+    "list_sizes of a folder": lambda store: list(store.list_sizes("f/")),
     "list_prefix": lambda store: list(store.list_prefix("")),
     "list_prefix of a folder": lambda store: list(store.list_prefix("f/")),
-    "list_dir": lambda store: store.list_dir(""),
-    "list_dir of a folder": lambda store: store.list_dir("f/g/"),
+    "list_dir": lambda store: list(store.list_dir("")),
+    "list_dir of a folder": lambda store: list(store.list_dir("f/g/")),
     "getsize": lambda store: store.getsize(),
     "listdir": lambda store: store.listdir("f"),
     "len": len,
@@ -55,7 +54,7 @@ def check_reopening(opener: Opener) -> None:
     with opened(opener) as store:
         fill(store, "k", "f/k", "f/gone")
         if store.capabilities.erase:
-            store.erase_many(["f/gone"])
+            store.delitems(["f/gone"])
         erased = store.capabilities.erase
     with opened(opener) as store:
         holds(
@@ -64,7 +63,7 @@ def check_reopening(opener: Opener) -> None:
             PERSISTENT,
             "opened again",
         )
-        store.set_many({"k": b"new"})
+        store.write_many({"k": b"new"})
     with opened(opener) as store:
         holds(store, {"k": b"new"}, PERSISTENT, "replaced and opened again")
         if store.capabilities.list:
@@ -87,7 +86,7 @@ def check_flush_and_close(opener: Opener) -> None:
         store.close()
     with opened(opener) as store:
         store.flush()
-        store.get_many([("k", None)])
+        store.get_many(whole(["k"]))
         if store.capabilities.write:
             fill(store, "k")
             store.flush()
@@ -104,7 +103,7 @@ def check_closed_store(opener: Opener) -> None:
     with opened(opener) as store:
         if can.write:
             fill(store, "k")
-        store.get_many([("k", None)])
+        store.get_many(whole(["k"]))
         store.close()
         for name, call in calls.items():
             with refuses(CLOSED, f"{name} after close()", StoreClosedError):
@@ -118,10 +117,10 @@ def check_context_manager(opener: Opener) -> None:
         with store as entered:
             require(entered is store, CLOSED, "`with store as s` gave another object")
             with store:
-                store.get_many([("k", None)])
-            store.get_many([("k", None)])
+                store.get_many(whole(["k"]))
+            store.get_many(whole(["k"]))
         with refuses(CLOSED, "reading after the block", StoreClosedError):
-            store.get_many([("k", None)])
+            store.get_many(whole(["k"]))
 
 
 @check("persistent")
@@ -132,7 +131,7 @@ def check_pickling(opener: Opener) -> None:
         if store.capabilities.write:
             fill(store, "k")
             store.flush()
-        store.get_many([("k", None)])
+        store.get_many(whole(["k"]))
         used = pickle.dumps(store)
         expected = store.get("k")
         for text in (fresh, used):
@@ -193,19 +192,18 @@ def check_reading_never_writes(opener: Opener) -> None:
     """Opening, reading and listing where nothing is find nothing and create nothing."""
     with opened(opener) as store:
         can = store.capabilities
-        same(
-            [*store.get_many([("k", None), ("f/k", ByteRange(1))])] if can.write else [],
-            [None] * 2 if can.write else [],
-            READING,
-            "reading an empty store",
-        )
+        if can.write:
+            found = store.get_many([Request("k"), Request("f/k", ByteRange(1))])
+            same([*found], [None] * 2, READING, "reading an empty store")
         for call in (*READS.values(), *(LISTINGS.values() if can.list else ())):
             call(store)
+        if can.swap:
+            same([*store.get_versioned(["k"])], [(None, None)], READING, "get_versioned in an empty store")
         store.flush()
     if can.write and can.list:
         with opened(opener) as store:
             same(store.list(), [], READING, "the keys after only reading")
-            same(store.list_dir(""), ([], []), READING, "list_dir('') after only reading")
+            same(listed(store), [], READING, "list_dir('') after only reading")
 
 
 @check()
@@ -224,18 +222,18 @@ def check_description(opener: Opener) -> None:
 
 def _write_and_flush(opener: Opener) -> None:
     store = opener()
-    store.set_many({f"f/{i}": b"flushed" * 100 for i in range(20)})
+    store.write_many({f"f/{i}": b"flushed" * 100 for i in range(20)})
     store.flush()
 
 
 def _use_inherited(store: BaseStore, number: int) -> bytes:
     for _ in range(20):
-        store.set_many({f"from/child/{number}": b"%d" % number})
+        store.write_many({f"from/child/{number}": b"%d" % number})
         seen = store["from/parent"]
     return seen
 
 
 def _read_and_answer(opener: Opener, number: int) -> bytes:
     with opened(opener) as store:
-        store.set_many({f"from/child/{number}": b"%d" % number})
+        store.write_many({f"from/child/{number}": b"%d" % number})
         return store["from/parent"]

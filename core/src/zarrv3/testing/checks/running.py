@@ -40,7 +40,8 @@ def run_checks(
 ) -> Iterator[Result]:
     """Run checks against a store, each in a folder of its own below `scratch`, which is erased afterwards.
 
-    Nothing outside `scratch` is touched. Results come as the checks end; errors of any kind are results.
+    Nothing outside `scratch` is touched. Results come as the checks end; errors of any kind are results. When the basics
+    fail, the other checks are skipped.
     """
     from zarrv3.testing.checks import CHECKS
 
@@ -54,13 +55,20 @@ def run_checks(
             raise ConfigurationError(
                 f"{scratch!r} in {store.describe()} is not empty; name another scratch folder"
             )
+    broken = ""
     for check in CHECKS if checks is None else checks:
         missing = check.missing(capabilities)
         if missing:
             yield Result(check=check, outcome="skipped", reason=f"not claimed: {', '.join(missing)}")
             continue
         inside = Scratch(opener, f"{scratch}/{check.name}") if capabilities.write else opener
-        yield _run(check, inside)
+        if broken:
+            yield Result(check=check, outcome="skipped", reason=f"not run, since the basics fail: {broken}")
+            continue
+        result = _run(check, inside)
+        if result.outcome == "failed" and check.name == "basics":
+            broken = result.reason.partition("\n")[0]
+        yield result
         if capabilities.erase and capabilities.write:
             with opened(opener) as store:
                 store.erase_prefix(f"{scratch}/")

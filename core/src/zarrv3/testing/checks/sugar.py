@@ -130,7 +130,7 @@ def check_sizes_and_names(opener: Opener) -> None:
     """`getsize` sums below a path without its neighbours, `listdir` names what is directly below."""
     with opened(opener) as store:
         fill(store, "zarr.json", "foo/zarr.json", "foo/c/0", "foobar/zarr.json", "foo2/x")
-        sizes = dict(store.sizes(""))
+        sizes = dict(store.list_sizes(""))
         below = sizes["foo/zarr.json"] + sizes["foo/c/0"]
         same((store.getsize("foo"), store.getsize("/foo/")), (below, below), SUGAR, "getsize('foo')")
         same(

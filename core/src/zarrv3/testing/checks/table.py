@@ -1,13 +1,14 @@
 """What a check is, and how functions become one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities
+from zarrv3.store.contract import Capabilities, Changes, Request, whole
 from zarrv3.store.wrapping import wrap
+from zarrv3.testing.rules import same
 
 Opener: TypeAlias = Callable[[], Any]
 """Opens the same data with every call, as a new store object: `functools.partial(MyStore, path)`."""
@@ -66,21 +67,27 @@ def capabilities_of(opener: Opener) -> Capabilities:
 
 def values_of(store: BaseStore, *keys: str) -> list[bytes | None]:
     """The whole values of some keys as bytes."""
-    return [
-        None if value is None else bytes(value) for value in store.get_many([(key, None) for key in keys])
-    ]
+    return answers(store, whole(keys))
+
+
+def answers(store: BaseStore, requests: Sequence[Request]) -> list[bytes | None]:
+    """What `get_many` returns, as bytes."""
+    return [None if value is None else bytes(value) for value in store.get_many(requests)]
+
+
+def listed(store: BaseStore, folder: str = "") -> list[str]:
+    """What lies directly below a folder, sorted."""
+    return sorted(store.list_dir(folder))
 
 
 def fill(store: BaseStore, *keys: str) -> dict[str, bytes]:
     """Store each key's own name as its value."""
     items = {key: key.encode() for key in keys}
-    store.set_many(items)
+    store.write_many(items)
     return items
 
 
-def holds(store: BaseStore, items: Mapping[str, Buffer | None], rule: str, what: str) -> None:
+def holds(store: BaseStore, items: Changes, rule: str, what: str) -> None:
     """Require that every key has the value given (`None`: is missing)."""
-    from zarrv3.testing.rules import same
-
     for (key, expected), found in zip(items.items(), values_of(store, *items), strict=True):
         same(found, expected, rule, f"{what}: the value of {key!r}")
