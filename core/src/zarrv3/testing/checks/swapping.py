@@ -1,6 +1,6 @@
 """get_versioned and swap_many, alone and in races."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from threading import Event
 
@@ -175,7 +175,7 @@ def check_threads_that_write_over(opener: Opener) -> None:
                 over.set()
 
         store.write_many({"f/k": b"0 0"})
-        append = partial(_append, store, over)
+        append: Callable[[], None] = partial(_append, store, over)
         threads_together([write, append, append, append])
 
 
