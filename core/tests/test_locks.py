@@ -1,11 +1,11 @@
-"""Locks by name: who waits for whom, and what a forked child holds."""
+"""Locks: who waits for whom, and what a forked child holds."""
 
 import threading
 
 import pytest
 
 from zarrv3.store.forks import _renew
-from zarrv3.store.locks import NamedLocks
+from zarrv3.store.locks import NamedLocks, ReadWriteLock
 
 
 def test_other_names_do_not_wait() -> None:
@@ -57,3 +57,38 @@ def test_in_a_child_nothing_is_held() -> None:
         _renew()
         with locks.held(["a"]):
             pass
+
+
+def test_readers_and_writers() -> None:
+    """A writer waits for readers, or gives up, and keeps later readers out; then they come in."""
+    lock, order = ReadWriteLock(), []
+
+    def read() -> None:
+        with lock.reading():
+            order.append("reader")
+
+    with lock.reading(), lock.reading():
+        assert not lock.acquire(0.01)
+    with lock.writing():
+        assert not lock.acquire(0.01)
+        late = threading.Thread(daemon=True, target=read)
+        late.start()
+        late.join(0.1)
+        order.append("writer")
+    late.join(10)
+    assert order == ["writer", "reader"]
+    assert lock.acquire(0.01)
+    lock.release()
+    with lock.writing():
+        pass
+
+
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+def test_an_interrupted_visit_is_over(kind: str) -> None:
+    """Who was interrupted before its block began, or in the middle of leaving, holds nobody up."""
+    lock = ReadWriteLock()
+    getattr(lock, kind)().__enter__()  # and nobody has it any more
+    with lock.writing():
+        pass
+    with lock.reading():
+        pass

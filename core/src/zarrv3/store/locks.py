@@ -10,8 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Collection, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable
 from types import TracebackType
 
 from zarrv3.store.forks import renew_in_children
@@ -85,60 +84,89 @@ class ReadWriteLock:
     def renew(self) -> None:
         """Begin again with nobody inside."""
         self._changed = threading.Condition(threading.Lock())
-        self._readers = 0
-        self._writing = False
+        self._readers: set[weakref.ref[Visit]] = set()
+        self._writer: weakref.ref[Visit] | None = None
+        self._kept: Visit | None = None
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> Visit:
         """A block during which nobody writes."""
-        changed = self._changed
-        with changed:
-            while self._writing:
-                changed.wait()
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with changed:
-                self._readers -= 1
-                if self._writing and not self._readers:
-                    changed.notify_all()
+        return Visit(self, alone=False)
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Visit:
         """A block during which nobody else is inside."""
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
+        return Visit(self, alone=True)
 
     def acquire(self, timeout: float | None = None) -> bool:
         """Keep readers out and wait until all are gone; `False`, and open again, when that takes longer than `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._writing, timeout):
-                return False
-            self._writing = True
-            try:
-                if self._changed.wait_for(
-                    lambda: not self._readers, None if end is None else end - time.monotonic()
-                ):
-                    return True
-            except BaseException:  # an interrupt
-                self._open()
-                raise
-            self._open()
+        visit = self.writing()
+        if not self.let_in(visit, timeout):
             return False
+        self._kept = visit
+        return True
 
     def release(self) -> None:
         """Let everybody in again."""
-        with self._changed:
-            self._open()
+        visit, self._kept = self._kept, None
+        if visit is not None:
+            self.let_out(visit)
 
-    def _open(self) -> None:
-        self._writing = False
-        self._changed.notify_all()
+    def let_in(self, visit: Visit, timeout: float | None = None) -> bool:
+        """Begin a visit when its time has come; whether it did in that many seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        own = weakref.ref(visit)
+        with self._changed._lock:  # type: ignore[attr-defined]  # as in `Held`
+            if not self._waited(self._has_no_writer, end):
+                return False
+            if not visit.alone:
+                self._readers.add(own)
+                return True
+            self._writer = own
+            if self._waited(self._has_no_reader, end):
+                return True
+            self._writer = None
+            self._changed.notify_all()
+            return False
+
+    def let_out(self, visit: Visit) -> None:
+        """End a visit."""
+        own = weakref.ref(visit)
+        with self._changed._lock:  # type: ignore[attr-defined]
+            self._readers.discard(own)
+            if self._writer is not None:
+                if self._writer is own:
+                    self._writer = None
+                self._changed.notify_all()
+
+    def _waited(self, condition: Callable[[], bool], end: float | None) -> bool:
+        while not condition():
+            left = LOOK_AGAIN if end is None else min(LOOK_AGAIN, end - time.monotonic())
+            if left <= 0:
+                return False
+            self._changed.wait(left)
+        return True
+
+    def _has_no_writer(self) -> bool:
+        return self._writer is None or self._writer() is None
+
+    def _has_no_reader(self) -> bool:
+        self._readers = {reader for reader in self._readers if reader() is not None}
+        return not self._readers
+
+
+class Visit:
+    """A block inside a read-write lock; it is over when it ends, or this object is gone."""
+
+    def __init__(self, lock: ReadWriteLock, *, alone: bool) -> None:
+        self._lock = lock
+        self.alone = alone
+
+    def __enter__(self) -> None:
+        self._lock.let_in(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.let_out(self)
 
 
 class FairLock:

@@ -45,8 +45,14 @@ class Sharing(Generic[R]):
             resource = self._open.get(place)
             if resource is not None:
                 return resource, False
-            resource = self._open[place] = make()
+            resource = make()
+            self.add(place, resource)
             return resource, True
+
+    def add(self, place: Hashable, resource: R) -> None:
+        """Have a resource found at a place: one whose place is known only when it has been made; hold `lock` meanwhile."""
+        with self.lock:
+            self._open[place] = resource
 
     def use(self, resource: R, user: object) -> None:
         """Count a user of a resource, until it releases it or is gone."""
