@@ -151,7 +151,7 @@ def write(result: Result, images: Mapping[str, Picture], progress: Progress) -> 
             array.write(..., image.values, progress=report)
         store.flush()
         result.write_seconds = time.perf_counter() - start
-        sizes = [size for _, size in store.sizes("")]
+        sizes = [size for _, size in store.list_sizes("")]
         result.objects, result.stored = len(sizes), sum(sizes)
 
 

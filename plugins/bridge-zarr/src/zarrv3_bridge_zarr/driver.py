@@ -8,10 +8,8 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Collection,
     Iterable,
     Iterator,
-    Mapping,
     Sequence,
 )
 from contextlib import suppress
@@ -20,9 +18,8 @@ from typing import TypeVar
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from zarrv3.errors import UnsupportedError
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Request
-from zarrv3.store.helpers import chunked, rename_by_copy, resolve
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request
+from zarrv3.store.helpers import chunked, resolve
 from zarrv3_bridge_zarr.loop import run
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
 
@@ -35,6 +32,8 @@ PAGE = 1000
 
 class ZarrDriver:
     """Runs the coroutines of a foreign store; see `ForeignStore` for what is claimed.
+
+    Swaps are not: no method of zarr-python's stores tells who was first, not even `set_if_not_exists`.
 
     Args:
         store: any store of zarr-python.
@@ -52,8 +51,6 @@ class ZarrDriver:
             write=writable,
             erase=writable and store.supports_deletes,
             list=store.supports_listing,
-            atomic_create=False,
-            atomic_swap=False,
             native_ranges=True,
             shared=persistent,
             persistent=persistent,
@@ -61,38 +58,13 @@ class ZarrDriver:
         )
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
         return run(self._each(requests, self._get))
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        run(self._each(items.items(), self._set))
-
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        run(self._each(keys, self._delete))
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
-        run(self._erase_prefix(folder))
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: by copying."""
-        rename_by_copy(self, source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:  # noqa: ARG002
-        """Not offered: no method of zarr-python's stores tells who was first, not even `set_if_not_exists`."""
-        raise UnsupportedError(f"stores of zarr-python cannot compare and set {key!r}")
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract; below a folder, a call for each key."""
-        keys = iter([where]) if where and not where.endswith("/") else self.list_prefix(where)
-        for page in chunked(keys, PAGE):
-            found = run(self._each(page, self._size))
-            yield from ((key, size) for key, size in zip(page, found, strict=True) if size is not None)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return run(self._each(keys, self._size))
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract, page by page."""
+        """As the contract says, page by page."""
         listing = self.store.list_prefix(folder)
         try:
             while page := run(_page(listing)):
@@ -100,21 +72,21 @@ class ZarrDriver:
         finally:
             run(_closed(listing))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; the foreign store gives names only, so two calls for each tell what they are."""
-        names = [*dict.fromkeys(run(self._names(folder)))]
-        keys = run(self._each(names, self._is_key))
-        folders = run(self._each(names, self._is_folder))
-        return (
-            sorted(name for name, is_key in zip(names, keys, strict=True) if is_key),
-            sorted(f"{name}/" for name, is_folder in zip(names, folders, strict=True) if is_folder),
-        )
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; the foreign store gives names only, so two calls for each tell what they are."""
+        for names in chunked(dict.fromkeys(run(self._names(folder))), PAGE):
+            keys = run(self._each(names, self._is_key))
+            folders = run(self._each(names, self._is_folder))
+            yield from (name for name, is_key in zip(names, keys, strict=True) if is_key)
+            yield from (f"{name}/" for name, is_folder in zip(names, folders, strict=True) if is_folder)
 
-    def flush(self) -> None:
-        """Stores of zarr-python have no such call: what they have answered counts as written."""
+    def write_many(self, changes: Changes, /) -> None:
+        run(self._each(changes.items(), self._write))
+
+    def erase_prefix(self, folder: str, /) -> None:
+        run(self._erase_prefix(folder))
 
     def close(self) -> None:
-        """Close the foreign store."""
         self.store.close()
 
     # ------------------------------------------------------------ coroutines
@@ -162,13 +134,12 @@ class ZarrDriver:
         start, length = resolve(wanted, size)
         return RangeByteRequest(start, start + length)
 
-    async def _set(self, item: tuple[str, Buffer]) -> None:
-        key, value = item
-        await self.store.set(key, self.prototype.buffer.from_bytes(bytes(value)))
-
-    async def _delete(self, key: str) -> None:
-        """Remove a key, and only that: `delete` of some stores removes a folder of that name with all that is in it."""
-        if await self._is_key(key):
+    async def _write(self, change: tuple[str, Buffer | None]) -> None:
+        """Store or remove a key, and only that: `delete` of some stores removes a folder of that name with all in it."""
+        key, value = change
+        if value is not None:
+            await self.store.set(key, self.prototype.buffer.from_bytes(bytes(value)))
+        elif await self._is_key(key):
             await self.store.delete(key)
 
     async def _size(self, key: str) -> int | None:

@@ -29,7 +29,7 @@ class ForeignStore(Backend):
     """A store of zarr-python as a store of ours.
 
     A batch becomes concurrent calls on an event loop of this package. Reading, writing, erasing and listing are claimed as
-    the foreign store does; transactions and `compare_and_set` are not, since its methods cannot tell who was first. That
+    the foreign store does; transactions and swaps are not, since its methods cannot tell who was first. That
     a value is whole-old or whole-new at any instant, and what survives a crash, is as good as the foreign store makes it.
 
     Args:
@@ -57,7 +57,7 @@ class ForeignStore(Backend):
             raise ConfigurationError(f"concurrency={concurrency!r} must be a whole number from 1 on")
         super().__init__(store=store, persistent=persistent, concurrency=concurrency)
 
-    def connect(self) -> contract.Store:
+    def connect(self) -> contract.Driver:
         """Open the foreign store."""
         return ZarrDriver(
             self._options["store"],

@@ -217,34 +217,30 @@ def _concerns_all(error: Exception) -> bool:
 
 
 def _get(store: BaseStore, calls: Sequence[Call]) -> None:
-    values = store.get_many([(call.key, cast("ByteRange | None", call.item)) for call in calls])
+    values = store.get_many([Request(call.key, cast("ByteRange | None", call.item)) for call in calls])
     for call, value in zip(calls, values, strict=True):
         call.value = value
 
 
 def _set(store: BaseStore, calls: Sequence[Call]) -> None:
-    store.set_many({call.key: cast("bytes", call.item) for call in calls})
+    store.write_many({call.key: cast("bytes", call.item) for call in calls})
 
 
 def _erase(store: BaseStore, calls: Sequence[Call]) -> None:
-    store.erase_many([call.key for call in calls])
+    store.write_many({call.key: None for call in calls})
 
 
 def _create(store: BaseStore, calls: Sequence[Call]) -> None:
-    """Each by itself: a store compares and sets one key at a time, and what was done must not be tried again."""
-    for call in calls:
-        try:
-            create(store, call.key, cast("bytes", call.item))
-        except Exception as error:  # noqa: BLE001 - raised in the caller
-            call.error = error
+    create(store, {call.key: cast("bytes", call.item) for call in calls})
 
 
-def create(store: BaseStore, key: str, value: bytes) -> None:
-    """Store a value unless the key exists: atomically where the store can, else by looking first."""
-    if store.capabilities.atomic_create:
-        store.compare_and_set(key, None, value)
-    elif key not in store:
-        store.set_many({key: value})
+def create(store: BaseStore, values: Mapping[str, bytes]) -> None:
+    """Store the values of keys that do not exist: atomically where the store can, else by looking first."""
+    if store.capabilities.swap:
+        store.swap_many({key: (None, value) for key, value in values.items()})
+    else:
+        sizes = store.stat_many([*values])
+        store.write_many({k: v for (k, v), size in zip(values.items(), sizes, strict=True) if size is None})
 
 
 _ACTIONS: Mapping[Kind, Callable[[BaseStore, Sequence[Call]], None]] = {

@@ -189,7 +189,7 @@ class ZarrStore(Store):
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> builtins.list[Buffer | None]:
         """Parts of values, in order; `None` where a key is missing."""
-        values = await self._gatherer.get_many([(key, to_range(wanted)) for key, wanted in key_ranges])
+        values = await self._gatherer.get_many([Request(key, to_range(wanted)) for key, wanted in key_ranges])
         return [_buffer(value, prototype) for value in values]
 
     async def _get_many(
@@ -197,7 +197,7 @@ class ZarrStore(Store):
     ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
         """Several values, in order."""
         wanted = list(requests)
-        values = await self._gatherer.get_many([(key, to_range(part)) for key, _, part in wanted])
+        values = await self._gatherer.get_many([Request(key, to_range(part)) for key, _, part in wanted])
         for (key, prototype, _), value in zip(wanted, values, strict=True):
             yield key, _buffer(value, prototype)
 
@@ -222,8 +222,8 @@ class ZarrStore(Store):
     def _requests(self, key: str, byte_ranges: Sequence[ByteRequest | None]) -> builtins.list[Request]:
         """What to ask for some parts of one value; once the whole, where a part costs as much."""
         if len(byte_ranges) > 1 and not self.capabilities.native_ranges:
-            return [(key, None)]
-        return [(key, to_range(wanted)) for wanted in byte_ranges]
+            return [Request(key)]
+        return [Request(key, to_range(wanted)) for wanted in byte_ranges]
 
     async def exists(self, key: str) -> bool:
         """Whether a key exists; its value is not read."""
@@ -231,14 +231,16 @@ class ZarrStore(Store):
 
     async def getsize(self, key: str) -> int:
         """The bytes that a value occupies; `FileNotFoundError` when the key is missing."""
-        found = await asyncio.to_thread(lambda: next(self.store.sizes(key), None))
-        if found is None:
+        [size] = await asyncio.to_thread(self.store.stat_many, [key])
+        if size is None:
             raise FileNotFoundError(f"key {key!r} is not in {self.store.describe()}")
-        return found[1]
+        return size
 
     async def getsize_prefix(self, prefix: str) -> int:
         """The bytes that all values below a folder occupy, without reading them."""
-        return await asyncio.to_thread(lambda: sum(size for _, size in self.store.sizes(_folder(prefix))))
+        return await asyncio.to_thread(
+            lambda: sum(size for _, size in self.store.list_sizes(_folder(prefix)))
+        )
 
     # ------------------------------------------------------------ writing
 
@@ -295,8 +297,8 @@ class ZarrStore(Store):
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """The names of keys and sub-folders directly below a folder, each once."""
         folder = _folder(prefix)
-        keys, folders = await asyncio.to_thread(self.store.list_dir, folder)
-        for name in dict.fromkeys(found[len(folder) :].rstrip("/") for found in (*keys, *folders)):
+        names = await asyncio.to_thread(lambda: [*self.store.list_dir(folder)])
+        for name in dict.fromkeys(name[len(folder) :].rstrip("/") for name in names):
             yield name
 
     # ------------------------------------------------------------ synchronous
@@ -305,7 +307,7 @@ class ZarrStore(Store):
         self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """What `get` does, in the calling thread."""
-        return _buffer(self.store.get_many([(key, to_range(byte_range))])[0], prototype)
+        return _buffer(self.store.get_many([Request(key, to_range(byte_range))])[0], prototype)
 
     def get_ranges_sync(
         self,
@@ -325,12 +327,12 @@ class ZarrStore(Store):
     def set_sync(self, key: str, value: Buffer) -> None:
         """What `set` does, in the calling thread."""
         self._check_writable()
-        self.store.set_many({key: _content(value)})
+        self.store.write_many({key: _content(value)})
 
     def delete_sync(self, key: str) -> None:
         """What `delete` does, in the calling thread."""
         self._check_writable()
-        self.store.erase_many([key])
+        self.store.write_many({key: None})
 
 
 def _parts(
