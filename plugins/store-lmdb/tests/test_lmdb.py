@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+import sys
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ import pytest
 
 import zarrv3
 from zarrv3.errors import ConfigurationError, LimitError
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request, whole
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_lmdb import LMDBStore, driver, environments
 
@@ -87,18 +88,20 @@ def environment(store: LMDBStore) -> Any:
 # ---------------------------------------------------------------- transactions
 
 
-def test_one_transaction_a_batch(tmp_path: Path, calls: list[str]) -> None:
-    """Whatever the number of keys, a call is one transaction; listing is one a thousand keys."""
+def test_one_transaction_per_batch(tmp_path: Path, calls: list[str]) -> None:
+    """Whatever the number of keys, a call is one transaction; listing is one per thousand keys."""
     items = {f"a/{i}": b"%d" % i for i in range(2500)}
     steps: list[tuple[Callable[[LMDBStore], object], list[str]]] = [
-        (lambda s: s.set_many(items), ["write"]),
-        (lambda s: s.get_many([(key, None) for key in items]), ["read"]),
+        (lambda s: s.write_many(items), ["write"]),
+        (lambda s: s.get_many(whole(items)), ["read"]),
+        (lambda s: s.stat_many([*items]), ["read"]),
         (lambda s: s.list(), ["read"] * 3),
         (lambda s: s.getsize("a"), ["read"] * 4),
-        (lambda s: s.list_dir("a/"), ["read"]),
+        (lambda s: [*s.list_dir("")], ["read"]),
         (lambda s: "a/1" in s, ["read"]),
-        (lambda s: s.compare_and_set("a/1", b"1", b"2"), ["write"]),
-        (lambda s: s.erase_many(list(items)[:100]), ["write"]),
+        (lambda s: s.get_versioned([*items]), ["read"]),
+        (lambda s: s.swap_many({key: (value, b"new") for key, value in items.items()}), ["write"]),
+        (lambda s: s.delitems([*items][:100]), ["write"]),
         (lambda s: s.rename_prefix("a/", "b/"), ["read"] * 3 + ["write"]),
         (lambda s: s.erase_prefix("b/"), ["write"]),
     ]
@@ -112,30 +115,55 @@ def test_one_transaction_a_batch(tmp_path: Path, calls: list[str]) -> None:
 def test_a_block_is_one_transaction(tmp_path: Path, calls: list[str]) -> None:
     """`store.transaction()` writes nothing before its end, and then everything in one transaction."""
     with LMDBStore(tmp_path / "data") as store:
-        store.set_many({"gone": b"", "k": b"old"})
+        store.write_many({"gone": b"", "k": b"old"})
         calls.clear()
         with store.transaction() as pending:
             pending["k"] = b"new"
             pending["l"] = b"new"
-            pending.erase_many(["gone"])
+            pending.delitems(["gone"])
             assert "write" not in calls
         assert calls.count("write") == 1
         assert store.getitems(["k", "l", "gone"]) == {"k": b"new", "l": b"new"}
 
 
+def test_refused_swaps(tmp_path: Path) -> None:
+    """Of a batch of swaps those whose value is another one are refused; one transaction makes the others."""
+    with LMDBStore(tmp_path / "data") as store:
+        store.write_many({"a": b"1", "b": b"2", "c": b"3"})
+        versions = [version for _, version in store.get_versioned(["a", "b", "c", "d"])]
+        store["b"] = b"other"
+        swaps = dict(zip("abcd", zip(versions, [b"new", b"new", None, b"new"], strict=True), strict=True))
+        assert store.swap_many(swaps) == ["b"]
+        assert dict(store.items()) == {"a": b"new", "b": b"other", "d": b"new"}
+        assert store.swap_many({"d": (None, b"again"), "c": (b"3", None)}) == ["d", "c"]
+
+
+def test_a_listing_goes_on_where_keys_were_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing whose next page begins with keys that are gone ends, and yields nothing twice."""
+    monkeypatch.setattr(driver, "_PAGE", 2)
+    with LMDBStore(tmp_path / "data") as store:
+        store.write_many(dict.fromkeys(["a", "b", "c/1", "c/2", "d/1"], b"v"))
+        for listing, rest in ((store.list_prefix(""), ["b"]), (store.list_dir(""), ["b"])):
+            assert next(listing) == "a"
+            store.delitems(["c/1", "c/2", "d/1"])
+            assert [*listing] == rest
+            store.write_many(dict.fromkeys(["c/1", "c/2", "d/1"], b"v"))
+        assert [*store.list_dir("")] == ["a", "b", "c/", "d/"]
+
+
 def test_a_half_read_listing_blocks_nothing(tmp_path: Path) -> None:
     """A listing that nobody finishes holds no transaction: the map can grow, and the listing goes on."""
     with LMDBStore(tmp_path / "data", map_size=1 << 20) as store:
-        store.set_many({f"a/{i:04}": b"v" for i in range(3000)})
+        store.write_many({f"a/{i:04}": b"v" for i in range(3000)})
         listing = store.list_prefix("a/")
         first = list(itertools.islice(listing, 10))
-        sizes = store.sizes("")
+        sizes = store.list_sizes("")
         next(sizes)
         assert environment(store)._lmdb.readers() == "(no active readers)\n"
         before = environment(store)._size
-        store.set_many({"big": bytes(8 << 20)})
+        store.write_many({"big": bytes(8 << 20)})
         assert environment(store)._size > before
-        store.erase_many(["a/1500"])
+        store.delitems(["a/1500"])
         rest = list(listing)
         assert first + rest == [f"a/{i:04}" for i in range(3000) if i != 1500]
         assert sum(1 for _ in sizes) == 2999
@@ -160,16 +188,17 @@ def test_list_dir_jumps_over_what_lies_deeper(tmp_path: Path) -> None:
             self.cursor.close()
 
     with LMDBStore(tmp_path / "data") as store:
-        store.set_many({f"a/{n}/c/{i}": b"" for n in range(5) for i in range(1000)})
-        store.set_many({"a/zarr.json": b"", "a/1": b"", "a/10": b"", "a-b": b"", "a0": b""})
+        store.write_many({f"a/{n}/c/{i}": b"" for n in range(5) for i in range(1000)})
+        store.write_many({"a/zarr.json": b"", "a/1": b"", "a/10": b"", "a-b": b"", "a0": b""})
 
         def look(txn: Any) -> tuple[Any, int]:
             cursor = Cursor(txn.cursor())
             stand_in: Any = type("Txn", (), {"cursor": lambda _: cursor})()
-            return driver._names(b"a/", stand_in), cursor.steps
+            return driver._page(driver._names, b"a/", b"a/", stand_in)[0], cursor.steps
 
         found, steps = environment(store).read(look)
-        assert found == (["a/1", "a/10", "a/zarr.json"], [f"a/{n}/" for n in range(5)])
+        expected = sorted(["a/1", "a/10", "a/zarr.json", *[f"a/{n}/" for n in range(5)]])
+        assert [name.decode() for name, _ in found] == expected == [*store.list_dir("a/")]
         assert steps <= 10
 
 
@@ -181,7 +210,7 @@ def test_values_outlive_everything(tmp_path: Path) -> None:
     for buffers in (True, False):
         store = LMDBStore(tmp_path / "data", buffers=buffers)
         store["k"] = b"A" * 10_000
-        whole, part = store.get_many([("k", None), ("k", ByteRange(5, 9))])
+        whole, part = store.get_many([Request("k"), Request("k", ByteRange(5, 9))])
         for n in range(20):
             store["k"] = b"%d" % n * 5000
         store.close()
@@ -194,7 +223,7 @@ def test_a_range_copies_only_the_range(tmp_path: Path) -> None:
     with LMDBStore(tmp_path / "data") as store:
         store["k"] = bytes(32 << 20)
         tracemalloc.start()
-        store.get_many([("k", ByteRange(-10))])
+        store.get_many([Request("k", ByteRange(-10))])
         store.getsize("k")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -225,7 +254,7 @@ def test_the_map_grows_by_itself(tmp_path: Path, calls: list[str]) -> None:
     with LMDBStore(tmp_path / "data", map_size=1 << 20) as store:
         for n in range(5):
             calls.clear()
-            store.set_many({f"{n}/{i}": bytes([n]) * (1 << 20) for i in range(1 + n * 3)})
+            store.write_many({f"{n}/{i}": bytes([n]) * (1 << 20) for i in range(1 + n * 3)})
             assert calls.count("write") <= 2  # the first attempt shows how much room is needed
         assert (tmp_path / "data" / "data.mdb").stat().st_size < 40 << 20
         assert store.getsize("") == 35 << 20
@@ -258,7 +287,7 @@ def test_long_keys(tmp_path: Path) -> None:
             store.rename("short", "long" * 10)
         assert store.getsize("short") == 1
         folder = "f" * 600 + "/"
-        assert (store.list_dir(folder), [*store.list_prefix(folder)]) == (([], []), [])
+        assert ([*store.list_dir(folder)], [*store.list_prefix(folder)]) == ([], [])
         store.erase_prefix(folder)
 
 
@@ -267,7 +296,7 @@ def test_large_folders_are_renamed_in_parts(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(driver, "_BATCH_BYTES", 5000)
     with LMDBStore(tmp_path / "data") as store:
         items = {f"a/{i}": b"v" * 1000 for i in range(10)}
-        store.set_many(items)
+        store.write_many(items)
         store.rename("a", "b")
         assert dict(store.items()) == {key.replace("a/", "b/"): value for key, value in items.items()}
 
@@ -296,12 +325,26 @@ def test_reading_creates_nothing(tmp_path: Path) -> None:
         with LMDBStore(tmp_path / "data", **options) as store:
             assert (store.get("k"), store.list(), store.getsize()) == (None, [], 0)
             if not options.get("readonly"):
-                store.erase_many(["k"])
+                store.delitems(["k"])
                 store.erase_prefix("f/")
                 store.rename_prefix("f/", "g/")
-                assert not store.compare_and_set("k", b"old", b"new")
+                assert store.swap_many({"k": (b"old", b"new"), "l": (None, None)}) == ["k"]
             store.flush()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no umask")
+def test_permissions(tmp_path: Path) -> None:
+    """Folder, data and lock get the permissions that the umask leaves, as files of other programs do; `mode` says less."""
+    before = os.umask(0o002)
+    try:
+        LMDBStore(tmp_path / "group")["k"] = b"v"
+        LMDBStore(tmp_path / "own", mode=0o700)["k"] = b"v"
+    finally:
+        os.umask(before)
+    for name, folder, file in (("group", 0o775, 0o664), ("own", 0o700, 0o600)):
+        assert (tmp_path / name).stat().st_mode & 0o777 == folder
+        assert {one.stat().st_mode & 0o777 for one in (tmp_path / name).iterdir()} == {file}
 
 
 def test_old_databases(tmp_path: Path) -> None:
@@ -326,7 +369,7 @@ def test_foreign_keys_are_not_listed(tmp_path: Path) -> None:
         txn.put(b"\xff/b", b"")
         txn.put(b"a/b", b"v")
     with LMDBStore(tmp_path / "data") as store:
-        assert (store.list(), store.list_dir(""), store.getsize()) == (["a/b"], ([], ["a/"]), 1)
+        assert (store.list(), [*store.list_dir("")], store.getsize()) == (["a/b"], ["a/"], 1)
 
 
 def test_two_stores_share_an_environment(tmp_path: Path) -> None:

@@ -33,13 +33,13 @@ def refused(call):
 store = LMDBStore(folder + "/data")
 store["k"] = b"old" * 1000
 large = os.urandom(3 << 20)
-refused(lambda: store.set_many({"k": b"new", "large": large}))
+refused(lambda: store.write_many({"k": b"new", "large": large}))
 def block():
     with store.transaction() as pending:
         pending["k"] = b"new"
         pending["large"] = large
 refused(block)
-refused(lambda: store.compare_and_set("k", b"old" * 1000, large))
+refused(lambda: store.swap_many({"k": (b"old" * 1000, large)}))
 assert (store["k"], store.list()) == (b"old" * 1000, ["k"])
 store["k"] = b"smaller"
 store.close()
@@ -55,7 +55,7 @@ if limit == "0":
         except OSError:
             pass
     refused(lambda: LMDBStore(folder + "/data")["k"])
-    refused(lambda: LMDBStore(folder + "/other").set_many({"k": b"v"}))
+    refused(lambda: LMDBStore(folder + "/other").write_many({"k": b"v"}))
     os.unlink(folder + "/rest")
     assert LMDBStore(folder + "/data")["k"] == b"smaller"
 """
@@ -69,7 +69,7 @@ store["k"] = b"v"
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), -1))
 try:
-    store.set_many({str(n): bytes(4 << 20) for n in range(12)})
+    store.write_many({str(n): bytes(4 << 20) for n in range(12)})
 except StoreAccessError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
@@ -173,7 +173,7 @@ def test_opened_read_only(tmp_path: Path) -> None:
         writer["k"] = b"v"
         assert (reader["k"], reader.is_writeable(), reader.is_erasable()) == (b"v", False, False)
         with pytest.raises(ReadOnlyError):
-            reader.erase_many(["k"])
+            reader.delitems(["k"])
 
 
 # ---------------------------------------------------------------- not what it should be
@@ -199,7 +199,7 @@ def test_not_a_database(tmp_path: Path) -> None:
 def test_a_database_cut_short(tmp_path: Path) -> None:
     """A database whose end is missing, as after an interrupted copy, is an error, not a crash."""
     with LMDBStore(tmp_path / "data") as store:
-        store.set_many({str(n): bytes(5000) for n in range(200)})
+        store.write_many({str(n): bytes(5000) for n in range(200)})
     os.truncate(tmp_path / "data" / "data.mdb", 20_000)
     with pytest.raises(StoreAccessError, match=r"is cut short, .* bytes are missing at its end"):
         LMDBStore(tmp_path / "data").get("1")

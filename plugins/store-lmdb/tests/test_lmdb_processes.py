@@ -17,7 +17,6 @@ import pytest
 
 from zarrv3.errors import StoreAccessError, StoreClosedError
 from zarrv3_store_lmdb import LMDBStore, environments
-from zarrv3_store_lmdb.gate import Gate
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -102,7 +101,7 @@ def test_a_map_that_grows_while_it_is_opened(tmp_path: Path, monkeypatch: pytest
 def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> None:
     """Readers in other threads, through other stores too, see whole values while the map is exchanged again and again."""
     other = LMDBStore(tmp_path / "data")
-    store.set_many({str(n): b"%d" % n for n in range(8)})
+    store.write_many({str(n): b"%d" % n for n in range(8)})
     ended, errors = threading.Event(), []
 
     def read(own: LMDBStore) -> None:
@@ -110,7 +109,7 @@ def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> N
             while not ended.is_set():
                 for key, value in own.items():
                     assert set(value) <= {value[0]}, key
-                assert sum(1 for _ in own.sizes("")) == len(own.list())
+                assert sum(1 for _ in own.list_sizes("")) == len(own.list())
         except BaseException as error:  # noqa: BLE001 - shown below
             errors.append(error)
 
@@ -120,7 +119,7 @@ def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> N
     for thread in readers:
         thread.start()
     for size in range(8):
-        store.set_many({str(n): b"%d" % n * (1 << (10 + size)) for n in range(8)})
+        store.write_many({str(n): b"%d" % n * (1 << (10 + size)) for n in range(8)})
         time.sleep(0.01)
     ended.set()
     for thread in readers:
@@ -218,7 +217,7 @@ def test_a_database_without_locks(tmp_path: Path) -> None:
 
         def work(number: int) -> None:
             for turn in range(50):
-                store.set_many({f"{n}": b"%d" % (number * 100 + turn) * 5000 for n in range(3)})
+                store.write_many({f"{n}": b"%d" % (number * 100 + turn) * 5000 for n in range(3)})
                 for value in store.getitems(["0", "1", "2"]).values():
                     assert value == value[: len(value) // 5000] * 5000
 
@@ -228,18 +227,3 @@ def test_a_database_without_locks(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert not (tmp_path / "data" / "lock.mdb").exists()
-
-
-def test_the_gate() -> None:
-    """Who wants to be alone waits for those inside, or gives up, and keeps later ones out."""
-    gate, order = Gate(), []
-    with gate.shared(), gate.shared():
-        assert not gate.shut(0.01)
-    with gate.alone():
-        assert not gate.shut(0.01)
-        late = threading.Thread(daemon=True, target=lambda: gate.shared().__enter__() or order.append("late"))
-        late.start()
-        late.join(0.05)
-        order.append("alone")
-    late.join()
-    assert order == ["alone", "late"]

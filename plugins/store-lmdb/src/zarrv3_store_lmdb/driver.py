@@ -5,17 +5,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
 
 import lmdb
 
 from zarrv3.errors import StoreClosedError
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
-from zarrv3.store.helpers import rename_by_copy
+from zarrv3.store.contract import (
+    ByteRange,
+    Capabilities,
+    Changes,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+    whole,
+)
+from zarrv3.store.helpers import rename_by_copy, size_of, unchanged
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Environment, Place, Transaction, acquire, release
 
-_Page: TypeAlias = tuple[list[tuple[bytes, int]], bytes | None]
-_PageOf: TypeAlias = Callable[[bytes, bytes, Transaction], _Page]
+T = TypeVar("T")
+_Cursor: TypeAlias = "lmdb.Cursor[memoryview]"
+_Entry: TypeAlias = tuple[bytes, int]
+_Page: TypeAlias = tuple[list[_Entry], bytes | None]
+_Listing: TypeAlias = Callable[[_Cursor, bytes], Iterator[_Entry]]
 
 KEY_BYTES = 511
 """How long a key may be: LMDB's own limit in every build of data format 1."""
@@ -51,93 +64,71 @@ class LMDBDriver:
 
     # ------------------------------------------------------------ the contract
 
-    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one read transaction; each part is copied out of the map once."""
-        env = self._existing() if requests else None
-        if env is None:
-            return [None] * len(requests)
+    def get_many(self, requests: Sequence[Request], /) -> list[bytes | None]:
+        """As the contract says: one read transaction; each part is copied out of the map once."""
         wanted = [(key.encode(), part) for key, part in requests]
-        return env.read(lambda txn: [_copied(txn.get(key), part) for key, part in wanted])
+        return self._read(
+            lambda txn: [_copied(txn.get(key), part) for key, part in wanted], [None] * len(requests)
+        )
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: one write transaction."""
-        self.apply_many(items)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says: nothing is copied, but py-lmdb touches each page of a value."""
+        names = [key.encode() for key in keys]
+        return self._read(lambda txn: [_length(txn.get(name)) for name in names], [None] * len(keys))
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract: one write transaction."""
-        self.apply_many(dict.fromkeys(keys))
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says; the version of a value is the value itself."""
+        return [(value, value) for value in self.get_many(whole(keys))]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: one write transaction."""
+        sizes = [len(value) for value in changes.values() if value is not None]
+        env = self._environment(create=bool(sizes))
+        if env is not None:
+            env.write(partial(_apply, changes), _room(sizes))
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: one write transaction."""
+        creates = any(version is None and new is not None for version, new in swaps.values())
+        env = self._environment(create=creates)
+        if env is None:
+            return unchanged(swaps, [None] * len(swaps))[1]
+
+        def swap(txn: Transaction) -> Collection[str]:
+            changes, refused = unchanged(swaps, (_copied(txn.get(key.encode()), None) for key in swaps))
+            _apply(changes, txn)
+            return refused
+
+        return env.write(swap, _room([size_of(new) for _, new in swaps.values()]))
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract: one write transaction, all at once."""
-        env = self._existing()
+        """As the contract says: one write transaction, all at once."""
+        env = self._environment(create=False)
         if env is not None:
             env.write(partial(_erase_below, folder.encode()))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: one write transaction, unless that would take too much memory."""
-        env = self._existing()
-        if env is None:
-            return
-        sizes = [size for _, size in self.sizes(source)]
+        """As the contract says: one write transaction, unless that would take too much memory."""
+        sizes = [size for _, size in self.list_sizes(source)]
+        env = self._environment(create=False)
         if sum(sizes) > _BATCH_BYTES:
             rename_by_copy(self, source, target)
-        elif sizes:
+        elif sizes and env is not None:
             env.write(partial(_move_below, source.encode(), target.encode()), _room(sizes))
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: one write transaction."""
-        env = self._writable() if old is None and new is not None else self._existing()
-        if env is None:
-            return old is None
-        name = key.encode()
-        before = None if old is None else bytes(old)
-
-        def swap(txn: Transaction) -> bool:
-            found = txn.get(name)
-            if found is None or before is None:
-                if found is not None or before is not None:
-                    return False
-            elif len(found) != len(before) or bytes(found) != before:
-                return False
-            _apply(txn, name, new)
-            return True
-
-        return env.write(swap, _room([len(new or b"")]))
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: one write transaction."""
-        sizes = [len(value) for value in changes.values() if value is not None]
-        env = self._writable() if sizes else self._existing()
-        if env is None or not changes:
-            return
-        items = [(key.encode(), value) for key, value in changes.items()]
-
-        def change(txn: Transaction) -> None:
-            for key, value in items:
-                _apply(txn, key, value)
-
-        env.write(change, _room(sizes))
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: nothing is copied, but py-lmdb touches each page of a value."""
-        if not where or where.endswith("/"):
-            yield from self._listed(where, _page_of_sizes)
-            return
-        env = self._existing()
-        size = None if env is None else env.read(lambda txn: _length(txn.get(where.encode())))
-        if size is not None:
-            yield where, size
-
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract, in key order."""
-        return (key for key, _ in self._listed(folder, _page_of_keys))
+        return (key for key, _ in self._listed(folder, _keys))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract: one step of a cursor for each name, whatever lies below it."""
-        env = self._existing()
-        if env is None or len(prefix := folder.encode()) > KEY_BYTES:
-            return [], []
-        return env.read(partial(_names, prefix))
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """As the contract says: nothing is copied, but py-lmdb touches each page of a value."""
+        return self._listed(folder, _sizes)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: one step of a cursor for each name, whatever lies below it."""
+        return (name for name, _ in self._listed(folder, _names))
 
     def flush(self) -> None:
         """Have everything on the disk."""
@@ -157,14 +148,10 @@ class LMDBDriver:
 
     # ------------------------------------------------------------ the environment
 
-    def _existing(self) -> Environment | None:
-        """The environment if its file exists: reading creates nothing."""
-        return self._environment(create=False)
-
-    def _writable(self) -> Environment:
-        env = self._environment(create=True)
-        assert env is not None
-        return env
+    def _read(self, function: Callable[[Transaction], T], nothing: T) -> T:
+        """What a function returns from a read transaction; without a file `nothing`: reading creates none."""
+        env = self._environment(create=False)
+        return nothing if env is None else env.read(function)
 
     def _environment(self, *, create: bool) -> Environment | None:
         env = self._held
@@ -181,19 +168,18 @@ class LMDBDriver:
                 self._held = acquire(self, self.place, self.options, self.map_size, create=create)
             return self._held
 
-    def _listed(self, folder: str, page_of: _PageOf) -> Iterator[tuple[str, int]]:
+    def _listed(self, folder: str, listing: _Listing) -> Iterator[tuple[str, int]]:
         """Page by page, each in a transaction of its own: no transaction stays open while somebody iterates."""
         prefix = folder.encode()
-        last: bytes | None = b"" if len(prefix) <= KEY_BYTES else None
-        while last is not None:
-            env = self._existing()
-            if env is None:
-                return
-            page, last = env.read(partial(page_of, prefix, last))
-            for key, size in page:
-                name = _text(key)
-                if name is not None:
-                    yield name, size
+        start: bytes | None = prefix
+        nothing: _Page = [], None
+        while start is not None and len(prefix) <= KEY_BYTES:
+            page, start = self._read(partial(_page, listing, prefix, start), nothing)
+            for name, size in page:
+                try:
+                    yield name.decode(), size
+                except UnicodeDecodeError:  # a key that something else has put there
+                    continue
 
 
 # ---------------------------------------------------------------- in a transaction
@@ -210,11 +196,12 @@ def _length(value: Any) -> int | None:
     return None if value is None else len(value)
 
 
-def _apply(txn: Transaction, key: bytes, value: Buffer | None) -> None:
-    if value is None:
-        txn.delete(key)
-    else:
-        txn.put(key, value)
+def _apply(changes: Changes, txn: Transaction) -> None:
+    for key, value in changes.items():
+        if value is None:
+            txn.delete(key.encode())
+        else:
+            txn.put(key.encode(), value)
 
 
 def _erase_below(prefix: bytes, txn: Transaction) -> None:
@@ -229,80 +216,41 @@ def _erase_below(prefix: bytes, txn: Transaction) -> None:
 def _move_below(source: bytes, target: bytes, txn: Transaction) -> None:
     with txn.cursor() as cursor:
         cursor.set_range(source)
-        keys = [*_below(cursor, source)]
+        keys = [key for key, _ in _keys(cursor, source)]
     for key in keys:
         value = txn.pop(key)
         assert value is not None
         txn.put(target + key[len(source) :], value)
 
 
-def _below(cursor: lmdb.Cursor[memoryview], prefix: bytes) -> Iterator[bytes]:
-    """The keys from where the cursor is, as long as they start with the prefix."""
+def _page(listing: _Listing, prefix: bytes, start: bytes, txn: Transaction) -> _Page:
+    """What a listing yields from a key on, and where to go on if there is more."""
+    with txn.cursor() as cursor:
+        found = [*islice(listing(cursor, prefix), _PAGE + 1)] if cursor.set_range(start) else []
+    return found[:_PAGE], found[_PAGE][0] if len(found) > _PAGE else None
+
+
+def _keys(cursor: _Cursor, prefix: bytes) -> Iterator[_Entry]:
+    """The keys from where a cursor is, as long as they start with a prefix."""
     for view in cursor.iternext(values=False):
         key = bytes(view)
         if not key.startswith(prefix):
             return
-        yield key
+        yield key, 0
 
 
-def _page_of_keys(prefix: bytes, last: bytes, txn: Transaction) -> _Page:
-    """Keys below a prefix after `last`, and the last one if there may be more."""
-    page: list[tuple[bytes, int]] = []
-    with txn.cursor() as cursor:
-        if _after(cursor, prefix, last):
-            for key in _below(cursor, prefix):
-                page.append((key, 0))
-                if len(page) == _PAGE:
-                    return page, key
-    return page, None
+def _sizes(cursor: _Cursor, prefix: bytes) -> Iterator[_Entry]:
+    """Keys with the lengths of their values."""
+    return ((key, len(cursor.value())) for key, _ in _keys(cursor, prefix))
 
 
-def _page_of_sizes(prefix: bytes, last: bytes, txn: Transaction) -> _Page:
-    """The same with the lengths of the values."""
-    page: list[tuple[bytes, int]] = []
-    with txn.cursor() as cursor:
-        if _after(cursor, prefix, last):
-            for view, value in cursor.iternext():
-                key = bytes(view)
-                if not key.startswith(prefix):
-                    break
-                page.append((key, len(value)))
-                if len(page) == _PAGE:
-                    return page, key
-    return page, None
-
-
-def _after(cursor: lmdb.Cursor[memoryview], prefix: bytes, last: bytes) -> bool:
-    """Go to the first key below a prefix that comes after `last`."""
-    there = cursor.set_range(last or prefix)
-    if there and last and cursor.key() == last:
-        there = cursor.next()
-    return there
-
-
-def _names(folder: bytes, txn: Transaction) -> tuple[list[str], list[str]]:
+def _names(cursor: _Cursor, folder: bytes) -> Iterator[_Entry]:
     """Keys and folders directly below a folder: after the first key of a folder the rest of it is jumped over."""
-    keys: list[bytes] = []
-    folders: list[bytes] = []
-    with txn.cursor() as cursor:
-        there = cursor.set_range(folder)
-        while there and (key := bytes(cursor.key())).startswith(folder):
-            end = key.find(b"/", len(folder))
-            if end < 0:
-                keys.append(key)
-                there = cursor.next()
-            else:
-                folders.append(key[: end + 1])
-                there = cursor.set_range(key[:end] + b"0")  # what comes after b"/"
-    return [name for name in map(_text, keys) if name], [name for name in map(_text, folders) if name]
-
-
-def _text(key: bytes) -> str | None:
-    """A key as text; `None` for one that something else has put there."""
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        return None
+    while (key := bytes(cursor.key())).startswith(folder):
+        end = key.find(b"/", len(folder))
+        yield (key if end < 0 else key[: end + 1]), 0
+        if not (cursor.next() if end < 0 else cursor.set_range(key[:end] + b"0")):  # what comes after b"/"
+            return
 
 
 def _room(sizes: Sequence[int]) -> int:
@@ -311,7 +259,17 @@ def _room(sizes: Sequence[int]) -> int:
 
 
 def _capabilities(*, readonly: bool, locking: bool) -> Capabilities:
-    limits = Limits(key_bytes=KEY_BYTES, value_bytes=_VALUE_BYTES, batch_bytes=_BATCH_BYTES)
-    if readonly:
-        return Capabilities.read_only(native_ranges=True, limits=limits)
-    return Capabilities(transactions=True, native_ranges=True, shared=locking, limits=limits)
+    can = Capabilities(
+        write=True,
+        erase=True,
+        list=True,
+        swap=True,
+        transactions=True,
+        native_ranges=True,
+        shared=locking,
+        persistent=True,
+        durable=True,
+        local=True,
+        limits=Limits(key_bytes=KEY_BYTES, value_bytes=_VALUE_BYTES, batch_bytes=_BATCH_BYTES),
+    )
+    return can.read_only() if readonly else can

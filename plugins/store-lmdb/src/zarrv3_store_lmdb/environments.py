@@ -1,16 +1,14 @@
-"""LMDB environments: one a file and process, however many stores use it.
+"""LMDB environments: one per file and process, however many stores use it.
 
-LMDB forbids opening a file twice in one process, and using an environment after a fork. So environments are kept in a
-registry by the identity of their file, shared by all stores over it, and replaced by new ones in a forked child. The map
-of an environment grows as needed; LMDB demands that no transaction of the process is open at that moment, hence the gate.
+LMDB forbids opening a file twice in one process, and using an environment after a fork. So environments are shared by all
+stores over one file, by its identity, and replaced by new ones in a forked child. The map of an environment grows as needed;
+LMDB demands that no transaction of the process is open at that moment: transactions read-lock the map, growing write-locks it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -18,7 +16,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import lmdb
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
-from zarrv3_store_lmdb.gate import Gate
+from zarrv3.store.forks import at_forks, renew_in_children
+from zarrv3.store.locks import ReadWriteLock
+from zarrv3.store.sharing import Sharing
 
 T = TypeVar("T")
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -84,13 +84,14 @@ class Environment:
     def __init__(self, place: Place, options: Mapping[str, Any], map_size: int) -> None:
         self.place = place
         self.options = dict(options)
-        self.users: weakref.WeakSet[object] = weakref.WeakSet()
-        self.gate = Gate()
+        self.map_lock = ReadWriteLock()
+        self.is_at_rest = False
         self.locking = bool(options.get("lock", True)) and (place.can_write() or place.can_lock())
         self._unsynced = False
         self._size = 0
         self._lmdb: lmdb.Environment | None = self._open(map_size)
         self.identity = place.identity()
+        renew_in_children(self)
 
     # ------------------------------------------------------------ transactions
 
@@ -99,7 +100,7 @@ class Environment:
         while True:
             env, size = None, 0
             try:
-                with self.gate.shared():
+                with self.map_lock.reading():
                     env = self._opened()
                     size = self._size
                     with env.begin(buffers=True) as transaction:
@@ -118,7 +119,7 @@ class Environment:
         while True:
             env, size = None, 0
             try:
-                with self.gate.shared() if self.locking else self.gate.alone():
+                with self.map_lock.reading() if self.locking else self.map_lock.writing():
                     env = self._opened()
                     size = self._size
                     with env.begin(write=True, buffers=True) as transaction:
@@ -136,7 +137,7 @@ class Environment:
 
     def _resize(self, env: lmdb.Environment | None, seen: int, size: int) -> None:
         """Exchange the map, unless somebody has done so since it was seen with a size; 0: as other processes have it."""
-        with self.gate.alone():
+        with self.map_lock.writing():
             if env is None or env is not self._lmdb or self._size != seen:
                 return
             env.reader_check()  # readers that died keep pages from being used again
@@ -168,7 +169,7 @@ class Environment:
 
     def flush(self) -> None:
         """Have all that was written on the disk."""
-        with self.gate.shared():
+        with self.map_lock.reading():
             env = self._opened()
             if self._unsynced:
                 self._unsynced = False
@@ -180,14 +181,24 @@ class Environment:
 
     def close(self) -> None:
         """Wait for transactions to end and let go of the file."""
-        with self.gate.alone():
+        with self.map_lock.writing():
             self.drop()
 
     def drop(self) -> None:
-        """Let go of the file, while the gate is shut."""
+        """Let go of the file, while nobody is in a transaction."""
         env, self._lmdb = self._lmdb, None
         if env is not None:
             env.close()
+
+    def renew(self) -> None:
+        """In a forked child: free its copy; the parent's file locks, reader slots and mutexes belong to the parent and stay.
+
+        py-lmdb refuses to open a file while it has an environment of it, an inherited one too, so it has to go.
+        """
+        if not self.is_at_rest:
+            _abandoned.append(self._lmdb)
+            self._lmdb = None
+        self.drop()
 
     def _opened(self) -> lmdb.Environment:
         if self._lmdb is None:
@@ -216,7 +227,7 @@ class Environment:
 
     def _prepare(self) -> None:
         """Make the folder and the first page of the lock file: LMDB would die of a full disk when it writes to its map."""
-        mode = self.options.get("mode", 0o755)
+        mode = self.options["mode"]
         if self.options.get("create", True):
             os.makedirs(os.path.dirname(self.place.data) or ".", mode, exist_ok=True)  # noqa: PTH103, PTH120
         if self.locking and hasattr(os, "posix_fallocate"):
@@ -245,19 +256,9 @@ def _grown(size: int, room: int) -> int:
     return -(-max(2 * size, size + 2 * room) // _ROUND) * _ROUND
 
 
-# ---------------------------------------------------------------- one a file and process
+# ---------------------------------------------------------------- one per file and process
 
-
-class _Registry:
-    """The environments of this process; a weak reference each, their users keep them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.open: weakref.WeakSet[Environment] = weakref.WeakSet()
-
-
-_registry = _Registry()
-_shut: list[Environment] = []
+_environments: Sharing[Environment] = Sharing()
 _abandoned: list[lmdb.Environment | None] = []
 """Those of a parent process that were in use when it forked: never touched, never freed."""
 
@@ -269,63 +270,39 @@ def acquire(
 
     Raises `ConfigurationError` when it is open with other options.
     """
-    with _registry.lock:
+    with _environments.lock:
         identity = place.identity()
         if identity is None and not create:
             return None
-        found = next((env for env in [*_registry.open] if identity and env.identity == identity), None)
+        found = None if identity is None else _environments.find(identity)
         if found is None:
             found = Environment(place, options, map_size)
-            _registry.open.add(found)
+            _environments.add(found.identity, found)
         else:
             found.check(options)
-        found.users.add(user)
+        _environments.use(found, user)
         return found
 
 
 def release(user: object, environment: Environment) -> None:
-    """Use it no more; the last user closes it."""
-    with _registry.lock:
-        environment.users.discard(user)
-        if not environment.users:
-            _registry.open.discard(environment)
+    """Use it no longer; the last user closes it."""
+    with _environments.lock:
+        if _environments.release(environment, user):
             environment.close()
-
-
-# ---------------------------------------------------------------- forks
 
 
 def _before_fork() -> None:
     """Wait until no transaction is open: what a child inherits is then at rest."""
-    _registry.lock.acquire()
-    _shut[:] = [env for env in [*_registry.open] if env.gate.shut(_PATIENCE)]
+    _environments.lock.acquire()
+    for env in _environments.every():
+        env.is_at_rest = env.map_lock.acquire(_PATIENCE)
 
 
 def _after_fork_in_parent() -> None:
-    for env in _shut:
-        env.gate.open()
-    _shut.clear()
-    _registry.lock.release()
+    for env in _environments.every():
+        if env.is_at_rest:
+            env.map_lock.release()
+    _environments.lock.release()
 
 
-def _after_fork_in_child() -> None:
-    """Free the child's copies; the parent's file locks, reader slots and mutexes belong to the parent and stay.
-
-    py-lmdb refuses to open a file while it has an environment of it, an inherited one too, so it has to go.
-    """
-    global _registry  # noqa: PLW0603
-    inherited = [*_registry.open]
-    _registry = _Registry()
-    for env in inherited:
-        if env not in _shut:
-            _abandoned.append(env._lmdb)
-            env._lmdb = None
-        env.drop()
-        env.gate = Gate()  # the old one may be shut for ever: who shut it is in the parent
-    _shut.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+at_forks(before=_before_fork, in_parent=_after_fork_in_parent)

@@ -15,7 +15,7 @@ from zarrv3.errors import (
 )
 from zarrv3.options.urls import boolean, byte_size
 from zarrv3.store.backend import ErrorTable
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_lmdb.driver import LMDBDriver
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Place
@@ -40,8 +40,9 @@ _LMDB_OPTIONS: Mapping[str, Callable[[str], Any]] = {
 }
 """What `lmdb.open` takes, and how text in a URL becomes it."""
 
-_DEFAULTS: Mapping[str, Any] = {"sync": False, "metasync": False, "max_readers": 1024}
-"""What is not as `lmdb.open` has it: a write is flushed by `flush` and `close`, and many threads may read at once."""
+_DEFAULTS: Mapping[str, Any] = {"sync": False, "metasync": False, "max_readers": 1024, "mode": 0o777}
+"""What is not as `lmdb.open` has it: a write is flushed by `flush` and `close`, many threads may read at once, and the umask alone
+says who else may use the files."""
 
 
 class LMDBStore(FileBackend):
@@ -90,7 +91,7 @@ class LMDBStore(FileBackend):
             **kwargs,
         )
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the path; the database is opened when it is first needed."""
         given = {name: self.option(name) for name in _LMDB_OPTIONS if name in self._options}
         options = {**_DEFAULTS, **given}
