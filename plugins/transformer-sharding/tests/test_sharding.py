@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3 import MemoryStore, registry
+from zarrv3 import MemoryStore, Request, registry
 from zarrv3.compat import ShardingStorageTransformer
 from zarrv3.errors import MetadataError, UnknownExtensionError, UnsupportedError
 from zarrv3.store.contract import ByteRange
@@ -350,25 +350,29 @@ def test_the_store_shows_chunks() -> None:
     array[:, 2:38] = 1
     store, below = array.layout.store, array.store
     chunks = {f"g/a/c/{i}/{j}": 8 for i in range(2) for j in range(1, 19)}
-    assert dict(store.sizes("g/a/c/")) == chunks
+    assert dict(store.list_sizes("g/a/c/")) == chunks
     documents = {key: len(below[key]) for key in ("zarr.json", "g/zarr.json", "g/a/zarr.json")}
-    assert dict(store.sizes("")) == chunks | documents
-    assert dict(store.sizes("g/a/c/1/5")) == {"g/a/c/1/5": 8}
-    assert dict(store.sizes("g/a/c/1/0")) == dict(store.sizes("g/a/c/7/7")) == {}
+    assert dict(store.list_sizes("")) == chunks | documents
+    asked = ["g/a/c/1/5", "zarr.json", "g/a/c/1/0", "g/a/c/1/5", "g/a/c/7/7", "other"]
+    assert store.stat_many(asked) == [8, documents["zarr.json"], None, 8, None, None]
     assert "g/a/c/0/1" in store
     assert "g/a/c/0/0" not in store
     assert sorted(store.list_prefix("g/a/c/1/1")) == sorted(k for k in chunks if k.startswith("g/a/c/1/1"))
-    assert store.list_dir("g/a/") == (["g/a/zarr.json"], ["g/a/c/"])
-    assert store.list_dir("g/a/c/") == ([], ["g/a/c/0/", "g/a/c/1/"])
-    assert store.list_dir("g/a/c/1/") == (sorted(k for k in chunks if k.startswith("g/a/c/1/")), [])
-    assert store.list_dir("") == (["zarr.json"], ["g/"])
+    for folder, names in (
+        ("g/a/", {"g/a/zarr.json", "g/a/c/"}),
+        ("g/a/c/", {"g/a/c/0/", "g/a/c/1/"}),
+        ("g/a/c/1/", {k for k in chunks if k.startswith("g/a/c/1/")}),
+        ("", {"zarr.json", "g/"}),
+    ):
+        listed = store.list_dir(folder)
+        assert iter(listed) is listed
+        assert sorted(listed) == sorted(names)
     assert [*store.list_prefix("other")] == []
-    got = store.get_many(
-        [("g/a/c/0/1", ByteRange(2, 4)), ("g/a/c/0/1", ByteRange(-100, 100)), ("g/a/c/0/1", ByteRange(9))]
-    )
+    ranges = (ByteRange(2, 4), ByteRange(-100, 100), ByteRange(9))
+    got = store.get_many([Request("g/a/c/0/1", wanted) for wanted in ranges])
     assert [bytes(value or b"") for value in got] == [b"\1\0", b"\1\0" * 4, b""]
-    store["g/a/c/0/note"] = b"no chunk"
-    assert below["g/a/c/0/note"] == b"no chunk"
+    store["g/a/c/0/note"] = b"not a chunk"
+    assert below["g/a/c/0/note"] == b"not a chunk"
     assert "g/a/c/0/note" in [*store.list_prefix("g/a/c/0/")]
     store.erase_prefix("g/a/c/1/")
     assert sorted(store.list_prefix("g/a/c/")) == sorted(
@@ -396,26 +400,45 @@ def test_moving_chunks() -> None:
 
 
 def test_swapping_chunks() -> None:
-    """`compare_and_set` swaps a chunk if it has the old value, also to and from absence; the last one takes the shard."""
-    array = zarrv3.create(4, chunks=2, dtype="u1", compressor=None, storage_transformers=[
+    """`swap_many` swaps chunks that have the version given, also to and from absence; the last one takes the shard."""
+    array = zarrv3.create(8, chunks=2, dtype="u1", compressor=None, storage_transformers=[
         ShardingTransformer("indexed", 2)
     ])  # fmt: skip
-    store = array.layout.store
-    assert not store.compare_and_set("c/0", b"ab", b"cd")
-    assert store.compare_and_set("c/0", None, b"ab")
-    assert not store.compare_and_set("c/0", None, b"cd")
-    assert store.compare_and_set("c/1", None, b"ef")
-    assert store.compare_and_set("c/0", b"ab", b"cd")
-    assert array[...].tolist() == [*b"cdef"]
-    assert store.compare_and_set("c/0", b"cd", None)
-    assert store.compare_and_set("c/1", b"ef", None)
-    assert [*array.store] == ["zarr.json"]
+    store, swap = array.layout.store, array.layout.store.swap_many
+
+    def version(key: str) -> Any:
+        return store.get_versioned([key])[0][1]
+
+    assert {*swap({"c/0": (b"other", b"cd")})} == {"c/0"}
+    assert not swap({"c/0": (None, b"ab"), "c/2": (None, b"xy"), "note": (None, b"n")})
+    assert {*swap({"c/0": (None, b"cd"), "c/1": (None, b"ef"), "note": (None, b"m")})} == {"c/0", "note"}
+    assert store.get_versioned(["c/1", "c/3", "note"])[1] == (None, None)
+    assert version("c/0") != version("c/1")
+    assert not swap({"c/0": (version("c/0"), b"cd"), "c/2": (version("c/2"), None)})
+    assert array[...].tolist() == [*b"cdef", 0, 0, 0, 0]
+    assert not swap({"c/0": (version("c/0"), None), "c/1": (version("c/1"), None)})
+    assert sorted(array.store) == ["note", "zarr.json"]
     driver = MemoryDriver({})
-    driver.capabilities = driver.capabilities.without("atomic_swap")
+    driver.capabilities = driver.capabilities.without("swap")
     half = ShardingTransformer("indexed", 2).bind(DriverStore(driver), "", array.metadata)
-    assert not half.capabilities.atomic_create
-    with pytest.raises(UnsupportedError, match="both create and swap"):
-        half.compare_and_set("c/0", None, b"ab")
+    assert not half.capabilities.swap
+    with pytest.raises(UnsupportedError, match="cannot swap"):
+        half.swap_many({"c/0": (None, b"ab")})
+
+
+def test_chunks_left_out() -> None:
+    """Chunks that a change leaves out stay, also where all of the shard could have been replaced unread."""
+    array = zarrv3.create(
+        8, chunks=2, dtype="u1", compressor=None, storage_transformers=[ShardingTransformer("indexed", 2)]
+    )
+    array[:] = range(1, 9)
+    array.layout.chunks.change_many(
+        ["c/0", "c/1", "c/2", "c/3", "note", "other"],
+        ["c/2", "note"],
+        lambda _, olds: {"c/1": b"xx", "c/3": olds["c/2"], "note": b"n"},
+    )
+    assert array[...].tolist() == [1, 2, *b"xx", 5, 6, 5, 6]
+    assert sorted(array.store) == ["c/0", "c/1", "note", "zarr.json"]
 
 
 def test_transactions() -> None:
@@ -430,7 +453,7 @@ def test_transactions() -> None:
         inside[12:] = 0
         assert array[3] == 1
     assert store.calls["apply_many"] == 1
-    assert "set_many" not in store.calls
+    assert "write_many" not in store.calls
     assert array[...].tolist() == [1, 1, 1, 9, 9, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0]
     array.layout.store.apply_many({"c/0": b"xy", "c/4": None, "c/5": None, "note": b"n"})
     assert array[...].tolist() == [*b"xy", 1, 9, 9, 1, 1, 1, *[0] * 8]

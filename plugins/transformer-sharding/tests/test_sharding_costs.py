@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3 import Array, Capabilities, Counting
+from zarrv3 import Array, Counting
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import DriverStore
 from zarrv3_transformer_sharding import ShardingTransformer
@@ -17,6 +17,8 @@ CHUNK = 10 * 10 * 8
 """The bytes of a chunk."""
 INDEX = {"codec": 25 * 16 + 4, "transformer": 25 * 16}
 WITNESS = {"codec": 4, "transformer": 25 * 16}
+SWAPPED = {"get_versioned": 1, "swap_many": 1}
+"""What a write costs that keeps something."""
 
 Make = Callable[..., tuple[Array, Counting]]
 
@@ -24,7 +26,7 @@ Make = Callable[..., tuple[Array, Counting]]
 def remote() -> Counting:
     """Memory that has byte ranges of its own, as a remote store has, counted."""
     driver = MemoryDriver({})
-    driver.capabilities = replace(Capabilities(), native_ranges=True)
+    driver.capabilities = replace(driver.capabilities, native_ranges=True)
     return Counting(DriverStore(driver))
 
 
@@ -67,7 +69,7 @@ def test_whole_shards_are_written_once_unread(make: Make, spelling: str) -> None
     """Writing all chunks of 16 shards stores 16 values, each once, and reads nothing."""
     array, counting = make()
     array[...] = 1.0
-    assert counting.requested == {"set_many": 16}
+    assert counting.requested == {"write_many": 16}
     assert counting.bytes_written == 16 * (25 * CHUNK + INDEX[spelling])
 
 
@@ -75,7 +77,7 @@ def test_shards_at_the_edge_are_whole(make: Make) -> None:
     """A shard of which only a part lies in the array is whole when that part is given."""
     array, counting = make(shape=(63, 57))
     array[...] = 1.0
-    assert counting.requested == {"set_many": 4}
+    assert counting.requested == {"write_many": 4}
     counting.reset()
     assert (array[...] == 1).all()
     assert counting.requested == {"get_many": 4}
@@ -91,7 +93,7 @@ def test_filling_a_shard_is_linear(make: Make) -> None:
         )
         driver.reset()
         array[...] = 1.0
-        assert driver.calls == {"set_many": 1}
+        assert driver.calls == {"write_many": 1}
         written.append(driver.bytes_written)
     assert [size - 4 for size in written] == [
         (CHUNK + 16) * (length // 10) ** 2 for length in (100, 200, 400)
@@ -166,16 +168,32 @@ def test_partial_write_is_one_read_and_one_write(make: Make) -> None:
     for selection in ((slice(45, 55), slice(45, 55)), (slice(0, 10), slice(0, 10)), (7, slice(None))):
         counting.reset()
         array[selection] = values[selection] = -1.0
-        assert counting.calls == {"get_many": 1, "set_many": 1}
-        assert counting.requested["get_many"] == counting.requested["set_many"] <= 4
+        assert counting.calls == SWAPPED
+        assert counting.requested["get_versioned"] == counting.requested["swap_many"] <= 4
     assert (array[...] == values).all()
+
+
+def test_partial_write_without_swaps() -> None:
+    """Where the store cannot swap, a partial write reads its shards once and writes them once, too."""
+    driver = MemoryDriver({})
+    driver.capabilities = replace(driver.capabilities, swap=False)
+    counting = Counting(DriverStore(driver))
+    array = zarrv3.create_array(counting, shape=100, chunks=10, shards=50, dtype="f8", compressors=None)
+    array[...] = 1.0
+    counting.reset()
+    array[45:55] = 2.0
+    assert (counting.calls, counting.requested) == (
+        {"get_many": 1, "write_many": 1},
+        {"get_many": 2, "write_many": 2},
+    )
+    assert array[44:56].tolist() == [1, *[2] * 10, 1]
 
 
 def test_mixed_writes_read_only_partial_shards(make: Make) -> None:
     """Where one shard is covered and its neighbour is not, only the neighbour is read."""
     array, counting, values = full(make)
     array[:50, :60] = values[:50, :60] = -1.0
-    assert counting.requested == {"get_many": 1, "set_many": 2}
+    assert counting.requested == {**SWAPPED, "write_many": 1}
     assert (array[...] == values).all()
 
 
@@ -183,7 +201,7 @@ def test_first_write_to_a_shard(make: Make, spelling: str) -> None:
     """One chunk of a shard that does not exist: looked for, then written with that chunk alone."""
     array, counting = make()
     array[:10, :10] = 1.0
-    assert counting.calls == {"get_many": 1, "set_many": 1}
+    assert counting.calls == SWAPPED
     assert counting.bytes_read == 0
     assert counting.bytes_written == CHUNK + INDEX[spelling]
 
@@ -192,10 +210,10 @@ def test_fill_values_erase(make: Make) -> None:
     """Whole shards of the fill value are erased unread, chunks of it leave their shard, and the last one takes it along."""
     array, counting, values = full(make, shape=(100, 100))
     array[:50] = values[:50] = 0.0
-    assert (counting.calls, counting.requested) == ({"erase_many": 1}, {"erase_many": 2})
+    assert (counting.calls, counting.requested) == ({"write_many": 1}, {"write_many": 2})
     counting.reset()
     array[50:90] = values[50:90] = 0.0
-    assert counting.calls == {"get_many": 1, "set_many": 1}
+    assert counting.calls == SWAPPED
     counting.reset()
     array[90:] = values[90:] = 0.0
     assert len(array.store) == 1
@@ -208,8 +226,8 @@ def test_one_call_sets_and_erases(make: Make) -> None:
     array, counting, values = full(make, shape=(50, 50))
     new = np.where(np.arange(50) < 20, 0.0, 2.0)[:, None] * np.ones(50)
     array[:40, 5:] = values[:40, 5:] = new[:40, 5:]
-    assert counting.calls == {"get_many": 1, "set_many": 1}
-    assert counting.requested == {"get_many": 1, "set_many": 1}
+    assert counting.calls == SWAPPED
+    assert counting.requested == SWAPPED
     assert (array[...] == values).all()
     assert array.nchunks_initialized == 25 - 2 * 4
 
@@ -218,7 +236,7 @@ def test_shrinking_reads_edges_only(make: Make) -> None:
     """A smaller shape erases whole shards unread and rewrites only those at the new edge."""
     array, counting, values = full(make)
     array.resize(200, 50)
-    assert counting.requested["get_many"] == 1  # the document
+    assert counting.requested == {**SWAPPED, "write_many": 12}  # the document, and three columns of shards
     counting.reset()
     array.resize(95, 50)
     assert (array[...] == values[:95, :50]).all()
@@ -242,6 +260,14 @@ def test_chunks_are_counted_by_indexes(make: Make, spelling: str) -> None:
     assert "Chunk shape        : (10, 10)" in text
 
 
+def test_chunks_are_looked_at_by_indexes(make: Make, spelling: str) -> None:
+    """Whether chunks are there and their sizes come from the indexes of their shards, in one call."""
+    array, counting, _ = full(make)
+    assert array.layout.store.stat_many([f"c/{n}/{n}" for n in range(21)]) == [CHUNK] * 20 + [None]
+    assert counting.calls == {"get_many": 1}
+    assert counting.bytes_read == 4 * INDEX[spelling]
+
+
 def test_stores_without_ranges_give_whole_shards(make: Make) -> None:
     """Where a part of a value costs as much as all of it, one call fetches the shard."""
     array, counting, values = full(make, store=Counting(zarrv3.MemoryStore()))
@@ -262,11 +288,11 @@ def test_partial_writes_are_bounded(make: Make, monkeypatch: pytest.MonkeyPatch)
     array, counting, values = full(make)
     monkeypatch.setattr("zarrv3.chunks.tasks.TASK_BYTES", 2 * 25 * CHUNK)
     array[:, 3] = values[:, 3] = -1.0
-    assert counting.calls == {"get_many": 4, "set_many": 4}
+    assert counting.calls == {"get_versioned": 4, "swap_many": 4}
     counting.reset()
     array[::50, 3] = values[::50, 3] = -2.0
-    assert counting.calls == {"get_many": 2, "set_many": 2}
-    assert counting.requested == {"get_many": 4, "set_many": 4}
+    assert counting.calls == {"get_versioned": 2, "swap_many": 2}
+    assert counting.requested == {"get_versioned": 4, "swap_many": 4}
     assert (array[...] == values).all()
 
 
@@ -291,14 +317,14 @@ def test_nested_shards() -> None:
     assert (array.chunks, array.shards) == ((5,), (80,))
     counting.reset()
     array[...] = values = np.arange(1, 161)
-    assert counting.requested == {"set_many": 2}
+    assert counting.requested == {"write_many": 2}
     counting.reset()
     with zarrv3.config.set(window=100):
         assert (array[...] == values).all()
     assert (counting.calls, counting.requested) == ({"get_many": 1}, {"get_many": 2})
     counting.reset()
     array[33:40] = values[33:40] = -1
-    assert counting.calls == {"get_many": 1, "set_many": 1}
+    assert counting.calls == SWAPPED
     assert (array[...] == values).all()
     counting.reset()
     assert array[36] == -1

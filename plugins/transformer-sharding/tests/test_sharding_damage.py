@@ -1,6 +1,7 @@
 """Damaged shards, and shards that others replace: right values or an error of ours that names the shard."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ VALUES = np.arange(1, 65, dtype="u4").reshape(8, 8)
 def remote() -> BaseStore:
     """Memory with byte ranges of its own."""
     driver = MemoryDriver({})
-    driver.capabilities = zarrv3.Capabilities(native_ranges=True)
+    driver.capabilities = replace(driver.capabilities, native_ranges=True)
     return DriverStore(driver)
 
 
@@ -112,7 +113,7 @@ def test_without_checksums_errors_are_ours(store: Any, location: str, damage: An
     for selection in SELECTIONS:
         found = attempt(lambda selection=selection: array[selection])
         assert found is None or np.shape(found) == np.shape(VALUES[selection])
-    attempt(lambda: [*array.layout.store.sizes("")])
+    attempt(lambda: [*array.layout.store.list_sizes("")])
     attempt(lambda: array.__setitem__((slice(1, 4), 3), 7))
     attempt(lambda: array.resize(3, 3))
 
@@ -155,7 +156,7 @@ def test_the_error_names_the_shard(store: Any, location: str) -> None:
             lambda: array[0, 0],
             lambda: array.__setitem__((0, 0), 1),
             lambda: array.nchunks_initialized,
-            lambda: array.layout.store.compare_and_set("c/0/0", None, b""),
+            lambda: array.layout.store.swap_many({"c/0/0": (None, b"")}),
         ):
             with pytest.raises(CorruptDataError, match=rf"shard 'c/0/0' in .*Store\(.*(?:{why})"):
                 action()
@@ -189,7 +190,7 @@ class Between(Layer):
         self.calls = 0
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
+        """As the contract says, after what is planned."""
         self.calls += 1
         if self.plan and (action := self.plan.pop(0)):
             action()
@@ -217,7 +218,7 @@ def test_replaced_between_index_and_chunks(index: Any, location: str) -> None:
     array, between, first, second = versions(index, location)
     for old, new, expected in ((first, second, VALUES[4, 2] + 1000), (second, first, VALUES[4, 2])):
         between.inner["c/0/0"] = old
-        between.calls, between.plan = 0, [None, lambda new=new: between.inner.set_many({"c/0/0": new})]
+        between.calls, between.plan = 0, [None, lambda new=new: between.inner.write_many({"c/0/0": new})]
         assert array[4, 2] == expected
         assert between.calls <= 4
         assert bytes(between.inner["c/0/0"]) == new
@@ -227,7 +228,7 @@ def test_replaced_between_index_and_chunks(index: Any, location: str) -> None:
 def test_erased_between_index_and_chunks(location: str) -> None:
     """A shard that is gone when its chunks are asked for is missing."""
     array, between, _, _ = versions([LITTLE, CRC], location)
-    between.plan = [None, lambda: between.inner.erase_many(["c/0/0"])]
+    between.plan = [None, lambda: between.inner.write_many({"c/0/0": None})]
     assert array[4, 2] == 0
     assert between.calls <= 4
 
@@ -238,10 +239,10 @@ def test_replaced_again_and_again() -> None:
     gap = first[:-128] + b"gap" + first[-128:]
     between.calls = 0
     between.plan = [
-        lambda: between.inner.set_many({"c/0/0": gap}),
+        lambda: between.inner.write_many({"c/0/0": gap}),
         None,
-        lambda: between.inner.set_many({"c/0/0": second}),
-        lambda: between.inner.set_many({"c/0/0": first}),
+        lambda: between.inner.write_many({"c/0/0": second}),
+        lambda: between.inner.write_many({"c/0/0": first}),
     ]
     assert array[4, 2] == VALUES[4, 2]
     assert between.calls == 4

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ inner_codecs = st.sampled_from([[LITTLE], [LITTLE, CRC], [BIG, GZIP]])
 def remote() -> Any:
     """Memory with byte ranges of its own."""
     driver = MemoryDriver({})
-    driver.capabilities = zarrv3.Capabilities(native_ranges=True)
+    driver.capabilities = replace(driver.capabilities, native_ranges=True)
     return DriverStore(driver)
 
 

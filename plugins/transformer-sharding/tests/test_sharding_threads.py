@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3 import Buffer, MemoryStore, Request
+from zarrv3 import MemoryStore
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Swaps, Versioned
+from zarrv3.store.helpers import digest
 from zarrv3_transformer_sharding import ShardingTransformer
 
 MANY = 16
@@ -30,8 +32,14 @@ class Slow(Layer):
     kind = "slow"
 
     def get_many(self, requests: Any, /) -> Any:
-        """See the contract."""
-        found = self.inner.get_many(requests)
+        """As the contract says."""
+        return self._slowly(self.inner.get_many(requests))
+
+    def get_versioned(self, keys: Any, /) -> Any:
+        """As the contract says."""
+        return self._slowly(self.inner.get_versioned(keys))
+
+    def _slowly(self, found: Any) -> Any:
         for _ in range(20):
             os.sched_yield()
         return found
@@ -95,9 +103,9 @@ def test_users_of_the_store_lose_nothing(options: dict[str, Any]) -> None:
         key = f"c/{i}"
         actions.append(
             [
-                lambda chunks=chunks, key=key, i=i: chunks.set_many({key: bytes([i, i])}),
-                lambda chunks=chunks, key=key: chunks.erase_many([key]),
-                lambda chunks=chunks, key=key, i=i: chunks.compare_and_set(key, b"\1\1", bytes([i, i])),
+                lambda chunks=chunks, key=key, i=i: chunks.write_many({key: bytes([i, i])}),
+                lambda chunks=chunks, key=key: chunks.write_many({key: None}),
+                lambda chunks=chunks, key=key, i=i: chunks.swap_many({key: (digest(b"\1\1"), bytes([i, i]))}),
                 lambda i=i: array.__setitem__(slice(2 * i, 2 * i + 2), i),
             ][i % 4]
         )
@@ -127,17 +135,17 @@ class Overtaken(Layer):
         super().__init__(store)
         self.after: dict[str, Callable[[], object]] = {}
 
-    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
-        found = self.inner.get_many(requests)
-        self.after.pop("get_many", int)()
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says."""
+        found = self.inner.get_versioned(keys)
+        self.after.pop("get_versioned", int)()
         return found
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        done = self.inner.compare_and_set(key, old, new)
-        self.after.pop("compare_and_set", int)()
-        return done
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says."""
+        refused = self.inner.swap_many(swaps)
+        self.after.pop("swap_many", int)()
+        return refused
 
 
 def test_overtaken_while_appending(options: dict[str, Any]) -> None:
@@ -146,7 +154,7 @@ def test_overtaken_while_appending(options: dict[str, Any]) -> None:
     zarrv3.create_array(store, shape=0, chunks=2, dtype="i4", **options)
     overtaken = Overtaken(store)
     mine = zarrv3.open_array(overtaken, mode="r+")
-    overtaken.after["compare_and_set"] = lambda: zarrv3.open_array(store, mode="r+").append([2, 2, 3])
+    overtaken.after["swap_many"] = lambda: zarrv3.open_array(store, mode="r+").append([2, 2, 3])
     mine.append([1, 1])
     assert zarrv3.open_array(store)[...].tolist() == [1, 1, 2, 2, 3]
 
@@ -162,14 +170,58 @@ def test_overtaken_while_swapping(options: dict[str, Any]) -> None:
     before = store["c/0"]
     array[2:4] = 5
     changed = store["c/0"]
-    store["c/0"] = before
-    overtaken.after["get_many"] = lambda: store.set_many({"c/0": changed})  # as another process would
-    assert mine.compare_and_set("c/0", b"\1\1", b"\7\7")
-    assert array[:6].tolist() == [7, 7, 5, 5, 1, 1]
-    store["c/0"] = before
-    overtaken.after["get_many"] = lambda: store.set_many({"c/0": changed})
-    assert not mine.compare_and_set("c/1", b"\1\1", b"\7\7")
-    assert array[:6].tolist() == [1, 1, 5, 5, 1, 1]
+    one = digest(b"\1\1")
+    for swaps, refused, values in (
+        ({"c/0": (one, b"\7\7")}, set(), [7, 7, 5, 5, 1, 1]),
+        ({"c/1": (one, b"\7\7")}, {"c/1"}, [1, 1, 5, 5, 1, 1]),
+        (
+            {"c/0": (one, b"\7\7"), "c/1": (one, b"\7\7"), "c/2": (None, b"\7\7")},
+            {"c/1", "c/2"},
+            [7, 7, 5, 5, 1, 1],
+        ),
+        ({"c/0": (one, None), "c/1": (digest(b"\5\5"), b"\7\7")}, set(), [0, 0, 7, 7, 1, 1]),
+    ):
+        store["c/0"] = before
+        overtaken.after["get_versioned"] = lambda: store.write_many(
+            {"c/0": changed}
+        )  # as another process would
+        assert {*mine.swap_many(swaps)} == refused
+        assert array[:6].tolist() == values
+
+
+def test_overtaken_while_writing(options: dict[str, Any]) -> None:
+    """A part of a chunk is put into what another process has made of the shard meanwhile, whatever of it has changed."""
+    store = MemoryStore()
+    array = zarrv3.create_array(store, shape=2 * MANY, chunks=2, dtype="u1", compressors=None, **options)
+    array[:] = 1
+    overtaken = Overtaken(store)
+    mine = zarrv3.open_array(overtaken, mode="r+")
+    others = [partial(array.__setitem__, part, 5) for part in (0, slice(2, 4), slice(0, 32))]
+    for other, values in zip(others, ([5, 7, 1, 1], [1, 7, 5, 5], [5, 7, 5, 5]), strict=True):
+        array[:] = 1
+        before = store["c/0"]
+        other()
+        changed, store["c/0"] = store["c/0"], before
+        overtaken.after["get_versioned"] = lambda changed=changed: store.write_many({"c/0": changed})  # type: ignore[misc]
+        mine[1] = 7
+        assert array[:4].tolist() == values
+
+
+def run_together(program: str, url: str) -> None:
+    """Run a program in four processes that begin at the same moment; none may fail."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, url, str(number)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for number in range(4)
+    ]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+    for child in children:
+        assert child.communicate(timeout=120)[1] == b""
+        assert child.returncode == 0
 
 
 SWAPS = """
@@ -177,7 +229,7 @@ import sys, zarrv3
 folder, first = sys.argv[1], int(sys.argv[2])
 chunks = zarrv3.open_array(folder, mode="r+").layout.store
 input()  # all begin together
-assert all(chunks.compare_and_set(f"c/{n}", None, bytes([n + 1] * 2)) for n in range(first, 16, 4))
+assert not any(chunks.swap_many({f"c/{n}": (None, bytes([n + 1] * 2))}) for n in range(first, 16, 4))
 """
 
 
@@ -185,20 +237,30 @@ def test_swaps_of_processes(tmp_path: Path) -> None:
     """Processes that swap chunks of one shard all succeed: a shard that another one has changed is read again."""
     folder = str(tmp_path / "data")
     zarrv3.create_array(folder, shape=2 * MANY, chunks=2, shards=2 * MANY, dtype="u1", compressors=None)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", SWAPS, folder, str(first)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for first in range(4)
-    ]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write(b"\n")
-        child.stdin.flush()
-    for child in children:
-        assert child.communicate()[1] == b""
-        assert child.returncode == 0
+    run_together(SWAPS, folder)
     assert zarrv3.open_array(folder)[...].tolist() == np.repeat(np.arange(1, MANY + 1), 2).tolist()
+
+
+WRITES = """
+import sys, zarrv3
+url, number = sys.argv[1], int(sys.argv[2])
+array = zarrv3.open_array(url, mode="r+")
+input()  # all begin together
+for start in range(0, array.shape[0], 4):
+    array[start + number] = number + 1
+"""
+
+
+@pytest.mark.parametrize("place", ["{}", "sqlite://{}.db"], ids=["directory", "sqlite"])
+@pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_processes_lose_nothing(tmp_path: Path, place: str, rounds: int) -> None:
+    """Four processes that each write elements of their own of one sharded chunk, in turns, lose none of them."""
+    if place.startswith("sqlite"):
+        pytest.importorskip("zarrv3_store_sql")
+    url = place.format(tmp_path / "data")
+    zarrv3.create_array(url, shape=4 * rounds, chunks=4 * rounds // 2, shards=4 * rounds, dtype="u1")
+    run_together(WRITES, url)
+    assert zarrv3.open_array(url)[...].tolist() == [1, 2, 3, 4] * rounds
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -213,13 +275,13 @@ def test_forked_while_a_shard_is_locked() -> None:
     class Held(Layer):
         kind = "held"
 
-        def get_many(self, requests: Any, /) -> Any:
+        def get_versioned(self, keys: Any, /) -> Any:
             inside.set()
             go_on.wait(30)
-            return self.inner.get_many(requests)
+            return self.inner.get_versioned(keys)
 
     slow = ShardingTransformer("indexed", 4).bind(Held(store), "", array.metadata)
-    thread = threading.Thread(target=slow.set_many, args=({"c/0": b"xxxx"},))
+    thread = threading.Thread(target=slow.write_many, args=({"c/0": b"xxxx"},))
     thread.start()
     try:
         assert inside.wait(30)

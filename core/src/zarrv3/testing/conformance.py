@@ -39,6 +39,8 @@ from zarrv3.testing.rules import (
     LAYERS,
     OVERRIDES,
     PICKLE,
+    SIZES,
+    STATS,
     NotApplicableError,
     refuses,
     require,
@@ -274,7 +276,25 @@ class LayerConformance(StoreConformance):
                 counting.reset()
                 step()
                 calls = dict(counting.calls)
+                if name == "swap_many":
+                    calls.pop("get_versioned", None)  # of values that hold several keys
                 require(sum(calls.values()) <= 1, LAYERS, f"one {name} of {len(many)} keys became {calls}")
+
+    def test_sizes_without_reading_below(self, layer: LayerMaker, inner: Opener) -> None:
+        """Asking for sizes, and whether a key exists, reads no chunk below."""
+        counting = Counting(inner())
+        if not layer(counting).capabilities.write:
+            pytest.skip("not claimed: write")
+        items = {f"f/c/{i}": bytes(1000 * i) for i in range(5)}
+        layer(counting).write_many(items)
+        with layer(counting) as top:  # which remembers nothing
+            counting.reset()
+            found = [*top.stat_many([*items, "f/c/none"])]
+            same(found, [*map(len, items.values()), None], SIZES, "stat_many")
+            require("f/c/3" in top, SIZES, "a key is not `in` the layer")
+            if top.capabilities.list:
+                same(dict(top.list_sizes("f/")), {k: len(v) for k, v in items.items()}, SIZES, "list_sizes")
+            require(not counting.bytes_read, STATS, f"{counting.bytes_read} bytes were read below to tell sizes")
 
     def test_failures_below(self, layer: LayerMaker, inner: Opener) -> None:
         """When calls below fail half-way, the layer neither loses nor invents a value."""
