@@ -87,7 +87,7 @@ class MappingDriver:
                 self.put(target + key[len(source) :], self.mapping[key])
                 self.drop(key)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: Any) -> None:
         """Store one value; the lock is held."""
         self.mapping[key] = value
 
@@ -113,7 +113,7 @@ class MemoryDriver(MappingDriver):
             for key in self.mapping:
                 self._enter(key)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: Any) -> None:
         if key not in self.mapping:
             self._enter(key)
         self.mapping[key] = value
