@@ -6,18 +6,40 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from zarrv3 import registry
 from zarrv3.errors import StoreUnavailableError
 from zarrv3.layers import Layer
 from zarrv3.store.backend import Backend
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.store.contract import (
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Changes,
+    Driver,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+    whole,
+)
+from zarrv3.store.helpers import (
+    by_digest,
+    children,
+    cut,
+    erase_by_listing,
+    size_of,
+    stat_by_reading,
+    unchanged,
+)
 from zarrv3.store.memory import MappingDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import (
@@ -29,6 +51,7 @@ from zarrv3.testing import (
     StoreConformance,
     run_checks,
 )
+from zarrv3.testing.checks.basics import basic_problem
 from zarrv3.testing.conformance import silent_overrides
 from zarrv3.testing.machine import check_like_a_dict
 from zarrv3.testing.processes import generation_of, stamped, together
@@ -41,7 +64,7 @@ class ClipsNothing(MappingDriver):
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Wrong for `ByteRange(-3)`."""
-        return super().get_many([(k, w and ByteRange(max(w.start, 0), w.stop)) for k, w in requests])
+        return super().get_many([Request(k, w and ByteRange(max(w.start, 0), w.stop)) for k, w in requests])
 
 
 class EmptyIsMissing(MappingDriver):
@@ -71,9 +94,9 @@ class Deduplicates(MappingDriver):
 class KeepsBuffers(MappingDriver):
     """Stores the caller's buffer itself."""
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """Wrong when the caller goes on using the buffer."""
-        self.mapping.update(items)
+        self.mapping.update(changes)
 
 
 class ReturnsViews(MappingDriver):
@@ -98,13 +121,8 @@ class ListsByLike(MappingDriver):
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """Wrong for `grp_1/`."""
-        return iter(
-            [
-                key
-                for key in self.mapping
-                if all(a in ("_", b) for a, b in zip(folder, key.ljust(99), strict=False))
-            ]
-        )
+        fits = [key for key in self.mapping if len(key) > len(folder)]
+        return iter([key for key in fits if all(a in ("_", b) for a, b in zip(folder, key, strict=False))])
 
 
 class ErasesNeighbours(MappingDriver):
@@ -118,61 +136,246 @@ class ErasesNeighbours(MappingDriver):
 class LowersCase(MappingDriver):
     """Mixes up `foo` and `Foo`."""
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """Wrong for upper case."""
-        super().set_many({key.lower(): value for key, value in items.items()})
+        super().write_many({key.lower(): value for key, value in changes.items()})
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Wrong for upper case."""
-        return super().get_many([(key.lower(), wanted) for key, wanted in requests])
+        return super().get_many([Request(key.lower(), wanted) for key, wanted in requests])
 
 
-class UnsortedFolders(MappingDriver):
+class BareFolders(MappingDriver):
     """Lists folders without the `/` at their end."""
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
+    def list_dir(self, folder: str, /) -> Iterator[str]:
         """Wrong for every folder."""
-        keys, folders = super().list_dir(folder)
-        return keys, [name.rstrip("/") for name in folders]
+        return (name.rstrip("/") for name in children(self.list_prefix(folder), folder))
+
+
+class RepeatsFolders(MappingDriver):
+    """Lists a folder once for each key in it."""
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """Wrong for folders of several keys."""
+        skip = len(folder)
+        for key in self.list_prefix(folder):
+            name, slash, _ = key[skip:].partition("/")
+            yield folder + name + slash
+
+
+class NothingHasNoSize(MappingDriver):
+    """Takes a missing key for one of no bytes."""
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """Wrong for missing keys."""
+        return [size or 0 for size in super().stat_many(keys)]
+
+
+class RoundsSizes(MappingDriver):
+    """Tells the blocks that a value occupies."""
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """Wrong for most lengths."""
+        return [None if size is None else -(-size // 512) * 512 for size in super().stat_many(keys)]
 
 
 class ReadsForSizes(MappingDriver):
-    """Yields a size of 0 for a missing key."""
+    """Reads whole values to tell how long they are."""
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """Wrong for missing keys."""
-        if where and not where.endswith("/"):
-            return iter([(where, len(self.mapping.get(where, b"")))])
-        return super().sizes(where)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """Right, at the price of everything."""
+        return stat_by_reading(self, keys)
 
 
-class IgnoresOld(MappingDriver):
-    """Swaps whatever the old value is."""
+class IgnoresVersions(MappingDriver):
+    """Swaps whatever the version is."""
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """Wrong for another old value."""
-        return super().compare_and_set(key, self.mapping.get(key), new)
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for a key that was changed."""
+        self.write_many({key: new for key, (_, new) in swaps.items()})
+        return []
 
 
 class RacesOnSwap(MappingDriver):
-    """Compares, waits, then sets."""
+    """Compares, waits, then writes."""
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
+    pause = 0.001
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong with two threads."""
-        if self.mapping.get(key) != old:
-            return False
-        time.sleep(0.01)
-        return super().compare_and_set(key, self.mapping.get(key), new)
+        changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
+        if self.pause:
+            time.sleep(self.pause)
+        self.write_many(changes)
+        return refused
+
+
+class RacesOnSwapQuickly(RacesOnSwap):
+    """Compares, then writes, without a lock around both."""
+
+    pause = 0
+
+
+class RacesWithinBatches(MappingDriver):
+    """Compares all keys under a lock, and writes them one by one without it."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for the last keys."""
+        with self.lock:
+            changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
+        for key, new in changes.items():
+            time.sleep(0.0005)
+            self.write_many({key: new})
+        return refused
+
+
+class AllOrNothing(MappingDriver):
+    """Refuses all swaps where one has to be refused."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for the others."""
+        _, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
+        return [*swaps] if refused else super().swap_many(swaps)
+
+
+class RefusesSilently(MappingDriver):
+    """Swaps what it can and names the first one only that it could not."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for two refusals."""
+        return [*super().swap_many(swaps)][:1]
+
+
+class SwapsCannotErase(MappingDriver):
+    """Takes `None` for nothing to do."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for erasures."""
+        return super().swap_many({key: swap for key, swap in swaps.items() if swap[1] is not None})
+
+
+class EmptyIsFree(MappingDriver):
+    """Creates a key that exists with an empty value."""
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Wrong for `b""`."""
+        return [(value, value or None) for value, _ in super().get_versioned(keys)]
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong for `b""`."""
+        with self.lock:
+            changes, refused = unchanged(swaps, [self.mapping.get(key) or None for key in swaps])
+            self.write_many(changes)
+        return refused
+
+
+class Versioning(MappingDriver):
+    """Keeps versions beside the values; subclasses make them badly."""
+
+    def version(self, key: str) -> Hashable:
+        """The version of a key that exists."""
+        return self.mapping[key]  # type: ignore[no-any-return]
+
+    def now(self, keys: Iterable[str]) -> list[Hashable]:
+        """The versions of keys."""
+        return [self.version(key) if key in self.mapping else None for key in keys]
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As honest as the versions."""
+        with self.lock:
+            return [*zip(self.get_many(whole(keys)), self.now(keys), strict=True)]
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As honest as the versions."""
+        with self.lock:
+            changes, refused = unchanged(swaps, self.now(swaps))
+            self.write_many(changes)
+        return refused
+
+
+class VersionsByLength(Versioning):
+    """Tells values apart by their length only."""
+
+    def version(self, key: str) -> Hashable:
+        """Wrong for values of one length."""
+        return len(self.mapping[key])
+
+
+class VersionsByClock(Versioning):
+    """Tells values apart by the time of the last write, in tenths of a second."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Note the time."""
+        times = self.__dict__.setdefault("times", {})
+        times.update(dict.fromkeys(changes, int(time.monotonic() * 10)))
+        super().write_many(changes)
+
+    def version(self, key: str) -> Hashable:
+        """Wrong for quick writes."""
+        return self.__dict__["times"][key]  # type: ignore[no-any-return]
+
+
+class VersionsBySwaps(Versioning):
+    """Counts swaps, not writes."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Count."""
+        refused = super().swap_many(swaps)
+        self.counts().update(key for key in swaps if key not in refused)
+        return refused
+
+    def counts(self) -> Counter[str]:
+        """How often each key was swapped."""
+        return self.__dict__.setdefault("swapped", Counter())  # type: ignore[no-any-return]
+
+    def version(self, key: str) -> Hashable:
+        """Wrong after `write_many`."""
+        return self.counts()[key]
+
+
+class VersionsStartAgain(Versioning):
+    """Counts the writes of a key, from one again when it is made again."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Count."""
+        counts = self.__dict__.setdefault("written", Counter())
+        super().write_many(changes)
+        counts.update([*changes])
+        for key, value in changes.items():
+            if value is None:
+                counts.pop(key, None)
+
+    def version(self, key: str) -> Hashable:
+        """Wrong for a key made again."""
+        return self.__dict__["written"][key]  # type: ignore[no-any-return]
+
+
+class VersionsTheMissing(Versioning):
+    """Gives missing keys a version, too."""
+
+    def now(self, keys: Iterable[str]) -> list[Hashable]:
+        """Wrong for missing keys."""
+        return [self.mapping.get(key, b"") for key in keys]
+
+
+class StaleVersions(MappingDriver):
+    """Remembers what `get_versioned` returned first."""
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Wrong after the next write."""
+        known: dict[str, Versioned] = self.__dict__.setdefault("known", {})
+        return [known.setdefault(key, super(StaleVersions, self).get_versioned([key])[0]) for key in keys]
 
 
 class WritesInPieces(MappingDriver):
     """Grows values piece by piece in sight of readers."""
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """Wrong for readers at the same time."""
-        for key, value in items.items():
-            for part in (len(value) // 2, len(value)):
-                self.mapping[key] = bytes(value[:part])
+        for key, value in changes.items():
+            for part in (size_of(value) // 2, size_of(value)):
+                self.mapping[key] = bytes(value or b"")[:part]
                 time.sleep(0.0005)
 
 
@@ -188,8 +391,17 @@ class CreatesOnRead(MappingDriver):
 class Overclaims(MappingDriver):
     """Claims to erase and does nothing."""
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """Wrong for all keys."""
+    def write_many(self, changes: Changes, /) -> None:
+        """Wrong for all keys to be erased."""
+        super().write_many({key: value for key, value in changes.items() if value is not None})
+
+
+class ErasesFirst(MappingDriver):
+    """Takes a batch in which anything is to be erased for one in which all is."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Wrong for mixed batches."""
+        super().write_many(dict.fromkeys(changes) if None in changes.values() else changes)
 
 
 class RenameForgets(MappingDriver):
@@ -204,33 +416,57 @@ class RenameForgets(MappingDriver):
 
 
 class LyingLimits(MappingDriver):
-    """Holds at most two keys a batch and silently drops the rest, without saying so in the limits."""
+    """Holds at most a hundred keys per batch and silently drops the rest, without saying so in the limits."""
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """Wrong for long batches."""
-        super().set_many(dict([*items.items()][:100]))
+        super().write_many(dict([*changes.items()][:100]))
 
 
 class HalfTransactions(MappingDriver):
     """Applies changes one by one in sight of readers."""
 
-    capabilities = replace(MappingDriver.capabilities, transactions=True)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+    def apply_many(self, changes: Changes, /) -> None:
         """Wrong for readers at the same time."""
         for key, value in changes.items():
             super().apply_many({key: value})
             time.sleep(0.0005)
 
 
+class SmallTransactions(MappingDriver):
+    """Takes 128 keys per transaction, as etcd does, and does not say so."""
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Wrong for 129 keys."""
+        if len(changes) > 128:
+            raise OSError("too many operations in txn request")
+        super().apply_many(changes)
+
+
+class LightTransactions(MappingDriver):
+    """Takes ten megabytes per transaction, as FoundationDB does, and does not say so."""
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Wrong for more."""
+        if sum(map(size_of, changes.values())) > 10_000_000:
+            raise RuntimeError("Transaction exceeds byte limit")
+        super().apply_many(changes)
+
+
+class TruncatedTransactions(MappingDriver):
+    """Forgets what is beyond the first five hundred keys."""
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Wrong for 501 keys."""
+        super().apply_many(dict([*changes.items()][:500]))
+
+
 class PretendsTransactions(MappingDriver):
     """Claims transactions and forgets the erasures."""
 
-    capabilities = replace(MappingDriver.capabilities, transactions=True)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
+    def apply_many(self, changes: Changes, /) -> None:
         """Wrong for `None`."""
-        self.set_many({key: value for key, value in changes.items() if value is not None})
+        self.write_many({key: value for key, value in changes.items() if value is not None})
 
 
 WRONG: list[tuple[type[MappingDriver], str]] = [
@@ -243,17 +479,43 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (ListsByLike, "list_prefix"),
     (ErasesNeighbours, "erase_prefix"),
     (LowersCase, "case_matters"),
-    (UnsortedFolders, "list_dir"),
-    (ReadsForSizes, "sizes"),
-    (IgnoresOld, "atomic_swap"),
+    (BareFolders, "list_dir"),
+    (RepeatsFolders, "list_dir"),
+    (NothingHasNoSize, "sizes"),
+    (RoundsSizes, "sizes"),
+    (ReadsForSizes, "sizes_without_reading"),
+    (IgnoresVersions, "swap_replaces"),
+    (IgnoresVersions, "swap_creates"),
     (RacesOnSwap, "racing_threads"),
+    (RacesOnSwap, "counting_threads"),
+    (RacesOnSwap, "threads_that_write_over"),
+    (RacesOnSwap, "flapping_threads"),
+    (RacesOnSwapQuickly, "counting_threads"),
+    (RacesWithinBatches, "counting_threads"),
+    (AllOrNothing, "swap_of_many"),
+    (RefusesSilently, "swap_of_many"),
+    (SwapsCannotErase, "swap_erases"),
+    (EmptyIsFree, "versions"),
+    (EmptyIsFree, "swap_creates"),
+    (VersionsByLength, "versions_tell_values_apart"),
+    (VersionsByLength, "swap_replaces"),
+    (VersionsByClock, "versions_tell_values_apart"),
+    (VersionsBySwaps, "swap_replaces"),
+    (VersionsBySwaps, "threads_that_write_over"),
+    (VersionsStartAgain, "swap_of_a_key_made_again"),
+    (VersionsTheMissing, "versions"),
+    (StaleVersions, "ways_of_reading_agree"),
     (WritesInPieces, "threads_at_once"),
     (CreatesOnRead, "reading_never_writes"),
-    (Overclaims, "erase_many"),
+    (Overclaims, "erasing"),
+    (ErasesFirst, "writing_and_erasing_in_one_batch"),
     (RenameForgets, "rename_prefix"),
     (LyingLimits, "many_keys"),
     (HalfTransactions, "transactions_are_seen_at_once"),
     (PretendsTransactions, "apply_many"),
+    (SmallTransactions, "transactions_of_many_keys"),
+    (TruncatedTransactions, "transactions_of_many_keys"),
+    (LightTransactions, "transactions_of_many_bytes"),
 ]
 
 
@@ -262,14 +524,18 @@ def named(name: str) -> Check:
     return next(check for check in CHECKS if check.name == name)
 
 
-@pytest.mark.parametrize(("driver", "check"), WRONG, ids=[driver.__name__ for driver, _ in WRONG])
+@pytest.mark.parametrize(
+    ("driver", "check"), WRONG, ids=[f"{driver.__name__}-{check}" for driver, check in WRONG]
+)
 def test_a_wrong_store_is_found(driver: type[MappingDriver], check: str) -> None:
     """Each kind of wrong store fails the check that is about it, and the text names the rule."""
     with pytest.raises(ConformanceError, match="the rule: "):
         named(check).run(partial(DriverStore, driver({})))
 
 
-@pytest.mark.parametrize("driver", [ClipsNothing, EmptyIsMissing])
+@pytest.mark.parametrize(
+    "driver", [ClipsNothing, EmptyIsMissing, NothingHasNoSize, VersionsByLength, AllOrNothing, StaleVersions]
+)
 def test_the_state_machine_finds_wrong_stores(driver: type[MappingDriver]) -> None:
     """The machine finds wrong stores by itself, and its error names the rule."""
     made = driver({})
@@ -287,28 +553,26 @@ def test_the_state_machine_finds_wrong_stores(driver: type[MappingDriver]) -> No
 
 
 class Files(Backend):
-    """A store of files in one folder that writes each in place: not atomic."""
+    """A store of files in one folder that writes each in place: not atomically."""
 
     kind = "files-in-place"
 
     def __init__(self, path: str) -> None:
         super().__init__(path=path)
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver."""
         return FilesDriver(self.option("path"))
 
 
-class FilesDriver(MappingDriver):
-    """One file a key, opened for writing and filled."""
+class FilesDriver:
+    """One file per key, opened for writing and filled."""
 
-    capabilities = replace(
-        MappingDriver.capabilities, shared=True, persistent=True, atomic_swap=False, atomic_create=False
-    )
+    capabilities = Capabilities(write=True, erase=True, list=True, shared=True, persistent=True, durable=True)
 
     def __init__(self, path: str) -> None:
-        super().__init__({})
         self.path = Path(path)
+        self.late: dict[str, Buffer | None] = {}
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Whole files."""
@@ -321,11 +585,14 @@ class FilesDriver(MappingDriver):
         except FileNotFoundError:
             return None
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """In place: a reader or a kill finds a half."""
         self.path.mkdir(exist_ok=True)
-        for key, value in items.items():
-            self.write(self.file(key), value)
+        for key, value in changes.items():
+            if value is None:
+                self.file(key).unlink(missing_ok=True)
+            else:
+                self.write(self.file(key), value)
 
     def write(self, path: Path, value: Buffer) -> None:
         """In sight of everybody."""
@@ -333,14 +600,17 @@ class FilesDriver(MappingDriver):
             for start in range(0, len(value), 1000):
                 file.write(value[start : start + 1000])
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """One by one."""
-        for key in keys:
-            self.file(key).unlink(missing_ok=True)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """From the files."""
-        return ((key, self.file(key).stat().st_size) for key in self.list_prefix(where))
+        return stat_by_reading(self, keys)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """From the files."""
+        return ((key, self.file(key).stat().st_size) for key in self.list_prefix(folder))
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """One by one."""
+        erase_by_listing(self, folder)
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """From the names."""
@@ -364,7 +634,7 @@ class Forgetful(Files):
 
     kind = "forgetful"
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver."""
         return ForgetfulDriver(self.option("path"))
 
@@ -372,11 +642,10 @@ class Forgetful(Files):
 class ForgetfulDriver(FilesDriver):
     """Keeps every second batch in memory only."""
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def write_many(self, changes: Changes, /) -> None:
         """Lost at a kill."""
-        self.late: dict[str, Buffer]
-        super().set_many(self.__dict__.get("late", {}))
-        self.late = {**items}
+        super().write_many(self.late)
+        self.late = {**changes}
 
     def write(self, path: Path, value: Buffer) -> None:
         """At once."""
@@ -385,7 +654,7 @@ class ForgetfulDriver(FilesDriver):
 
     def close(self) -> None:
         """Write what is left."""
-        super().set_many(self.__dict__.get("late", {}))
+        super().write_many(self.late)
 
 
 @pytest.mark.parametrize("check", ["killed_writers", "flushing"])
@@ -411,11 +680,11 @@ class LateDriver(ForgetfulDriver):
 
 
 class Late(Files):
-    """A store that claims no `durable`."""
+    """A store that does not claim `durable`."""
 
     kind = "late"
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver."""
         return LateDriver(self.option("path"))
 
@@ -423,6 +692,55 @@ class Late(Files):
 def test_a_store_that_is_not_durable_is_killed_after_a_flush(tmp_path: Path) -> None:
     """Without the claim `durable` the writer that is killed flushes before it acknowledges."""
     named("killed_writers").run(partial(Late, str(tmp_path / "data")))
+
+
+class SwappingFiles(Files):
+    """A store whose swaps are atomic between the threads of a process only."""
+
+    kind = "swapping-files"
+
+    def connect(self) -> Driver:
+        """The driver."""
+        return SwappingDriver(self.option("path"))
+
+
+class SwappingDriver(FilesDriver):
+    """Replaces whole files; compares under a lock of its own."""
+
+    capabilities = replace(FilesDriver.capabilities, swap=True)
+    lock = threading.Lock()
+
+    def write(self, path: Path, value: Buffer) -> None:
+        """At once."""
+        new = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        new.write_bytes(value)
+        new.replace(path)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Not while another thread compares."""
+        with self.lock:
+            super().write_many(changes)
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Digests."""
+        return by_digest(self.get_many(whole(keys)))
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong with two processes."""
+        with self.lock:
+            changes, refused = unchanged(swaps, [version for _, version in self.get_versioned([*swaps])])
+            time.sleep(0.001)
+            super().write_many(changes)
+        return refused
+
+
+@pytest.mark.parametrize("check", ["racing_processes", "counting_processes", "processes_that_write_over"])
+def test_swaps_that_race_between_processes_are_found(check: str, tmp_path: Path) -> None:
+    """A lock that only threads respect is not enough for a store that is shared."""
+    opener = partial(SwappingFiles, str(tmp_path / "data"))
+    named(check.replace("processes", "threads")).run(opener)
+    with pytest.raises(ConformanceError, match="one wins"):
+        named(check).run(partial(SwappingFiles, str(tmp_path / "more")))
 
 
 class NotClosed(Backend):
@@ -434,7 +752,7 @@ class NotClosed(Backend):
         super().__init__()
         self._content = MappingDriver({})
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver."""
         return self._content
 
@@ -465,7 +783,7 @@ class Claims(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """Too much."""
-        return Capabilities(transactions=True)
+        return replace(self.inner.capabilities, transactions=True)
 
 
 class OneByOne(Layer):
@@ -474,8 +792,12 @@ class OneByOne(Layer):
     kind = "one-by-one"
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """One call a key."""
+        """One call per key."""
         return [self.inner.get_many([request])[0] for request in requests]
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """In one call."""
+        return self.inner.get_versioned(keys)
 
 
 class RememberingFailures(Layer):
@@ -487,22 +809,120 @@ class RememberingFailures(Layer):
         super().__init__(store)
         self.cache: dict[str, Buffer | None] = {}
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """Caches too early."""
-        self.cache.update(items)
-        self.inner.set_many(items)
+    @property
+    def capabilities(self) -> Capabilities:
+        """Less than it passes on, so that it need not override every way of writing."""
+        return self.inner.capabilities.without("transactions")
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """Forgets them."""
-        for key in keys:
-            self.cache[key] = None
-        self.inner.erase_many(keys)
+    def write_many(self, changes: Changes, /) -> None:
+        """Caches too early."""
+        self.cache.update(changes)
+        self.inner.write_many(changes)
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """From the cache only."""
         missing = [key for key, _ in requests if key not in self.cache]
-        self.cache.update(zip(missing, self.inner.get_many([(key, None) for key in missing]), strict=True))
-        return [self.cache[key] for key, _ in requests]
+        self.cache.update(zip(missing, self.inner.get_many(whole(missing)), strict=True))
+        return [cut(self.cache[key], wanted) for key, wanted in requests]
+
+
+class ForgetsSwaps(RememberingFailures):
+    """A cache that does not know of swaps."""
+
+    kind = "forgets-swaps"
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Right."""
+        self.inner.write_many(changes)
+        self.cache.update(changes)
+
+
+class Inverts(Layer):
+    """Stores values inverted, and has forgotten that they can be read with their versions."""
+
+    kind = "inverts"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It claims swaps all the same."""
+        return self.inner.capabilities.without("transactions")
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Inverted back."""
+        return [None if v is None else bytes(255 - b for b in v) for v in self.inner.get_many(requests)]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Inverted."""
+        self.inner.write_many(
+            {key: None if v is None else bytes(255 - b for b in v) for key, v in changes.items()}
+        )
+
+
+class Pads(Layer):
+    """Shows values a byte longer, and has forgotten that sizes can be asked for."""
+
+    kind = "pads"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Without what would have to be padded, too."""
+        return self.inner.capabilities.without("transactions", "swap")
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """With their byte."""
+        values = self.inner.get_many(whole([key for key, _ in requests]))
+        padded = [None if value is None else bytes(value[:-1]) for value in values]
+        return [cut(value, wanted) for value, (_, wanted) in zip(padded, requests, strict=True)]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Without it."""
+        self.inner.write_many({k: None if v is None else bytes(v) + b"!" for k, v in changes.items()})
+
+
+class ReadsToTellSizes(Layer):
+    """Reads values to tell their sizes."""
+
+    kind = "reads-to-tell-sizes"
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """Right, at the price of everything."""
+        return stat_by_reading(self, keys)
+
+
+class NoUrlOption(Layer):
+    """Has an option that no URL can give."""
+
+    kind = "no-url-option"
+
+    def __init__(self, store: object, level: int = 3) -> None:
+        super().__init__(store, level=level)
+
+
+class TextOption(NoUrlOption):
+    """Has an option that means something else in a URL."""
+
+    kind = "text-option"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"level": str}
+
+
+class ForgetsOption(NoUrlOption):
+    """Keeps an option to itself."""
+
+    kind = "forgets-option"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"level": int}
+
+    def __init__(self, store: object, level: int = 3) -> None:
+        Layer.__init__(self, store)
+        self.level = level
+
+    def _identity(self) -> Any:
+        return self.inner, self.level
+
+
+class OtherName(Layer):
+    """Is installed under another name than it says."""
+
+    kind = "other-name"
 
 
 class KeepsOpen(Layer):
@@ -525,6 +945,10 @@ class TestingALayer(LayerConformance):
     [
         (Claims, TestingALayer().test_capabilities_never_grow),
         (OneByOne, lambda layer: TestingALayer().test_one_batch_in_at_most_one_out(layer, MemoryStore)),
+        (
+            ReadsToTellSizes,
+            lambda layer: TestingALayer().test_sizes_without_reading_below(layer, MemoryStore),
+        ),
         (RememberingFailures, lambda layer: TestingALayer().test_failures_below(layer, MemoryStore)),
         (KeepsOpen, lambda layer: TestingALayer().test_closes_its_store(layer, MemoryStore)),
     ],
@@ -533,6 +957,148 @@ def test_a_wrong_layer_is_found(layer: type[Layer], test: Callable[[Any], None])
     """Each kind of wrong layer fails the test that is about it."""
     with pytest.raises(ConformanceError):
         test(layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "check"),
+    [
+        (ForgetsSwaps, "ways_of_reading_agree"),
+        (Inverts, "ways_of_reading_agree"),
+        (Pads, "ways_of_reading_agree"),
+        (NoUrlOption, "url_options"),
+        (partial(TextOption, level=5), "url_options"),
+    ],
+)
+def test_a_layer_that_is_only_half_there_is_found(layer: Callable[[Any], Layer], check: str) -> None:
+    """A layer that overrides one way of reading and not the others, or has options that no URL gives, is found."""
+    content: dict[str, bytes] = {}
+    with pytest.raises(ConformanceError, match="the rule: "):
+        named(check).run(lambda: layer(MemoryStore(content)))
+
+
+@pytest.mark.parametrize("layer", [partial(ForgetsOption, level=5), OtherName])
+def test_a_spec_that_forgets_is_found(layer: Callable[[Any], Layer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer has to come back from its spec, with its options, by the name that it gives."""
+    for name, cls in {"forgets-option": ForgetsOption, "misnamed": OtherName}.items():
+        monkeypatch.setitem(registry.BUILT_IN["layers"], name, f"{__name__}:{cls.__name__}")
+    with pytest.raises(ConformanceError, match=r"comes back from spec\(\)"):
+        named("spec").run(lambda: layer(MemoryStore(name="spec")))
+
+
+# ---------------------------------------------------------------- the basics
+
+
+def without(*names: str) -> type[MappingDriver]:
+    """A driver that lacks some methods."""
+    return type("Lacking", (MappingDriver,), dict.fromkeys(names))
+
+
+class NoCapabilities(MappingDriver):
+    """Has something else for its capabilities."""
+
+    capabilities: Any = "everything"
+
+
+class SwapsWithoutWriting(MappingDriver):
+    """Claims to swap, not to write."""
+
+    capabilities = replace(MappingDriver.capabilities, write=False)
+
+
+class OneAnswer(MappingDriver):
+    """Answers with what is there."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Wrong for missing keys."""
+        return [value for value in super().get_many(requests) if value is not None]
+
+
+class Generates(MappingDriver):
+    """Answers with a generator."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Any:
+        """Has no length."""
+        return (value for value in super().get_many(requests))
+
+
+class Texts(MappingDriver):
+    """Answers with text."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Any:
+        """Not bytes."""
+        return [None if value is None else bytes(value).decode() for value in super().get_many(requests)]
+
+
+class WritesNothing(MappingDriver):
+    """Forgets at once."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Wrong for everything."""
+
+
+class SwapsLikeOnce(MappingDriver):
+    """Says whether a swap was made, as the first edition of the contract did."""
+
+    def swap_many(self, swaps: Swaps, /) -> Any:
+        """True or false."""
+        return not super().swap_many(swaps)
+
+
+class Unreachable(MappingDriver):
+    """Has no connection."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Fails."""
+        raise ConnectionError("nobody listens\nat port 1")
+
+
+BROKEN: list[tuple[type[MappingDriver], str]] = [
+    (without("get_many"), "claims to read but has no method `get_many`"),
+    (without("write_many"), "claims to write but has no method `write_many`"),
+    (without("list_prefix"), "claims to list but has no method `list_prefix`"),
+    (without("get_versioned"), "claims to swap but has no method `get_versioned`"),
+    (without("apply_many"), "claims to transactions but has no method `apply_many`"),
+    (NoCapabilities, "has no attribute `capabilities` of class zarrv3.Capabilities"),
+    (SwapsWithoutWriting, "it claims `swap` but not `write`"),
+    (OneAnswer, "get_many returns 0 answers to 1 questions"),
+    (Generates, "get_many returns a generator, not a sequence of answers"),
+    (Texts, "get_many returns 'value', which is neither bytes nor None"),
+    (WritesNothing, "after write_many, 'basics/k' reads None, not b'value'"),
+    (Overclaims, "after erasing, 'basics/k' reads b'value', not None"),
+    (BareFolders, "list_dir('basics/') yields"),
+    (SwapsLikeOnce, "swap_many returned True, not the keys that it refused"),
+    (VersionsTheMissing, "get_versioned answers a missing key with (None, b'')"),
+    (NothingHasNoSize, ""),
+    (
+        Unreachable,
+        "get_many failed: cannot read 'basics/none' in DriverStore(Unreachable): nobody listens at port 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("driver", "text"), BROKEN, ids=[driver.__name__ for driver, _ in BROKEN])
+def test_what_is_basically_wrong_is_said_in_one_line(driver: type[MappingDriver], text: str) -> None:
+    """The basics name the one thing that is wrong; a store that is wrong in finer ways passes them."""
+    content: dict[str, bytes] = {}
+    problem = basic_problem(lambda: DriverStore(driver(content)))
+    assert problem is None if not text else problem and text in problem and "\n" not in problem
+
+
+def test_the_basics_leave_nothing_behind() -> None:
+    """What they write is erased again, and what else is in the store stays."""
+    content = {"mine": b"v"}
+    assert basic_problem(lambda: DriverStore(MappingDriver(content))) is None
+    assert content == {"mine": b"v"}
+
+
+def test_nothing_else_is_run_when_the_basics_fail() -> None:
+    """One failure says what is wrong, all other checks are skipped and say so."""
+    results = [*run_checks(partial(DriverStore, WritesNothing({})))]
+    assert [(r.check.name, r.outcome) for r in results if r.outcome != "skipped"] == [("basics", "failed")]
+    assert "'basics/k' reads None" in results[0].reason
+    assert all(
+        "the basics fail: after write_many" in r.reason for r in results[1:] if "claimed" not in r.reason
+    )
 
 
 # ---------------------------------------------------------------- overrides
@@ -615,7 +1181,7 @@ def test_run_checks_on_a_read_only_store() -> None:
     """A store that cannot be written is checked as it is."""
 
     class Fixed(MappingDriver):
-        capabilities = Capabilities.read_only(shared=False, persistent=False)
+        capabilities = MappingDriver.capabilities.read_only()
 
     results = [*run_checks(partial(DriverStore, Fixed({"zarr.json": b"{}", "c/0": b"1234"})))]
     assert [result.check.name for result in results if result.outcome == "failed"] == []
@@ -669,7 +1235,7 @@ def test_failures_of_children_are_reported() -> None:
         together(_exit, None, 1)
 
 
-def test_skipping_is_no_failure() -> None:
+def test_skipping_is_not_failing() -> None:
     """A check that makes no sense for a store says so."""
     with pytest.raises(NotApplicableError, match="not limited"):
         named("value_limit").run(MemoryStore)
@@ -679,21 +1245,52 @@ def test_limits_are_checked() -> None:
     """Checks about limits run against a store that has some."""
 
     class Limited(MappingDriver):
-        capabilities = Capabilities(
-            shared=False,
-            persistent=False,
-            limits=Limits(key_bytes=300, value_bytes=2000, batch_keys=7, batch_bytes=3000),
+        capabilities = replace(
+            MappingDriver.capabilities,
+            limits=Limits(
+                key_bytes=300,
+                value_bytes=2000,
+                batch_keys=7,
+                batch_bytes=3000,
+                transaction_keys=128,
+                transaction_bytes=100_000,
+            ),
         )
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            assert len(items) <= 7
-            super().set_many(items)
+        def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+            assert len(requests) <= 7
+            return super().get_many(requests)
+
+        def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+            assert len(keys) <= 7
+            return super().stat_many(keys)
+
+        def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+            assert len(keys) <= 7
+            return super().get_versioned(keys)
+
+        def write_many(self, changes: Changes, /) -> None:
+            assert len(changes) <= 7
+            assert sum(map(size_of, changes.values())) <= 3000
+            super().write_many(changes)
+
+        def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+            assert len(swaps) <= 7
+            return super().swap_many(swaps)
+
+        def apply_many(self, changes: Changes, /) -> None:
+            assert len(changes) <= 128
+            assert sum(map(size_of, changes.values())) <= 100_000
+            MappingDriver.write_many(self, changes)
 
     for name in (
         "long_keys",
         "value_limit",
         "batches_beyond_the_limit",
         "bytes_beyond_the_limit",
+        "swap_of_many",
+        "transactions_of_many_keys",
+        "transactions_of_many_bytes",
         "threads_at_once",
     ):
         named(name).run(partial(DriverStore, Limited({})))
@@ -727,6 +1324,17 @@ class TestWithoutOpener(StoreConformance):
 class TestSilent(TestMine):
     def test_big_value(self, opener):
         pass
+
+
+class TestBroken(StoreConformance):
+    @pytest.fixture(params=["sound", "broken"])
+    def opener(self, request):
+        return partial(KVStore, {} if request.param == "sound" else Forgetful())
+
+
+class Forgetful(dict):
+    def __setitem__(self, key, value):
+        pass
 """
 
 
@@ -736,13 +1344,14 @@ def test_what_an_author_sees(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
     )
-    chosen = "TestMine or big_value or silent_overrides"
+    chosen = "TestMine or TestBroken or big_value or silent_overrides"
     command = [sys.executable, "-m", "pytest", "-q", "-k", chosen]
     found = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     ).stdout
     assert "TestWithoutOpener has to define the fixture `opener`" in found
     assert "TestSilent overrides test_big_value silently" in found
-    assert "1 failed" in found.splitlines()[-1], found
+    assert "TestBroken: after write_many, 'basics/k' reads None, not b'value'" in found
+    assert "2 failed" in found.splitlines()[-1], found
     assert "1 xfailed" in found.splitlines()[-1]
     assert "1 error" in found.splitlines()[-1]

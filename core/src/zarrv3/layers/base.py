@@ -41,6 +41,13 @@ class Layer(BaseStore):
         Where it has `capabilities` of its own, so is what it inherits and need not be able to do.
         """
         super().__init_subclass__(**arguments)
+        for names in _TOGETHER if cls.capabilities is Layer.capabilities else ():
+            own = [name for name in names if getattr(cls, name) is not getattr(Layer, name)]
+            if own and len(own) < len(names):
+                missing = " and ".join(name for name in names if name not in own)
+                raise TypeError(
+                    f"{cls.__name__} overrides {own[0]} and not {missing}, which carry the same values past it"
+                )
         for name, check in _CHECKS.items():
             method = vars(cls).get(name)
             if method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
@@ -185,6 +192,12 @@ def _check_prefix(layer: Layer, prefix: str) -> None:
     split_prefix(prefix)
     require(layer.capabilities, "list", layer)
 
+
+_TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_many"))
+"""Methods of which a layer overrides all or none: values are read, and written, by each of them.
+
+One with `capabilities` of its own may be unable to do some; the conformance kit finds what does not fit.
+"""
 
 _CHECKS: Mapping[str, Callable[..., None]] = {
     "get_many": _check_requests,

@@ -15,6 +15,7 @@ class DriverStore(Backend):
     """Any object with the contract's methods as a full store, guarded."""
 
     kind = "driver"
+    live_options = ("driver",)
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver=driver)

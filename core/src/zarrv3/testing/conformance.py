@@ -294,7 +294,9 @@ class LayerConformance(StoreConformance):
             require("f/c/3" in top, SIZES, "a key is not `in` the layer")
             if top.capabilities.list:
                 same(dict(top.list_sizes("f/")), {k: len(v) for k, v in items.items()}, SIZES, "list_sizes")
-            require(not counting.bytes_read, STATS, f"{counting.bytes_read} bytes were read below to tell sizes")
+            require(
+                not counting.bytes_read, STATS, f"{counting.bytes_read} bytes were read below to tell sizes"
+            )
 
     def test_failures_below(self, layer: LayerMaker, inner: Opener) -> None:
         """When calls below fail half-way, the layer neither loses nor invents a value."""

@@ -3,8 +3,9 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any, ClassVar
 
 from zarrv3.errors import StoreError, StoreUnavailableError
 from zarrv3.layers.base import Layer
@@ -24,6 +25,7 @@ class Faults(Layer):
     """
 
     kind = "faults"
+    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"rate": float, "seed": int}
 
     def __init__(self, store: object, rate: float = 0.0, seed: int = 0) -> None:
         super().__init__(store, rate=rate, seed=seed)

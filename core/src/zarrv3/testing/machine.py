@@ -41,7 +41,8 @@ PREFIXES = (*FOLDERS, "a", "a/c/0/1", "a_", "z", "a/z")
 keys = st.sampled_from(KEYS)
 folders = st.sampled_from(FOLDERS)
 contents = st.one_of(
-    st.sampled_from([b"0123456789", b"", b"x" * 3000, bytes(range(256))]), st.binary(max_size=12)
+    st.sampled_from([b"0123456789", b"9876543210", b"", b"x" * 3000, bytes(range(256))]),
+    st.binary(max_size=12),
 )
 edges = st.integers(-14, 14)
 ranges = st.one_of(st.none(), st.builds(ByteRange, edges, st.one_of(st.none(), edges)))

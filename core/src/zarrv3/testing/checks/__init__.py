@@ -11,6 +11,7 @@ keys      odd, long and refused keys
 listing   list_prefix, list_dir, list_sizes, stat_many; all ways of reading agree
 erasing   erasing keys and folders, moving folders
 swapping  get_versioned and swap_many, alone and in races
+options   what a store was made with, in configurations and URLs
 life      reopening, pickling, equality, closing; reading never writes
 sugar     the conveniences of every store object
 crowds    threads and processes at once, killed writers, failing stores
@@ -26,6 +27,7 @@ from zarrv3.testing.checks import (
     keys,
     life,
     listing,
+    options,
     ranges,
     sugar,
     swapping,
@@ -43,6 +45,7 @@ _MODULES = (
     batches,
     keys,
     listing,
+    options,
     erasing,
     swapping,
     life,
@@ -68,6 +71,7 @@ __all__ = [
     "keys",
     "life",
     "listing",
+    "options",
     "ranges",
     "run_checks",
     "sugar",

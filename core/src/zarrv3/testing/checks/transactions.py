@@ -6,15 +6,27 @@ from functools import partial
 from itertools import cycle
 from typing import Any
 
-from zarrv3.errors import InvalidKeyError, UnsupportedError
+from zarrv3.errors import InvalidKeyError, LimitError, UnsupportedError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Capabilities
 from zarrv3.testing.checks.crowds import KEYS, KILLS
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, listed, opened, values_of
 from zarrv3.testing.processes import Writer, generation_of, needs_kill, stamped, threads_together
-from zarrv3.testing.rules import CLAIMS, REFUSED_KEYS, TRANSACTIONS, refuses, require, same
+from zarrv3.testing.rules import (
+    CLAIMS,
+    LIMITS,
+    REFUSED_KEYS,
+    TRANSACTIONS,
+    ConformanceError,
+    refuses,
+    require,
+    same,
+)
 
 ROUNDS = 20
+KEYS_AT_ONCE = 1000
+BYTES_AT_ONCE = 12 << 20
+MEBIBYTE = 1 << 20
 
 
 @check()
@@ -74,6 +86,56 @@ def check_abandoned_transaction(opener: Opener) -> None:
             inside.delitems(["f/b"])
             1 / 0  # noqa: B018 - the error of a caller
         holds(store, {**before, "g/d": None}, TRANSACTIONS, "after a block that raised")
+
+
+@check("transactions")
+def check_transactions_of_many_keys(opener: Opener) -> None:
+    """A transaction takes a thousand keys, or as many as `limits.transaction_keys` says; more are refused with nothing written."""
+    with opened(opener) as store:
+        most = store.capabilities.limits.transaction_keys
+        _takes(
+            store,
+            {f"f/{i}": b"%d" % i for i in range(min(most or KEYS_AT_ONCE, KEYS_AT_ONCE))},
+            "transaction_keys",
+        )
+        if most is not None and most <= 100 * KEYS_AT_ONCE:
+            _refuses(store, {f"g/{i}": b"" for i in range(most + 1)})
+
+
+@check("transactions")
+def check_transactions_of_many_bytes(opener: Opener) -> None:
+    """A transaction takes twelve MiB, or as much as `limits.transaction_bytes` says; more is refused with nothing written."""
+    with opened(opener) as store:
+        limits = store.capabilities.limits
+        most = min(limits.transaction_bytes or BYTES_AT_ONCE, BYTES_AT_ONCE)
+        each = min(limits.value_bytes or MEBIBYTE, MEBIBYTE)
+        count = min(-(-most // each), limits.transaction_keys or KEYS_AT_ONCE)
+        sizes = [min(each, most - number * each) for number in range(count)]
+        _takes(
+            store, {f"f/{i}": bytes([i % 251]) * size for i, size in enumerate(sizes)}, "transaction_bytes"
+        )
+        if limits.transaction_bytes == most == sum(sizes) and sizes[-1] < each:
+            _refuses(store, {f"g/{i}": bytes(size) for i, size in enumerate([*sizes[:-1], sizes[-1] + 1])})
+
+
+def _takes(store: BaseStore, changes: dict[str, bytes], limit: str) -> None:
+    what = f"a transaction of {len(changes)} keys and {sum(map(len, changes.values()))} bytes"
+    try:
+        store.apply_many(changes)
+    except Exception as error:
+        raise ConformanceError(
+            TRANSACTIONS, f"{what} failed, and Limits.{limit} does not tell: {error}"
+        ) from error
+    require(values_of(store, *changes) == [*changes.values()], TRANSACTIONS, f"{what} came back different")
+
+
+def _refuses(store: BaseStore, changes: dict[str, bytes]) -> None:
+    what = f"a transaction of {len(changes)} keys and {sum(map(len, changes.values()))} bytes"
+    with refuses(LIMITS, what, LimitError):
+        store.apply_many(changes)
+    require(
+        values_of(store, *changes) == [None] * len(changes), LIMITS, f"{what} was refused, and has written"
+    )
 
 
 @check("transactions")
