@@ -22,7 +22,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
 )
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_zip import ZipStore, archive, driver
 from zarrv3_store_zip.members import encode
@@ -112,18 +112,14 @@ def test_one_entry_a_key(path: Path) -> None:
 def test_nothing_is_created_by_reading(path: Path) -> None:
     """Opening, reading, listing and erasing what is not there leave no trace (defect 19)."""
     with ZipStore(path) as store:
-        assert (store.get("k"), store.list(), store.getsize(), store.list_dir("a/")) == (
-            None,
-            [],
-            0,
-            ([], []),
-        )
-        store.erase_many(["a/k"])
+        assert (store.get("k"), store.list(), store.getsize()) == (None, [], 0)
+        assert (store.stat_many(["k"]), [*store.list_dir("a/")]) == ([None], [])
+        store.delitems(["a/k"])
         store.erase_prefix("a/")
         store.rename_prefix("a/", "b/")
         store.clear()
-        assert not store.compare_and_set("k", b"old", b"new")
-        assert store.compare_and_set("k", None, None)
+        assert store.get_versioned(["k"]) == [(None, None)]
+        assert store.swap_many({"k": (b"old", b"new"), "l": (None, None)}) == ["k"]
         store.flush()
     assert names(path.parent) == []
 
@@ -135,7 +131,7 @@ def test_replacing_and_erasing(path: Path) -> None:
             store.update({f"a/{name}": bytes([number]) * 10_000 for name in range(5)})
             if number % 2:
                 store.flush()
-        store.erase_many(["a/0", "a/1"])
+        store.delitems(["a/0", "a/1"])
         store.rename("a", "b")
         del store["b/2"]
     assert content(path) == {"b/3": b"\4" * 10_000, "b/4": b"\4" * 10_000}
@@ -155,7 +151,7 @@ def test_the_same_values_make_the_same_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [0, 8, 12, 14])
 def test_every_compression(path: Path, method: int) -> None:
-    """Values are compressed by the method asked for, in whole and in part they come back, and sizes are the compressed."""
+    """Values are compressed by the method asked for, in whole and in part they come back, and sizes are their own."""
     value = b"0123456789" * 1000
     with ZipStore(path, method) as store:
         store["k"] = value
@@ -163,10 +159,9 @@ def test_every_compression(path: Path, method: int) -> None:
         assert store.capabilities.native_ranges is (method == 0)
     with zipfile.ZipFile(path) as opened:
         assert opened.getinfo("k").compress_type == method
-        size = opened.getinfo("k").compress_size
     with ZipStore(path, method, mode="r") as store:
         assert store["k"] == value
-        assert store.getsize() == size
+        assert (store.getsize(), store.stat_many(["k", "none"])) == (len(value), [len(value), None])
     assert content(path) == {"k": value}
 
 
@@ -179,11 +174,52 @@ def test_ranges_of_stored_values_read_ranges(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(File, "read", lambda self, at, size: reads.append(size) or read(self, at, size))
     with ZipStore(path, mode="r") as store:
         assert store.capabilities.native_ranges
-        assert [*store.get_many([("big", ByteRange(10, 30)), ("big", ByteRange(-5))])] == [
+        assert [*store.get_many([Request("big", ByteRange(10, 30)), Request("big", ByteRange(-5))])] == [
             bytes(20),
             bytes(5),
         ]
     assert reads == [20, 5]
+
+
+def test_sizes_and_listings_read_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes of any number of keys, and listings, come from the directory."""
+    with ZipStore(path) as store:
+        store.update({f"a/{i}": bytes(i) for i in range(200)})
+    with ZipStore(path) as store:
+        for name in ("read", "peek"):
+            monkeypatch.setattr(File, name, None)
+        assert store.stat_many(["a/7", "none", "a/0"]) == [7, None, 0]
+        assert dict(store.list_sizes("a/")) == {f"a/{i}": i for i in range(200)}
+        assert [*store.list_dir("")] == ["a/"]
+
+
+# ---------------------------------------------------------------- swaps
+
+
+def test_swaps(path: Path) -> None:
+    """Of a batch of swaps those whose entry is another one are refused, the others made; a flush changes no version."""
+    with ZipStore(path) as store:
+        store.update({"a": b"1", "b": b"2", "c": b""})
+    with ZipStore(path) as store:
+        versions = dict(zip("abcd", (version for _, version in store.get_versioned([*"abcd"])), strict=True))
+        store["b"] = b"2"  # the value of before, written again
+        store.flush()
+        new = {"a": b"new", "b": b"new", "c": None, "d": b"new"}
+        assert store.swap_many({key: (versions[key], value) for key, value in new.items()}) == ["b"]
+        assert store.swap_many({"a": (versions["a"], None), "d": (None, b"again")}) == ["a", "d"]
+        assert store.swap_many({"b": (store.get_versioned(["b"])[0][1], b"3")}) == []
+    assert content(path) == {"a": b"new", "b": b"3", "d": b"new"}
+
+
+def test_refused_swaps_leave_the_archive_alone(path: Path) -> None:
+    """When nothing of a batch can be swapped nothing is locked, left behind or flushed."""
+    with ZipStore(path) as store:
+        store.update({"a": b"1"})
+    before = path.stat()
+    with ZipStore(path) as store:
+        assert store.swap_many({"a": (None, b"new"), "b": ("of another store", b"new")}) == ["a", "b"]
+        assert names(path.parent) == ["data.zip"]
+    assert path.stat() == before
 
 
 # ---------------------------------------------------------------- modes and options
@@ -329,7 +365,7 @@ def test_without_zip64(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             store.update(refused)
     store["b"] = bytes(2100)
     assert {key: len(value) for key, value in store.items()} == {"a": 2000, "b": 2100}
-    store.erase_many(["a"])
+    store.delitems(["a"])
     store["c"] = bytes(2000)
     store.close()
     assert {key: len(value) for key, value in content(path).items()} == {"b": 2100, "c": 2000}

@@ -152,8 +152,8 @@ def test_strange_archives(make: Callable[[], bytes], opened: Opened, tmp_path: P
     store = opened(make())
     assert store.get_partial_values([("a/k", (5, 7)), ("a/l", (-2, None))]) == [b"valueva", b"ed"]
     assert dict(store.items()) == expected
-    assert store.list_dir("") == ([], ["a/"])
-    assert store.list_dir("a/") == (["a/k", "a/l"], [])
+    assert [*store.list_dir("")] == ["a/"]
+    assert sorted(store.list_dir("a/")) == ["a/k", "a/l"]
     assert rewritten(make(), tmp_path) == {**expected, "new": b"new"}
 
 
@@ -300,7 +300,7 @@ def test_damaged_headers(opened: Opened) -> None:
 def test_what_is_no_archive(archive: bytes, opened: Opened, tmp_path: Path) -> None:
     """What is no archive, or was cut off, is an error for every call, and is not overwritten."""
     store = opened(archive)
-    for call in (store.list, lambda: store.get("k"), lambda: store.list_dir("")):
+    for call in (store.list, lambda: store.get("k"), lambda: [*store.list_dir("")]):
         with pytest.raises(StoreAccessError, match="cannot be read as a zip archive"):
             call()
     (tmp_path / "other.zip").write_bytes(archive)

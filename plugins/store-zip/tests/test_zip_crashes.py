@@ -29,7 +29,7 @@ def _write_for_ever(path: Path, seed: int) -> None:
             {f"k/{rng.randrange(30)}": b"%d" % number * 2000 for _ in range(5)}
             | {"n": b"%d/%d" % (seed, number)}
         )
-        store.erase_many([f"k/{rng.randrange(30)}"])
+        store.delitems([f"k/{rng.randrange(30)}"])
         store.flush()
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk(small_disk: Path) -> None:
         store.flush()
     assert [*content(path)] == ["old"]
     (small_disk / "ballast").unlink()
-    store.erase_many(["old"])
+    store.delitems(["old"])
     store.close()
     assert {key: len(value) for key, value in content(path).items()} == {"k": 1, "l": 200_000}
     assert names(small_disk) == ["data.zip"]

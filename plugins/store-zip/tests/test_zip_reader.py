@@ -19,7 +19,7 @@ from zarrv3.errors import (
     StoreClosedError,
 )
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.contract import Buffer, ByteRange, Request, Versioned, whole
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_zip import ZipReader, ZipStore
 
@@ -53,8 +53,12 @@ class Ranges(Layer):
         super().__init__(store)
         self.batches: list[list[int]] = []
 
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Whole values are not what is counted here."""
+        return self.inner.get_versioned(keys)
+
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
+        """Read, and note how much."""
         values = self.inner.get_many(requests)
         assert all(wanted is not None for _, wanted in requests), "the whole archive was fetched"
         self.batches.append([len(value) for value in values if value is not None])
@@ -94,7 +98,7 @@ def test_a_batch_is_one_batch(reader: Below) -> None:
     store, below = reader({f"c/{i}": bytes([i]) * 50_000 for i in range(20)})
     store.list()
     below.batches.clear()
-    found = store.get_many([(f"c/{i}", None) for i in (7, 3, 4, 5, 3, 12)])
+    found = store.get_many(whole(f"c/{i}" for i in (7, 3, 4, 5, 3, 12)))
     assert [len(value or b"") for value in found] == [50_000] * 6
     assert found[0] == bytes([7]) * 50_000
     (sizes,) = below.batches
@@ -107,24 +111,24 @@ def test_parts_of_large_values(reader: Below) -> None:
     store, below = reader({f"c/{i}": bytes([i]) * 1_000_000 for i in range(5)})
     store.list()
     below.batches.clear()
-    requests = [(f"c/{i}", ByteRange(i * 1000, i * 1000 + 10)) for i in range(5)]
+    requests = [Request(f"c/{i}", ByteRange(i * 1000, i * 1000 + 10)) for i in range(5)]
     for batches in (2, 1):
         assert [*store.get_many(requests)] == [bytes([i]) * 10 for i in range(5)]
         assert len(below.batches) == batches
         assert sum(map(sum, below.batches)) < 10_000
         below.batches.clear()
-    assert store.get_many([("c/1", ByteRange(-3))]) == [b"\1\1\1"]
+    assert store.get_many([Request("c/1", ByteRange(-3))]) == [b"\1\1\1"]
     assert len(below.batches) == 1
 
 
 def test_listing_costs_a_look(reader: Below) -> None:
     """Listing and sizes come from the directory; the archive is only looked at, whether it is the same."""
     store, below = reader({"a/b/k": b"1", "a/l": b"22", "m": b"333"})
-    assert dict(store.sizes("")) == {"a/b/k": 1, "a/l": 2, "m": 3}
+    assert dict(store.list_sizes("")) == {"a/b/k": 1, "a/l": 2, "m": 3}
     below.batches.clear()
-    assert store.list_dir("a/") == (["a/l"], ["a/b/"])
+    assert sorted(store.list_dir("a/")) == ["a/b/", "a/l"]
     assert sorted(store.list_prefix("a/")) == ["a/b/k", "a/l"]
-    assert [*store.sizes("m")] == [("m", 3)]
+    assert store.stat_many(["m", "none", "a/l"]) == [3, None, 2]
     assert below.batches == [[98]] * 3
 
 
@@ -170,6 +174,9 @@ def test_an_archive_that_never_rests() -> None:
     class Restless(Layer):
         kind = "restless"
         turn = 0
+
+        def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+            return self.inner.get_versioned(keys)
 
         def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
             self.turn += 1
@@ -276,6 +283,13 @@ def test_listing_needs_the_archive_only(named: str) -> None:
     store = ZipReader(Web(MemoryStore(name="zips")), "d/a.zip")
     assert store.capabilities.list
     assert store.list() == ["g/k"]
+
+
+def test_where_it_lies(named: str) -> None:
+    """A reader tells in what of the store below its folders lie: the archive, not a folder of the same name."""
+    store = zarrv3.open_store(f"{named}|prefix:d|zip:?archive=a.zip")
+    inner, folder = store.below("g/")
+    assert inner.below(folder) == (MemoryStore(name="zips"), "d/a.zip/g/")
 
 
 def test_an_archive_in_an_archive(tmp_path_factory: pytest.TempPathFactory) -> None:

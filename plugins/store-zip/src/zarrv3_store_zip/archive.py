@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from zarrv3.errors import StoreAccessError
+from zarrv3.store.contract import Version
+from zarrv3.store.forks import renew_in_children
+from zarrv3.store.helpers import unchanged
 from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.sharing import Sharing
 from zarrv3_store_zip.entries import Entry, Packed, added, copied, finish, loaded
 from zarrv3_store_zip.members import read_directory
 from zarrv3_store_zip.spool import File, Spool, Stamp
@@ -28,13 +31,20 @@ class Archive:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.process = os.getpid()
         self._lock = threading.Lock()
         self._index = MemoryDriver({})
         self._comment = b""
         self._seen: Stamp | None = None
         self._mode = 0o666
         self._spool: Spool | None = None
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: leave the parent's unflushed changes and lock to the parent."""
+        self._lock = threading.Lock()
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.file.close()
 
     # ------------------------------------------------------------ reading
 
@@ -51,13 +61,13 @@ class Archive:
             mapping = self._index.mapping
             return [*mapping.values()] if keys is None else [mapping.get(key) for key in keys]
 
-    def below(self, folder: str) -> Iterator[str]:
+    def list_prefix(self, folder: str) -> Iterator[str]:
         """All keys below a folder."""
         with self._lock:
             self._refresh()
             return self._index.list_prefix(folder)
 
-    def directly_below(self, folder: str) -> tuple[list[str], list[str]]:
+    def list_dir(self, folder: str) -> Iterator[str]:
         """The keys and folders directly below a folder."""
         with self._lock:
             self._refresh()
@@ -93,22 +103,25 @@ class Archive:
             if any(packed or key in self._index.mapping for key, packed in changes.items()):
                 self._apply(self._begin(), changes)
 
-    def swap(self, key: str, expected: Callable[[Entry | None], bool], packed: Packed | None) -> bool:
-        """Set or erase a key if what it has is as expected; whether it was."""
+    def swap(self, swaps: Mapping[str, tuple[Version | None, Packed | None]]) -> Collection[str]:
+        """Set and erase those keys that have the entries that they are given with; returns the others."""
         with self._lock:
             self._refresh()
-            if not expected(self._index.mapping.get(key)):
-                return False
-            if packed is None and key not in self._index.mapping:
-                return True
-            idle = self._spool is None
-            spool = self._begin()
-            if not expected(self._index.mapping.get(key)):  # another process was faster
-                if idle:
-                    self._abandon()
-                return False
-            self._apply(spool, {key: packed})
-            return True
+            changes, refused = self._unchanged(swaps)
+            if changes:
+                idle = self._spool is None
+                spool = self._begin()
+                changes, refused = self._unchanged(swaps)  # another process may have been faster
+                if changes:
+                    self._apply(spool, changes)
+                elif idle:
+                    self._spool = None
+                    spool.release()
+            return refused
+
+    def _unchanged(self, swaps: Mapping[str, tuple[Version | None, Any]]) -> tuple[dict[str, Any], list[str]]:
+        entries = map(self._index.mapping.get, swaps)
+        return unchanged(swaps, (entry and entry.info for entry in entries))
 
     def erase(self, folder: str) -> None:
         """Erase all keys below a folder."""
@@ -129,12 +142,12 @@ class Archive:
             new = {key: entry.under(target + key[len(source) :]) for key, entry in old.items()}
             for key, entry in old.items():
                 self._index.drop(key)
-                self._index.put(new[key].info.filename, cast("Any", new[key]))
+                self._index.put(new[key].info.filename, new[key])
                 if entry.file is spool.file and not entry.outdated:
                     spool.dead += entry.data - entry.start
 
     def empty(self, *, exclusive: bool) -> None:
-        """Begin anew, with nothing in it; raises `StoreAccessError` if it is to be exclusive and is there already."""
+        """Begin again with nothing in it; raises `StoreAccessError` if it is to be exclusive and is there already."""
         with self._lock:
             self._refresh()
             if self._seen is None and self._spool is None:
@@ -157,11 +170,6 @@ class Archive:
             self._spool = spool
         return self._spool
 
-    def _abandon(self) -> None:
-        if self._spool is not None:
-            self._spool.release()
-            self._spool = None
-
     def _apply(self, spool: Spool, changes: Mapping[str, Packed | None]) -> None:
         end = spool.end
         try:
@@ -174,7 +182,7 @@ class Archive:
             if old is not None and old.file is spool.file:
                 spool.dead += old.end - (old.data if old.outdated else old.start)
             if entry is not None:
-                self._index.put(key, cast("Any", entry))
+                self._index.put(key, entry)
             elif old is not None:
                 self._index.drop(key)
         if spool.dead > max(SLACK, spool.end // 2):
@@ -238,21 +246,16 @@ class Archive:
             )
 
     def flush_at_last(self, fsync: bool) -> None:
-        """Flush when a store is forgotten without being closed; not in a fork, and not while another one is at work."""
-        if self.process == os.getpid() and self._lock.acquire(blocking=False):
+        """Flush when a store is forgotten without being closed; not while another one is at work."""
+        if self._lock.acquire(blocking=False):
             try:
                 self._flush(fsync)
             finally:
                 self._lock.release()
 
     def __del__(self) -> None:
-        if self._spool is not None and self.process == os.getpid():
-            self._spool.release()
-
-    def disown(self) -> None:
-        """In a forked child: leave the parent's unflushed changes and lock to the parent."""
         if self._spool is not None:
-            self._spool.file.close()
+            self._spool.release()
 
 
 def _sync_folder(path: str) -> None:
@@ -260,28 +263,12 @@ def _sync_folder(path: str) -> None:
     os.fsync(folder.fd)
 
 
-# ---------------------------------------------------------------- one a process
+# ---------------------------------------------------------------- one per process
 
-_archives: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
-_guard = threading.Lock()
+_archives: Sharing[Archive] = Sharing()
 
 
 def archive_at(path: str) -> Archive:
     """The archive at a path: the same object for all stores of this process."""
     real = os.path.realpath(path)
-    with _guard:
-        found = _archives.get(real)
-        if found is None:
-            found = _archives[real] = Archive(real)
-        return found
-
-
-def _after_fork() -> None:
-    global _archives, _guard  # the parent's are not ours, and its lock may be held by one of its threads
-    for archive in [*_archives.values()]:
-        archive.disown()
-    _archives, _guard = weakref.WeakValueDictionary(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return _archives.get_or_make(real, lambda: Archive(real))[0]

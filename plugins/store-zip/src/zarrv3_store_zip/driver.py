@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from zipfile import ZIP_STORED
 
 from zarrv3.errors import InvalidKeyError, LimitError, StoreAccessError
-from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Limits, Request, Swaps, Versioned
 from zarrv3_store_zip.archive import Archive
-from zarrv3_store_zip.entries import Entry, Packed
+from zarrv3_store_zip.entries import Packed
 from zarrv3_store_zip.members import encode
 
 KEY_BYTES = 65_000
@@ -38,97 +38,99 @@ class ZipDriver:
         elif not archive.exists() and mode == "r":
             raise StoreAccessError(f"there is no archive {archive.path!r}; mode 'a' creates one")
         stored = all(entry is None or entry.info.compress_type == ZIP_STORED for entry in archive.entries())
-        self.capabilities = (Capabilities.read_only if mode == "r" else Capabilities)(
-            transactions=mode != "r",
-            shared=mode == "r",
-            durable=mode == "r",
+        can = Capabilities(
+            write=True,
+            erase=True,
+            list=True,
+            swap=True,  # who has unflushed changes keeps other processes out
+            transactions=True,
             native_ranges=stored and compression == ZIP_STORED,
+            shared=mode == "r",
+            persistent=True,
+            durable=mode == "r",
+            local=True,
             limits=Limits(key_bytes=KEY_BYTES, value_bytes=None if zip64 else zipfile.ZIP64_LIMIT),
         )
+        self.capabilities = can.read_only() if mode == "r" else can
         self._at_last = weakref.finalize(self, archive.flush_at_last, fsync)
 
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: as of one moment; stored values are read in place, compressed ones whole."""
+        """As the contract says: as of one moment; stored values are read in place, compressed ones whole."""
         entries = self.archive.entries([key for key, _ in requests])
         return [
             None if entry is None else entry.value(wanted)
             for entry, (_, wanted) in zip(entries, requests, strict=True)
         ]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract; seen by this process at once, by others after the next flush."""
-        self.apply_many(items)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return [None if entry is None else entry.info.file_size for entry in self.archive.entries(keys)]
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        self.archive.change(dict.fromkeys(keys))
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says; the version of a value is its entry in the directory, which a flush does not change."""
+        return [
+            (None, None) if entry is None else (entry.value(None), entry.info)
+            for entry in self.archive.entries(keys)
+        ]
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        return self.archive.list_prefix(folder)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        return self.archive.list_dir(folder)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says; seen by this process at once, by others after the next flush."""
+        self.archive.change(self._packed(changes))
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says: all at once in this process and, by one flush, for all others."""
+        self.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: the archive is locked against other processes when it has to be changed."""
+        packed = self._packed({key: new for key, (_, new) in swaps.items()})
+        return self.archive.swap({key: (version, packed[key]) for key, (version, _) in swaps.items()})
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         self.archive.erase(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: at once, and no value is read."""
+        """As the contract says: at once, and no value is read."""
         self.archive.rename(source, target)
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: the archive is locked against other processes when it has to be changed."""
-
-        def expected(entry: Entry | None) -> bool:
-            return old is None if entry is None else old is not None and entry.value(None) == old
-
-        return self.archive.swap(key, expected, None if new is None else self._packed({key: new})[key])
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: all at once in this process and, by one flush, for all others."""
-        new = self._packed({key: value for key, value in changes.items() if value is not None})
-        self.archive.change({key: new.get(key) for key in changes})
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: the compressed sizes, from the directory."""
-        keys = [*self.list_prefix(where)] if where.endswith("/") or not where else [where]
-        for key, entry in zip(keys, self.archive.entries(keys), strict=True):
-            if entry is not None:
-                yield key, entry.info.compress_size
-
-    def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract."""
-        return self.archive.below(folder)
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        return self.archive.directly_below(folder)
-
     def flush(self) -> None:
-        """See the contract: the archive is replaced by one with all changes."""
+        """As the contract says: the archive is replaced by one with all changes."""
         self.archive.flush(fsync=self.fsync)
 
     def close(self) -> None:
-        """Flush; another store of this process may go on using the archive."""
+        """As the contract says; another store of this process may go on using the archive."""
         self._at_last.detach()
         self.flush()
 
     # ------------------------------------------------------------ packing
 
-    def _packed(self, items: Mapping[str, Buffer]) -> dict[str, Packed]:
-        for key in items:
-            if "\\" in key:
+    def _packed(self, changes: Changes) -> dict[str, Packed | None]:
+        for key, value in changes.items():
+            if "\\" in key and value is not None:
                 raise InvalidKeyError(
                     f"key {key!r} contains a backslash, which many zip programs take for a '/'"
                 )
-        packed = {key: encode(key, value, self.compression) for key, value in items.items()}
+        packed = {
+            key: None if value is None else encode(key, value, self.compression)
+            for key, value in changes.items()
+        }
         if not self.zip64:
             self._check_room(packed)
         return packed
 
-    def _check_room(self, packed: Mapping[str, Packed]) -> None:
+    def _check_room(self, packed: Mapping[str, Packed | None]) -> None:
         """Raise `LimitError` where the archive would not fit into the classic format any more."""
         infos = [
             entry.info for entry in self.archive.entries() if entry and entry.info.filename not in packed
         ]
-        infos += [info for info, _ in packed.values()]
+        infos += [new[0] for new in packed.values() if new]
         size = sum(46 + 30 + 2 * len(info.filename.encode()) + info.compress_size for info in infos)
         if size > zipfile.ZIP64_LIMIT or len(infos) > zipfile.ZIP_FILECOUNT_LIMIT:
             raise LimitError(

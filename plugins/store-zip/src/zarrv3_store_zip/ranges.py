@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request
 
 GAP = 16 << 10
 """Parts that lie no further apart are read together: a request costs more than these bytes."""
@@ -32,7 +32,7 @@ def fetched(store: BaseStore, key: str, spans: Sequence[Span]) -> list[memoryvie
         else:
             joined.append(Span(start, stop))
         member_of[number] = len(joined) - 1
-    values = store.get_many([(key, ByteRange(start, stop)) for start, stop in joined])
+    values = store.get_many([Request(key, ByteRange(start, stop)) for start, stop in joined])
     views = [memoryview(value) for value in values if value is not None]
     if len(views) < len(joined):
         return None

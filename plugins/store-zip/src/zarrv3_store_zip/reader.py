@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import IO, Any, ClassVar, NamedTuple, cast
 from urllib.parse import unquote
 from zipfile import ZIP_STORED, ZipInfo
@@ -16,9 +17,9 @@ from zarrv3.layers.read_only import ReadOnly
 from zarrv3.options.environment import as_templates
 from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore, check_options
-from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.store.helpers import cut, resolve
-from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.keys import check_folder, split_prefix
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import wrap
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
@@ -51,6 +52,8 @@ class Content(NamedTuple):
     """Where its last bytes are, and one byte more, which is not there."""
     end: bytes
     """Its last bytes."""
+    is_stored: bool
+    """Whether no member is compressed."""
     data: dict[str, int]
     """Where the data of members begin, of those whose header was read."""
 
@@ -77,7 +80,7 @@ class ZipReader(ReadOnly):
     """An archive that is a value of another store, to read; adapter `|zip:`, as in `s3://bucket/a.zip|zip:`.
 
     The archive is never fetched as a whole: its directory is read once, then of members what is asked for, a batch by one
-    batch of ranges. An archive that is replaced meanwhile is noticed and read anew. Thread-safe.
+    batch of ranges. An archive that is replaced meanwhile is noticed and read again. Thread-safe.
 
     Args:
         store: where the archive lies.
@@ -97,14 +100,15 @@ class ZipReader(ReadOnly):
     def capabilities(self) -> Capabilities:
         """What can be read; listing needs the archive only."""
         below = self.inner.capabilities
-        stored = all(info.compress_type == ZIP_STORED for info in self._content().directory.infos.values())
-        return Capabilities.read_only(
-            native_ranges=stored and below.native_ranges, shared=below.shared, persistent=below.persistent
+        return replace(
+            below.read_only(),
+            list=True,
+            native_ranges=self._content().is_stored and below.native_ranges,
+            limits=Limits(),
         )
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one batch below, two where headers have to be read before parts of large members."""
-        check_keys([key for key, _ in requests])
+        """As the contract says: one batch below, two where headers have to be read before parts of large members."""
         for _ in range(_ATTEMPTS):
             content = self._content()
             try:
@@ -115,23 +119,29 @@ class ZipReader(ReadOnly):
             f"{self.describe()}: the archive was replaced each of the {_ATTEMPTS} times it was read"
         )
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: the compressed sizes, from the directory."""
-        where = check_where(where)
-        content = self._current()
-        infos = content.directory.infos
-        keys = content.keys.list_prefix(where) if where.endswith("/") or not where else [where]
-        return ((key, infos[key].compress_size) for key in keys if key in infos)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says: from the directory."""
+        infos = self._current().directory.infos
+        return [infos[key].file_size if key in infos else None for key in keys]
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
+        """As the contract says: from the directory."""
         folder, prefix = split_prefix(prefix)
         return (key for key in self._current().keys.list_prefix(folder) if key.startswith(prefix))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        folder = check_folder(folder)
-        return self._current().keys.list_dir(folder)
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: from the directory."""
+        return self._current().keys.list_dir(check_folder(folder))
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """As the contract says: from the directory."""
+        content = self._current()
+        keys = content.keys.list_prefix(check_folder(folder))
+        return ((key, content.directory.infos[key].file_size) for key in keys)
+
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """The store below, and in it what no other key begins with than that of the archive."""
+        return self.inner, f"{self.option('archive')}/{folder}"
 
     # ------------------------------------------------------------ the directory
 
@@ -142,7 +152,7 @@ class ZipReader(ReadOnly):
         return loaded
 
     def _current(self) -> Content:
-        """The same after a look at the archive."""
+        """What is known, after a look at the archive."""
         content = self._content()
         try:
             self._fetch(content, [])
@@ -152,19 +162,20 @@ class ZipReader(ReadOnly):
 
     def _load(self) -> Content:
         archive = self.option("archive")
-        found = self.inner.get_many([(archive, ByteRange(-TAIL))])[0]
+        found = self.inner.get_many([Request(archive, ByteRange(-TAIL))])[0]
         if found is None:
             raise StoreAccessError(f"there is no archive {archive!r} in {self.inner.describe()}")
         end = bytes(found)
-        size = len(end) if len(end) < TAIL else dict(self.inner.sizes(archive)).get(archive, 0)
+        size = len(end) if len(end) < TAIL else self.inner.stat_many([archive])[0] or 0
         file = cast("IO[bytes]", Tail(size, end, self._part))
         directory = read_directory(file, f"{archive!r} in {self.inner.describe()}")
         starts = sorted({*directory.offsets, directory.start})
         mark = Span(max(0, size - 98), size + 1)
-        return Content(directory, MemoryDriver(directory.infos), starts, mark, end[-98:], {})
+        is_stored = all(info.compress_type == ZIP_STORED for info in directory.infos.values())
+        return Content(directory, MemoryDriver(directory.infos), starts, mark, end[-98:], is_stored, {})
 
     def _part(self, span: Span) -> bytes:
-        found = self.inner.get_many([(self.option("archive"), ByteRange(*span))])[0]
+        found = self.inner.get_many([Request(self.option("archive"), ByteRange(*span))])[0]
         return b"" if found is None else bytes(found)
 
     # ------------------------------------------------------------ members
@@ -274,8 +285,9 @@ def _file(spec: Mapping[str, JSON], archive: str | None) -> dict[str, Any]:
 
 def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
     """The store that holds the archive, and its key, where the last part of what was opened names the archive."""
-    if isinstance(inner, Prefix):
-        return inner.inner, inner._options["prefix"]
+    store, folder = inner.below("")
+    if folder:
+        return store, folder[:-1]
     if "layers" not in spec and spec.get("store") == "fsspec":
         match = re.fullmatch(r"(.+://[^/]+.*|[^:]*)/([^/]+)/*", str(spec["url"]))
         if match:
@@ -283,5 +295,5 @@ def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
             name = unquote(match[2]) if re.match("https?://", match[1]) else match[2]
             return type(inner).from_options(as_templates({**rest, "url": match[1]})), as_templates(name)
     raise ConfigurationError(
-        f"{inner.describe()} is no archive, and holds many values; say which one is: |zip:?archive=KEY"
+        f"{inner.describe()} is not an archive, and holds many values; say which one is: |zip:?archive=KEY"
     )

@@ -36,7 +36,7 @@ class Stamp(NamedTuple):
         if stat.S_ISDIR(found.st_mode):
             raise StoreAccessError(f"{path!r} is a folder, not an archive; a folder opens as file://{path}")
         if not stat.S_ISREG(found.st_mode):
-            raise StoreAccessError(f"{path!r} is no file")
+            raise StoreAccessError(f"{path!r} is not a file")
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
     @classmethod

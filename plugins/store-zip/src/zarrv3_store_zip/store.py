@@ -11,7 +11,7 @@ from zarrv3.errors import ConfigurationError, LimitError, StoreAccessError
 from zarrv3.options.environment import Template
 from zarrv3.options.urls import boolean
 from zarrv3.store.backend import ErrorTable
-from zarrv3.store.contract import JSON, Store
+from zarrv3.store.contract import JSON, Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_zip.archive import archive_at
 from zarrv3_store_zip.driver import ZipDriver
@@ -81,7 +81,7 @@ class ZipStore(FileBackend):
             known = ", ".join(f"{number} ({name})" for name, number in METHODS.items())
             raise ConfigurationError(f"compression {compression!r} of 'zip' is none of {known}")
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the archive, which is shared within the process; its directory is read."""
         driver = ZipDriver(
             archive_at(self.path),
@@ -94,7 +94,7 @@ class ZipStore(FileBackend):
         return driver
 
     def spec(self) -> dict[str, JSON]:
-        """See `BaseStore`: for what is there now, so that `w` and `x` become `a`."""
+        """As for every store, for what is there now, so that `w` and `x` become `a`."""
         spec = super().spec()
         if self._later_mode() == "a":
             spec.pop("mode", None)
