@@ -11,7 +11,7 @@ from bson import encode
 from pymongo.monitoring import CommandListener
 
 import zarrv3
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request, whole
 from zarrv3_store_mongodb import MongoDBStore
 
 
@@ -20,11 +20,12 @@ class Sent(CommandListener):
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.brought = 0
+        self.brought = self.sent = 0
 
     def started(self, event: Any) -> None:
         """Count a command."""
         self.names.append(event.command_name)
+        self.sent += len(encode(event.command))
 
     def succeeded(self, event: Any) -> None:
         """Count an answer."""
@@ -34,8 +35,8 @@ class Sent(CommandListener):
         """A failed command was counted when it was sent."""
 
     def reset(self) -> None:
-        """Begin anew."""
-        self.names, self.brought = [], 0
+        """Count from zero."""
+        self.names, self.brought, self.sent = [], 0, 0
 
 
 BIG = b"v" * 100_000
@@ -51,64 +52,86 @@ def sent() -> Sent:
 def store(url: str, database: str, sent: Sent) -> Iterator[MongoDBStore]:
     """A store that counts, warm: 100 keys in `a/`, of 100 kB some."""
     with MongoDBStore(database, url=url, event_listeners=[sent]) as opened:
-        opened.set_many(
+        opened.write_many(
             {f"a/{i:03d}": b"%d" % i for i in range(100)} | {"b/k": b"k", "a/b/c/zarr.json": b"{}"}
         )
-        opened.set_many({f"big/{i}": BIG for i in range(10)})
-        opened.list_dir("")
-        opened.erase_many(["x"])
+        opened.write_many({f"big/{i}": BIG for i in range(10)})
+        [*opened.list_dir("")]
+        opened.write_many({"x": None})
         sent.reset()
         yield opened
 
 
+def keys_in(folder: str, count: int) -> list[str]:
+    """Names that the store has, or not."""
+    return [f"{folder}/{i:03d}" for i in range(count)]
+
+
+def swap(store: MongoDBStore, *keys: str, new: bytes | None = b"v") -> object:
+    """Read some keys and swap them."""
+    found = zip(keys, store.get_versioned(keys), strict=True)
+    return store.swap_many({key: (version, new) for key, (_, version) in found})
+
+
 CALLS: dict[str, tuple[Callable[[MongoDBStore], object], list[str]]] = {
-    "get whole values": (lambda s: s.get_many([(f"a/{i:03d}", None) for i in range(100)]), ["find"]),
-    "get ranges": (lambda s: s.get_many([(f"a/{i:03d}", ByteRange(i, i + 2)) for i in range(100)] * 2), ["find"]),
-    "get missing": (lambda s: s.get_many([(f"x/{i}", None) for i in range(100)]), ["find"]),
-    "get many bytes": (lambda s: s.get_many([(f"big/{i}", None) for i in range(10)]), ["find"]),
-    "set": (lambda s: s.set_many({f"a/{i:03d}": b"v" for i in range(100)}), ["update"]),
-    "set new": (lambda s: s.set_many({f"n/{i:03d}": b"v" for i in range(100)}), ["update"]),
-    "erase": (lambda s: s.erase_many([f"a/{i}" for i in range(20)]), ["delete"]),
+    "get whole values": (lambda s: s.get_many(whole(keys_in("a", 100))), ["find"]),
+    "get ranges": (lambda s: s.get_many([Request(f"a/{i:03d}", ByteRange(i, i + 2)) for i in range(100)] * 2), ["find"]),
+    "get missing": (lambda s: s.get_many(whole(keys_in("x", 100))), ["find"]),
+    "get many bytes": (lambda s: s.get_many(whole([f"big/{i}" for i in range(10)])), ["find"]),
+    "get versions": (lambda s: s.get_versioned(keys_in("a", 100)), ["find"]),
+    "write": (lambda s: s.write_many(dict.fromkeys(keys_in("a", 100), b"v")), ["update"]),
+    "write new": (lambda s: s.write_many(dict.fromkeys(keys_in("n", 100), b"v")), ["update"]),
+    "erase": (lambda s: s.write_many(dict.fromkeys(keys_in("a", 20))), ["delete"]),
+    "write and erase": (lambda s: s.write_many({"a/001": b"v", "a/002": None, "n": b"v"}), ["delete", "update"]),
     "erase a folder": (lambda s: s.erase_prefix("a/b/"), ["delete"]),
-    "create": (lambda s: s.compare_and_set("new", None, b"v"), ["insert"]),
-    "swap": (lambda s: s.compare_and_set("b/k", b"k", b"v"), ["update"]),
-    "swap and lose": (lambda s: s.compare_and_set("b/k", b"x", b"v"), ["update", "find"]),
-    "remove if": (lambda s: s.compare_and_set("b/k", b"k", None), ["delete"]),
+    "create": (lambda s: s.swap_many(dict.fromkeys(keys_in("n", 100), (None, b"v"))), ["insert"]),
+    "swap": (lambda s: swap(s, "b/k"), ["find", "update"]),
+    "swap several": (lambda s: swap(s, *keys_in("a", 3)), ["find", "update", "update", "update"]),
+    "swap away": (lambda s: swap(s, "b/k", new=None), ["find", "delete"]),
     "rename": (lambda s: s.rename_prefix("b/", "c/"), ["update"]),
-    "list": (lambda s: list(s.list_prefix("a/")), ["find"]),
-    "list a folder": (lambda s: s.list_dir("b/"), ["find"]),
-    "sizes": (lambda s: list(s.sizes("big/")), ["aggregate"]),
-    "size of a key": (lambda s: list(s.sizes("big/1")), ["aggregate"]),
+    "list": (lambda s: [*s.list_prefix("a/")], ["find"]),
+    "list a folder": (lambda s: [*s.list_dir("b/")], ["find"]),
+    "sizes": (lambda s: [*s.list_sizes("big/")], ["aggregate"]),
+    "sizes of keys": (lambda s: s.stat_many([*keys_in("a", 100), "big/1"]), ["aggregate"]),
     "membership": (lambda s: "big/1" in s, ["aggregate"]),
-    "nothing": (lambda s: (s.get_many([]), s.set_many({}), s.erase_many([])), []),
-    "beyond the limit": (lambda s: s.get_many([(f"x/{i}", None) for i in range(2001)]), ["find"] * 3),
+    "beyond the limit": (lambda s: s.get_many(whole(f"x/{i}" for i in range(2001))), ["find"] * 3),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_commands(store: MongoDBStore, sent: Sent, name: str) -> None:
-    """Every call is one command; a batch beyond the limit one for each part."""
+    """Every call is one command per kind of change; a batch beyond the limit one for each part."""
     call, expected = CALLS[name]
     call(store)
     assert sent.names == expected
 
 
 def test_transaction_commands(store: MongoDBStore, sent: Sent) -> None:
-    """A transaction is one command a kind of change, and the end."""
+    """A transaction is one command per kind of change, and the end."""
     if not store.capabilities.transactions:
         pytest.skip("the server has no transactions")
     store.apply_many({"a/1": b"x", "a/2": None, "z": b"z", "y": b"z"})
     assert sent.names == ["update", "delete", "commitTransaction"]
 
 
-@pytest.mark.parametrize("name", ["list", "list a folder", "sizes", "size of a key", "membership"])
+@pytest.mark.parametrize("name", ["list", "list a folder", "sizes", "sizes of keys", "membership"])
 def test_no_values_are_brought(store: MongoDBStore, sent: Sent, name: str) -> None:
     """Listing, sizes and `in` bring no bytes of values (defect 23: `find({})` without projection)."""
     CALLS[name][0](store)
     list(store)
-    list(store.sizes(""))
-    store.list_dir("")
+    [*store.list_sizes("")]
+    [*store.list_dir("")]
     assert 0 < sent.brought < len(BIG)
+
+
+def test_swaps_do_not_send_the_old_value(store: MongoDBStore, sent: Sent) -> None:
+    """What is compared on the server is a version of a few bytes."""
+    ((value, version),) = store.get_versioned(["big/1"])
+    assert value == BIG
+    sent.reset()
+    assert not store.swap_many({"big/1": (version, b"small")})
+    assert sent.names == ["update"]
+    assert sent.sent < 1000
 
 
 def test_opening_and_reading_write_nothing(url: str, database: str, sent: Sent) -> None:
@@ -116,9 +139,9 @@ def test_opening_and_reading_write_nothing(url: str, database: str, sent: Sent) 
     with MongoDBStore(database, url=url, event_listeners=[sent]) as store:
         assert store.get("k") is None
         assert list(store) == []
-        assert store.list_dir("") == ([], [])
+        assert [*store.list_dir("")] == []
         assert store.getsize() == 0
-        store.erase_many(["k"])
+        store.write_many({"k": None})
         assert not {"createIndexes", "create", "insert", "update"} & {*sent.names}
         client = store.driver.client  # type: ignore[attr-defined]
         assert database not in client.list_database_names()
@@ -127,7 +150,7 @@ def test_opening_and_reading_write_nothing(url: str, database: str, sent: Sent) 
 
 
 def test_array_commands(store: MongoDBStore, sent: Sent) -> None:
-    """An array of 1,600 chunks is written and read with one command a window."""
+    """An array of 1,600 chunks is written and read with one command per window."""
     array = zarrv3.create_array(store, name="array", shape=(1600,), chunks=(1,), dtype="u2")
     sent.reset()
     array[:] = np.arange(1, 1601, dtype="u2")
@@ -146,11 +169,11 @@ def test_listing_skips_what_lies_below(store: MongoDBStore, sent: Sent) -> None:
     documents.insert_many([{"key": name, "value": b"v"} for name in names])
     documents.insert_many([{"key": f"many/{i:05d}", "value": b"v"} for i in range(600)])
     sent.reset()
-    assert store.list_dir("") == ([], ["a/", "b/", "big/", *(f"f{i}/" for i in range(5)), "many/"])
+    assert [*store.list_dir("")] == ["a/", "b/", "big/", *(f"f{i}/" for i in range(5)), "many/"]
     assert len(sent.names) <= 9
     assert sent.brought < 20_000
     sent.reset()
-    assert len(store.list_dir("many/")[0]) == 600
+    assert len([*store.list_dir("many/")]) == 600
     assert len(sent.names) <= 5
 
 
@@ -160,7 +183,7 @@ def test_pages(store: MongoDBStore, sent: Sent, monkeypatch: pytest.MonkeyPatch)
     assert len([*store.list_prefix("a/")]) == 101
     assert sent.names == ["find"] * 4
     sent.reset()
-    assert sum(size for _, size in store.sizes("a/")) == 192
+    assert sum(size for _, size in store.list_sizes("a/")) == 192
     assert sent.names == ["aggregate"] * 4
     sent.reset()
     next(store.list_prefix(""))

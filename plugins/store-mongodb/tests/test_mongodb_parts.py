@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 import zarrv3
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request, Version
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_mongodb import MongoDBStore, parts
 from zarrv3_store_mongodb.driver import MongoDBDriver
@@ -49,6 +49,11 @@ def store(url: str, database: str) -> Iterator[Split]:
         yield opened
 
 
+def version(store: MongoDBStore, key: str) -> Version | None:
+    """The version that a key has now."""
+    return store.get_versioned([key])[0][1]
+
+
 def debris(collections: Any) -> list[str]:
     """The parts that no head names."""
     living = {
@@ -63,7 +68,7 @@ def test_over_16_megabytes(url: str, database: str, collections: Any) -> None:
     edge = (16 << 20) - (64 << 10)
     values = {"edge": b"e" * edge, "over": b"o" * (edge + 1), "large": bytes(range(256)) * (80 << 10)}
     with MongoDBStore(database, url=url) as store:
-        store.set_many(values | {"small": b"s"})
+        store.write_many(values | {"small": b"s"})
         assert all(store[key] == value for key, value in values.items())
         wanted = [
             ByteRange(5 << 20, (5 << 20) + 9),
@@ -71,12 +76,18 @@ def test_over_16_megabytes(url: str, database: str, collections: Any) -> None:
             ByteRange(10, -(20 << 20) + 20),
             ByteRange(1 << 30),
         ]
-        found = store.get_many([("large", one) for one in wanted])
+        found = store.get_many([Request("large", one) for one in wanted])
         assert found == [values["large"][one.start : one.stop] for one in wanted]
-        assert dict(store.sizes("")) == {"small": 1, **{key: len(value) for key, value in values.items()}}
-        assert store.compare_and_set("large", values["large"], values["edge"])
-        assert not store.compare_and_set("over", values["over"][:-1] + b"x", b"")
-        assert store.compare_and_set("edge", values["edge"], values["edge"][::-1] + b"x")
+        assert dict(store.list_sizes("")) == {
+            "small": 1,
+            **{key: len(value) for key, value in values.items()},
+        }
+        assert store.stat_many(["over", "none", "edge"]) == [edge + 1, None, edge]
+        old = version(store, "over")
+        assert not store.swap_many({"large": (version(store, "large"), values["edge"])})
+        store["over"] = values["over"][::-1]
+        assert {*store.swap_many({"over": (old, b"")})} == {"over"}
+        assert not store.swap_many({"edge": (version(store, "edge"), values["edge"][::-1] + b"x")})
         store["over"] = b""
         assert "value" in collections.zarr_collection.find_one({"key": "large"})
         assert debris(collections) == []
@@ -99,23 +110,26 @@ def test_ranges_bring_their_parts_only(store: Split, collections: Any) -> None:
     asked: list[int] = []
     read = store.driver.parts.read  # type: ignore[attr-defined]
     store.driver.parts.read = lambda ids: asked.append(len(ids)) or read(ids)  # type: ignore[attr-defined]
-    assert store.get_many([("k", ByteRange(9_990, 10_010)), ("k", ByteRange(-1))]) == [
+    assert store.get_many([Request("k", ByteRange(9_990, 10_010)), Request("k", ByteRange(-1))]) == [
         LARGE[9_990:10_010],
         LARGE[-1:],
     ]
-    assert store.get_many([("k", ByteRange(5, 5))]) == [b""]
+    assert store.get_many([Request("k", ByteRange(5, 5))]) == [b""]
     assert asked == [3, 0]
 
 
 def test_every_change_leaves_no_debris(store: Split, collections: Any) -> None:
     """Replacing, swapping, erasing, renaming and transactions remove the parts that are out of use, and no others."""
-    store.set_many({"a/1": LARGE, "a/2": LARGE, "b": LARGE, "c": b"c"})
+    store.write_many({"a/1": LARGE, "a/2": LARGE, "b": LARGE, "c": b"c"})
     store["a/1"] = LARGE[1:]
     store["a/1"] = b"small"
     store["c"] = LARGE
-    assert not store.compare_and_set("b", None, LARGE)
-    assert not store.compare_and_set("b", LARGE[1:], LARGE[2:])
-    assert store.compare_and_set("b", LARGE, LARGE[3:])
+    old = version(store, "b")
+    store["b"] = LARGE[2:]
+    for stale in (None, old):
+        assert {*store.swap_many({"b": (stale, LARGE), "n": (None, LARGE)})} == {"b"}
+        store.write_many({"n": None})
+    assert not store.swap_many({"b": (version(store, "b"), LARGE[3:])})
     store.rename("a", "z")
     if store.capabilities.transactions:
         store.apply_many({"b": LARGE[4:], "z/2": None, "d": LARGE})
@@ -123,8 +137,8 @@ def test_every_change_leaves_no_debris(store: Split, collections: Any) -> None:
     assert debris(collections) == []
     assert [store["z/2"], store["c"]] == [LARGE, LARGE]
     store.erase_prefix("z/")
-    store.erase_many(["c", "d"])
-    assert store.compare_and_set("b", store["b"], None)
+    store.write_many({"c": None, "d": None})
+    assert not store.swap_many({"b": (version(store, "b"), None)})
     assert list(store) == []
     assert collections["zarr_collection.parts"].count_documents({}) == 0
 
@@ -152,7 +166,7 @@ def test_debris_of_a_dead_writer_is_swept(
         assert store["k"] == LARGE
 
 
-def test_a_writer_that_slept_writes_anew(
+def test_a_writer_that_slept_writes_again(
     store: Split, collections: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parts that are too old to be named by a head are written again."""
@@ -179,7 +193,7 @@ def test_readable_while_it_is_replaced(url: str, database: str, store: Split) ->
     writer.start()
     reads = 0
     while not done.is_set():
-        value, end = store.get_many([("k", None), ("k", ByteRange(-2))])
+        value, end = store.get_many([Request("k"), Request("k", ByteRange(-2))])
         assert value is not None
         assert end is not None
         assert bytes(value) == LARGE or len({*zip(value[::2], value[1::2], strict=True)}) == 1
@@ -235,8 +249,8 @@ def test_old_collection_reads(url: str, database: str, old: Any) -> None:
     with MongoDBStore(database, url=url) as store:
         assert dict(store.items()) == NEWEST
         assert sorted(store) == sorted(NEWEST)
-        assert store.list_dir("a/") == (["a/1", "a/2"], ["a/b/"])
-        assert dict(store.sizes("")) == {key: len(value) for key, value in NEWEST.items()}
+        assert sorted(store.list_dir("a/")) == ["a/1", "a/2", "a/b/"]
+        assert dict(store.list_sizes("")) == {key: len(value) for key, value in NEWEST.items()}
         assert store.getsize("a/1") == 7
         assert "a/1" in store
     assert old.count_documents({}) == 6
@@ -246,8 +260,8 @@ def test_old_collection_reads(url: str, database: str, old: Any) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda s: s.set_many({"a/1": b"x"}),
-        lambda s: s.compare_and_set("a/1", b"newest!", b"x"),
+        lambda s: s.write_many({"a/1": b"x"}),
+        lambda s: s.swap_many({"a/1": (version(s, "a/1"), b"x")}),
         lambda s: s.apply_many({"a/1": b"x"}),
     ],
     ids=["set", "swap", "transaction"],
@@ -271,11 +285,36 @@ def test_what_we_write_zarr_2_reads(url: str, database: str, collections: Any) -
     """A value is in `{"key": …, "value": Binary}`, in a database and collection of the names that zarr 2 has."""
     with MongoDBStore(database, url=url) as store:
         store["a/b"] = bytearray(b"v")
-        (found,) = collections.zarr_collection.find({}, {"_id": 0})
+        (found,) = collections.zarr_collection.find({}, {"_id": 0, "version": 0})
         assert found == {"key": "a/b", "value": b"v"}
     fresh = MongoDBStore()
     assert fresh.option("database") == "mongodb_zarr"
     assert fresh.option("collection") == "zarr_collection"
+
+
+def test_old_values_are_swapped(url: str, database: str, old: Any) -> None:
+    """Documents without a version are compared by their values, whoever wrote them again meanwhile."""
+    with MongoDBStore(database, url=url) as store:
+        first, two, c = [version for _, version in store.get_versioned(["a/1", "a/2", "a/b/c"])]
+        old.replace_one({"key": "a/2"}, {"key": "a/2", "value": Binary(b"TWO")})  # as zarr-python 2 does
+        store["a/b/c"] = b"ours"
+        swaps = {"a/1": (first, b"1"), "a/2": (two, b"2"), "a/b/c": (c, None), "zarr.json": (None, b"")}
+        assert {*store.swap_many(swaps)} == {"a/2", "a/b/c", "zarr.json"}
+        assert dict(store.items()) == {"zarr.json": b"{}", "a/1": b"1", "a/2": b"TWO", "a/b/c": b"ours"}
+        ours = version(store, "a/1")
+        old.replace_one({"key": "a/1"}, {"key": "a/1", "value": Binary(b"theirs")})
+        assert {*store.swap_many({"a/1": (ours, b"x")})} == {"a/1"}
+        assert not store.swap_many({"a/1": (version(store, "a/1"), b"x")})
+
+
+def test_large_old_values_are_swapped(url: str, database: str, collections: Any) -> None:
+    """Where one command could not name the old value beside the new one, the new one is put in parts."""
+    half = (16 << 20) - (64 << 10) - 9
+    collections.zarr_collection.insert_one({"key": "k", "value": b"o" * half})
+    with MongoDBStore(database, url=url) as store:
+        assert not store.swap_many({"k": (version(store, "k"), b"n" * half)})
+        assert store["k"] == b"n" * half
+        assert "value" not in collections.zarr_collection.find_one({"key": "k"})
 
 
 def test_erasing_duplicates(url: str, database: str, old: Any) -> None:
@@ -326,13 +365,14 @@ def test_full_disk(ours: tuple[str, str], failing: Callable[..., None]) -> None:
     """When the disk is full the old value stays and the error says it, without the value."""
     with Split(ours[1], url=ours[0]) as store:
         store["k"] = b"old"
+        old = version(store, "k")
         writes: list[tuple[str, Callable[[], object]]] = [
             ("update", lambda: store.update(k=b"secret value")),
             ("insert", lambda: store.update(k=b"secret value" * 100)),
-            ("update", lambda: store.compare_and_set("k", b"old", b"secret value")),
-            ("insert", lambda: store.compare_and_set("n", None, b"secret value")),
+            ("update", lambda: store.swap_many({"k": (old, b"secret value")})),
+            ("insert", lambda: store.swap_many({"n": (None, b"secret value")})),
             ("update", lambda: store.apply_many({"k": b"secret value"})),
-            ("delete", lambda: store.erase_many(["k"])),
+            ("delete", lambda: store.write_many({"k": None})),
         ]
         for command, write in writes:
             failing(command, errorCode=14031)
@@ -349,8 +389,9 @@ def test_lost_connections(ours: tuple[str, str], failing: Callable[..., None]) -
         store["k"] = b"1"
         failing("find", "update", closeConnection=True)
         assert store["k"] == b"1"
+        old = version(store, "k")
         failing("update", closeConnection=True)
-        assert store.compare_and_set("k", b"1", b"2")
+        assert not store.swap_many({"k": (old, b"2")})
         assert store["k"] == b"2"
         failing("find", times=50, closeConnection=True)
         with pytest.raises(StoreUnavailableError, match="'k'"):
@@ -375,6 +416,7 @@ def test_server_errors_are_short() -> None:
     """Errors of the server lose the raw answer that pymongo hangs on them."""
     store = MongoDBStore()
     error = OperationFailure("no space", 14031, {"errmsg": "no space", "op": "secret"})
-    found = store._translate(error, "write", ("k",), None)
+    found = store.plain_error(error)
+    assert isinstance(found, StoreAccessError)
     assert "no space" in str(found)
     assert "secret" not in str(found)

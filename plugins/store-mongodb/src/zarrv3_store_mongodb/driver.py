@@ -5,15 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from typing import Any
 
 from pymongo import DeleteMany, MongoClient, ReplaceOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.store.contract import Buffer, Capabilities, Limits, Request
+from zarrv3.store.contract import (
+    Buffer,
+    Capabilities,
+    Changes,
+    Limits,
+    Request,
+    Swaps,
+    Version,
+    Versioned,
+    whole,
+)
 from zarrv3.store.helpers import by_key, children, chunked, cut
 from zarrv3_store_mongodb.heads import (
     MOST_STEPS,
@@ -23,6 +33,9 @@ from zarrv3_store_mongodb.heads import (
     WriteFailedError,
     below,
     generation_of,
+    head_of,
+    value_of,
+    version_of,
 )
 from zarrv3_store_mongodb.parts import Parts, Place
 
@@ -32,9 +45,8 @@ BATCH = 1000
 SPARE = 64 << 10
 """What a document or a command needs besides a value."""
 
-_ATTEMPTS = (
-    50  # of a read that finds a value replaced, or of a transaction that another writer got in the way of
-)
+_ATTEMPTS = 50  # of a read that finds a value replaced, or of a transaction that met another writer
+_AT_ONCE = 16  # swaps under way
 _FEWEST_STEPS = 8
 
 
@@ -59,6 +71,13 @@ class MongoDBDriver:
         self.preparing = threading.Lock()
         self.prepared = False
         self.capabilities = Capabilities(
+            write=True,
+            erase=True,
+            list=True,
+            swap=True,
+            shared=True,
+            persistent=True,
+            durable=True,
             transactions="setName" in hello or hello.get("msg") == "isdbgrid",
             limits=Limits(batch_keys=BATCH, batch_bytes=32 << 20, key_bytes=8 << 10),
         )
@@ -66,80 +85,87 @@ class MongoDBDriver:
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one query, and one more where values are in parts."""
-        keys = [*by_key(requests)]
-        if not keys:
-            return []
-        heads = self.heads.find(keys)
-        values: dict[Request, Buffer | None] = {}
-        split: dict[Request, Place] = {}
-        for key, wanted in dict.fromkeys(requests):
-            head = heads.get(key)
-            place = None if head is None else Place.of(head)
-            if place is None:
-                values[key, wanted] = None if head is None else cut(_value(head), wanted)
-            else:
-                split[key, wanted] = place
-        if split:
-            values.update(self._split(split))
-        return [values[request] for request in requests]
+        """As the contract says: one query, and one more where values are in parts."""
+        found = self._read(requests)
+        return [found[request][0] for request in requests]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: one batch of replacements; values in parts one by one."""
-        if not items:
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        requests = whole(keys)
+        found = self._read(requests)
+        return [found[request] for request in requests]
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says: the server looks at the values and sends their lengths."""
+        sizes = self.heads.sizes_of({*keys})
+        return [sizes.get(key) for key in keys]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: one batch of replacements, and one command that erases; values in parts one by one."""
+        gone = [key for key, value in changes.items() if value is None]
+        if gone:
+            self._erase({"key": {"$in": gone}})
+        values = {key: value for key, value in changes.items() if value is not None}
+        if not values:
             return
         self._prepare()
-        alone = {key for key, value in items.items() if not self._fits(value)}
+        alone = {key for key, value in values.items() if len(value) > self.direct}
         if self.parts.any:
-            alone |= self.heads.split({"key": {"$in": [*items]}}).keys()
-        together = {key: _head(key, value) for key, value in items.items() if key not in alone}
+            alone |= self.heads.split({"key": {"$in": [*values]}}).keys()
+        together = {key: head_of(key, value) for key, value in values.items() if key not in alone}
         if together:
             self.heads.replace_many(together)
         for key in alone:
-            self.parts.remove([self.heads.replace(key, self._stored(key, items[key]))])
+            self.parts.remove([self.heads.replace(key, self._stored(key, values[key]))])
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract: one command."""
-        if keys:
-            self._erase({"key": {"$in": [*keys]}})
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: one batch creates; other keys are a command each, `_AT_ONCE` under way at a time.
+
+        They are not a batch too, since its answer only counts the documents that had their version.
+        """
+        self._prepare()
+        heads = {
+            key: self._stored(key, new, version) for key, (version, new) in swaps.items() if new is not None
+        }
+        fresh = {key: heads.get(key) for key, (version, _) in swaps.items() if version is None}
+        refused = {
+            *self.heads.create_many([head for head in fresh.values() if head is not None]),
+            *self.heads.sizes_of([key for key, head in fresh.items() if head is None]),
+        }
+        old = [key for key in swaps if key not in fresh]
+
+        def swap(key: str) -> bool:
+            return self.heads.swap(key, swaps[key][0], heads.get(key))
+
+        if len(old) > 1:
+            with ThreadPoolExecutor(min(_AT_ONCE, len(old))) as pool:
+                done = [*pool.map(swap, old)]
+        else:
+            done = [*map(swap, old)]
+        refused |= {key for key, was_done in zip(old, done, strict=True) if not was_done}
+        self.parts.remove([generation_of(heads.get(key)) for key in refused])
+        self.parts.remove(
+            [
+                version if isinstance(version, str) else None
+                for key, (version, _) in swaps.items()
+                if key not in refused
+            ]
+        )
+        return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract: one command over a range of the index."""
+        """As the contract says: one command over a range of the index."""
         self._erase({"key": below(folder)})
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: one command that changes the keys where they are, each in one step."""
+        """As the contract says: one command that changes the keys where they are, each in one step."""
         rest = {"$substrBytes": ["$key", len(source.encode()), -1]}
         self._prepare()
         self.heads.documents.update_many(
             {"key": below(source)}, [{"$set": {"key": {"$concat": [{"$literal": target}, rest]}}}]
         )
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: one command that names the old value, or the generation of its parts."""
-        if old is None and new is None:
-            return self.heads.size(key) is None
-        self._prepare()
-        head = (
-            None
-            if new is None
-            else self._stored(key, new, besides=old if old is not None and self._fits(old) else None)
-        )
-        dead: str | None = None
-        if old is None:
-            done = head is not None and self._create(head)
-        else:
-            done = self._fits(old) and self._swap({"key": key, "value": bytes(old)}, head)
-            if not done:
-                dead = self._generation(key, old)
-                done = dead is not None and self._swap({"key": key, "parts.generation": dead}, head)
-        self.parts.remove([dead if done else generation_of(head)])
-        return done
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: a transaction; parts are written before and removed after it."""
-        if not changes:
-            return
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says: a transaction; parts are written before and removed after it."""
         self._prepare()
         heads = {key: self._stored(key, value) for key, value in changes.items() if value is not None}
         gone = [key for key, value in changes.items() if value is None]
@@ -164,33 +190,25 @@ class MongoDBDriver:
                 return
         raise WriteFailedError(f"other writers got in the way {_ATTEMPTS} times")
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: the server looks at values and sends their lengths."""
-        if not where or where.endswith("/"):
-            yield from self.heads.sizes(where)
-            return
-        size = self.heads.size(where)
-        if size is not None:
-            yield where, size
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        return self.heads.sizes(folder)
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract: from the index alone."""
+        """As the contract says: from the index alone."""
         return self.heads.keys(folder)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract: from the index alone, jumping over what lies in a sub-folder."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: from the index alone, jumping over what lies in a sub-folder."""
         if not self.heads.unique:
-            return children(self.heads.keys(folder), folder)
-        keys: list[str] = []
-        folders: list[str] = []
+            yield from children(self.heads.keys(folder), folder)
+            return
         where, most = below(folder), 10 * _FEWEST_STEPS
         while True:
             found = self.heads.page(where, most)
-            own, within = children(found, folder)
-            keys += own
-            folders += within
+            names = [*children(found, folder)]
+            yield from names
             if len(found) < most:
-                return sorted(keys), sorted(folders)
+                return
             last = found[-1]
             end = last.find("/", len(folder))
             where = (
@@ -198,49 +216,59 @@ class MongoDBDriver:
                 if end < 0
                 else {**below(folder), "$gte": f"{last[:end]}0"}  # "0" comes after "/"
             )
-            many = len(own) + len(within) >= _FEWEST_STEPS
+            many = len(names) >= _FEWEST_STEPS
             most = min(4 * most, MOST_STEPS) if many else max(most // 4, _FEWEST_STEPS)
-
-    def flush(self) -> None:
-        """Nothing is held back: see the README for what the write concern promises."""
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""
         if self.owned:
             self.client.close()
 
-    # ------------------------------------------------------------ reading parts
+    # ------------------------------------------------------------ reading
 
-    def _split(self, places: dict[Request, Place]) -> dict[Request, Buffer | None]:
-        """The requested pieces of values that are in parts; a value replaced meanwhile is read anew."""
-        self.parts.seen()
-        values: dict[Request, Buffer | None] = {}
+    def _read(self, requests: Sequence[Request]) -> dict[Request, Versioned]:
+        """The requested bytes, each with the version of its whole value; a value replaced meanwhile is read again."""
+        values: dict[Request, Versioned] = {}
+        left: Collection[Request] = dict.fromkeys(requests)
+        missing: dict[Request, Place] = {}
         for _ in range(_ATTEMPTS):
-            ids = dict.fromkeys(name for (_, wanted), place in places.items() for name in place.ids(wanted))
-            found = self.parts.read(ids)
-            again: list[Request] = []
-            for request, place in places.items():
-                values[request] = place.joined(found, request[1])
-                if values[request] is None:
-                    again.append(request)
-            if not again:
-                return values
-            heads = self.heads.find({key for key, _ in again})
-            before, places = places, {}
-            for request in again:
-                head = heads.get(request[0])
-                place_now = None if head is None else Place.of(head)
-                if place_now is not None and place_now == before[request]:
+            heads = self.heads.find(by_key(left))
+            places: dict[Request, Place] = {}
+            for request in left:
+                head = heads.get(request.key)
+                place = None if head is None else Place.of(head)
+                if head is None:
+                    values[request] = None, None
+                elif place is None:
+                    values[request] = cut(value_of(head), request.range), version_of(head)
+                elif missing.get(request) == place:
                     raise CorruptDataError(
-                        f"parts of the value of {request[0]!r} are missing; write it again"
+                        f"parts of the value of {request.key!r} are missing; write it again"
                     )
-                if place_now is not None:
-                    places[request] = place_now
                 else:
-                    values[request] = None if head is None else cut(_value(head), request[1])
-            if not places:
+                    places[request] = place
+            missing = self._read_parts(places, values) if places else {}
+            if not missing:
                 return values
+            left = missing
         raise WriteFailedError(f"values were replaced {_ATTEMPTS} times while they were read")
+
+    def _read_parts(
+        self, places: Mapping[Request, Place], values: dict[Request, Versioned]
+    ) -> dict[Request, Place]:
+        """Read values that are in parts; returns those of which some part is not there."""
+        self.parts.seen()
+        found = self.parts.read(
+            dict.fromkeys(name for request, place in places.items() for name in place.ids(request.range))
+        )
+        missing: dict[Request, Place] = {}
+        for request, place in places.items():
+            value = place.joined(found, request.range)
+            if value is None:
+                missing[request] = place
+            else:
+                values[request] = value, place.generation
+        return missing
 
     # ------------------------------------------------------------ writing
 
@@ -254,53 +282,18 @@ class MongoDBDriver:
                 self.parts.sweep()
                 self.prepared = True
 
-    def _fits(self, value: Buffer) -> bool:
-        return len(value) <= self.direct
-
-    def _stored(self, key: str, value: Buffer, besides: Buffer | None = None) -> Document:
+    def _stored(self, key: str, value: Buffer, version: Version | None = None) -> Document:
         """The document for a value, whose parts are stored if one document, or one command, cannot hold it."""
-        if len(value) + len(besides or b"") <= self.direct:
-            return _head(key, value)
+        beside = len(version) if isinstance(version, bytes) else 0  # it goes with the same command
+        if len(value) + beside <= self.direct:
+            return head_of(key, value)
         place = self.parts.write(value)
         while not self.parts.fresh(place):  # it took so long that others may take it for debris
             self.parts.remove([place.generation])
             place = self.parts.write(value)
         return {"key": key, "parts": place.document}
 
-    def _generation(self, key: str, value: Buffer) -> str | None:
-        """The generation of the parts that a key's value is in, if it is this value."""
-        head = self.heads.documents.find_one({"key": key}, {"_id": 0, "parts": 1})
-        place = None if head is None else Place.of(head)
-        if place is None or place.size != len(value):
-            return None
-        return place.generation if place.joined(self.parts.read(place.ids()), None) == value else None
-
-    def _create(self, head: Document) -> bool:
-        try:
-            self.heads.documents.insert_one({**head})
-        except DuplicateKeyError:
-            return False
-        return True
-
-    def _swap(self, where: Mapping[str, Any], head: Document | None) -> bool:
-        if head is None:
-            return self.heads.documents.delete_one(where).deleted_count == 1
-        return self.heads.documents.replace_one(where, head).matched_count == 1
-
     def _erase(self, where: Mapping[str, Any]) -> None:
         dead = self.heads.split(where).values() if self.parts.any else ()
         self.heads.documents.delete_many(where)
         self.parts.remove(dead)
-
-
-def _head(key: str, value: Buffer) -> Document:
-    return {"key": key, "value": bytes(value)}
-
-
-def _value(head: Document) -> bytes:
-    value = head.get("value")
-    if not isinstance(value, bytes):
-        raise CorruptDataError(
-            f"the document of {head['key']!r} holds no binary value; another program wrote it"
-        )
-    return value if type(value) is bytes else bytes(value)

@@ -1,10 +1,12 @@
-"""One document a key, `{"key": …, "value": …}`, as zarr-python 2 has it; queries, and the index that keys need.
+"""One document per key, `{"key": …, "value": …, "version": …}`; queries, and the index that keys need.
 
 A value that no document can hold is in parts, and its document, the *head*, says where:
 `{"key": …, "parts": {"generation": …, "size": …, "part": …}}`.
 
-zarr-python 2 made no index, so that writers at once could leave several documents for one key: the newest counts. The
-first write of ours removes the others and makes the index that forbids it.
+Every write of ours gives its document a version that no other has, and so does a new generation of parts; what
+zarr-python 2 wrote has none, and its version is the value itself. zarr-python 2 made no index either, so that writers at
+once could leave several documents for one key: the newest counts. The first write of ours removes the others and makes
+the index that forbids it.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pymongo import DeleteMany, ReplaceOne
+from bson import ObjectId
+from pymongo import DeleteMany, InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from zarrv3.errors import CorruptDataError
+from zarrv3.store.contract import Buffer, Version
+
 Document = dict[str, Any]
 Documents = MongoCollection[Document]
-Write = ReplaceOne[Document] | DeleteMany
+Write = InsertOne[Document] | ReplaceOne[Document] | DeleteMany
 
 PAGE = 5000
 """How many keys one command of a listing brings: no cursor stays open between pages."""
@@ -91,7 +97,9 @@ class Heads:
     def find(self, keys: Collection[str]) -> dict[str, Document]:
         """The documents of some keys, in one query."""
         asked = self.documents.find(
-            {"key": {"$in": [*keys]}}, {"key": 1, "value": 1, "parts": 1}, batch_size=2 * len(keys) + 1
+            {"key": {"$in": [*keys]}},
+            {"key": 1, "value": 1, "version": 1, "parts": 1},
+            batch_size=2 * len(keys) + 1,
         )
         return _newest(asked)
 
@@ -144,11 +152,16 @@ class Heads:
                 return
             where = {**where, "$gt": page[-1]["key"]}
 
-    def size(self, key: str) -> int | None:
-        """The length of one value; `None` when the key is missing."""
-        stages: list[Document] = [{"$match": {"key": key}}, {"$project": {"key": 1, "size": _SIZE}}]
-        found = _newest(self.documents.aggregate(stages))
-        return found[key]["size"] if found else None
+    def sizes_of(self, keys: Collection[str]) -> dict[str, int]:
+        """The lengths of the values of those keys that exist, in one query."""
+        if not keys:
+            return {}
+        stages: list[Document] = [
+            {"$match": {"key": {"$in": [*keys]}}},
+            {"$project": {"key": 1, "size": _SIZE}},
+        ]
+        found = _newest(self.documents.aggregate(stages, batchSize=2 * len(keys) + 1))
+        return {key: document["size"] for key, document in found.items()}
 
     # ------------------------------------------------------------ writing
 
@@ -156,7 +169,7 @@ class Heads:
         """Put documents in the place of those with the same keys, in one batch."""
         writes: list[Write] = [ReplaceOne({"key": key}, head, upsert=True) for key, head in heads.items()]
         for _ in range(_ATTEMPTS):
-            writes = self.write(writes)
+            writes = [writes[number] for number in self.write(writes)]
             if not writes:
                 return
         raise WriteFailedError(f"other writers got in the way {_ATTEMPTS} times")
@@ -173,13 +186,55 @@ class Heads:
             return generation_of(old)
         raise WriteFailedError(f"other writers got in the way {_ATTEMPTS} times")
 
-    def write(self, writes: Sequence[Write], session: ClientSession | None = None) -> list[Write]:
-        """Send a batch; returns the writes that another writer of the same key got in the way of."""
+    def create_many(self, heads: Sequence[Document]) -> list[str]:
+        """Insert documents in one batch; returns the keys that there are already."""
+        if not heads:
+            return []
+        refused = self.write([InsertOne({**head}) for head in heads])
+        return [heads[number]["key"] for number in refused]
+
+    def swap(self, key: str, version: Version, head: Document | None) -> bool:
+        """Replace or remove the document of a key if it has a version; whether it had."""
+        field = _FIELDS.get(type(version))
+        if field is None:  # not one of ours
+            return False
+        where = {"key": key, field: version}
+        if head is None:
+            return self.documents.delete_one(where).deleted_count == 1
+        return self.documents.replace_one(where, head).matched_count == 1
+
+    def write(self, writes: Sequence[Write], session: ClientSession | None = None) -> list[int]:
+        """Send a batch; returns the numbers of the writes that met a document of the same key."""
         try:
             self.documents.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
-            return _refused(error, writes)
+            return _refused(error)
         return []
+
+
+_FIELDS: Mapping[type[Any], str] = {ObjectId: "version", str: "parts.generation", bytes: "value"}
+"""Where a document has its version, by the type of the version."""
+
+
+def head_of(key: str, value: Buffer) -> Document:
+    """A document that holds a value."""
+    return {"key": key, "value": bytes(value), "version": ObjectId()}
+
+
+def value_of(head: Mapping[str, Any]) -> bytes:
+    """The value that a document holds."""
+    value = head.get("value")
+    if not isinstance(value, bytes):
+        raise CorruptDataError(
+            f"the document of {head['key']!r} holds no binary value; another program wrote it"
+        )
+    return value if type(value) is bytes else bytes(value)
+
+
+def version_of(head: Mapping[str, Any]) -> Version:
+    """The version of a document whose value is not in parts."""
+    version = head.get("version")
+    return version if isinstance(version, ObjectId) else value_of(head)
 
 
 def below(folder: str) -> dict[str, str]:
@@ -202,8 +257,8 @@ def _newest(documents: Iterable[Document]) -> dict[str, Document]:
     return found
 
 
-def _refused(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
-    """The writes to send again, unless one failed for good."""
+def _refused(error: BulkWriteError) -> list[int]:
+    """The numbers of the writes that met a document of the same key, unless one failed for good."""
     if error.has_error_label("TransientTransactionError"):
         raise error
     failed = error.details.get("writeErrors", [])
@@ -211,4 +266,4 @@ def _refused(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
         if one.get("code") != _DUPLICATE:
             text = f"{one.get('errmsg')} (code {one.get('code')})"
             raise WriteFailedError(text) from None
-    return [writes[one["index"]] for one in failed]
+    return [one["index"] for one in failed]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode
@@ -15,7 +14,6 @@ from zarrv3.errors import (
     ConfigurationError,
     LimitError,
     StoreAccessError,
-    StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
@@ -23,7 +21,7 @@ from zarrv3.options.environment import as_templates
 from zarrv3.options.redaction import redact
 from zarrv3.options.urls import Url, convert
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3_store_mongodb.client import SCHEMES, check_names, check_options, database_of, make_client
 from zarrv3_store_mongodb.driver import MongoDBDriver
 from zarrv3_store_mongodb.heads import WriteFailedError
@@ -114,7 +112,7 @@ class MongoDBStore(Backend):
 
         return server()
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over a client; the server is asked what it can do."""
         client = self.option("client")
         owned = client is None
@@ -141,22 +139,10 @@ class MongoDBStore(Backend):
             )
         return super().__reduce__()
 
-    def _reset(self, *, closed: bool = False) -> None:
-        live = getattr(self, "_live", None)
-        if live is not None and self._process != os.getpid():
-            _inherited.append(live)
-        super()._reset(closed=closed)
-
-    def _translate(
-        self, error: Exception, verb: str, keys: Collection[str], other: type[StoreError] | None
-    ) -> StoreError | None:
-        found = super()._translate(error, verb, keys, other)
-        if found is None:
-            return None
-        text = _NOISE.sub("", str(found))
-        if isinstance(error, errors.ServerSelectionTimeoutError):
-            text += " (serverSelectionTimeoutMS)"
-        return type(found)(text)
-
-
-_inherited: list[Store] = []  # a forked child keeps its parent's connections unused, and does not close them
+    def plain_error(self, error: Exception) -> Exception:
+        """Ours with the text of one of pymongo's, less what that repeats."""
+        ours = next((ours for theirs, ours in self.errors.items() if isinstance(error, theirs)), None)
+        if ours is None:
+            return error
+        option = " (serverSelectionTimeoutMS)" * isinstance(error, errors.ServerSelectionTimeoutError)
+        return ours(_NOISE.sub("", str(error)) + option)
