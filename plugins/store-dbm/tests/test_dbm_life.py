@@ -80,7 +80,7 @@ def _plainly_has(module: str) -> bool:
 def _write(store: Any, number: int) -> None:
     store.update({key: stamped(key, number) for key in KEYS})
     if number % 5 == 0:
-        store.erase_many([KEYS[number % 3]])
+        store.delitems([KEYS[number % 3]])
         store.update({KEYS[number % 3]: stamped(KEYS[number % 3], number)})
 
 
@@ -229,7 +229,7 @@ def _end_as_a_program(store: Any, _: int) -> list[Any]:
     store._live = None
     del store
     gc.collect()
-    return [*databases._registry.open]
+    return databases._databases.every()
 
 
 def test_fork(open_it: Opener) -> None:

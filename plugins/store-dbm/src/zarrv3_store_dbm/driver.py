@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
-from zarrv3.store.contract import Buffer, Capabilities, Request
-from zarrv3.store.helpers import chunked, compare_and_set_locked, rename_by_copy
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned, whole
+from zarrv3.store.helpers import unchanged
 from zarrv3_store_dbm.databases import Database, acquire, release
 from zarrv3_store_dbm.dumb import DumbHandle
+from zarrv3_store_dbm.lock import LOCKS
 from zarrv3_store_dbm.modules import DURABLE, Handle, Place
-
-_PAGE = 256  # how many sizes are found out under one hold of the lock
 
 
 class DBMDriver:
@@ -29,96 +28,72 @@ class DBMDriver:
         self.flag = flag
         self.begun = begun
         dumb = place.module == "dumb"
-        self.capabilities = (
-            Capabilities.read_only(shared=False, native_ranges=dumb)
-            if flag == "r"
-            else Capabilities(
-                shared=False, transactions=dumb, native_ranges=dumb, durable=place.module in DURABLE
-            )
+        can = Capabilities(
+            write=True,
+            erase=True,
+            list=True,
+            swap=LOCKS,  # keep all other processes out
+            transactions=dumb,
+            native_ranges=dumb,
+            persistent=True,
+            durable=place.module in DURABLE,
+            local=True,
         )
+        self.capabilities = can.read_only() if flag == "r" else can
 
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: values one by one, under one hold of the lock."""
+        """As the contract says: values one by one, under one hold of the lock."""
         with self._reading() as handle:
             return [None] * len(requests) if handle is None else handle.get_many(requests)
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: values one by one, under one hold of the lock."""
-        if items:
-            with self._writing() as handle:
-                self.database.put(handle, items)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says, but for the modules that cannot tell sizes: their values are read, once, and not kept."""
+        with self._reading() as handle:
+            return [None] * len(keys) if handle is None else self.database.stat_many(handle, keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        with self.database.lock, self._reading() as there:
-            found = [] if there is None else self._present(there, keys)
-            if found:
-                with self._writing() as handle:
-                    self.database.drop(handle, found)
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
-        with self.database.lock:
-            self.erase_many([*self.list_prefix(folder)])
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: with `dbm.dumb` at once and without copying; else copied, in one hold of the lock."""
-        with self.database.lock:
-            keys = [*self.list_prefix(source)]
-            if not keys:
-                return
-            with self._writing() as handle:
-                if isinstance(handle, DumbHandle):
-                    handle.move({key: target + key[len(source) :] for key in keys})
-                    self.database.forget_names()
-                else:
-                    rename_by_copy(self, source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: under the lock, and no other process can write."""
-        return compare_and_set_locked(
-            self.database.lock,
-            lambda key: self.get_many([(key, None)])[0],
-            lambda key, value: self.set_many({key: value}),
-            lambda key: self.erase_many([key]),
-            key,
-            old,
-            new,
-        )
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: `dbm.dumb` only, by replacing its index."""
-        sets = any(value is not None for value in changes.values())
-        if sets or (changes and self._exists()):
-            with self._writing() as handle:
-                self.database.apply(cast("DumbHandle", handle), changes)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract, but for the modules that cannot tell sizes: their values are read, once, and not kept."""
-        keys = self.list_prefix(where) if not where or where.endswith("/") else iter((where,))
-        for page in chunked(keys, _PAGE):
-            with self._reading() as handle:
-                found = [] if handle is None else self.database.sizes(handle, page)
-            yield from found
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says; the version of a value is the value itself."""
+        with self._reading() as handle:
+            values = [None] * len(keys) if handle is None else handle.get_many(whole(keys))
+        return [(value, value) for value in values]
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract: from the index in memory, made by the first listing."""
+        """As the contract says: from the index in memory, made by the first listing."""
         with self._reading() as handle:
-            return iter(()) if handle is None else self.database.names(handle).list_prefix(folder)
+            return iter(()) if handle is None else self.database.index(handle).list_prefix(folder)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract: from the index in memory, made by the first listing."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: from the index in memory, made by the first listing."""
         with self._reading() as handle:
-            return ([], []) if handle is None else self.database.names(handle).list_dir(folder)
+            return iter(()) if handle is None else self.database.index(handle).list_dir(folder)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: values one by one, under one hold of the lock."""
+        self._change(changes, "write_many")
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: under the lock that keeps every other thread and process from writing."""
+        creates = any(version is None and new is not None for version, new in swaps.values())
+        with self.database.lock:
+            with self._reading() as there:
+                if there is None and not creates:
+                    return unchanged(swaps, [None] * len(swaps))[1]
+            with self._writing() as handle:
+                changes, refused = unchanged(swaps, handle.get_many(whole(swaps)))
+                self.database.change(handle.write_many, changes)
+            return refused
+
+    def erase_prefix(self, folder: str, /) -> None:
+        """As the contract says: at once for the threads of this process."""
+        with self.database.lock:
+            self.write_many(dict.fromkeys(self.list_prefix(folder)))
 
     def flush(self) -> None:
-        """Have everything on the disk."""
         self.database.flush()
 
     def close(self) -> None:
-        """Flush; the last user of the database in this process closes it."""
         release(self, self.database)
 
     # ------------------------------------------------------------ the database
@@ -140,13 +115,30 @@ class DBMDriver:
                 self.begun()
             yield handle
 
-    def _exists(self) -> bool:
-        with self._reading() as handle:
-            return handle is not None
+    def _change(self, changes: Changes, method: str) -> None:
+        """Make changes by a method of the handle; erasing what is not there does not open a database for writing."""
+        with self.database.lock:
+            if None in changes.values():
+                with self._reading() as handle:
+                    there = {} if handle is None else self.database.index(handle).mapping
+                changes = {key: value for key, value in changes.items() if value is not None or key in there}
+            if changes:
+                with self._writing() as handle:
+                    self.database.change(getattr(handle, method), changes)
 
-    def _present(self, handle: Handle, keys: Collection[str]) -> list[str]:
-        """Those keys that exist: from the index in memory, else from the database's own."""
-        if isinstance(handle, DumbHandle):
-            return [key for key, size in zip(keys, handle.sizes(keys), strict=True) if size is not None]
-        names = self.database.names(handle).mapping
-        return [key for key in dict.fromkeys(keys) if key in names]
+
+class DumbDriver(DBMDriver):
+    """What the format of `dbm.dumb` can do besides."""
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says: by replacing the index."""
+        self._change(changes, "apply_many")
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """As the contract says: at once, and without copying a value."""
+        with self.database.lock:
+            names = {key: target + key[len(source) :] for key in self.list_prefix(source)}
+            if names:
+                with self._writing() as handle:
+                    cast("DumbHandle", handle).move(names)
+                    self.database.forget()

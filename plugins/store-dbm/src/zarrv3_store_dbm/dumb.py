@@ -1,10 +1,14 @@
 """The format of `dbm.dumb`, written so that it survives a killed process.
 
-Python's own module writes values over old ones in place and replaces its index by writing it anew, so that a process
+Python's own module writes values over old ones in place and replaces its index by writing it again, so that a process
 that dies in the middle leaves mixtures, or no index at all. The format does not ask for that. `NAME.dat` has the values,
 each at a multiple of 512 bytes; `NAME.dir` has a line `'key', (position, size)` for each key, and of several lines for one
 key the last counts. So here a value always goes to a free place, then a line is appended; what has to take lines away
 writes a new index beside the old one and renames it. Python's module reads all of that.
+
+Why not Python's module with `durable=False`: what it loses was not merely unflushed. Writing over in place tears values that
+were flushed long ago, and a flush that is interrupted takes the whole index away. It has no ranges, transactions and renaming
+either, in the one format that every Python has, the default for new databases.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from zarrv3.errors import StoreAccessError
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Changes, Request
 from zarrv3.store.helpers import resolve
 from zarrv3_store_dbm.space import Space
 
@@ -59,7 +63,7 @@ class DumbHandle:
         """Values, or the parts that are wanted; nothing else is read."""
         return [self._get(request) for request in requests]
 
-    def sizes(self, keys: Collection[str]) -> list[int | None]:
+    def stat_many(self, keys: Collection[str]) -> list[int | None]:
         """Lengths of values, from the index."""
         found = [self._index.get(key.encode()) for key in keys]
         return [place and place[1] for place in found]
@@ -92,9 +96,12 @@ class DumbHandle:
 
     # ------------------------------------------------------------ writing
 
-    def put(self, items: Mapping[str, Buffer]) -> None:
-        """Values to free places, then their lines in one go."""
-        new = self._placed(items)
+    def write_many(self, changes: Changes) -> None:
+        """Values to free places, then their lines in one go; where something is removed, a new index."""
+        if None in changes.values():
+            self.apply_many(changes)
+            return
+        new = self._placed(changes)
         lines = b"".join(_line(key, place) for key, place in new.items())
         with open(self._dir, "r+b", buffering=0) as log:  # noqa: PTH123
             try:
@@ -109,13 +116,9 @@ class DumbHandle:
         if self._space.is_wasteful:
             self.sync()
 
-    def drop(self, keys: Collection[str]) -> None:
-        """A new index without the keys."""
-        self.apply(dict.fromkeys(keys))
-
-    def apply(self, changes: Mapping[str, Buffer | None]) -> None:
+    def apply_many(self, changes: Changes) -> None:
         """Values to free places, then a new index: everything at once."""
-        new = self._placed({key: value for key, value in changes.items() if value is not None})
+        new = self._placed(changes)
         gone = [
             name for key, value in changes.items() if value is None and (name := key.encode()) in self._index
         ]
@@ -151,12 +154,16 @@ class DumbHandle:
         """Close the data file; nothing is pending."""
         self._values.close()
 
-    def _placed(self, items: Mapping[str, Buffer]) -> dict[bytes, _Place]:
+    def abandon(self) -> None:
+        """See `Handle`: closing a file that nothing buffers writes nothing."""
+
+    def _placed(self, changes: Changes) -> dict[bytes, _Place]:
         new: dict[bytes, _Place] = {}
-        for key, value in items.items():
-            position = self._space.take(len(value))
-            _write(self._values, value, position)
-            new[key.encode()] = position, len(value)
+        for key, value in changes.items():
+            if value is not None:
+                position = self._space.take(len(value))
+                _write(self._values, value, position)
+                new[key.encode()] = position, len(value)
         return new
 
     def _free(self, keys: Iterable[bytes]) -> None:

@@ -14,6 +14,9 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
+LOCKS = fcntl is not None
+"""Whether processes of this system can keep each other out."""
+
 PATIENCE = 0.5
 """Seconds to wait for another process: it may be closing just now."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from zarrv3.errors import ConfigurationError, StoreAccessError
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Changes, Request
 from zarrv3.store.helpers import cut
 from zarrv3_store_dbm.dumb import DumbHandle
 
@@ -50,7 +51,7 @@ class Handle(Protocol):
         """Values or parts of them, `None` where a key is missing."""
         ...
 
-    def sizes(self, keys: Collection[str]) -> list[int | None]:
+    def stat_many(self, keys: Collection[str]) -> list[int | None]:
         """Lengths of values, `None` where a key is missing."""
         ...
 
@@ -58,12 +59,8 @@ class Handle(Protocol):
         """Every key that is text."""
         ...
 
-    def put(self, items: Mapping[str, Buffer]) -> None:
-        """Store values."""
-        ...
-
-    def drop(self, keys: Collection[str]) -> None:
-        """Remove those keys that exist."""
+    def write_many(self, changes: Changes) -> None:
+        """Store values, and remove those keys that have `None` and exist."""
         ...
 
     def sync(self) -> bool:
@@ -72,6 +69,10 @@ class Handle(Protocol):
 
     def close(self) -> None:
         """Close the file."""
+        ...
+
+    def abandon(self) -> None:
+        """In a forked child: see to it that nothing is ever freed whose freeing would write to the file."""
         ...
 
 
@@ -108,7 +109,7 @@ class Place(NamedTuple):
         return NdbmHandle(database) if self.module == "ndbm" else ModuleHandle(database)
 
     def remove(self) -> None:
-        """Remove the files of whatever database is there, to make a new one."""
+        """Remove the files of whatever database is there, so that a new one can be made."""
         found = None if self.module == FOREIGN else module_of(self.path)
         for ending in _FILES.get(found or "", ()):
             with suppress(FileNotFoundError):
@@ -132,7 +133,7 @@ class ModuleHandle:
         """See `Handle`; values are read whole."""
         return [_bytes(cut(self._get(key), wanted)) for key, wanted in requests]
 
-    def sizes(self, keys: Collection[str]) -> list[int | None]:
+    def stat_many(self, keys: Collection[str]) -> list[int | None]:
         """See `Handle`; there is no way but to read the values."""
         values = map(self._get, keys)
         return [None if value is None else len(value) for value in values]
@@ -145,16 +146,14 @@ class ModuleHandle:
                 found.append(key if isinstance(key, str) else bytes(key).decode())
         return found
 
-    def put(self, items: Mapping[str, Buffer]) -> None:
+    def write_many(self, changes: Changes) -> None:
         """See `Handle`."""
-        for key, value in items.items():
-            self.database[key.encode()] = bytes(value)
-
-    def drop(self, keys: Collection[str]) -> None:
-        """See `Handle`."""
-        for key in keys:
-            with suppress(KeyError):
-                del self.database[key.encode()]
+        for key, value in changes.items():
+            if value is not None:
+                self.database[key.encode()] = bytes(value)
+            else:
+                with suppress(KeyError):
+                    del self.database[key.encode()]
 
     def sync(self) -> bool:
         """See `Handle`."""
@@ -168,6 +167,10 @@ class ModuleHandle:
         """See `Handle`."""
         self.database.close()  # type: ignore[attr-defined]
 
+    def abandon(self) -> None:
+        """See `Handle`: one reference more than are ever dropped."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.database))
+
     def _get(self, key: str) -> Buffer | None:
         with suppress(KeyError):
             value: Buffer | None = self.database[key.encode()]
@@ -176,21 +179,18 @@ class ModuleHandle:
 
 
 class NdbmHandle(ModuleHandle):
-    """The same for `dbm.ndbm`, which over Berkeley DB lists keys of empty values, but may or may not find them."""
+    """An object of `dbm.ndbm`, which over Berkeley DB lists keys of empty values, but may or may not find them."""
 
     def __init__(self, database: MutableMapping[Any, Any]) -> None:
         super().__init__(database)
         self._listed: set[bytes] | None = None
 
-    def put(self, items: Mapping[str, Buffer]) -> None:
+    def write_many(self, changes: Changes) -> None:
         """See `Handle`."""
-        super().put(items)
-        self._there().update(map(str.encode, items))
-
-    def drop(self, keys: Collection[str]) -> None:
-        """See `Handle`."""
-        super().drop(keys)
-        self._there().difference_update(map(str.encode, keys))
+        super().write_many(changes)
+        there = self._there()
+        for key, value in changes.items():
+            (there.discard if value is None else there.add)(key.encode())
 
     def _get(self, key: str) -> Buffer | None:
         found = super()._get(key)
@@ -245,7 +245,7 @@ def module_of(path: str) -> str | None:
     if _GNU & {*_numbers(start)}:
         return "gnu"
     raise StoreAccessError(
-        f"{path!r} is a file, but no database of Python's dbm modules; for another library's give its open function"
+        f"{path!r} is a file, but not a database of Python's dbm modules; for another library's give its open function"
     )
 
 

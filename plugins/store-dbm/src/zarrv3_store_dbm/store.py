@@ -12,10 +12,10 @@ from zarrv3.errors import (
 )
 from zarrv3.options.urls import boolean
 from zarrv3.store.backend import ErrorTable
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_dbm.databases import in_use
-from zarrv3_store_dbm.driver import DBMDriver
+from zarrv3_store_dbm.driver import DBMDriver, DumbDriver
 from zarrv3_store_dbm.modules import (
     DEFAULT,
     FOREIGN,
@@ -94,7 +94,7 @@ class DBMStore(FileBackend):
         self._others = tuple(open_kwargs)
         self._flag = flag[0]
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the path; the database is opened when it is first needed."""
         path, function = self.path, self._options["open"]
         used = in_use(path)  # then the file is left alone: closing it again would drop SQLite's locks
@@ -116,7 +116,7 @@ class DBMStore(FileBackend):
             raise StoreAccessError(
                 f"there is no dbm database at {path!r}; flag={self._flag!r} opens what exists, flag='c' makes one"
             )
-        return DBMDriver(place, self._flag, self._begun)
+        return (DumbDriver if module == "dumb" else DBMDriver)(place, self._flag, self._begun)
 
     def _begun(self) -> None:
         """A database that was to be new has been made: from now on, in forked children too, it is not to be made again."""

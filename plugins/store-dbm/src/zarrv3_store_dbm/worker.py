@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from zarrv3.store.contract import Buffer, Request
 from zarrv3_store_dbm.modules import Handle
 
 T = TypeVar("T")
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
-class Lane:
-    """A handle that lives in a thread of its own: `dbm.sqlite3` refuses every other one, and others may too."""
+class WorkerThread:
+    """A handle that lives in a thread of its own: `dbm.sqlite3` refuses every other one, and others may too.
+
+    It has the methods of its handle; each runs there, while the caller waits.
+    """
 
     def __init__(self, make: Callable[[], Handle]) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -25,43 +27,26 @@ class Lane:
         )
         self._thread.start()
         try:
-            self.handle = self._run(make)
+            self._handle = self._run(make)
         except BaseException:
             self._jobs.put(None)
             raise
 
-    def get_many(self, requests: Sequence[Request]) -> list[bytes | None]:
-        """See `Handle`."""
-        return self._run(lambda: self.handle.get_many(requests))
-
-    def sizes(self, keys: Collection[str]) -> list[int | None]:
-        """See `Handle`."""
-        return self._run(lambda: self.handle.sizes(keys))
-
-    def keys(self) -> list[str]:
-        """See `Handle`."""
-        return self._run(self.handle.keys)
-
-    def put(self, items: Mapping[str, Buffer]) -> None:
-        """See `Handle`."""
-        self._run(lambda: self.handle.put(items))
-
-    def drop(self, keys: Collection[str]) -> None:
-        """See `Handle`."""
-        self._run(lambda: self.handle.drop(keys))
-
-    def sync(self) -> bool:
-        """See `Handle`."""
-        return self._run(self.handle.sync)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments: self._run(lambda: getattr(self._handle, name)(*arguments))
 
     def close(self) -> None:
         """Close the handle and end the thread."""
         try:
-            self._run(self.handle.close)
+            self._run(self._handle.close)
         finally:
             self._jobs.put(None)
             if threading.current_thread() is not self._thread:
                 self._thread.join()
+
+    def abandon(self) -> None:
+        """See `Handle`; in a child there is no such thread."""
+        self._handle.abandon()
 
     def _run(self, call: Callable[[], T]) -> T:
         future: Future[T] = Future()
