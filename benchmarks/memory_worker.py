@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ class MadeUp:
     def __init__(self, document: bytes, chunk: bytes, grid: tuple[int, int]) -> None:
         from zarrv3 import Capabilities
 
-        self.capabilities = Capabilities.read_only()
+        self.capabilities = Capabilities(list=True)
         self.document, self.chunk, self.grid = document, chunk, grid
 
     def _keys(self) -> Iterator[str]:
@@ -88,41 +88,17 @@ class MadeUp:
             found.append(None if whole is None else bytes(bytearray(whole[start:stop])))
         return found
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-        for key in self._keys():
-            if key == where or (not where.strip("/") or (where.endswith("/") and key.startswith(where))):
-                yield key, len(self.document if key == "zarr.json" else self.chunk)
+    def stat_many(self, keys: Sequence[str], /) -> list[int | None]:
+        """As large as they are."""
+        return [len(self.document if key == "zarr.json" else self.chunk) for key in keys]
 
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
-        return (key for key in self._keys() if key.startswith(prefix))
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """Made up, one by one."""
+        return (key for key in self._keys() if key.startswith(folder))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; only the root is looked at."""
-        return (["zarr.json"], ["c/"]) if not folder else ([], [])
-
-    def flush(self) -> None:
-        """See the contract."""
-
-    def close(self) -> None:
-        """See the contract."""
-
-    def set_many(self, items: Mapping[str, Any], /) -> None:
-        """Refused by the guard."""
-
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """Refused by the guard."""
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """Refused by the guard."""
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """Refused by the guard."""
-
-    def compare_and_set(self, key: str, old: Any, new: Any, /) -> bool:
-        """Refused by the guard."""
-        raise NotImplementedError
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """Only the root is looked at."""
+        return iter(() if folder else ("zarr.json", "c/"))
 
 
 def forgetful() -> Any:
@@ -134,10 +110,17 @@ def forgetful() -> Any:
             super().__init__(MemoryStore())
             self.values = self.bytes = 0
 
-        def set_many(self, items: Mapping[str, Any], /) -> None:
+        def swap_many(self, swaps: Mapping[str, Any], /) -> list[str]:
+            self.write_many({key: value for key, (_, value) in swaps.items()})
+            return []
+
+        def apply_many(self, changes: Mapping[str, Any], /) -> None:
+            self.write_many(changes)
+
+        def write_many(self, items: Mapping[str, Any], /) -> None:
             kept = {key: value for key, value in items.items() if "zarr.json" in key}
             if kept:
-                self.inner.set_many(kept)
+                self.inner.write_many(kept)
             self.values += len(items) - len(kept)
             self.bytes += sum(len(value) for key, value in items.items() if key not in kept)
 

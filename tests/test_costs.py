@@ -138,9 +138,17 @@ def test_writing_allocates_windows() -> None:
 
         kind = "nowhere"
 
-        def set_many(self, items: Any, /) -> None:
+        def write_many(self, items: Any, /) -> None:
             """Keep documents only."""
-            self.inner.set_many({key: value for key, value in items.items() if key.endswith(".json")})
+            self.inner.write_many({key: value for key, value in items.items() if key.endswith(".json")})
+
+        def swap_many(self, swaps: Any, /) -> Any:
+            """Keep documents only."""
+            return self.inner.swap_many({key: swap for key, swap in swaps.items() if key.endswith(".json")})
+
+        def apply_many(self, changes: Any, /) -> None:
+            """Keep documents only."""
+            self.write_many(changes)
 
     array = zarrv3.create_array(
         Nowhere(zarrv3.MemoryStore()), shape=data.shape, dtype="f8", chunks=(100, 100), compressors=[LZ4]

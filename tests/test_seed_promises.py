@@ -6,7 +6,7 @@ A store of a plugin joins by being installed, once its class has an `example_url
 import pickle
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +201,10 @@ def test_list_prefix(filled: StoreV3) -> None:
 
 
 def test_list_dir(filled: StoreV3) -> None:
-    """`list_dir` gives full names of keys and folders directly below, folders ending in a slash, in order."""
-    assert filled.list_dir("") == (["b", "zarr.json"], ["a/", "ab/"])
-    assert filled.list_dir("a/") == (["a/zarr.json"], ["a/c/"])
-    assert filled.list_dir("nothing/") == ([], [])
+    """`list_dir` gives full names of keys and folders directly below, folders ending in a slash."""
+    assert sorted(filled.list_dir("")) == ["a/", "ab/", "b", "zarr.json"]
+    assert sorted(filled.list_dir("a/")) == ["a/c/", "a/zarr.json"]
+    assert [*filled.list_dir("nothing/")] == []
     with pytest.raises(ValueError, match="'a'"):
         filled.list_dir("a")
 
@@ -680,7 +680,7 @@ def test_transformer_passes_everything_on() -> None:
     bound.erase("b")
     bound.set_partial_values([("z/c/0", 0, b"X")])
     assert store.getitems(["z/c/0", "b"]) == {"z/c/0": b"X123456789"}
-    assert bound.list_dir("z/") == store.list_dir("z/")
+    assert sorted(bound.list_dir("z/")) == sorted(store.list_dir("z/"))
     assert bound.getsize("z") == store.getsize("z") == 18
 
 
@@ -691,8 +691,19 @@ def test_transformer_is_overridden_by_subclasses() -> None:
         def get_many(self, requests: list[Request], /) -> list[Buffer | None]:  # type: ignore[override]
             return [None if v is None else bytes(v).upper() for v in super().get_many(requests)]
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            super().set_many({key: bytes(value).lower() for key, value in items.items()})
+        def get_versioned(self, keys: Any, /) -> Any:
+            return [(None if v is None else v.upper(), version) for v, version in super().get_versioned(keys)]
+
+        def write_many(self, changes: Any, /) -> None:
+            super().write_many({key: value.lower() for key, value in changes.items()})
+
+        def swap_many(self, swaps: Any, /) -> Any:
+            return super().swap_many(
+                {key: (version, value.lower()) for key, (version, value) in swaps.items()}
+            )
+
+        def apply_many(self, changes: Any, /) -> None:
+            super().apply_many({key: value.lower() for key, value in changes.items()})
 
     store = zarrv3.MemoryStore()
     bound = Upper("any").bind(store, "", _metadata())

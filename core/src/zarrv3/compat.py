@@ -30,7 +30,7 @@ the package `zarrv3-layer-draft-v3`. What else differs:
 | `==` is identity for some stores | equal when both were made for the same data |
 | writing to what is read-only: `zarr.errors.ReadOnlyError` | `zarrv3.errors.ReadOnlyError`, a PermissionError |
 | `transformer.inner_store` before binding: AssertionError | `ConfigurationError`, a ValueError |
-| a transformer overrides `__getitem__`, `__setitem__`, … | overrides `get_many`, `set_many`, …: all else follows |
+| a transformer overrides `__getitem__`, `__setitem__`, … | overrides `get_many`, `write_many`, …: all else follows |
 """
 
 from typing import Any

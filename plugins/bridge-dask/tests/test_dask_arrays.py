@@ -133,7 +133,7 @@ def test_large_blocks_become_several_chunks() -> None:
     assert array.nbytes == 2**27
     assert math.prod(array.chunks) * 8 == 2**24
     assert array.nchunks == 8
-    assert counting.requested["set_many"] == 8
+    assert counting.requested["write_many"] == 8
     assert counting.requested["get_many"] <= 2  # documents
 
 
@@ -160,7 +160,7 @@ def test_rechunk_always_fits(given: list[tuple[int, ...]], chunks: tuple[int, in
     with dask.config.set(scheduler="synchronous"):
         array = from_dask(da.from_array(data, chunks=tuple(given)), counting, chunks=chunks, rechunk=True)
     np.testing.assert_array_equal(array[...], data)
-    assert counting.requested["set_many"] == array.nchunks
+    assert counting.requested["write_many"] == array.nchunks
 
 
 def test_a_lock_lets_blocks_share_chunks() -> None:
@@ -241,7 +241,7 @@ def test_shards() -> None:
     with pytest.raises(UnalignedBlocksError, match=r"rechunk\({0: 40}\)"):
         from_dask(darr, counting, chunks=10, shards=20 * 2)
     array = from_dask(darr, counting, chunks=10, shards=30)
-    assert counting.requested["set_many"] == 4
+    assert counting.requested["write_many"] == 4
     assert to_dask(array).chunks == ((30,) * 4,)
     assert to_dask(array, chunks=10).chunks == ((10,) * 12,)
     free = from_dask(darr, zarrv3.MemoryStore(), shards="auto")

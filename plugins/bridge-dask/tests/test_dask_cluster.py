@@ -98,18 +98,26 @@ def test_killed_in_the_middle_of_a_write(
         def __init__(self, store: object, flag: str) -> None:
             super().__init__(store, flag=flag)
 
-        def set_many(self, items: Mapping[str, Any], /) -> None:
+        def write_many(self, items: Mapping[str, Any], /) -> None:
             names = [*items]
             if len(names) < 4:
-                self.inner.set_many(items)
+                self.inner.write_many(items)
                 return
-            self.inner.set_many({name: items[name] for name in names[:2]})
+            self.inner.write_many({name: items[name] for name in names[:2]})
             try:
                 os.close(os.open(self._options["flag"], os.O_CREAT | os.O_EXCL))
             except FileExistsError:
-                self.inner.set_many({name: items[name] for name in names[2:]})
+                self.inner.write_many({name: items[name] for name in names[2:]})
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+        def swap_many(self, swaps: Any, /) -> Any:
+            """Passed on."""
+            return self.inner.swap_many(swaps)
+
+        def apply_many(self, changes: Any, /) -> None:
+            """Passed on."""
+            self.inner.apply_many(changes)
 
     opened = new_store(backend)
     store = KilledOnce(opened, str(flag))

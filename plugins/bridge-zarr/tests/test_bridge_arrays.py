@@ -81,7 +81,7 @@ def test_resize_append_and_erase(store: ZarrStore) -> None:
     assert sorted(store.store.list_prefix("g/a/c")) == [f"g/a/c/{i}" for i in range(4)]
     again[4:8] = 0
     assert "g/a/c/1" not in store.store
-    assert again.nbytes_stored() == sum(size for _, size in store.store.sizes("g/a/"))
+    assert again.nbytes_stored() == sum(size for _, size in store.store.list_sizes("g/a/"))
     del zarr.open_group(store, mode="a")["g"]
     assert not [key for key in store.store if key.startswith("g/a")]
 
@@ -211,8 +211,8 @@ def test_a_thousand_chunks(counted: Counting, compressed: bool) -> None:
         values = np.random.default_rng(3).random((CHUNKS, 9))
         counted.reset()
         array[:] = values
-        assert counted.requested["set_many"] == CHUNKS
-        assert counted.calls["set_many"] <= (100 if compressed else 8)
+        assert counted.requested["write_many"] == CHUNKS
+        assert counted.calls["write_many"] <= (100 if compressed else 8)
         counted.reset()
         np.testing.assert_array_equal(array[:], values)
     assert counted.requested == {"get_many": CHUNKS}

@@ -216,7 +216,7 @@ def test_erasing_a_key_spares_the_folder_of_that_name(tmp_path: Path) -> None:
     """`LocalStore.delete` of a folder removes all in it; ours removes keys only."""
     store = from_zarr_store(LocalStore(tmp_path))
     store["a/b"] = b"kept"
-    store.erase_many(["a", "none"])
+    store.write_many({"a": None, "none": None})
     assert store["a/b"] == b"kept"
 
 
@@ -232,18 +232,16 @@ def test_a_store_that_cannot_write(tmp_path: Path) -> None:
     with from_zarr_store(ZipStore(tmp_path / "a.zip", mode="a")) as store:
         assert not store.capabilities.erase
         with pytest.raises(UnsupportedError):
-            store.erase_many(["k"])
+            store.write_many({"k": None})
 
 
 def test_swapping_is_not_claimed() -> None:
     """No method of a foreign store tells who was first, so nobody is told."""
     store = from_zarr_store(MemoryStore(), persistent=False)
-    assert not store.capabilities.atomic_create
-    assert not store.capabilities.atomic_swap
+    assert not store.capabilities.swap
     with pytest.raises(UnsupportedError):
-        store.compare_and_set("k", None, b"v")
-    with pytest.raises(UnsupportedError, match="'k'"):
-        store.driver.compare_and_set("k", None, b"v")
+        store.swap_many({"k": (None, b"v")})
+    assert "k" not in store
 
 
 def test_options(tmp_path: Path) -> None:
@@ -303,7 +301,7 @@ def test_a_failure_is_ours_and_waits_for_the_rest() -> None:
     """An error names the key and the store; what was begun beside it has ended when it is raised."""
     store = from_zarr_store(Failing(), persistent=False)
     with pytest.raises(StoreAccessError, match=r"'bad' .*ForeignStore\(Failing\): full"):
-        store.set_many({"bad": b""} | {f"k/{i}": b"v" for i in range(20)})
+        store.write_many({"bad": b""} | {f"k/{i}": b"v" for i in range(20)})
     assert len(store) == 20
 
 

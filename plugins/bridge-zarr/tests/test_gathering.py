@@ -55,19 +55,32 @@ class Gate(Layer):
             raise self.error(f"cannot touch {min(found)!r}")
 
     def get_many(self, requests: Sequence[contract.Request], /) -> Sequence[contract.Buffer | None]:
-        """See the contract."""
+        """Read, when it may."""
         self._pass("get", [key for key, _ in requests])
-        return super().get_many(requests)
+        return self.inner.get_many(requests)
 
-    def set_many(self, items: Mapping[str, contract.Buffer], /) -> None:
-        """See the contract."""
-        self._pass("set", items.keys())
-        super().set_many(items)
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[contract.Versioned]:
+        """Read, when it may."""
+        self._pass("get", keys)
+        return self.inner.get_versioned(keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        self._pass("erase", keys)
-        super().erase_many(keys)
+    def write_many(self, changes: contract.Changes, /) -> None:
+        """Write and erase, when it may."""
+        for verb, erased in (("set", False), ("erase", True)):
+            keys = [key for key, value in changes.items() if (value is None) == erased]
+            if keys:
+                self._pass(verb, keys)
+        self.inner.write_many(changes)
+
+    def swap_many(self, swaps: contract.Swaps, /) -> Collection[str]:
+        """Write, when it may."""
+        self._pass("set", swaps.keys())
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: contract.Changes, /) -> None:
+        """Write, when it may."""
+        self._pass("set", changes.keys())
+        self.inner.apply_many(changes)
 
 
 async def entered(gate: Gate) -> None:
@@ -83,7 +96,7 @@ async def test_one_turn_is_one_batch() -> None:
     counting = Counting(MemoryStore())
     store = ZarrStore(counting)
     await asyncio.gather(*(store.set(f"k/{i}", buffer(b"%d" % i)) for i in range(200)))
-    assert counting.calls == {"set_many": 1}
+    assert counting.calls == {"write_many": 1}
     counting.reset()
     found = await asyncio.gather(
         *(value(store, f"k/{i}") for i in range(100)),
@@ -95,7 +108,7 @@ async def test_one_turn_is_one_batch() -> None:
     assert counting.requested == {"get_many": 200}
     counting.reset()
     await asyncio.gather(*(store.delete(f"k/{i}") for i in range(200)))
-    assert counting.calls == {"erase_many": 1}
+    assert counting.calls == {"write_many": 1}
     assert not [key async for key in store.list()]
 
 
@@ -104,20 +117,20 @@ async def test_windows_bound_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     counting = Counting(MemoryStore())
     store = ZarrStore(counting)
     await asyncio.gather(*(store.set(f"k/{i}", buffer(b"v")) for i in range(gathering.WINDOW * 2 + 1)))
-    assert counting.calls == {"set_many": 3}
+    assert counting.calls == {"write_many": 3}
     counting.reset()
     monkeypatch.setattr(gathering, "WINDOW_BYTES", 100)
     await asyncio.gather(
         *(store.set(f"b/{i}", buffer(bytes(size))) for i, size in enumerate([40, 40, 40, 500, 1]))
     )
-    assert counting.calls == {"set_many": 4}  # 40 40, 40, 500, 1
+    assert counting.calls == {"write_many": 4}  # 40 40, 40, 500, 1
     assert await store.getsize_prefix("b") == 621
 
 
 async def test_what_comes_while_batches_run_leaves_together() -> None:
     """While all lanes are taken, calls of many turns wait, and then are one batch."""
     gate = Gate()
-    gate.inner.set_many({f"k/{i}": b"%d" % i for i in range(50)})
+    gate.inner.write_many({f"k/{i}": b"%d" % i for i in range(50)})
     store = ZarrStore(gate)
     gate.open.clear()
     running = []

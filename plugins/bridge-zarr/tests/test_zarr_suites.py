@@ -25,7 +25,7 @@ class TestStores(StoreTests[ZarrStore, cpu.Buffer]):
 
     async def set(self, store: ZarrStore, key: str, value: Buffer) -> None:
         """Store a value past the bridge."""
-        store.store.set_many({key: value.to_bytes()})
+        store.store.write_many({key: value.to_bytes()})
 
     async def get(self, store: ZarrStore, key: str) -> Buffer:
         """Read a value past the bridge."""

@@ -29,12 +29,16 @@ class Pausing(Layer):
     "Stores a few batches, then says so and waits until stdin is closed."
     kind = "pausing"
     batches = 0
-    def set_many(self, items, /):
+    def write_many(self, items, /):
         Pausing.batches += 1
         if Pausing.batches == 3:
             print("paused", flush=True)
             sys.stdin.read()
-        self.inner.set_many(items)
+        self.inner.write_many(items)
+    def swap_many(self, swaps, /):
+        return self.inner.swap_many(swaps)
+    def apply_many(self, changes, /):
+        self.inner.apply_many(changes)
 
 registry._loaded["layers", "pausing"] = Pausing
 sys.exit(main())

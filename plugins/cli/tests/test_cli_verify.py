@@ -141,8 +141,17 @@ def test_transformed_keys(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPa
         def get_many(self, requests: Any, /) -> Any:
             return [None if value is None else bytes(value)[::-1] for value in self.inner.get_many(requests)]
 
-        def set_many(self, items: Any, /) -> None:
-            self.inner.set_many({key: bytes(value)[::-1] for key, value in items.items()})
+        def get_versioned(self, keys: Any, /) -> Any:
+            return [(v if v is None else bytes(v)[::-1], version) for v, version in self.inner.get_versioned(keys)]
+
+        def write_many(self, changes: Any, /) -> None:
+            self.inner.write_many({key: bytes(value)[::-1] for key, value in changes.items()})
+
+        def swap_many(self, swaps: Any, /) -> Any:
+            return self.inner.swap_many({k: (version, bytes(v)[::-1]) for k, (version, v) in swaps.items()})
+
+        def apply_many(self, changes: Any, /) -> None:
+            raise NotImplementedError
 
     monkeypatch.setitem(registry._loaded, ("storage_transformers", "example.turned"), Turned)
     array = zarrv3.create_array(
@@ -200,8 +209,8 @@ def test_stores_that_cannot_list(url: str) -> None:
     from zarrv3.store.wrapping import DriverStore
 
     driver = MemoryDriver(dict(zarrv3.open_store(url).items()))
-    driver.capabilities = zarrv3.Capabilities().without("list")
-    driver.set_many({"a/t/c/0/0": b"short"})
+    driver.capabilities = driver.capabilities.without("list")
+    driver.write_many({"a/t/c/0/0": b"short"})
     findings = Findings()
     verify(DriverStore(driver), "a/t", findings, complete=False, report=None)
     assert [problem.key for problem in findings.problems] == ["a/t/c/0/0"]

@@ -91,7 +91,7 @@ def _measure(store: BaseStore, top: Entry) -> None:
     entries = {entry.path: entry for entry in flat(top)}
     for entry in entries.values():
         entry.size = 0
-    for key, size in store.sizes(nodes.folder_of(top.path)):
+    for key, size in store.list_sizes(nodes.folder_of(top.path)):
         parts = key.split("/")[:-1]
         for end in range(len(parts) + 1):
             entry_ = entries.get("/".join(parts[:end]))

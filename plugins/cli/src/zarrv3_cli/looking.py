@@ -70,7 +70,7 @@ def ls(
     with here.opener() as store:
         if keys:
             folder = f"{here.path}/" if here.path else ""
-            found = ([key, str(size)] for key, size in store.sizes(folder))
+            found = ([key, str(size)] for key, size in store.list_sizes(folder))
             if as_json:
                 output.document([{"key": key, "bytes": int(size)} for key, size in sorted(found)])
             else:

@@ -43,6 +43,7 @@ TEMPORARY = ".zarrv3-"
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+SETS_TIME = os.utime in os.supports_fd
 _VANISHED = 500  # how often a write starts again because its folder was erased meanwhile
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _serial = count()
@@ -88,17 +89,24 @@ class DirectoryDriver:
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; each file is opened once per request, each folder once per call."""
         values, left = self._read_together(requests)
-        if left:
-            keys = [requests[number].key for number in left]
-            for number, (folder, name) in zip(left, self._located(keys), strict=True):
+        if not left:
+            return values
+        with self._walk() as walk:
+            path, folder = None, None
+            for number in left:
+                key, wanted = requests[number]
+                above, _, name = self._name(key).rpartition("/")
+                if above != path:  # neighbours mostly lie in one folder
+                    walk.ease()
+                    path, folder = above, walk.folder(f"{above}/" if above else "")
                 if folder is not None:
-                    values[number], _ = self._read(folder, name, requests[number].range)
+                    values[number], _ = self._read(folder, name, wanted)
         return values
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As the contract says; the version is what the file system says of the file: see `_version`."""
         return [
-            (None, None) if folder is None else self._read(folder, name, None)
+            (None, None) if folder is None else self._read_versioned(folder, name)
             for folder, name in self._located(keys)
         ]
 
@@ -236,7 +244,7 @@ class DirectoryDriver:
             path, folder = None, None
             for key in keys:
                 above, _, name = self._name(key).rpartition("/")
-                if above != path:  # neighbours mostly lie in one folder
+                if above != path:
                     walk.ease()
                     path, folder = above, walk.folder(f"{above}/" if above else "")
                 yield folder, name
@@ -253,8 +261,8 @@ class DirectoryDriver:
 
     def _read(
         self, folder: Folder, name: str, wanted: ByteRange | None
-    ) -> tuple[bytes, Version] | tuple[None, None]:
-        """The wanted part of a file, and the version of the whole."""
+    ) -> tuple[bytes, os.stat_result] | tuple[None, None]:
+        """The wanted part of a file, and what the file system says of it."""
         try:
             fd = os.open(folder.at(name), self.reading, dir_fd=folder.fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -272,10 +280,14 @@ class DirectoryDriver:
             if not stat.S_ISREG(there.st_mode) or not self.spelling.is_exact(folder, name):
                 return None, None
             start, length = (0, there.st_size) if wanted is None else resolve(wanted, there.st_size)
-            value = _read_all(fd, start, length, f"{folder.path}/{name}")
-            return value, _version(there, value)
+            return _read_all(fd, start, length, f"{folder.path}/{name}"), there
         finally:
             os.close(fd)
+
+    def _read_versioned(self, folder: Folder, name: str) -> Versioned:
+        """A file's content and version."""
+        value, there = self._read(folder, name, None)
+        return value, None if there is None else _version(there, value)
 
     def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
         there = folder.stat(name)
@@ -292,8 +304,8 @@ class DirectoryDriver:
         there = self._stat(folder, name)
         if there is None or not stat.S_ISREG(there.st_mode):
             return None
-        version: Version | None = _version(there, None) or self._read(folder, name, None)[1]
-        return version
+        version = _version(there, None)
+        return self._read_versioned(folder, name)[1] if version is None else version
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
@@ -392,7 +404,9 @@ class DirectoryDriver:
         try:
             try:
                 _write_all(fd, value)
-                _stamp(fd)
+                if SETS_TIME:
+                    now = time.time_ns()
+                    os.utime(fd, ns=(now, now + (not now % 1000)))  # see `_version`
                 if self.fsync:
                     os.fsync(fd)
             finally:
@@ -546,22 +560,14 @@ def _temporary(name: str) -> str:
 def _version(there: os.stat_result, value: bytes | None) -> Version | None:
     """What tells a file from every other that had or will have its name.
 
-    Every writer sets the time of a file to the nanosecond (`_stamp`), so that a number of a file that is used again does not
-    bring the same version again. Where the file system keeps times less exactly, the value's digest is part of it: then the
+    Every writer sets the time of a file to the nanosecond, and never to a whole microsecond, so that a number of a file that
+    is used again does not bring the same version again. Where the file system keeps times less exactly, the value's digest is part of it: then the
     value is needed, and without it `None` is returned.
     """
     stamp = there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
     if there.st_mtime_ns % 1000:
         return stamp
     return None if value is None else (*stamp, digest(value))
-
-
-def _stamp(fd: int) -> None:
-    """Set the time of an open file to now, to the nanosecond, and never to a whole microsecond."""
-    if os.utime in os.supports_fd:
-        now = time.time_ns()
-        now += not now % 1000
-        os.utime(fd, ns=(now, now))
 
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
