@@ -79,7 +79,6 @@ class StorageTransformer(Layer):
         bound = _rebuild(type(self), self._state())
         bound._inner = store
         bound._folder, bound._encoding = folder, metadata.chunk_key_encoding
-        bound.dimension_separator = store.dimension_separator
         return bound
 
     def get_chunks(self, places: Sequence[tuple[int, ...]], /) -> Sequence[Buffer | None]:
@@ -158,7 +157,8 @@ class StorageTransformer(Layer):
         """What a copy has of this object: not whether it is in a `with` block."""
         return {name: value for name, value in vars(self).items() if name != "_entered"}
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """What it is, and the store below."""
         return self._inner, self.type, self.get_config()
 
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, cast
 
 from zarrv3.errors import (
-    ConfigurationError,
     InvalidKeyError,
     LimitError,
     ReadOnlyError,
@@ -32,8 +31,7 @@ from zarrv3.errors import (
     UnsupportedError,
     ZarrError,
 )
-from zarrv3.options.environment import values_of
-from zarrv3.options.redaction import redact, secrets_of
+from zarrv3.options.redaction import redact
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Limits, Request, Store, TransactionalStore
 from zarrv3.store.helpers import check_rename, chunked, split_items
@@ -59,12 +57,13 @@ class Backend(BaseStore):
     """How exceptions of the backend's library translate; the first class that fits counts."""
 
     def __init__(self, **options: Any) -> None:
-        separator = options.get("dimension_separator")
-        if separator not in {None, ".", "/"}:
-            raise ConfigurationError(f"dimension_separator must be '.', '/' or None, not {separator!r}")
-        self.dimension_separator = separator
-        self._options = options
+        self._options = self.declared().check(options)
         self._reset()
+
+    @property
+    def dimension_separator(self) -> str | None:
+        """See `BaseStore`: the option of that name, where there is one."""
+        return self.option("dimension_separator") if "dimension_separator" in self._options else None
 
     @abstractmethod
     def connect(self) -> Store:
@@ -288,12 +287,9 @@ class Backend(BaseStore):
         ours = next((ours for theirs, ours in tables if isinstance(error, theirs)), other)
         if ours is None:
             return None
-        text = redact(str(error), self._secrets()) or type(error).__name__
+        text = redact(str(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
-
-    def _secrets(self) -> list[str]:
-        return [*secrets_of(self._options), *values_of(self._options)]
 
     def _tells_secrets(self, error: BaseException) -> bool:
         """Whether a secret stands in the text of an exception or of one that it came from."""
@@ -304,7 +300,7 @@ class Backend(BaseStore):
             if one is not None and not any(one is other for other in seen):
                 seen.append(one)
                 waiting += [one.__cause__, one.__context__]
-        secrets = self._secrets()
+        secrets = self.secrets()
         return any(redact(str(one), secrets) != str(one) for one in seen)
 
 

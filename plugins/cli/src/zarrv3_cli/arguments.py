@@ -12,8 +12,7 @@ import zarrv3
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3.hierarchy.node import join_paths, split_location
-from zarrv3.options.environment import as_templates
-from zarrv3.options.urls import convert, has_scheme
+from zarrv3.options.urls import has_scheme
 from zarrv3.registry import load
 
 Location = Annotated[
@@ -66,7 +65,7 @@ def _with_options(url: str, options: dict[str, str]) -> tuple[str, dict[str, Any
     root, bar, adapters = url.partition("|")
     if not has_scheme(root):
         cls = load("stores", "directory")
-        return url, dict(as_templates(convert(cls.kind, options, cls.option_types)))
+        return url, cls.declared().from_query(options)
     head, hash_, fragment = root.partition("#")
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in options.items())
     joined = f"{head}{'&' if '?' in head else '?'}{query}"
