@@ -48,6 +48,8 @@ class Option:
     """Returns `False` or raises for a value of the right type that is not allowed; it is given the converted value."""
     takes: str = ""
     """What it takes, for errors and tables, where the type does not say: "a whole number from 1 on"."""
+    show: Callable[[Any], str] = repr
+    """How its default is written for people."""
     known: type | None = None
     """Of `**options` that are passed on: a `TypedDict` with the types of those that a URL may give too."""
 
@@ -192,6 +194,18 @@ class Table:
         """Of the options that say so, whether their values are never shown."""
         return {n: o.option.secret for n, o in self.options.items() if o.option.secret is not None}
 
+    def rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """For people: of each option its name, what it takes, its default, and what it means; in Markdown."""
+        for name, one in self.options.items():
+            default = (
+                ""
+                if one.default is _MISSING or one.default is _ABSENT
+                else f"`{one.option.show(one.default)}`"
+            )
+            yield f"`{name}`", one.takes, default, one.option.help
+        if self.others is not None:
+            yield "any other", self.others.takes, "", self.others.option.help
+
     def check_names(self, options: Mapping[str, Any]) -> None:
         """Raise `ConfigurationError` for an option that there is not, listing those there are, or one that is missing."""
         if self.others is None:
@@ -302,26 +316,9 @@ def table_of(kind: str, known: type) -> Table:
 def markdown(cls: Any) -> str:
     """The options of a class as a table of Markdown."""
     lines = ["| option | takes | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in _rows(declared(cls))]
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in declared(cls).rows()]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def _rows(table: Table) -> Iterator[list[str]]:
-    for name, one in table.options.items():
-        default = "" if one.required or one.default is _ABSENT else f"`{_default_in_words(one.default)}`"
-        yield [f"`{name}`", one.takes.replace("|", "\\|"), default, one.option.help.replace("|", "\\|")]
-    if table.others is not None:
-        yield ["any other", table.others.takes, "", table.others.option.help]
-
-
-def _default_in_words(value: Any) -> str:
-    if isinstance(value, type):
-        return value.__name__
-    if type(value) is int and value >= 1 << 20 and value % (1 << 20) == 0:
-        return f"{value >> 30} GiB" if value % (1 << 30) == 0 else f"{value >> 20} MiB"
-    if isinstance(value, tuple) and all(isinstance(item, type) for item in value):
-        return ", ".join(item.__name__ for item in value)
-    return repr(value)
 
 
 # ---------------------------------------------------------------- types

@@ -153,6 +153,14 @@ def byte_size(text: str) -> int:
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
+def size_text(size: int | None) -> str:
+    """A number of bytes as `byte_size` reads it: `256MiB`."""
+    for exponent, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size and size % (1 << exponent) == 0:
+            return f"{size >> exponent}{unit}"
+    return str(size)
+
+
 def _decoded(text: str) -> str:
     if "%" not in text:
         return text

@@ -9,10 +9,11 @@ from urllib.parse import quote
 import typer
 
 import zarrv3
+from zarrv3.errors import ZarrError
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3.hierarchy.node import join_paths, split_location
-from zarrv3.options.urls import has_scheme
+from zarrv3.options.urls import has_scheme, parse_pipeline
 from zarrv3.registry import load
 
 Location = Annotated[
@@ -22,9 +23,31 @@ Path = Annotated[
     str,
     typer.Option("--path", "-p", metavar="PATH", help="A node within the store.", show_default=False),
 ]
+
+
+def _option_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """For completion: the options of the store that stands on the line, each with its help."""
+    try:
+        root = parse_pipeline(str(context.params.get("url") or ""))[0]
+        options = load("stores", root.scheme or "directory").declared().options
+    except ZarrError:
+        return []
+    return [
+        (f"{name}=", one.option.help.replace("`", ""))
+        for name, one in options.items()
+        if name.startswith(incomplete) and not one.option.live
+    ]
+
+
 Options = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the store; may be repeated."),
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="KEY=VALUE",
+        help="An option of the store; may be repeated.",
+        autocompletion=_option_names,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document.")]
 

@@ -61,7 +61,7 @@ class DraftV3(ReadOnly):
             Option(
                 "paths of arrays of order F whose bytes `FSStoreV3` wrote in order C, or `True` for all that may be",
                 convert=_paths,
-                takes="true, false, or paths",
+                takes="true, false, or paths; as text separated by commas",
             ),
         ] = False,
     ) -> None:

@@ -12,7 +12,7 @@ from zarrv3.layers.base import Layer
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import as_templates
-from zarrv3.options.urls import byte_size
+from zarrv3.options.urls import byte_size, size_text
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
 from zarrv3.store.helpers import cut
@@ -36,6 +36,7 @@ def size(text: str) -> int | None:
 _SIZE: dict[str, Any] = {
     "convert": size,
     "check": lambda number: number is None or number >= 0,
+    "show": size_text,
     "takes": "a size like `256MiB`, or `None`",
 }
 

@@ -66,13 +66,14 @@ class DBMStore(FileBackend):
             Option(
                 "permissions of new files; text is read as octal",
                 convert=lambda text: int(text, 8),
+                show=oct,
                 takes="permissions such as `666`",
             ),
         ] = 0o666,
         open: Annotated[
             OpenFunction | None,
             Option(
-                "a function like `dbm.gnu.open`: it gets the path, the flag, the mode and all other options",
+                "a function like `dbm.gnu.open` or `bsddb3.btopen`: it gets the path, the flag, the mode and all other options",
                 live=True,
             ),
         ] = None,

@@ -89,7 +89,10 @@ class FSStore(Backend):
                 "whether the S3 server obeys `If-Match` and `If-None-Match` when it writes; `None`: when it is Amazon's"
             ),
         ] = None,
-        **storage_options: Annotated[Any, Option("options of the file system")],
+        **storage_options: Annotated[
+            Any,
+            Option("options of the file system: `key`, `secret`, `anon`, `endpoint_url`, `client_kwargs`, …"),
+        ],
     ) -> None:
         if fs is not None and storage_options:
             raise ConfigurationError(

@@ -28,7 +28,9 @@ class LMDBOptions(TypedDict, total=False):
     map_size: Annotated[
         int,
         Option(
-            "the size at first, 16 MiB by default; it grows", convert=byte_size, takes="a size like `64MiB`"
+            "the size at first, 16 MiB by default; it grows by itself, at least doubling",
+            convert=byte_size,
+            takes="a size like `64MiB`",
         ),
     ]
     subdir: Annotated[bool, Option("whether the path is a folder; found out where something is")]
@@ -48,10 +50,12 @@ class LMDBOptions(TypedDict, total=False):
     readahead: Annotated[bool, Option("let the system read ahead")]
     writemap: Annotated[bool, Option("write into the memory map itself")]
     meminit: Annotated[bool, Option("clear new pages before they are written")]
-    max_readers: Annotated[int, Option("how many threads may read at once, 1024 by default")]
+    max_readers: Annotated[
+        int, Option("how many read transactions there may be at once, in all processes; 1024 by default")
+    ]
     max_dbs: Annotated[int, Option("how many named databases the file may have")]
     max_spare_txns: Annotated[int, Option("how many read transactions are kept for use again")]
-    lock: Annotated[bool, Option("whether processes exclude each other")]
+    lock: Annotated[bool, Option("off where there are no file locks: then one process only")]
     lib_version: Annotated[int, Option("see `lmdb.open`")]
 
 

@@ -87,7 +87,10 @@ class MongoDBStore(Backend):
         ] = None,
         **kwargs: Annotated[
             Any,
-            Option("options of `pymongo.MongoClient`: `host`, `port`, `username`, `password`, `tls`, …"),
+            Option(
+                "options of `pymongo.MongoClient`: `host`, `port`, `username`, `password`, `tls`, …; unless given, "
+                "`serverSelectionTimeoutMS` and `connectTimeoutMS` are 10,000 and `socketTimeoutMS` is 120,000"
+            ),
         ],
     ) -> None:
         check_options(url, client, kwargs)

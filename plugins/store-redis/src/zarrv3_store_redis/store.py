@@ -56,7 +56,11 @@ class RedisStore(Backend):
         *,
         url: Annotated[str | None, Option("as above, without `prefix` and `dimension_separator`")] = None,
         client: Annotated[
-            redis.Redis | None, Option("a client of yours, used as it is and not closed", live=True)
+            redis.Redis | None,
+            Option(
+                "a client of yours, used as it is and not closed; one with its settings is made if it decodes responses",
+                live=True,
+            ),
         ] = None,
         **kwargs: Annotated[
             Any, Option("options of `redis.Redis`: `host`, `port`, `ssl`, …", known=RedisOptions)

@@ -59,7 +59,7 @@ TableName: TypeAlias = Annotated[
 class SQLiteOptions(TypedDict, total=False):
     """What `sqlite3.connect` takes besides."""
 
-    timeout: Annotated[float, Option("seconds to wait for another writer")]
+    timeout: Annotated[float, Option("seconds to wait for another writer; 60 by default")]
     uri: Annotated[bool, Option("whether a path that begins with `file:` is a URI")]
     cached_statements: Annotated[int, Option("how many statements are kept compiled")]
     factory: Annotated[type[sqlite3.Connection], Option("the class of the connection", live=True)]
