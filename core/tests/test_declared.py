@@ -5,7 +5,7 @@ import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, Unpack
+from typing import Annotated, Any, Literal, TypedDict, Unpack, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -124,7 +124,11 @@ def test_text_becomes_a_value(name: str, text: str, value: Any, monkeypatch: pyt
         zarrv3.open_store(f"every:?{urlencode({name: text})}"),
         zarrv3.open_store(f"every:?{name}=${{VALUE}}"),
         zarrv3.open_store({"store": "every", name: "${VALUE}"}),
-        *([zarrv3.open_store({"store": "every", name: text}), Every(**{name: text})] if text else []),
+        *(
+            [zarrv3.open_store({"store": "every", name: text}), Every(**cast("Any", {name: text}))]
+            if text
+            else []
+        ),
     ]
     for store in stores:
         assert store.option(name) == value
@@ -241,7 +245,7 @@ def test_a_declared_type_has_to_exist() -> None:
         def connect(self) -> Store:
             return MappingDriver({})
 
-    with pytest.raises(TypeError, match="'x'.*not there when the program runs"):
+    with pytest.raises(TypeError, match=r"'x'.*not there when the program runs"):
         Wrong(1)
 
 
