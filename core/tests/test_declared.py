@@ -89,9 +89,10 @@ class Plain(Backend):
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The classes above can be opened by URL."""
-    for kind, cls in (("stores", Every), ("stores", Plain), ("layers", Closed)):
-        monkeypatch.setitem(registry.BUILT_IN[kind], cls.kind, "unused")  # type: ignore[index]
-        monkeypatch.setitem(registry._loaded, (kind, cls.kind), cls)  # type: ignore[arg-type]
+    classes: list[tuple[Any, Any]] = [("stores", Every), ("stores", Plain), ("layers", Closed)]
+    for kind, cls in classes:
+        monkeypatch.setitem(registry.BUILT_IN[kind], cls.kind, "unused")
+        monkeypatch.setitem(registry._loaded, (kind, cls.kind), cls)
 
 
 VALUES: list[tuple[str, str, Any]] = [
