@@ -1,10 +1,11 @@
 """Write what is generated in these pages: `python docs/generate.py`, or with `--check` only say whether it is current.
 
-With names of pages (`cli.md`), only those. The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
+With names of pages (`cli.md`, and `README.md` for the options in those of the plugins), only those. The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
 or on the server that its `example_server` starts. A class that has neither is not in the table.
 """
 
 import difflib
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,8 +16,13 @@ from typing import Any
 
 import zarrv3
 from zarrv3 import registry
+from zarrv3.options.declared import markdown
 
 FOLDER = Path(__file__).parent
+OPTIONS = re.compile(r"(<!-- options of (\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
+READMES = sorted(
+    path for path in FOLDER.parent.glob("plugins/*/README.md") if OPTIONS.search(path.read_text("utf-8"))
+)
 START, END = "<!-- generated -->\n", "<!-- end of generated -->"
 FLAGS = [field.name for field in fields(zarrv3.Capabilities) if field.name != "limits"]
 LIMITS = [field.name for field in fields(zarrv3.Limits)]
@@ -120,6 +126,15 @@ def spelling(parameter: Any) -> str:
     return names if parameter.is_flag else f"{names} {parameter.metavar}"
 
 
+def option_tables(text: str) -> str:
+    """A page with its tables of options, each between `<!-- options of CLASS -->` and `<!-- end of options -->`."""
+
+    def made(match: re.Match[str]) -> str:
+        return f"{match[1]}{markdown(registry.find_class(match[2]))}{match[3]}"
+
+    return OPTIONS.sub(made, text)
+
+
 PAGES: dict[str, Callable[[], str]] = {"capabilities.md": generated, "cli.md": command_line}
 
 
@@ -127,7 +142,11 @@ def current(page: Path, make: Callable[[], str], *, check: bool) -> bool:
     """Write a page's generated part, or with `check` compare it and show what differs; whether it was as it should be."""
     old = page.read_text(encoding="utf-8")
     before, rest = old.split(START)
-    new = before + START + make() + END + rest.split(END)[1]
+    return written(page, old, before + START + make() + END + rest.split(END)[1], check=check)
+
+
+def written(page: Path, old: str, new: str, *, check: bool) -> bool:
+    """Write a page, or with `check` show what differs; whether it was as it should be."""
     if not check:
         page.write_text(new, encoding="utf-8")
     elif old != new:
@@ -140,8 +159,11 @@ def current(page: Path, make: Callable[[], str], *, check: bool) -> bool:
 def main() -> int:
     """Write the pages, or with `--check` compare; the exit code is 1 when one is not current."""
     check = "--check" in sys.argv[1:]
-    names = [name for name in sys.argv[1:] if name != "--check"] or [*PAGES]
-    found = [current(FOLDER / name, PAGES[name], check=check) for name in names]
+    names = [name for name in sys.argv[1:] if name != "--check"] or [*PAGES, "README.md"]
+    found = [current(FOLDER / name, PAGES[name], check=check) for name in names if name in PAGES]
+    if "README.md" in names:
+        pages = [(page, page.read_text(encoding="utf-8")) for page in READMES]
+        found += [written(page, text, option_tables(text), check=check) for page, text in pages]
     return int(check and not all(found))
 
 

@@ -107,6 +107,13 @@ def test_the_command_line_is_current() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_tables_of_options_are_current() -> None:
+    """Each plugin's README has the options that its classes declare; `nox -s docs` writes them."""
+    command = [sys.executable, str(DOCS / "generate.py"), "--check", "README.md"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_reference_is_complete() -> None:
     """The page for authors of stores has every method, capability, limit, hook, helper and member there is."""
     lines = (DOCS / "writing-a-store.md").read_text(encoding="utf-8").splitlines()
@@ -120,10 +127,19 @@ def test_the_reference_is_complete() -> None:
         for name, value in vars(helpers).items()
         if inspect.isfunction(value) and value.__module__ == helpers.__name__ and not name.startswith("_")
     } - {"check_rename"}  # the guard's
-    expected |= {"kind", "option_types", "live_options", "location", "connect", "errors", "tested_against"}
+    expected |= {
+        "kind",
+        "location",
+        "url_options",
+        "connect",
+        "errors",
+        "tested_against",
+        "identity",
+        "secrets",
+    }
     expected |= {"example_url", "example_server"}
     assert expected - written == set()
-    assert {name for name in written - expected if hasattr(zarrv3.Backend, name)} == {"option"}
+    assert {name for name in written - expected if hasattr(zarrv3.Backend, name)} == {"option", "declared"}
 
 
 def test_capability_defaults_are_true() -> None:

@@ -497,7 +497,7 @@ def test_memory_takes_root_and_class() -> None:
         pass
 
     assert MemoryStoreV3({"a": b"1"})["a"] == b"1"
-    assert type(MemoryStoreV3(cls=Mine)._identity()) is Mine
+    assert type(MemoryStoreV3(cls=Mine).identity()) is Mine
 
 
 def test_memory_equality() -> None:

@@ -176,7 +176,7 @@ def test_kv_store_passes_through() -> None:
 
 def test_kv_store_needs_a_mapping() -> None:
     """Anything but a mutable mapping is refused with its type."""
-    with pytest.raises(ConfigurationError, match="needs a mutable mapping, not list"):
+    with pytest.raises(ConfigurationError, match="takes a mutable mapping, not list"):
         KVStore([])  # type: ignore[arg-type]
 
 
@@ -217,5 +217,5 @@ def test_live_objects_have_no_spec() -> None:
 def test_only_real_separators() -> None:
     """A dimension separator other than `.` and `/` is refused when the store is made."""
     for separator in ("x", "", "//"):
-        with pytest.raises(ConfigurationError, match="dimension_separator must be"):
+        with pytest.raises(ConfigurationError, match="'dimension_separator' of 'memory' takes"):
             MemoryStore(dimension_separator=separator)  # type: ignore[arg-type]

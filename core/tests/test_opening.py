@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.stores import as_store, open_store
 from zarrv3.options.environment import Template
 from zarrv3.options.settings import config
-from zarrv3.options.urls import Url, boolean
+from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Store
@@ -28,11 +28,6 @@ class Server(Backend):
     """A store with options of every kind, which keeps its content by address."""
 
     kind = "testserver"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "size": int,
-        "safe": boolean,
-        "password": str,
-    }
     contents: ClassVar[dict[str, dict[str, bytes]]] = {}
 
     def __init__(
@@ -54,7 +49,6 @@ class Sized(Layer):
     """A layer with options."""
 
     kind = "testsized"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"size": int, "label": str}
 
     def __init__(self, store: object, size: int = 1, label: str = "") -> None:
         super().__init__(store, size=size, label=label)
@@ -227,8 +221,8 @@ def test_options_win() -> None:
 @pytest.mark.parametrize(
     ("what", "known"),
     [
-        ("testserver:h?colour=red", "password, safe, size"),
-        ("testserver:h|testsized:?colour=red", "label, size"),
+        ("testserver:h?colour=red", "address, size, safe, password, extra"),
+        ("testserver:h|testsized:?colour=red", "size, label"),
         ("testserver:h|read-only:?colour=red", "none"),
         ({"store": "testserver", "address": "h", "colour": "red"}, "address, size, safe, password, extra"),
         ({"url": "testserver:h", "colour": "red"}, "address, size, safe, password, extra"),

@@ -3,7 +3,6 @@
 import logging
 import pickle
 import traceback
-from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -32,7 +31,6 @@ class Server(Backend):
 
     kind = "server"
     errors: ClassVar[ErrorTable] = {LibraryError: StoreUnavailableError}
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"password": str, "url": str, "user": str}
     says = "{url} refused {password}"
 
     def __init__(

@@ -13,7 +13,6 @@ from zarrv3.options.urls import (
     Url,
     boolean,
     byte_size,
-    convert,
     has_scheme,
     local_path,
     parse_part,
@@ -149,30 +148,6 @@ def test_drive_letters(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---------------------------------------------------------------- options
-
-
-def test_convert() -> None:
-    """Options become values by their types."""
-    types = {"n": int, "f": float, "b": boolean, "s": str, "size": byte_size}
-    found = convert("x", {"n": "3", "f": "1e3", "b": "no", "s": "", "size": "2k"}, types)
-    assert found == {"n": 3, "f": 1000.0, "b": False, "s": "", "size": 2000}
-
-
-def test_convert_unknown() -> None:
-    """An unknown option is refused with the list of the known ones."""
-    with pytest.raises(ConfigurationError, match=r"'zip' has no URL option 'mod'.*: mode, size"):
-        convert("zip", {"mod": "r"}, {"size": int, "mode": str})
-    with pytest.raises(ConfigurationError, match="none"):
-        convert("zip", {"mod": "r"}, {})
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("n", "x"), ("n", ""), ("b", "maybe"), ("size", "-1"), ("size", "1 parsec")]
-)
-def test_convert_bad_value(name: str, text: str) -> None:
-    """A value of the wrong form is refused with the option and its store."""
-    with pytest.raises(ConfigurationError, match=f"option '{name}' of 'zip'"):
-        convert("zip", {name: text}, {"n": int, "b": boolean, "size": byte_size})
 
 
 @pytest.mark.parametrize("text", ["true", "True", "YES", "1", "on", ""])

@@ -46,6 +46,7 @@ from zarrv3.hierarchy.group import Group
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.hooks import hookimpl
 from zarrv3.opening.stores import open_store
+from zarrv3.options.declared import Option
 from zarrv3.options.settings import config
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import BaseStore
@@ -74,6 +75,7 @@ __all__ = [
     "Layer",
     "Limits",
     "MemoryStore",
+    "Option",
     "Prefix",
     "ReadOnly",
     "Request",

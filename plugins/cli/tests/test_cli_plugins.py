@@ -10,8 +10,8 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import typer
@@ -21,6 +21,7 @@ from zarrv3 import registry
 from zarrv3.opening import hooks
 from zarrv3.opening.hooks import HookWarning
 from zarrv3_cli import template
+from zarrv3_cli.arguments import _option_names
 
 Run = Callable[..., Any]
 PACKAGE = Path(__file__).parents[1]
@@ -57,6 +58,24 @@ def test_stores(run: Run) -> None:
         entry.items() for entry in some if entry["name"] == "prefix"
     )
     assert {entry["kind"] for entry in some} == {"layers"}
+
+
+def test_options_of_a_store(run: Run) -> None:
+    """With the name of a store or layer its options are listed: what each takes, its default, its meaning."""
+    assert (
+        "fsync\ttrue or false\tFalse\treturn from a write only when the value is on the disk"
+        in run("stores", "file").out
+    )
+    found = json.loads(run("stores", "prefix", "--json").out)
+    assert [one["option"] for one in found] == ["prefix"]
+    assert run("stores", "nonsense").code == 1
+
+
+def test_completion_of_options() -> None:
+    """Behind `-o` the shell offers the options of the store on the line, with their meaning."""
+    offered = _option_names(cast("Any", SimpleNamespace(params={"url": "file:///x"})), "fs")
+    assert offered == [("fsync=", "return from a write only when the value is on the disk")]
+    assert _option_names(cast("Any", SimpleNamespace(params={"url": "nonsense://x"})), "") == []
 
 
 def test_stores_imports_nothing(run: Run, installed: Callable[[EntryPoint], None]) -> None:

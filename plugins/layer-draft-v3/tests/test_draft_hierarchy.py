@@ -259,8 +259,8 @@ def test_url_spec_and_pickle(mixed: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "match"),
     [
-        ("chunks_per_shard={", "no JSON"),
-        ("chunks_per_shard=[1]", "no JSON object"),
+        ("chunks_per_shard={", "as JSON"),
+        ("chunks_per_shard=[1]", "as JSON"),
         ('chunks_per_shard={"a":[1]}', "goes with repair"),
         ("fix=true", "misordered"),
     ],

@@ -453,7 +453,7 @@ def test_swaps_of_many_threads() -> None:
         {"attempts": 2.5},
         {"timeout": 0},
         {"timeout": -1},
-        {"timeout": "30"},
+        {"timeout": "half a minute"},
         {"timeout": float("nan")},
         {"wait_initial": -0.1},
         {"wait_max": float("inf")},

@@ -236,7 +236,7 @@ def test_flags_for_what_exists(open_it: Opener) -> None:
         assert store["k"] == b"w"
         with pytest.raises(ReadOnlyError):
             store["k"] = b"x"
-    with pytest.raises(ConfigurationError, match="flag must be"):
+    with pytest.raises(ConfigurationError, match="'flag' of 'dbm' takes"):
         open_it(flag="a")
 
 

@@ -151,7 +151,7 @@ def test_files_of_missing_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_options(tmp_path: Path) -> None:
     """Unknown modules, options and functions are refused with what is known."""
     for options, message in [
-        ({"module": "bsd"}, "module is one of dumb, gnu, ndbm, sqlite3, not 'bsd'"),
+        ({"module": "bsd"}, "'module' of 'dbm' takes one of dumb, gnu, ndbm, sqlite3, not 'bsd'"),
         ({"modul": "gnu"}, "'dbm' has no option 'modul'; its options are: path, flag"),
         ({"open": "gnu"}, r"open= is a function, as dbm.gnu.open; not str"),
         ({"open": print, "module": "gnu"}, "not both"),

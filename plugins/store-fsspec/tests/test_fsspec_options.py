@@ -71,7 +71,7 @@ def test_bad_options() -> None:
         FSStore("az://container/x").get("k")
     with pytest.raises(ConfigurationError, match=r"options \(anon\) go with a URL"):
         FSStore("/x", fs=MemoryFileSystem(), anon=True)
-    with pytest.raises(ConfigurationError, match="mode is 'r' or 'w', not 'x'"):
+    with pytest.raises(ConfigurationError, match="takes 'r' or 'w', not 'x'"):
         FSStore("memory://x", mode="x")
 
 

@@ -78,7 +78,7 @@ def test_options_that_make_no_sense() -> None:
         "no option 'colour'; its options are: database": {"colour": 1},
         "set by the store": {"document_class": dict},
         "not both": {"client": pymongo.MongoClient(connect=False), "url": "mongodb://h"},
-        "pymongo.MongoClient, not str": {"client": "mongodb://h"},
+        "takes a MongoClient or None": {"client": "mongodb://h"},
         "url= or host=": {"host": "h", "url": "mongodb://h"},
         "argument of its own": {"url": "mongodb://h/?collection=x"},
         "no URL of a MongoDB server": {"url": "http://h"},

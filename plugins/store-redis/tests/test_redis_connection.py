@@ -82,7 +82,7 @@ def test_options_that_make_no_sense() -> None:
         "no option 'colour'": {"colour": 1},
         "values are bytes": {"decode_responses": True},
         "not both": {"client": redis.Redis(), "url": "redis://h"},
-        "redis.Redis, not str": {"client": "redis://h"},
+        "takes a Redis or None": {"client": "redis://h"},
         "prefix is text": {"prefix": b"x"},
         "an argument of its own": {"url": "redis://h?prefix=x"},
         "no URL of a server": {"url": "http://h"},

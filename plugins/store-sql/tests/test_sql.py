@@ -340,7 +340,7 @@ def test_url_that_works(tmp_path: Path) -> None:
         (lambda: open_store("sqlite:///x.db?colour=red"), "colour.*timeout"),
         (lambda: SQLiteStore("x.db", colour="red"), "colour.*timeout"),
         (lambda: SQLiteStore("x.db", isolation_level=None), "isolation_level"),
-        (lambda: SQLiteStore("x.db", table="a; DROP TABLE b"), "no name of a table"),
+        (lambda: SQLiteStore("x.db", table="a; DROP TABLE b"), "takes the name of a table"),
         (lambda: open_store("sqlite://host/x.db"), "sqlite:///relative.db"),
         (lambda: open_store("sqlite:x.db"), "sqlite:///relative.db"),
         (lambda: open_store("sql://x"), "postgresql"),

@@ -217,7 +217,7 @@ def test_server_that_does_not_answer() -> None:
         started = time.monotonic()
         with (
             SQLStore(url, connect_timeout=2) as store,
-            pytest.raises(StoreTimeoutError, match=r"connect_timeout=2 s"),
+            pytest.raises(StoreTimeoutError, match=r"connect_timeout=2.0 s"),
         ):
             store.get("k")
         assert time.monotonic() - started < 8

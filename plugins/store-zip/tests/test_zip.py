@@ -301,7 +301,7 @@ def test_beginning_anew_happens_once(path: Path, mode: Any) -> None:
 
 def test_bad_options(path: Path) -> None:
     """Unknown modes, methods and options are refused with the known ones."""
-    with pytest.raises(ConfigurationError, match="'r', 'w', 'a', 'x'"):
+    with pytest.raises(ConfigurationError, match="'r' or 'w' or 'a' or 'x'"):
         ZipStore(path, mode="rw")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"8 \(deflated\)"):
         ZipStore(path, compression=93)

@@ -233,7 +233,6 @@ def test_a_root_that_names_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Remote(MemoryStore):
         kind = "fsspec"
-        live_options = ()
 
         def __init__(self, url: str, anon: bool = False) -> None:
             super().__init__(name=url)

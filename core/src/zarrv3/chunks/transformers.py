@@ -188,7 +188,8 @@ class StorageTransformer(Layer):
         """What a copy has of this object: not whether it is in a `with` block."""
         return {name: value for name, value in vars(self).items() if name != "_entered"}
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """What it is, and the store below."""
         return self._inner, self.type, self.get_config()
 
 
@@ -206,7 +207,6 @@ def plain(store: BaseStore, folder: str, metadata: ArrayMetadata) -> StorageTran
 def _bound(cls: type[T], state: dict[str, Any], store: BaseStore, folder: str, metadata: ArrayMetadata) -> T:
     bound = _rebuild(cls, state)
     bound._inner, bound._folder, bound._encoding = store, folder, metadata.chunk_key_encoding
-    bound.dimension_separator = store.dimension_separator
     return bound
 
 

@@ -167,7 +167,7 @@ def _is_same(one: BaseStore, other: BaseStore) -> bool:
     """
     if type(one) is not type(other):
         return False
-    pairs = [(one._options[name], other._options[name]) for name in one.live_options]
+    pairs = [(one._options[name], other._options[name]) for name in one.declared().live]
     mappings = [(mine, theirs) for mine, theirs in pairs if isinstance(mine, Mapping)]
     return all(mine is theirs for mine, theirs in mappings) if mappings else one == other
 

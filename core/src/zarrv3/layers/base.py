@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, ClassVar
 
 from zarrv3.store.backend import require
-from zarrv3.store.base import BaseStore, check_options
+from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Store, Swaps, Versioned
 from zarrv3.store.helpers import check_rename
 from zarrv3.store.keys import check_folder, check_keys, split_prefix
@@ -32,8 +32,12 @@ class Layer(BaseStore):
 
     def __init__(self, store: object, **options: Any) -> None:
         self.inner: BaseStore = wrap(store)
-        self._options = options
-        self.dimension_separator = self.inner.dimension_separator
+        self._options = self.declared().check(options)
+
+    @property
+    def dimension_separator(self) -> str | None:
+        """See `BaseStore`: the inner store's."""
+        return self.inner.dimension_separator
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Have what a subclass overrides checked like the guard's methods: keys, values, and whether it may write at all.
@@ -108,7 +112,7 @@ class Layer(BaseStore):
     @classmethod
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """Construct around a store from named options; an unknown one is an error that lists the known ones."""
-        check_options(cls, options)
+        cls.declared().check_names(options)
         return cls(store, **options)
 
     def spec(self) -> dict[str, JSON]:
@@ -126,7 +130,8 @@ class Layer(BaseStore):
         """Pickle the configuration of the whole stack."""
         return _rebuild, (type(self), self.inner, dict(self._options))
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """See `BaseStore`; with the inner store."""
         return self.inner, self._changed_options()
 
 

@@ -2,13 +2,20 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any
 
 from zarrv3.layers.base import Layer
+from zarrv3.options.declared import Option
+from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Limits, Request, Swaps, Versioned
 from zarrv3.store.keys import check_folder
+
+
+def _folder_of(prefix: str) -> str:
+    return check_folder(f"{prefix.strip('/')}/")
 
 
 class Prefix(Layer):
@@ -19,9 +26,18 @@ class Prefix(Layer):
 
     kind = "prefix"
 
-    def __init__(self, store: object, prefix: str) -> None:
-        super().__init__(store, prefix=type(prefix)(prefix.strip("/")))
-        self._folder = check_folder(f"{self.option('prefix')}/")
+    def __init__(
+        self,
+        store: object,
+        prefix: Annotated[str, Option("the folder; no slash at its ends is needed", check=_folder_of)],
+    ) -> None:
+        super().__init__(store, prefix=prefix)
+        if not isinstance(self._options["prefix"], Template):
+            self._options = {"prefix": prefix.strip("/")}
+
+    @cached_property
+    def _folder(self) -> str:
+        return _folder_of(self.option("prefix"))
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

@@ -6,14 +6,15 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from zarrv3 import registry
-from zarrv3.errors import ConfigurationError, RegistryError
+from zarrv3.errors import ConfigurationError, RegistryError, ZarrError
 from zarrv3.layers.base import Layer
 from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
 from zarrv3.opening import hooks
 from zarrv3.options.environment import as_templates
+from zarrv3.options.redaction import redact, secrets_of
 from zarrv3.options.settings import config
-from zarrv3.options.urls import Url, convert, parse_pipeline
+from zarrv3.options.urls import Url, parse_pipeline
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import MemoryStore
 from zarrv3.store.wrapping import wrap
@@ -78,10 +79,16 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
 
 
 def _from_url(text: str, options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING) -> BaseStore:
-    root, *adapters = parse_pipeline(text)
-    opened = _root(root._replace(query={**root.query, **query}), options)
-    for adapter in adapters:
-        opened = _adapter(adapter, opened)
+    try:
+        root, *adapters = parse_pipeline(text)
+        opened = _root(root._replace(query={**root.query, **query}), options)
+        for adapter in adapters:
+            opened = _adapter(adapter, opened)
+    except ZarrError as error:
+        told = str(error)
+        if (shown := redact(told, secrets_of({"url": text}))) == told:
+            raise
+        raise type(error)(shown) from None
     return opened
 
 
@@ -105,8 +112,7 @@ def _named(name: str, query: Mapping[str, str], options: Mapping[str, Any]) -> B
 
 def _adapter(url: Url, inner: BaseStore) -> BaseStore:
     cls = _layer_class(url.scheme)
-    found = {**cls.location(url), **convert(url.scheme, url.query, cls.option_types)}
-    return cls.around(inner, as_templates(found))
+    return cls.around(inner, cls.url_options(url))
 
 
 def _from_spec(
@@ -118,8 +124,7 @@ def _from_spec(
         raise ConfigurationError("'layers' of a store configuration is a list of tables, each with a 'layer'")
     if "store" in own:
         cls = _store_class(str(own.pop("store")))
-        own.update(convert(cls.kind, query, cls.option_types))
-        opened = cls.from_options({**as_templates(own), **options})
+        opened = cls.from_options({**as_templates(own), **cls.declared().from_query(query), **options})
     else:
         opened = _from_url(str(own.pop("url")), {**as_templates(own), **options}, query)
     for layer in layers:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 HIDDEN = "***"
@@ -14,7 +15,14 @@ SECRET_NAME = re.compile(
 
 # The password reaches to the last `@` before the path (it may hold an `@`), else to the first one (it may hold a `/`).
 _USER_INFO = re.compile(r"(?<=://)([^/@\s:|]*):([^/?#\s|]*|[^@\s|]*)@")
+# Of a text that is one URL: to its last `@`, whatever stands before it, since libraries take blanks, `@`, `?`, `#` and more.
+_WHOLE_URL = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+:/{0,2})([^/@:|]*):([^|]*)@")
+_TOKEN_URL = re.compile(r"(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@")
 _QUERY = re.compile(r"([?&;])([^=&;#|\s]+)=([^&;#|\s]*)")
+
+
+_CUTS = re.compile(r"[@:/?#&=\s]")
+_NONE: Mapping[str, bool] = MappingProxyType({})
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -28,20 +36,32 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
-def redact_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they may be shown: values of secret names hidden, URLs redacted, at any depth."""
-    return {name: HIDDEN if _is_secret(name, value) else _shown(value) for name, value in options.items()}
+def redact_url(text: str) -> str:
+    """A text that is one URL, without its password."""
+    shown = _WHOLE_URL.sub(rf"\1\2:{HIDDEN}@", text, count=1)
+    return redact(_TOKEN_URL.sub(rf"\1{HIDDEN}@", shown, count=1))
 
 
-def secrets_of(options: Mapping[str, Any]) -> list[str]:
+def redact_options(options: Mapping[str, Any], declared: Mapping[str, bool] = _NONE) -> dict[str, Any]:
+    """Options as they may be shown: values of secret names hidden, URLs redacted, at any depth.
+
+    `declared` says of some of the options whether they are secret; of the others, and of what is in them, the name tells.
+    """
+    return {
+        name: HIDDEN if _is_secret(name, value, declared) else _shown(value)
+        for name, value in options.items()
+    }
+
+
+def secrets_of(options: Mapping[str, Any], declared: Mapping[str, bool] = _NONE) -> list[str]:
     """The secret texts among options: what must not appear in an error that a backend's library words.
 
-    Of a URL they are given as written and decoded, since libraries show either.
+    Of a URL they are given as written and decoded, since libraries show either. `declared` as in `redact_options`.
     """
     return [
         text
         for name, value in options.items()
-        for text in _secret_texts(value, secret=_is_secret(name, value))
+        for text in _secret_texts(value, secret=_is_secret(name, value, declared))
     ]
 
 
@@ -55,18 +75,29 @@ def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
     elif isinstance(value, bytes | bytearray):
         yield from _secret_texts(value.decode(errors="replace"), secret=secret)
     elif isinstance(value, str):
-        found = [value] if secret else []
-        found += [match[2] for match in _USER_INFO.finditer(value)]
-        found += [match[3] for match in _QUERY.finditer(value) if SECRET_NAME.search(match[2])]
-        for text in filter(None, found):
-            from urllib.parse import quote, unquote
-
-            yield from {text: None, unquote(text): None, quote(text, safe=""): None}
+        yield from _secrets_in(value, [value] if secret else [])
     elif secret and value is not None:
         yield str(value)
 
 
-def _is_secret(name: object, value: object) -> bool:
+def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
+    """Those found and the passwords of URLs in a text, each as written, decoded and encoded."""
+    found += [match[2] for match in _USER_INFO.finditer(value)]
+    urls = filter(None, (_WHOLE_URL.match(value), _TOKEN_URL.match(value)))
+    for (
+        match
+    ) in urls:  # with its pieces: a library may have cut it where a piece looks like a host or a query
+        found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
+    found += [match[3] for match in _QUERY.finditer(value) if SECRET_NAME.search(match[2])]
+    for text in filter(None, found):
+        from urllib.parse import quote, unquote
+
+        yield from {text: None, unquote(text): None, quote(text, safe=""): None}
+
+
+def _is_secret(name: object, value: object, declared: Mapping[str, bool] = _NONE) -> bool:
+    if name in declared:
+        return declared[str(name)] and value is not None
     return (
         isinstance(name, str)
         and bool(SECRET_NAME.search(name))
@@ -77,7 +108,7 @@ def _is_secret(name: object, value: object) -> bool:
 
 def _shown(value: Any) -> Any:
     if isinstance(value, str):
-        return redact(value)
+        return redact_url(value)
     if isinstance(value, Mapping):
         return redact_options(value)
     if isinstance(value, list | tuple):

@@ -6,11 +6,10 @@ of a folder, taken literally. In everything else `%7C` stands for `|`, and `%3F`
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.options.redaction import redact
+from zarrv3.options.redaction import redact, redact_url
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)")
 
@@ -28,6 +27,51 @@ class Url(NamedTuple):
     """The options after `?`, decoded."""
     text: str
     """The part as it was written."""
+
+    @property
+    def host(self) -> str | None:
+        """The host, decoded and without the brackets of an IPv6 address; `None` where there is none."""
+        return self._decoded(self._host_and_port[0].removeprefix("[").removesuffix("]"))
+
+    @property
+    def port(self) -> int | None:
+        """The port; `None` where there is none. Raises `ConfigurationError` for what cannot be one."""
+        text = self._host_and_port[1]
+        if not text:
+            return None
+        if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
+            raise ConfigurationError(
+                f"{redact_url(self.text)!r}: after the host's ':' comes a port, 0 to 65535"
+            )
+        return int(text)
+
+    @property
+    def user(self) -> str | None:
+        """The user's name, decoded; `None` where there is none."""
+        return self._decoded(self._user_info.partition(":")[0])
+
+    @property
+    def password(self) -> str | None:
+        """The password, decoded; `None` where there is none."""
+        return self._decoded(self._user_info.partition(":")[2])
+
+    @property
+    def _user_info(self) -> str:
+        return (self.authority or "").rpartition("@")[0]
+
+    @property
+    def _host_and_port(self) -> tuple[str, str]:
+        place = (self.authority or "").rpartition("@")[2]
+        host, colon, port = place.rpartition(":")
+        return (host, port) if colon and not place.endswith("]") else (place, "")
+
+    def _decoded(self, text: str) -> str | None:
+        try:
+            return _decoded(text) or None
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(
+                f"{redact_url(self.text)!r}: its percent signs do not stand for UTF-8"
+            ) from error
 
 
 def parse_pipeline(text: str) -> list[Url]:
@@ -60,7 +104,7 @@ def parse_part(text: str) -> Url:
     try:
         return Url(match[1].lower(), authority, _decoded(rest), _options(query, text), text)
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{redact(text)!r}: its percent signs do not stand for UTF-8") from error
+        raise ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8") from error
 
 
 def has_scheme(text: str) -> bool:
@@ -72,27 +116,13 @@ def local_path(url: Url) -> str:
     """The path of a URL that names something on this machine: `file:///abs`, `file://localhost/abs`, `lmdb:rel`."""
     if url.authority not in {None, "", "localhost"}:
         raise ConfigurationError(
-            f"{url.scheme}://{url.authority}… names a host; write {url.scheme}:///absolute/path with three slashes"
+            f"{redact_url(url.text)!r} names a host; write {url.scheme}:///absolute/path with three slashes"
         )
     if not url.path:
         raise ConfigurationError(f"{url.scheme}: needs a path, as in {url.scheme}:///absolute/path")
     if os.name == "nt":  # file:///C:/data
         return re.sub(r"^/(?=[A-Za-z]:)", "", url.path)
     return url.path
-
-
-def convert(kind: str, query: Mapping[str, str], types: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """The options of a URL as values; an unknown one is an error that lists the known ones."""
-    options: dict[str, Any] = {}
-    for name, text in query.items():
-        if name not in types:
-            known = ", ".join(sorted(types)) or "none"
-            raise ConfigurationError(f"{kind!r} has no URL option {name!r}; its URL options are: {known}")
-        try:
-            options[name] = types[name](text)
-        except ValueError as error:
-            raise ConfigurationError(f"option {name!r} of {kind!r}: {error}") from error
-    return options
 
 
 # ---------------------------------------------------------------- option types
@@ -123,6 +153,14 @@ def byte_size(text: str) -> int:
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
+def size_text(size: int | None) -> str:
+    """A number of bytes as `byte_size` reads it: `256MiB`."""
+    for exponent, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size and size % (1 << exponent) == 0:
+            return f"{size >> exponent}{unit}"
+    return str(size)
+
+
 def _decoded(text: str) -> str:
     if "%" not in text:
         return text
@@ -139,5 +177,5 @@ def _options(query: str, text: str) -> dict[str, str]:
     pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise ConfigurationError(f"an option occurs twice in {redact(text)!r}")
+        raise ConfigurationError(f"an option occurs twice in {redact_url(text)!r}")
     return options

@@ -32,8 +32,7 @@ from zarrv3.errors import (
     UnsupportedError,
     ZarrError,
 )
-from zarrv3.options.environment import values_of
-from zarrv3.options.redaction import redact, secrets_of
+from zarrv3.options.redaction import redact
 from zarrv3.store import helpers
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import (
@@ -84,15 +83,16 @@ class Backend(BaseStore):
     """How exceptions of the backend's library translate; the first class that fits counts."""
 
     def __init__(self, **options: Any) -> None:
-        separator = options.get("dimension_separator")
-        if separator not in {None, ".", "/"}:
-            raise ConfigurationError(f"dimension_separator must be '.', '/' or None, not {separator!r}")
-        self.dimension_separator = separator
-        self._options = options
+        self._options = self.declared().check(options)
         self._live: Any = None
         self._closed = False
         self._lock = threading.RLock()
         self._process = os.getpid()
+
+    @property
+    def dimension_separator(self) -> str | None:
+        """See `BaseStore`: the option of that name, where there is one."""
+        return self.option("dimension_separator") if "dimension_separator" in self._options else None
 
     @abstractmethod
     def connect(self) -> Driver:
@@ -339,10 +339,6 @@ class Backend(BaseStore):
         Returned as it is unless a subclass knows better; it may also return a `StoreError`.
         """
         return error
-
-    def secrets(self) -> list[str]:
-        """The texts that no error may show: secret options, and what variables stand for."""
-        return [*secrets_of(self._options), *values_of(self._options)]
 
     @contextmanager
     def _translating(self, verb: str, keys: Collection[str]) -> Iterator[None]:

@@ -8,12 +8,9 @@ or transformer provides the contract, and everything here follows.
 from __future__ import annotations
 
 import builtins
-import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
-from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias, overload
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 from zarrv3.errors import (
     ConfigurationError,
@@ -22,9 +19,10 @@ from zarrv3.errors import (
     NodeNotFoundError,
     UnsupportedError,
 )
-from zarrv3.options.environment import as_templates, escape, expand
-from zarrv3.options.redaction import redact, redact_options
-from zarrv3.options.urls import Url, convert
+from zarrv3.options.declared import Option, Table, declared
+from zarrv3.options.environment import escape, values_of
+from zarrv3.options.redaction import redact, redact_options, redact_url, secrets_of
+from zarrv3.options.urls import Url
 from zarrv3.registry import load
 from zarrv3.store import helpers
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Request, Store, whole
@@ -33,6 +31,12 @@ from zarrv3.store.views import Items, Values
 
 Range: TypeAlias = tuple[int, int | None]
 """A range as the seed spells it: start (negative = from the end) and length (`None` = to the end)."""
+
+Separator: TypeAlias = Annotated[
+    Literal[".", "/"] | None,
+    Option("the separator that arrays created here use by default"),
+]
+"""The option `dimension_separator` of a store."""
 
 
 class BaseStore(Store, MutableMapping[str, bytes]):
@@ -44,22 +48,18 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     kind: ClassVar[str]
     """The name the class is registered under: its URL scheme or adapter name, and its name in a spec."""
 
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
-    """The options that a URL may give, and how their text becomes a value."""
-
-    live_options: ClassVar[Collection[str]] = ()
-    """Options that hold an object of this process: with one of them there is no spec."""
-
     takes_store: ClassVar[bool] = False
     """Whether the constructor's first parameter is a store to wrap: then it is no option."""
 
     tested_against: ClassVar[Mapping[str, str]] = {}
     """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
 
-    dimension_separator: str | None = None
-    """The separator that arrays created in this store use unless they are told otherwise: `.`, `/` or `None`."""
-
     _options: Mapping[str, Any]
+
+    @property
+    def dimension_separator(self) -> str | None:
+        """The separator that arrays created in this store use unless they are told otherwise: `.`, `/` or `None`."""
+        return None
 
     # ------------------------------------------------------------ the mapping protocol
 
@@ -280,21 +280,30 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The options that the path and host of a URL stand for; none unless a class says otherwise."""
         if url.authority or url.path.strip("/"):
             raise ConfigurationError(
-                f"{redact(url.text)!r}: {cls.kind!r} takes no path or host, only options after '?'"
+                f"{redact_url(url.text)!r}: {cls.kind!r} takes no path or host, only options after '?'"
             )
         return {}
 
     @classmethod
     def from_url(cls, url: Url, **options: Any) -> Self:
         """Construct from a URL, and options that win over the URL's."""
-        found = {**cls.location(url), **convert(cls.kind, url.query, cls.option_types)}
-        return cls.from_options({**as_templates(found), **options})
+        return cls.from_options({**cls.url_options(url), **options})
+
+    @classmethod
+    def url_options(cls, url: Url) -> dict[str, Any]:
+        """The options that a URL stands for: its path and host (`location`), and its query as values."""
+        return cls.declared().from_url(cls, url)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Construct from named options; an unknown one is an error that lists the known ones."""
-        check_options(cls, options)
+        cls.declared().check_names(options)
         return cls(**options)
+
+    @classmethod
+    def declared(cls) -> Table:
+        """The options of the class: what its constructor's signature says."""
+        return declared(cls)
 
     @classmethod
     def example_url(cls, folder: str) -> str | None:  # noqa: ARG003 - for subclasses
@@ -314,8 +323,12 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         return None
 
     def option(self, name: str) -> Any:
-        """An option with its `${NAME}` put in: what is used at the last moment and nobody keeps."""
-        return expand(self._options[name])
+        """The value of an option, `${NAME}` put in and converted: what is used at the last moment and nobody keeps."""
+        return self.declared().use(name, self._options[name])
+
+    def secrets(self) -> builtins.list[str]:
+        """What no error may show: the texts of secret options, and what variables stand for."""
+        return [*secrets_of(self._options, self.declared().secrets), *values_of(self._options)]
 
     def spec(self) -> dict[str, JSON]:
         """What `open_store` makes an equal store from: a dict that can be written as JSON or TOML.
@@ -323,9 +336,9 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         It holds the options that differ from their defaults, secrets included when they were given literally: write
         `${NAME}` to take them from the environment instead. Raises `ConfigurationError` for a store around a live object.
         """
-        options = self._changed_options()
+        options, live = self._changed_options(), self.declared().live
         for name, value in options.items():
-            if name in self.live_options or not _is_json(value):
+            if name in live or not _is_json(value):
                 raise ConfigurationError(
                     f"{self.describe()} was made from a live object ({name}=…) and has no spec; "
                     "open it by URL or by plain options to get one"
@@ -338,7 +351,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         plain = {
             n: v.describe() if isinstance(v, BaseStore) else v for n, v in options
         }  # a store lists itself
-        arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(plain).items())
+        arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(plain, self.declared().secrets).items())
         return redact(f"{type(self).__name__}({arguments})")
 
     def __repr__(self) -> str:
@@ -353,7 +366,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def __eq__(self, other: object) -> bool:
         """Whether both are of one class and were made for the same data."""
-        return type(other) is type(self) and self._identity() == other._identity()
+        return type(other) is type(self) and self.identity() == other.identity()
 
     __hash__ = None  # type: ignore[assignment]  # equal stores may hold different data a moment later
 
@@ -362,25 +375,17 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         return _rebuild, (type(self), dict(self._options))
 
     def _changed_options(self) -> dict[str, Any]:
-        defaults = _defaults(type(self))
-        return {n: v for n, v in self._options.items() if n not in defaults or not _same(v, defaults[n])}
+        known = self.declared().options
+        return {n: v for n, v in self._options.items() if n not in known or not _same(v, known[n].default)}
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """What two stores of a class have equal if they were made for the same data: the options that are not as by default.
+
+        A subclass leaves out what does not change which data it is, and puts in what the options do not say.
+        """
         return self._changed_options()
 
 
-def check_options(cls: type[BaseStore], options: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` for an option that a class does not have, listing those it has."""
-    parameters = _parameters(cls)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    unknown = sorted(set(options) - set(parameters))
-    if unknown:
-        known = ", ".join(parameters) or "none"
-        raise ConfigurationError(f"{cls.kind!r} has no option {unknown[0]!r}; its options are: {known}")
-    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
-    if missing:
-        raise ConfigurationError(f"{cls.kind!r} needs the option {missing[0]!r}")
 
 
 def _rebuild(cls: type[BaseStore], options: dict[str, Any]) -> BaseStore:
@@ -420,16 +425,6 @@ def _patched(key: str, old: Buffer | None, pieces: Sequence[tuple[int, Buffer]])
         else:
             value[start : start + len(piece)] = piece
     return bytes(value)
-
-
-@cache  # a fifth of the time to open a store
-def _parameters(cls: type[BaseStore]) -> Mapping[str, inspect.Parameter]:
-    _, *parameters = inspect.signature(cls.__init__).parameters.items()
-    return MappingProxyType(dict(parameters[1:] if cls.takes_store else parameters))
-
-
-def _defaults(cls: type[BaseStore]) -> dict[str, Any]:
-    return {n: p.default for n, p in _parameters(cls).items() if p.default is not p.empty}
 
 
 def _same(a: object, b: object) -> bool:

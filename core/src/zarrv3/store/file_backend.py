@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
+from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url, local_path
 from zarrv3.store.backend import Backend
+
+FilePath: TypeAlias = Annotated[
+    str | os.PathLike[str], Option("the path of the file or folder, which need not exist yet")
+]
+"""The option `path`."""
 
 
 class FileBackend(Backend):
@@ -15,15 +21,13 @@ class FileBackend(Backend):
     `~` is expanded at once, so that the store stays the same when the home folder changes; a relative path is taken from
     the folder that is current when the store is first used.
 
-    Args:
-        path: of the file or folder; it need not exist yet.
-        options: the subclass's other options, as for `Backend`.
+    A subclass's first option is `path: FilePath`, or annotated with a help of its own.
     """
 
     example_name: ClassVar[str] = "data"
     """What the file or folder of the example is called."""
 
-    def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+    def __init__(self, path: FilePath, **options: Any) -> None:
         text = os.fspath(path)
         # PTH111: stays what it is, a template or plain text
         super().__init__(path=type(text)(os.path.expanduser(text)), **options)  # noqa: PTH111
@@ -46,5 +50,6 @@ class FileBackend(Backend):
         path: str = self.option("path")
         return os.path.abspath(path)  # noqa: PTH100 - the user's spelling, links kept
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """See `BaseStore`; with the absolute path."""
         return {**self._changed_options(), "path": self.path}

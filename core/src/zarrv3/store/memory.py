@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import Option
+from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Driver, Request, Swaps, Versioned
 from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import cut, unchanged
@@ -16,7 +19,6 @@ from zarrv3.store.keys import parent
 from zarrv3.store.sharing import Sharing
 
 D = TypeVar("D", bound="MappingDriver")
-Separator = Literal[".", "/"] | None
 
 
 class MappingDriver:
@@ -164,13 +166,12 @@ class KVStore(Backend):
     """
 
     kind = "kv"
-    live_options = ("mutablemapping",)
 
     def __init__(
-        self, mutablemapping: MutableMapping[str, Any], dimension_separator: Separator = None
+        self,
+        mutablemapping: Annotated[MutableMapping[str, Any], Option("holds keys and values", live=True)],
+        dimension_separator: Separator = None,
     ) -> None:
-        if not isinstance(mutablemapping, MutableMapping):
-            raise ConfigurationError(f"KVStore needs a mutable mapping, not {type(mutablemapping).__name__}")
         super().__init__(mutablemapping=mutablemapping, dimension_separator=dimension_separator)
         self._driver = _driver_of(mutablemapping, MappingDriver)
 
@@ -182,7 +183,8 @@ class KVStore(Backend):
         """The kind of mapping, not its content."""
         return f"KVStore({type(self._options['mutablemapping']).__name__})"
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """The mapping."""
         return self._options["mutablemapping"]
 
 
@@ -210,36 +212,38 @@ def _named_driver(name: str, cls: Callable[[], MutableMapping[str, Any]]) -> Mem
 class MemoryStore(Backend):
     """A store in the memory of this process; safe to use from many threads.
 
-    Args:
-        root: what it holds at first, a flat mapping from keys to bytes; kept and used as it is.
-        cls: the class of mapping to make when `root` is not given.
-        dimension_separator: the separator that arrays created in it use by default.
-        name: all stores of one name share their content (`memory://name`); they are the same store for this process.
-
     A pickled copy carries the content with it, or only the name if it has one.
     """
 
     kind = "memory"
-    live_options = ("root", "cls")
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"dimension_separator": str}
 
     def __init__(
         self,
-        root: MutableMapping[str, Any] | None = None,
-        cls: Callable[[], MutableMapping[str, Any]] = dict,
+        root: Annotated[
+            MutableMapping[str, Any] | None,
+            Option("what it holds at first, a flat mapping from keys to bytes, used as it is", live=True),
+        ] = None,
+        cls: Annotated[
+            Callable[[], MutableMapping[str, Any]],
+            Option("the class of mapping to make when `root` is not given", live=True),
+        ] = dict,
         dimension_separator: Separator = None,
         *,
-        name: str | None = None,
+        name: Annotated[
+            str | None, Option("stores of one name share their content, which lives as long as the process")
+        ] = None,
     ) -> None:
         if name is not None and root is not None:
             raise ConfigurationError("a memory store has a name or a root, not both")
-        self._driver = (
-            _driver_of(cls() if root is None else root, MemoryDriver)
-            if name is None
-            else _named_driver(name, cls)
+        super().__init__(root=root, cls=cls, dimension_separator=dimension_separator, name=name)
+        self._own: MemoryDriver | None = (
+            None  # of a name that the environment has, it is looked up when it is used
         )
-        content = self._driver.mapping if name is None else None
-        super().__init__(root=content, cls=cls, dimension_separator=dimension_separator, name=name)
+        if name is None:
+            self._own = _driver_of(cls() if root is None else root, MemoryDriver)
+            self._options = {**self._options, "root": self._own.mapping}
+        elif not isinstance(name, Template):
+            self._own = _named_driver(name, cls)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
@@ -256,15 +260,19 @@ class MemoryStore(Backend):
 
     def connect(self) -> Driver:
         """The one driver: memory needs no connection."""
-        return self._driver
+        return self._found()
+
+    def _found(self) -> MemoryDriver:
+        return self._own or _named_driver(self.option("name"), self.option("cls"))
 
     def describe(self) -> str:
         """The name, or the address that tells two unnamed ones apart; never the content."""
         name = self._options["name"]
-        return f"MemoryStore({name!r})" if name else f"MemoryStore(at {id(self._driver.mapping):#x})"
+        return f"MemoryStore({name!r})" if name else f"MemoryStore(at {id(self.identity()):#x})"
 
-    def _identity(self) -> Any:
-        return self._driver.mapping
+    def identity(self) -> Any:
+        """The mapping with the content."""
+        return self._found().mapping
 
 
 def _frozen(value: Any) -> bytes | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from typing import Annotated
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import Option
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Driver
@@ -15,9 +17,10 @@ class DriverStore(Backend):
     """Any object with the contract's methods as a full store, guarded."""
 
     kind = "driver"
-    live_options = ("driver",)
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(
+        self, driver: Annotated[Driver, Option("any object with the contract's methods", live=True)]
+    ) -> None:
         super().__init__(driver=driver)
 
     def connect(self) -> Driver:

@@ -5,33 +5,33 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 from zarrv3.errors import StoreError, StoreUnavailableError
 from zarrv3.layers.base import Layer
+from zarrv3.options.declared import Option
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 
 
 class Faults(Layer):
     """Lets calls fail, some of them after a part of their work was done. Thread-safe.
 
-    Args:
-        store: what it wraps.
-        rate: the share of calls that fail.
-        seed: makes the choice repeatable.
-
     Attributes:
         failed: how many calls of each method were made to fail.
     """
 
     kind = "faults"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"rate": float, "seed": int}
 
-    def __init__(self, store: object, rate: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        store: object,
+        rate: Annotated[float, Option("the share of calls that fail, from 0 to 1")] = 0.0,
+        seed: Annotated[int, Option("makes the choice repeatable")] = 0,
+    ) -> None:
         super().__init__(store, rate=rate, seed=seed)
         self.failed: Counter[str] = Counter()
-        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        self._rate = rate
+        self._random = random.Random(self.option("seed"))  # noqa: S311 - repeatable, not secret
+        self._rate: float = self.option("rate")
         self._planned: list[tuple[str, type[StoreError]]] = []
         self._guard = threading.Lock()
 

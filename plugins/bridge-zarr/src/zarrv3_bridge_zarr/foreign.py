@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from zarr.abc.store import Store
 
 from zarrv3.errors import (
-    ConfigurationError,
     InvalidKeyError,
     StoreAccessError,
     StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from zarrv3.options.declared import Option
 from zarrv3.store import contract
 from zarrv3.store.backend import Backend
 from zarrv3_bridge_zarr.driver import ZarrDriver
@@ -31,15 +31,9 @@ class ForeignStore(Backend):
     A batch becomes concurrent calls on an event loop of this package. Reading, writing, erasing and listing are claimed as
     the foreign store does; transactions and swaps are not, since its methods cannot tell who was first. That
     a value is whole-old or whole-new at any instant, and what survives a crash, is as good as the foreign store makes it.
-
-    Args:
-        store: what it wraps. Closing this store closes it; pickling pickles it.
-        persistent: whether values outlive this process and other processes see them; say `False` for stores in memory.
-        concurrency: how many calls of one batch are under way at once.
     """
 
     kind = "zarr-python"
-    live_options = ("store",)
     errors: ClassVar[Mapping[type[Exception], type[StoreError]]] = {
         TimeoutError: StoreTimeoutError,
         ConnectionError: StoreUnavailableError,
@@ -50,24 +44,39 @@ class ForeignStore(Backend):
         Exception: StoreAccessError,
     }
 
-    def __init__(self, store: Store, *, persistent: bool = True, concurrency: int = 64) -> None:
-        if not isinstance(store, Store):
-            raise ConfigurationError(f"not a store of zarr-python: {type(store).__name__}")
-        if type(concurrency) is not int or concurrency < 1:
-            raise ConfigurationError(f"concurrency={concurrency!r} must be a whole number from 1 on")
+    def __init__(
+        self,
+        store: Annotated[
+            Store,
+            Option(
+                "what it wraps; closing this store closes it, pickling pickles it",
+                live=True,
+                takes="a store of zarr-python",
+            ),
+        ],
+        *,
+        persistent: Annotated[
+            bool, Option("whether values outlive this process and other processes see them")
+        ] = True,
+        concurrency: Annotated[
+            int,
+            Option(
+                "how many calls of one batch are under way at once",
+                check=lambda n: n >= 1,
+                takes="a whole number from 1 on",
+            ),
+        ] = 64,
+    ) -> None:
         super().__init__(store=store, persistent=persistent, concurrency=concurrency)
 
     def connect(self) -> contract.Driver:
         """Open the foreign store."""
-        return ZarrDriver(
-            self._options["store"],
-            persistent=self._options["persistent"],
-            concurrency=self._options["concurrency"],
-        )
+        return ZarrDriver(**{name: self.option(name) for name in self._options})
 
     def describe(self) -> str:
         """The class of the foreign store; its own description may show a secret."""
         return f"ForeignStore({type(self._options['store']).__name__})"
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """The foreign store."""
         return self._options["store"], self._options["persistent"]

@@ -9,11 +9,11 @@ from urllib.parse import quote
 import typer
 
 import zarrv3
+from zarrv3.errors import ZarrError
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3.hierarchy.node import join_paths, split_location
-from zarrv3.options.environment import as_templates
-from zarrv3.options.urls import convert, has_scheme
+from zarrv3.options.urls import has_scheme, parse_pipeline
 from zarrv3.registry import load
 
 Location = Annotated[
@@ -23,9 +23,31 @@ Path = Annotated[
     str,
     typer.Option("--path", "-p", metavar="PATH", help="A node within the store.", show_default=False),
 ]
+
+
+def _option_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """For completion: the options of the store that stands on the line, each with its help."""
+    try:
+        root = parse_pipeline(str(context.params.get("url") or ""))[0]
+        options = load("stores", root.scheme or "directory").declared().options
+    except ZarrError:
+        return []
+    return [
+        (f"{name}=", one.option.help.replace("`", ""))
+        for name, one in options.items()
+        if name.startswith(incomplete) and not one.option.live
+    ]
+
+
 Options = Annotated[
     list[str] | None,
-    typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the store; may be repeated."),
+    typer.Option(
+        "--option",
+        "-o",
+        metavar="KEY=VALUE",
+        help="An option of the store; may be repeated.",
+        autocompletion=_option_names,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document.")]
 
@@ -66,7 +88,7 @@ def _with_options(url: str, options: dict[str, str]) -> tuple[str, dict[str, Any
     root, bar, adapters = url.partition("|")
     if not has_scheme(root):
         cls = load("stores", "directory")
-        return url, dict(as_templates(convert(cls.kind, options, cls.option_types)))
+        return url, cls.declared().from_query(options)
     head, hash_, fragment = root.partition("#")
     query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in options.items())
     joined = f"{head}{'&' if '?' in head else '?'}{query}"

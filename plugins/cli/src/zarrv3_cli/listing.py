@@ -17,6 +17,10 @@ FLAGS = [member.name for member in fields(Capabilities) if member.name != "limit
 
 
 def stores(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A store or layer: show its options.", show_default=False),
+    ] = None,
     kind: Annotated[
         str | None,
         typer.Option("--kind", metavar="KIND", help="Only stores, layers, codecs, …", show_default=False),
@@ -34,8 +38,12 @@ def stores(
 ) -> None:
     """List the installed plugins of all kinds.
 
-    With their distributions and versions. Without --capabilities and --check, none of them is imported.
+    With their distributions and versions. Without --capabilities and --check, none of them is imported. With a name, list
+    the options of that store or layer.
     """
+    if name is not None:
+        _options(name, as_json=as_json)
+        return
     found = registry.plugins()
     kinds = sorted({plugin.kind for plugin in found})
     if kind is not None and kind not in kinds:
@@ -56,6 +64,16 @@ def stores(
     broken = [entry for entry in entries if entry.get("error")]
     if broken and check:
         raise typer.Exit(1)
+
+
+def _options(name: str, *, as_json: bool) -> None:
+    kind: registry.Kind = "layers" if registry.installed("layers", name) else "stores"
+    heads = ["option", "takes", "default", "meaning"]
+    rows = [[cell.replace("`", "") for cell in row] for row in registry.load(kind, name).declared().rows()]
+    if as_json:
+        output.document([dict(zip(heads, row, strict=True)) for row in rows])
+    else:
+        output.table(heads, rows)
 
 
 def _rows(entries: list[dict[str, Any]]) -> Iterator[list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Annotated
 
 from zarrv3 import consolidate_metadata
 from zarrv3.hierarchy.consolidated import Consolidated, Documents, warn
+from zarrv3.hierarchy.consolidated.layer import MetadataKey
 from zarrv3.hierarchy.nodes import DOCUMENT
-from zarrv3.options.urls import boolean
+from zarrv3.options.declared import Option
 from zarrv3_layer_consolidated.staleness import Staleness, compare
 
 
@@ -18,20 +18,19 @@ class ConsolidatedMetadataStore(Consolidated):
     One read gets them all. Documents cannot be changed through it (`ReadOnlyError`), data can. Keys that belong to no
     array of the tree are not listed. Thread-safe.
 
-    Args:
-        store: what it wraps.
-        metadata_key: the key of the group's document, or the group's path.
-        check: call `verify` when the consolidated metadata are read, and warn if they are stale.
-
     Raises on first use `NodeNotFoundError` and `MetadataError` when there is no consolidated metadata or it is malformed.
     """
 
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "metadata_key": str,
-        "check": boolean,
-    }
-
-    def __init__(self, store: object, metadata_key: str = DOCUMENT, *, check: bool = False) -> None:
+    def __init__(
+        self,
+        store: object,
+        metadata_key: MetadataKey = DOCUMENT,
+        *,
+        check: Annotated[
+            bool,
+            Option("call `verify` when the consolidated metadata is read, and warn if it is stale"),
+        ] = False,
+    ) -> None:
         super().__init__(store, metadata_key, check=check)
 
     @property
@@ -39,7 +38,7 @@ class ConsolidatedMetadataStore(Consolidated):
         """What the consolidated metadata say, read on first use."""
         is_first = self._documents is None
         found = super().documents
-        if is_first and self._options["check"]:
+        if is_first and self.option("check"):
             self.verify()
         return found
 

@@ -12,9 +12,8 @@ from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.hierarchy.consolidated import MEMBER, Documents
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key
 from zarrv3.store.base import BaseStore
-from zarrv3.store.helpers import BATCH
 from zarrv3.store.contract import JSON, Buffer
-from zarrv3.store.helpers import chunked
+from zarrv3.store.helpers import BATCH, chunked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError, StoreClosedError
 from zarrv3.layers.base import Layer
 from zarrv3.layers.read_only import ReadOnly
+from zarrv3.options.declared import Option
 from zarrv3.options.urls import boolean
 from zarrv3.store.contract import Buffer, Capabilities, Request
 from zarrv3.store.helpers import children, cut
@@ -24,17 +24,6 @@ from zarrv3_layer_draft_v3.shards import count_of
 Paths = Sequence[str]
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    """An object in JSON, as in `chunks_per_shard={"a/b":[4]}`."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigurationError(f'{text!r} is no JSON object such as {{"a/b":[4]}}')
-    return found
-
-
 def _paths(text: str) -> bool | list[str]:
     """`true`, `false`, or paths separated by commas."""
     return boolean(text) if text.lower() in {"true", "false"} else text.split(",")
@@ -45,37 +34,42 @@ class DraftV3(ReadOnly):
 
     Documents are translated when they are read, chunk keys by their form; the bytes of chunks and shards pass through,
     ranges too. Every write is refused. Arrays are remembered as they were when their document was last read. Thread-safe.
-
-    Args:
-        store: the store that the draft lies in.
-        repair: read arrays that lost their sharding transformer: each value is told to be a shard or a plain chunk.
-        chunks_per_shard: for paths of such arrays, how many chunks a shard has along each dimension; without, that is
-            found out where it is certain.
-        misordered: paths of arrays of order F whose bytes `FSStoreV3` wrote in order C, or `True` for all that may be.
     """
 
     kind = "draft-v3"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "repair": boolean,
-        "chunks_per_shard": _json_object,
-        "misordered": _paths,
-    }
 
     def __init__(
         self,
         store: object,
         *,
-        repair: bool = False,
-        chunks_per_shard: Mapping[str, Any] | None = None,
-        misordered: bool | Paths = False,
+        repair: Annotated[
+            bool,
+            Option(
+                "read arrays that lost their sharding transformer: each value is found to be a shard or a plain chunk"
+            ),
+        ] = False,
+        chunks_per_shard: Annotated[
+            Mapping[str, Any] | None,
+            Option(
+                "for paths of such arrays, how many chunks a shard has along each dimension; without, that is found out "
+                "where it is certain",
+                takes='a mapping from paths to numbers, as JSON `{"a/b":[4]}`',
+            ),
+        ] = None,
+        misordered: Annotated[
+            bool | Paths,
+            Option(
+                "paths of arrays of order F whose bytes `FSStoreV3` wrote in order C, or `True` for all that may be",
+                convert=_paths,
+                takes="true, false, or paths; as text separated by commas",
+            ),
+        ] = False,
     ) -> None:
-        if chunks_per_shard is not None and not isinstance(chunks_per_shard, Mapping):
-            raise ConfigurationError("chunks_per_shard of 'draft-v3' is a mapping from paths to numbers")
-        if chunks_per_shard and not repair:
-            raise ConfigurationError("chunks_per_shard of 'draft-v3' goes with repair=True")
         Layer.__init__(self, store, repair=repair, chunks_per_shard=chunks_per_shard, misordered=misordered)
-        self.dimension_separator = None
-        self._per_shard = {path.strip("/"): value for path, value in (chunks_per_shard or {}).items()}
+        per_shard, misordered = self.option("chunks_per_shard"), self.option("misordered")
+        if per_shard and not self.option("repair"):
+            raise ConfigurationError("chunks_per_shard of 'draft-v3' goes with repair=True")
+        self._per_shard = {path.strip("/"): value for path, value in (per_shard or {}).items()}
         named = [] if isinstance(misordered, bool) else [path.strip("/") for path in misordered]
         self._misordered = dict.fromkeys(named, Options(misordered=True))
         self._default = Options(misordered=misordered is True, named=False)
@@ -85,10 +79,15 @@ class DraftV3(ReadOnly):
         self._repairs: dict[tuple[str, bytes], Repaired | None] = {}
 
     @property
+    def dimension_separator(self) -> str | None:
+        """None: the layer writes nothing."""
+        return None
+
+    @property
     def capabilities(self) -> Capabilities:
         """What can be read; with `repair` a range may cost a whole shard."""
         own = super().capabilities
-        return own.without("native_ranges") if self._options["repair"] else own
+        return own.without("native_ranges") if self.option("repair") else own
 
     def report(self) -> list[Damage]:
         """What is wrong or unusual in the hierarchy, in the order of paths; reads all documents and a part of all chunks.
@@ -234,7 +233,7 @@ class DraftV3(ReadOnly):
 
     def _repaired(self, path: str, array: DraftArray) -> Repaired | None:
         """How an array is read that lost its transformer; `None` for all others, and unless that is asked for."""
-        if not self._options["repair"]:
+        if not self.option("repair"):
             return None
         given = self._per_shard.get(path)
         if array.is_sharded:

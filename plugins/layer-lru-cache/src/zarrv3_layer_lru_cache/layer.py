@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from zarrv3.errors import ConfigurationError
 from zarrv3.layers.base import Layer
 from zarrv3.opening.stores import StoreLike, as_store
-from zarrv3.options.environment import as_templates, expand
-from zarrv3.options.urls import boolean, byte_size
+from zarrv3.options.declared import Option
+from zarrv3.options.environment import as_templates
+from zarrv3.options.urls import byte_size, size_text
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
 from zarrv3.store.helpers import cut
@@ -28,14 +28,17 @@ Fetched: TypeAlias = tuple[dict[Item, Any], Mapping[str, float]]
 """Answers, and of those keys whose values come from a second tier how many seconds old they are."""
 
 
-def size(value: int | str | None) -> int | None:
-    """A number of bytes, also as text such as `256MiB`; `None`, also as text, is no limit."""
-    if isinstance(value, str):
-        value = expand(value)
-        return None if str(value).lower() in {"none", "unlimited"} else byte_size(str(value))
-    if value is None or (type(value) is int and value >= 0):
-        return value
-    raise ConfigurationError(f"{value!r} is no size; write it like 1000, '64KiB' or '1.5GB', or None")
+def size(text: str) -> int | None:
+    """A number of bytes such as `256MiB`; `none` and `unlimited` are no limit."""
+    return None if text.lower() in {"none", "unlimited"} else byte_size(text)
+
+
+_SIZE: dict[str, Any] = {
+    "convert": size,
+    "check": lambda number: number is None or number >= 0,
+    "show": size_text,
+    "takes": "a size like `256MiB`, or `None`",
+}
 
 
 class LRUStoreCache(Layer):
@@ -44,59 +47,65 @@ class LRUStoreCache(Layer):
     Answers values, ranges of them (from a whole value where that is remembered), absence, `list_dir`, `in` and the size
     of a key. Whatever is written through it changes what it remembers exactly as far as necessary. What others change it
     does not see before `ttl` has passed or `invalidate` was called. Thread-safe; each process has a cache of its own.
-
-    Args:
-        store: what it wraps.
-        max_size: how many bytes of keys and values are remembered, a number or a text such as `"256MiB"`; `None` is no
-            limit. A larger value passes through.
-        ttl: after how many seconds an answer is forgotten; `None` is never.
-        cache_on_write: whether values are remembered that are written; otherwise only those that are read.
-        cache_store: a second tier, which keeps whole values beyond the process: a store, URL or configuration. It should
-            hold nothing else.
-        cache_store_size: how many bytes the second tier may occupy.
-        cache_name: what the second tier files the values under; by default a name that follows from the store.
     """
 
     kind = "lru-cache"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "max_size": size,
-        "ttl": float,
-        "cache_on_write": boolean,
-        "cache_store": str,
-        "cache_store_size": size,
-        "cache_name": str,
-    }
-
     clock = staticmethod(time.monotonic)
 
     def __init__(
         self,
         store: object,
-        max_size: int | str | None = 256 * 2**20,
+        max_size: Annotated[
+            int | None,
+            Option(
+                "how many bytes of keys and values are remembered; a larger value passes through", **_SIZE
+            ),
+        ] = 256 * 2**20,
         *,
-        ttl: float | None = None,
-        cache_on_write: bool = True,
-        cache_store: StoreLike = None,
-        cache_store_size: int | str | None = 10 * 2**30,
-        cache_name: str | None = None,
+        ttl: Annotated[
+            float | None,
+            Option(
+                "after how many seconds an answer is forgotten; `None` is never",
+                check=lambda seconds: seconds is None or 0 < seconds < math.inf,
+                takes="a positive number of seconds, or `None`",
+            ),
+        ] = None,
+        cache_on_write: Annotated[
+            bool, Option("remember values that are written too, not only those that are read")
+        ] = True,
+        cache_store: Annotated[
+            StoreLike,
+            Option(
+                "a second tier, which keeps whole values beyond the process and should hold nothing else",
+                takes="a store, URL or configuration",
+            ),
+        ] = None,
+        cache_store_size: Annotated[
+            int | None, Option("how many bytes the second tier may occupy", **_SIZE)
+        ] = 10 * 2**30,
+        cache_name: Annotated[
+            str | None,
+            Option(
+                "what the second tier files the values under; by default a name that follows from the store"
+            ),
+        ] = None,
     ) -> None:
-        if ttl is not None and not (_is_number(ttl) and ttl > 0):
-            raise ConfigurationError(f"ttl={ttl!r} of 'lru-cache' must be a positive number of seconds")
         super().__init__(
             store,
-            max_size=size(max_size),
+            max_size=max_size,
             ttl=ttl,
             cache_on_write=cache_on_write,
             cache_store=cache_store,
-            cache_store_size=size(cache_store_size),
+            cache_store_size=cache_store_size,
             cache_name=cache_name,
         )
-        self._on_write = cache_on_write
-        self._ledger = Ledger(self._options["max_size"], ttl, self.clock)
+        ttl = self.option("ttl")
+        self._on_write: bool = self.option("cache_on_write")
+        self._ledger = Ledger(self.option("max_size"), ttl, self.clock)
         self._owns = not isinstance(cache_store, BaseStore)
         self._tier: Tier | None = None
         if cache_store is not None:
-            self._tier = Tier(as_store(cache_store), self._options["cache_store_size"], ttl, self._name)
+            self._tier = Tier(as_store(cache_store), self.option("cache_store_size"), ttl, self._name)
 
     def _name(self) -> str:
         given = self.option("cache_name")
@@ -340,7 +349,3 @@ def _part_of(answer: Any, item: Item, source: Item) -> Any:
     """The answer to a question from the answer to a larger one."""
     part = item[1]
     return cut(answer, part) if item != source and isinstance(part, ByteRange) else answer
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, TypeVar
 
 import stamina
 
-from zarrv3.errors import ConfigurationError, StoreAccessError, StoreError
+from zarrv3.errors import StoreAccessError, StoreError
 from zarrv3.layers.base import Layer
+from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Request
 
 T = TypeVar("T")
+
+_SECONDS: dict[str, Any] = {
+    "check": lambda seconds: 0 <= seconds < math.inf,
+    "takes": "a number of seconds from 0 on",
+}
 
 
 class Retry(Layer):
@@ -23,46 +30,50 @@ class Retry(Layer):
 
     A listing that breaks off is begun again and continues with the keys that it has not given yet; each time that it made
     progress it has all attempts before it. `compare_and_set` says `True` or `False` only when that is known.
-
-    Args:
-        store: what it wraps.
-        attempts: how often a call is made at most.
-        timeout: after how many seconds no further attempt is begun.
-        wait_initial: the seconds before the second attempt; doubled for each further one.
-        wait_max: the longest pause in seconds, jitter included.
-        wait_jitter: up to how many random seconds are added to each pause.
     """
 
     kind = "retry"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "attempts": int,
-        "timeout": float,
-        "wait_initial": float,
-        "wait_max": float,
-        "wait_jitter": float,
-    }
 
     def __init__(
         self,
         store: object,
-        attempts: int = 5,
-        timeout: float = 45.0,
+        attempts: Annotated[
+            int,
+            Option(
+                "how often a call is made at most", check=lambda n: n >= 1, takes="a whole number from 1 on"
+            ),
+        ] = 5,
+        timeout: Annotated[
+            float,
+            Option(
+                "after how many seconds no further attempt is begun",
+                check=lambda seconds: 0 < seconds < math.inf,
+                takes="a positive number of seconds",
+            ),
+        ] = 45.0,
         *,
-        wait_initial: float = 0.1,
-        wait_max: float = 5.0,
-        wait_jitter: float = 1.0,
+        wait_initial: Annotated[
+            float, Option("seconds before the second attempt; doubled for each further one", **_SECONDS)
+        ] = 0.1,
+        wait_max: Annotated[float, Option("the longest pause in seconds, jitter included", **_SECONDS)] = 5.0,
+        wait_jitter: Annotated[
+            float, Option("up to how many random seconds are added to each pause", **_SECONDS)
+        ] = 1.0,
     ) -> None:
-        if type(attempts) is not int or attempts < 1:
-            raise ConfigurationError(f"attempts={attempts!r} of 'retry' must be a whole number from 1 on")
-        waits = {"wait_initial": wait_initial, "wait_max": wait_max, "wait_jitter": wait_jitter}
-        for name, seconds in {"timeout": timeout, **waits}.items():
-            if not _is_number(seconds) or seconds < 0 or (name == "timeout" and seconds == 0):
-                raise ConfigurationError(
-                    f"{name}={seconds!r} of 'retry' must be a positive number of seconds"
-                )
-        super().__init__(store, attempts=attempts, timeout=timeout, **waits)
+        super().__init__(
+            store,
+            attempts=attempts,
+            timeout=timeout,
+            wait_initial=wait_initial,
+            wait_max=wait_max,
+            wait_jitter=wait_jitter,
+        )
+
+    @cached_property
+    def _attempt(self) -> stamina.BoundRetryingCaller:
         # `stamina.RetryingCaller` passes no arguments of a call to the hooks that log retries: no values.
-        self._attempt = stamina.RetryingCaller(attempts=attempts, timeout=timeout, **waits).on(_is_retryable)
+        settings = {name: self.option(name) for name in self._options}
+        return stamina.RetryingCaller(**settings).on(_is_retryable)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -202,7 +213,3 @@ class _Swap:
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, StoreError) and error.retryable
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,10 +1,11 @@
 """`DirectoryStore`: what a user says, as options."""
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any
 
-from zarrv3.options.urls import Url, boolean, local_path
+from zarrv3.options.declared import Option
+from zarrv3.options.urls import Url, local_path
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_directory.driver import DirectoryDriver
@@ -15,32 +16,26 @@ class DirectoryStore(FileBackend):
 
     Safe to write from many threads and processes: every value is replaced atomically. Files are open only while they are
     read or written. Nothing is created before the first write.
-
-    Args:
-        path: the folder that is the root of the hierarchy; it need not exist yet.
-        normalize_keys: lower-case all keys, so that `foo` and `FOO` are the same key.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        fsync: return from a write only when the value is on the disk.
-        follow_symlinks: follow symbolic links below `path`; without it reading one is an error.
     """
 
     kind = "directory"
     example_name = "directory.zarr"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "normalize_keys": boolean,
-        "dimension_separator": str,
-        "fsync": boolean,
-        "follow_symlinks": boolean,
-    }
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        normalize_keys: bool = False,
-        dimension_separator: Literal[".", "/"] | None = None,
+        path: Annotated[
+            str | os.PathLike[str],
+            Option("the folder that is the root of the hierarchy; it need not exist yet"),
+        ],
+        normalize_keys: Annotated[
+            bool, Option("lower-case all keys, so that `foo` and `FOO` are one key")
+        ] = False,
+        dimension_separator: Separator = None,
         *,
-        fsync: bool = False,
-        follow_symlinks: bool = False,
+        fsync: Annotated[bool, Option("return from a write only when the value is on the disk")] = False,
+        follow_symlinks: Annotated[
+            bool, Option("follow symbolic links below the folder; without it they are an error")
+        ] = False,
     ) -> None:
         super().__init__(
             path,
@@ -64,7 +59,7 @@ class DirectoryStore(FileBackend):
         """The driver over the folder; nothing is touched."""
         return DirectoryDriver(
             self.path,
-            lower=self._options["normalize_keys"],
-            fsync=self._options["fsync"],
-            follow_symlinks=self._options["follow_symlinks"],
+            lower=self.option("normalize_keys"),
+            fsync=self.option("fsync"),
+            follow_symlinks=self.option("follow_symlinks"),
         )

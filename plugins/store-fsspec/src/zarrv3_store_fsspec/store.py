@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
@@ -15,10 +15,12 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError, InvalidKeyError, StoreError, UnsupportedError
-from zarrv3.options.environment import Template, as_templates
+from zarrv3.options.declared import Option
+from zarrv3.options.environment import Template
 from zarrv3.options.redaction import secrets_of
-from zarrv3.options.urls import Url, boolean, convert
+from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Capabilities, Limits, Store
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
@@ -38,21 +40,6 @@ class FSStore(Backend):
     """Files of any file system of fsspec; `s3://bucket/path`, `gs://`, `az://`, `https://`, `fsspec+<any URL of fsspec>`.
 
     Safe to use from many threads and processes as far as the file system replaces files at once, which object stores do.
-
-    Args:
-        url: where the root is: a URL, a `UPath`, or with `fs` a path in it.
-        normalize_keys: lower-case all keys.
-        key_separator: the separator that arrays created here use by default; wins over `dimension_separator`.
-        mode: `"r"` refuses writes.
-        exceptions: taken for the sake of zarr-python 2, and not used: only what says "not found" is a missing key.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        fs: a file system to use instead of making one; then there are no `storage_options`.
-        check: when connecting, see whether the root can be written.
-        create: when connecting, make the root (for S3: the bucket).
-        missing_exceptions: exceptions that stand for a missing key besides "not found".
-        conditional_writes: whether the S3 server obeys `If-Match` and `If-None-Match` when it writes, so that
-            `compare_and_set` works; `None`: when it is Amazon's.
-        **storage_options: options of the file system.
     """
 
     kind = "fsspec"
@@ -60,16 +47,6 @@ class FSStore(Backend):
         "S3 (moto)": "5",
         "local files, memory, HTTP, FTP": "fsspec 2026.9",
     }
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "normalize_keys": boolean,
-        "key_separator": str,
-        "mode": str,
-        "dimension_separator": str,
-        "check": boolean,
-        "create": boolean,
-        "conditional_writes": boolean,
-    }
-    live_options = ("fs", "exceptions", "missing_exceptions")
     errors: ClassVar[ErrorTable] = {
         FileExistsError: InvalidKeyError,
         IsADirectoryError: InvalidKeyError,
@@ -79,22 +56,44 @@ class FSStore(Backend):
 
     def __init__(
         self,
-        url: str | os.PathLike[str],
-        normalize_keys: bool = False,
-        key_separator: Literal[".", "/"] | None = None,
-        mode: str = "w",
-        exceptions: Errors = _EXCEPTIONS,
-        dimension_separator: Literal[".", "/"] | None = None,
-        fs: Any = None,
-        check: bool = False,
-        create: bool = False,
-        missing_exceptions: Errors | None = None,
+        url: Annotated[
+            str | os.PathLike[str], Option("where the root is: a URL, a `UPath`, or with `fs` a path in it")
+        ],
+        normalize_keys: Annotated[bool, Option("lower-case all keys")] = False,
+        key_separator: Annotated[
+            Literal[".", "/"] | None, Option("wins over `dimension_separator`, which means the same")
+        ] = None,
+        mode: Annotated[Literal["r", "w"], Option("`r` refuses writes")] = "w",
+        exceptions: Annotated[
+            Errors,
+            Option(
+                'has no effect: only what says "not found" is a missing key', live=True, takes="exceptions"
+            ),
+        ] = _EXCEPTIONS,
+        dimension_separator: Separator = None,
+        fs: Annotated[
+            Any, Option("a file system to use instead of making one; it has its own options", live=True)
+        ] = None,
+        check: Annotated[bool, Option("when connecting, see whether the root can be written")] = False,
+        create: Annotated[bool, Option("when connecting, make the root (for S3: the bucket)")] = False,
+        missing_exceptions: Annotated[
+            Errors | None,
+            Option(
+                'exceptions that stand for a missing key besides "not found"', live=True, takes="exceptions"
+            ),
+        ] = None,
         *,
-        conditional_writes: bool | None = None,
-        **storage_options: Any,
+        conditional_writes: Annotated[
+            bool | None,
+            Option(
+                "whether the S3 server obeys `If-Match` and `If-None-Match` when it writes; `None`: when it is Amazon's"
+            ),
+        ] = None,
+        **storage_options: Annotated[
+            Any,
+            Option("options of the file system: `key`, `secret`, `anon`, `endpoint_url`, `client_kwargs`, …"),
+        ],
     ) -> None:
-        if mode not in {"r", "w"} and not isinstance(mode, Template):
-            raise ConfigurationError(f"mode is 'r' or 'w', not {mode!r}")
         if fs is not None and storage_options:
             raise ConfigurationError(
                 f"options ({', '.join(sorted(storage_options))}) go with a URL; a file system object has its own"
@@ -117,9 +116,13 @@ class FSStore(Backend):
             conditional_writes=conditional_writes,
             **storage_options,
         )
-        self.dimension_separator = key_separator or dimension_separator
         self._storage = tuple(storage_options)
         self._made_in = os.getpid()
+
+    @property
+    def dimension_separator(self) -> str | None:
+        """See `BaseStore`; `key_separator` wins."""
+        return self.option("key_separator") or super().dimension_separator
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
@@ -137,13 +140,13 @@ class FSStore(Backend):
         return {"url": f"{scheme}:{authority}{url.path}"}
 
     @classmethod
-    def from_url(cls, url: Url, **options: Any) -> Self:
-        """Construct from a URL: options that are not the store's are the file system's."""
-        ours = {name: text for name, text in url.query.items() if name in cls.option_types}
-        theirs = {name: text for name, text in url.query.items() if name not in cls.option_types}
-        found = {**cls.location(url), **convert(cls.kind, ours, cls.option_types)}
-        found |= systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)
-        return cls.from_options({**as_templates(found), **options})
+    def url_options(cls, url: Url) -> dict[str, Any]:
+        """See `BaseStore`: options that are not the store's are the file system's."""
+        table = cls.declared()
+        ours = {name: text for name, text in url.query.items() if name in table.options}
+        theirs = {name: text for name, text in url.query.items() if name not in table.options}
+        found = table.from_url(cls, url, ours)
+        return {**found, **systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)}
 
     @classmethod
     def example_url(cls, folder: str) -> str:
@@ -159,25 +162,27 @@ class FSStore(Backend):
 
     def connect(self) -> Store:
         """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""
-        options = {name: self.option(name) for name in self._storage}
         url, fs = self.option("url"), self.option("fs")
         if fs is None:
+            options = {name: self.option(name) for name in self._storage}
+            texts = {name: options[name] for name in options if isinstance(self._options[name], Template)}
+            options |= systems.from_text(url.partition(":")[0], texts)
             fs, path = systems.opened(url, options)
         else:
             fs = systems.again(fs, self._made_in)
             path = fs._strip_protocol(url)
-        if self._options["create"]:
+        if self.option("create"):
             fs.makedirs(path, exist_ok=True)
         driver = self._driver(fs, path)
         if self.option("mode") == "r":
             driver.capabilities = _reading(driver.capabilities)
-        elif self._options["check"]:
+        elif self.option("check"):
             driver.set_many({"zarrv3-check": b""})
             driver.erase_many(["zarrv3-check"])
         return driver
 
     def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
-        lower, missing = self._options["normalize_keys"], self._options["missing_exceptions"] or ()
+        lower, missing = self.option("normalize_keys"), self._options["missing_exceptions"] or ()
         while isinstance(fs, DirFileSystem):  # a folder of another file system
             fs, path = fs.fs, fs._join(path)
         if isinstance(fs, LocalFileSystem) and systems.protocol_of(fs) == "file":
@@ -211,7 +216,7 @@ class FSStore(Backend):
 
         if "/" not in base:
             raise ConfigurationError("S3 needs the name of a bucket: s3://bucket/path")
-        conditional = self._options["conditional_writes"]
+        conditional = self.option("conditional_writes")
         if conditional is None:
             given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
             conditional = not (
@@ -229,9 +234,10 @@ class FSStore(Backend):
         fs = self._options["fs"]
         return text if fs is None else text.replace(repr(fs), f"<{type(fs).__name__}>")
 
-    def _secrets(self) -> list[str]:
+    def secrets(self) -> list[str]:
+        """See `BaseStore`; with those of a file system object."""
         fs = self._options["fs"]
-        return super()._secrets() + ([] if fs is None else secrets_of(fs.storage_options))
+        return super().secrets() + ([] if fs is None else secrets_of(fs.storage_options))
 
     def _translate(
         self, error: Exception, verb: str, keys: Any, other: type[StoreError] | None

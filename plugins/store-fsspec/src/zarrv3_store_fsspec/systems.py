@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ import fsspec  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.options.redaction import redact
+from zarrv3.options.environment import Template, as_templates
+from zarrv3.options.redaction import SECRET_NAME, redact
+from zarrv3.options.urls import boolean
 
 CONNECT = 5
 """Seconds for one attempt to connect to S3; botocore makes `ATTEMPTS`, so that an unreachable server costs ten."""
@@ -25,6 +28,8 @@ ANSWER = 30
 
 _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 """Protocols whose file systems can be told not to remember listings."""
+
+_TEXTS = re.compile(r"user|name|account|project|_id$", re.IGNORECASE)  # text, though it may consist of digits
 
 READ_ONLY = {"http", "https", "ftp", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
 """Protocols that are read here, never written: they cannot be, or not value by value."""
@@ -84,7 +89,7 @@ def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
 
 
 def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """The options of a file system in a URL, as values: JSON where it is JSON, else text.
+    """The options of a file system in a URL, as values: of the type of its default, else JSON where it is JSON, else text.
 
     Raises `ConfigurationError` for one that the file system does not have, listing those it has.
     """
@@ -97,16 +102,27 @@ def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     parameters = inspect.signature(cls.__init__).parameters.values()
-    known = [p.name for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}][1:]
+    known = {p.name: p.default for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
+    known.pop("self", None)
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise ConfigurationError(
             f"{protocol!r} has no URL option {unknown[0]!r}; its own URL options are: {', '.join(known) or 'none'}"
         )
-    return {name: _value(text) for name, text in query.items()}
+    return {name: _value(name, known[name], text) for name, text in query.items()}
 
 
-def _value(text: str) -> Any:
+def _value(name: str, default: object, text: str) -> Any:
+    kept = as_templates(text)
+    if (
+        isinstance(kept, Template)
+        or isinstance(default, str)
+        or _TEXTS.search(name)
+        or SECRET_NAME.search(name)
+    ):
+        return kept
+    if isinstance(default, bool):
+        return boolean(text)
     if text.lower() in {"true", "false", "null"} or text[:1] in {"{", "["}:
         try:
             return json.loads(text if text[:1] in {"{", "["} else text.lower())

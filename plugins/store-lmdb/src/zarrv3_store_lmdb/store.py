@@ -1,44 +1,65 @@
 """`LMDBStore`: what a user says, as options."""
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypedDict, Unpack
 
 import lmdb
 
 from zarrv3.errors import (
-    ConfigurationError,
     LimitError,
     ReadOnlyError,
     StoreAccessError,
     StoreUnavailableError,
 )
-from zarrv3.options.urls import boolean, byte_size
+from zarrv3.options.declared import Option
+from zarrv3.options.urls import byte_size
 from zarrv3.store.backend import ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_lmdb.driver import LMDBDriver
 from zarrv3_store_lmdb.environments import FIRST_SIZE, Place
 
-_LMDB_OPTIONS: Mapping[str, Callable[[str], Any]] = {
-    "map_size": byte_size,
-    "subdir": boolean,
-    "readonly": boolean,
-    "metasync": boolean,
-    "sync": boolean,
-    "map_async": boolean,
-    "mode": lambda text: int(text, 8),
-    "create": boolean,
-    "readahead": boolean,
-    "writemap": boolean,
-    "meminit": boolean,
-    "max_readers": int,
-    "max_dbs": int,
-    "max_spare_txns": int,
-    "lock": boolean,
-    "lib_version": int,
-}
-"""What `lmdb.open` takes, and how text in a URL becomes it."""
+
+class LMDBOptions(TypedDict, total=False):
+    """What `lmdb.open` takes."""
+
+    map_size: Annotated[
+        int,
+        Option(
+            "the size at first, 16 MiB by default; it grows by itself, at least doubling",
+            convert=byte_size,
+            takes="a size like `64MiB`",
+        ),
+    ]
+    subdir: Annotated[bool, Option("whether the path is a folder; found out where something is")]
+    readonly: Annotated[bool, Option("open for reading only")]
+    metasync: Annotated[bool, Option("flush the meta page too with each transaction; off by default")]
+    sync: Annotated[
+        bool, Option("flush each transaction to the disk; off by default: `flush` and `close` do")
+    ]
+    map_async: Annotated[bool, Option("with `writemap`, let the system flush when it likes")]
+    mode: Annotated[
+        int,
+        Option(
+            "permissions of new files", convert=lambda text: int(text, 8), takes="permissions such as `755`"
+        ),
+    ]
+    create: Annotated[bool, Option("whether the folder is made")]
+    readahead: Annotated[bool, Option("let the system read ahead")]
+    writemap: Annotated[bool, Option("write into the memory map itself")]
+    meminit: Annotated[bool, Option("clear new pages before they are written")]
+    max_readers: Annotated[
+        int, Option("how many read transactions there may be at once, in all processes; 1024 by default")
+    ]
+    max_dbs: Annotated[int, Option("how many named databases the file may have")]
+    max_spare_txns: Annotated[int, Option("how many read transactions are kept for use again")]
+    lock: Annotated[bool, Option("off where there are no file locks: then one process only")]
+    lib_version: Annotated[int, Option("see `lmdb.open`")]
+
+
+_NAMES = frozenset(LMDBOptions.__annotations__)
 
 _DEFAULTS: Mapping[str, Any] = {"sync": False, "metasync": False, "max_readers": 1024, "mode": 0o777}
 """What is not as `lmdb.open` has it: a write is flushed by `flush` and `close`, many threads may read at once, and the umask alone
@@ -50,22 +71,10 @@ class LMDBStore(FileBackend):
 
     Safe to use from many threads and processes of one machine. Every batch is one transaction. The database grows as
     needed. Nothing is created before the first write; `flush` and `close` bring what was written to the disk.
-
-    Args:
-        path: the folder of the database, which need not exist yet, or an existing database in a single file.
-        buffers: accepted for the sake of old code; values are always read in place and copied once.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        kwargs: for `lmdb.open`; `map_size` is the size at first, 16 MiB by default, and `subdir` is found out where
-            something is; `sync` and `metasync` are off unless they are asked for.
     """
 
     kind = "lmdb"
     example_name = "data.lmdb"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "buffers": boolean,
-        "dimension_separator": str,
-        **_LMDB_OPTIONS,
-    }
     errors: ClassVar[ErrorTable] = {
         lmdb.BadValsizeError: LimitError,
         lmdb.ReadonlyError: ReadOnlyError,
@@ -75,15 +84,18 @@ class LMDBStore(FileBackend):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        buffers: bool = True,
-        dimension_separator: Literal[".", "/"] | None = None,
-        **kwargs: Any,
+        path: Annotated[
+            str | os.PathLike[str],
+            Option(
+                "the folder of the database, which need not exist yet, or an existing database in a single file"
+            ),
+        ],
+        buffers: Annotated[
+            bool, Option("has no effect: values are always read in place and copied once")
+        ] = True,
+        dimension_separator: Separator = None,
+        **kwargs: Unpack[LMDBOptions],
     ) -> None:
-        unknown = sorted(set(kwargs) - set(_LMDB_OPTIONS))
-        if unknown:
-            known = ", ".join(["buffers", "dimension_separator", *_LMDB_OPTIONS])
-            raise ConfigurationError(f"'lmdb' has no option {unknown[0]!r}; its options are: {known}")
         super().__init__(
             path,
             buffers=buffers,
@@ -93,7 +105,7 @@ class LMDBStore(FileBackend):
 
     def connect(self) -> Driver:
         """The driver over the path; the database is opened when it is first needed."""
-        given = {name: self.option(name) for name in _LMDB_OPTIONS if name in self._options}
+        given = {name: self.option(name) for name in self._options if name in _NAMES}
         options = {**_DEFAULTS, **given}
         place = _place(self.path, options.pop("subdir", None))
         readonly = options.pop("readonly", False)

@@ -38,13 +38,8 @@ _COLLECTION = re.compile(r"(?!system\.)(?!\.)[^$\0]+(?<!\.)")
 
 def check_options(url: str | None, client: object, options: Mapping[str, Any]) -> None:
     """Raise `ConfigurationError` for options that make no sense, alone or together."""
-    if client is not None:
-        if url is not None or options:
-            raise ConfigurationError(
-                "a MongoDBStore has a client, or a URL and options to make one, not both"
-            )
-        if not isinstance(client, MongoClient):
-            raise ConfigurationError(f"client is a pymongo.MongoClient, not {type(client).__name__}")
+    if client is not None and (url is not None or options):
+        raise ConfigurationError("a MongoDBStore has a client, or a URL and options to make one, not both")
     if url is not None and "host" in options:
         raise ConfigurationError("give url= or host=, not both")
     for name, value in options.items():
@@ -54,11 +49,14 @@ def check_options(url: str | None, client: object, options: Mapping[str, Any]) -
             _check_url(text)
 
 
-def check_names(database: object, collection: object) -> None:
-    """Raise `ConfigurationError` for what MongoDB does not take as names."""
-    for what, name, rule in (("database", database, _DATABASE), ("collection", collection, _COLLECTION)):
-        if not isinstance(name, Template) and not (isinstance(name, str) and rule.fullmatch(name)):
-            raise ConfigurationError(f"{name!r} is no name of a {what}; use letters, digits, '_' and '-'")
+def is_database(name: str) -> bool:
+    """Whether MongoDB takes text as the name of a database."""
+    return bool(_DATABASE.fullmatch(name))
+
+
+def is_collection(name: str) -> bool:
+    """Whether MongoDB takes text as the name of a collection."""
+    return bool(_COLLECTION.fullmatch(name))
 
 
 def database_of(url: str) -> str | None:

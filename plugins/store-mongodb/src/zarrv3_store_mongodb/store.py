@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from pymongo import MongoClient, errors
@@ -17,12 +17,20 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.options.environment import as_templates
-from zarrv3.options.redaction import redact
-from zarrv3.options.urls import Url, convert
+from zarrv3.options.declared import Option
+from zarrv3.options.redaction import redact_url
+from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Driver
-from zarrv3_store_mongodb.client import SCHEMES, check_names, check_options, database_of, make_client
+from zarrv3_store_mongodb.client import (
+    SCHEMES,
+    check_options,
+    database_of,
+    is_collection,
+    is_database,
+    make_client,
+)
 from zarrv3_store_mongodb.driver import MongoDBDriver
 from zarrv3_store_mongodb.heads import WriteFailedError
 
@@ -36,23 +44,9 @@ class MongoDBStore(Backend):
     """A collection of a MongoDB database, one document a key; `mongodb://user:password@host:27017/database`.
 
     Safe to use from many threads, processes and machines. Nothing is created before the first write.
-
-    Args:
-        database: the name of the database; a URL's path names it too.
-        collection: the name of the collection. Values beyond 16 MB have their parts in `<collection>.parts`.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        url: `mongodb://` or `mongodb+srv://`, as pymongo has it.
-        client: a `pymongo.MongoClient` to use as it is; it is not closed with the store.
-        **kwargs: options of `pymongo.MongoClient`: `host`, `port`, `username`, `password`, `tls`, …
     """
 
     kind = "mongodb"
-    live_options = ("client",)
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "database": str,
-        "collection": str,
-        "dimension_separator": str,
-    }
     tested_against: ClassVar[Mapping[str, str]] = {"SecantusDB (MongoDB's protocol)": "0.7"}
     errors: ClassVar[ErrorTable] = {
         errors.NetworkTimeout: StoreTimeoutError,
@@ -67,18 +61,39 @@ class MongoDBStore(Backend):
 
     def __init__(
         self,
-        database: str = DATABASE,
-        collection: str = "zarr_collection",
-        dimension_separator: Literal[".", "/"] | None = None,
+        database: Annotated[
+            str,
+            Option(
+                "the name of the database; a URL's path names it too",
+                check=is_database,
+                takes="the name of a database: letters, digits, `_` and `-`",
+            ),
+        ] = DATABASE,
+        collection: Annotated[
+            str,
+            Option(
+                "the name of the collection; values beyond 16 MB have their parts in `<collection>.parts`",
+                check=is_collection,
+                takes="the name of a collection: letters, digits, `_` and `-`",
+            ),
+        ] = "zarr_collection",
+        dimension_separator: Separator = None,
         *,
-        url: str | None = None,
-        client: MongoClient[Any] | None = None,
-        **kwargs: Any,
+        url: Annotated[str | None, Option("`mongodb://` or `mongodb+srv://`, as pymongo has it")] = None,
+        client: Annotated[
+            MongoClient[Any] | None, Option("a client of yours, used as it is and not closed", live=True)
+        ] = None,
+        **kwargs: Annotated[
+            Any,
+            Option(
+                "options of `pymongo.MongoClient`: `host`, `port`, `username`, `password`, `tls`, …; unless given, "
+                "`serverSelectionTimeoutMS` and `connectTimeoutMS` are 10,000 and `socketTimeoutMS` is 120,000"
+            ),
+        ],
     ) -> None:
         check_options(url, client, kwargs)
         if url is not None and database == DATABASE:
             database = type(url)(database_of(url) or DATABASE)
-        check_names(database, collection)
         super().__init__(
             database=database,
             collection=collection,
@@ -90,20 +105,24 @@ class MongoDBStore(Backend):
         self._kwargs = tuple(kwargs)
 
     @classmethod
-    def from_url(cls, url: Url, **options: Any) -> Self:
-        """Construct from a URL: the query's own options are taken out, the rest belongs to pymongo."""
+    def location(cls, url: Url) -> dict[str, Any]:
+        """The URL with the options that are pymongo's."""
         if url.scheme not in SCHEMES or not url.authority:
             raise ConfigurationError(
-                f"{redact(url.text)!r} names no server; write mongodb://host:27017/database"
+                f"{redact_url(url.text)!r} names no server; write mongodb://host:27017/database"
             )
-        ours = {name: value for name, value in url.query.items() if name in cls.option_types}
-        theirs = {name: value for name, value in url.query.items() if name not in cls.option_types}
+        theirs = {n: text for n, text in url.query.items() if n not in cls.declared().options}
         text = url.text.partition("#")[0].partition("?")[0]
         if theirs:
             separator = "?" if "/" in text.partition("://")[2] else "/?"
             text += separator + urlencode(theirs, quote_via=quote, safe="${}/:,")
-        found = {"url": text, **convert(cls.kind, ours, cls.option_types)}
-        return cls.from_options({**as_templates(found), **options})
+        return {"url": text}
+
+    @classmethod
+    def url_options(cls, url: Url) -> dict[str, Any]:
+        """See `BaseStore`: the query's own options are taken out, the rest belongs to pymongo."""
+        table = cls.declared()
+        return table.from_url(cls, url, {n: text for n, text in url.query.items() if n in table.options})
 
     @classmethod
     def example_server(cls) -> AbstractContextManager[str]:

@@ -6,16 +6,16 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.options.redaction import redact
-from zarrv3.options.urls import boolean, convert, parse_part
-from zarrv3.store.keys import encodable
+from zarrv3.options.declared import Option, table_of
+from zarrv3.options.redaction import redact_url
+from zarrv3.options.urls import parse_part
 
 T = TypeVar("T")
 
@@ -28,28 +28,34 @@ ANSWER_TIMEOUT = 30.0
 RETRIES = 6
 """How often a lost connection is made again, with pauses of 0.1 s that double up to 1 s: 3.5 s in all."""
 
-OPTION_TYPES: Mapping[str, Callable[[str], Any]] = {
-    "db": int,
-    "username": str,
-    "password": str,
-    "client_name": str,
-    "protocol": int,
-    "max_connections": int,
-    "socket_timeout": float,
-    "socket_connect_timeout": float,
-    "socket_keepalive": boolean,
-    "health_check_interval": float,
-    "ssl_ca_certs": str,
-    "ssl_ca_path": str,
-    "ssl_ca_data": str,
-    "ssl_certfile": str,
-    "ssl_keyfile": str,
-    "ssl_password": str,
-    "ssl_cert_reqs": str,
-    "ssl_check_hostname": boolean,
-    "ssl_ciphers": str,
-}
-"""The options of redis-py that a URL may give."""
+
+class RedisOptions(TypedDict, total=False):
+    """The options of redis-py that a URL may give too."""
+
+    db: Annotated[int, Option("the number of the database; 0 unless the URL's path names one")]
+    username: Annotated[str, Option("the user, where the URL names none")]
+    password: Annotated[
+        str, Option("the user's password; `${NAME}` takes it from the environment", secret=True)
+    ]
+    client_name: Annotated[str, Option("what the server's list of clients shows")]
+    protocol: Annotated[int, Option("the version of the protocol, 2 or 3")]
+    max_connections: Annotated[int, Option("how many connections there are at most")]
+    socket_timeout: Annotated[
+        float, Option(f"seconds to wait for the server to take a value or to answer; {ANSWER_TIMEOUT:g}")
+    ]
+    socket_connect_timeout: Annotated[float, Option(f"seconds to wait for a connection; {CONNECT_TIMEOUT:g}")]
+    socket_keepalive: Annotated[bool, Option("let the system keep idle connections alive")]
+    health_check_interval: Annotated[float, Option("seconds after which an idle connection is tested")]
+    ssl_ca_certs: Annotated[str, Option("a file of certificates that are trusted")]
+    ssl_ca_path: Annotated[str, Option("a folder of such files")]
+    ssl_ca_data: Annotated[str, Option("such certificates as text")]
+    ssl_certfile: Annotated[str, Option("the client's certificate")]
+    ssl_keyfile: Annotated[str, Option("the file of its key")]
+    ssl_password: Annotated[str, Option("the password of that file", secret=True)]
+    ssl_cert_reqs: Annotated[str, Option("`required`, `optional` or `none`")]
+    ssl_check_hostname: Annotated[bool, Option("whether the certificate has to be the host's")]
+    ssl_ciphers: Annotated[str, Option("the ciphers that are allowed")]
+
 
 _OURS = {"connection_pool", "decode_responses", "encoding", "encoding_errors", "single_connection_client"}
 _KNOWN = [name for name in inspect.signature(redis.Redis.__init__).parameters if name not in {"self", *_OURS}]
@@ -85,20 +91,15 @@ def _may_pass(error: Exception) -> bool:
 # ---------------------------------------------------------------- options
 
 
-def check_options(prefix: object, url: str | None, client: object, options: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` for options that make no sense, alone or together."""
-    if not isinstance(prefix, str) or not encodable(prefix):
-        raise ConfigurationError(f"prefix is text, not {prefix!r}")
+def check_options(url: str | None, client: object, options: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for options that make no sense together, or that redis-py does not have."""
     for name in options:
         if name not in _KNOWN:
             known = ", ".join(["prefix", "dimension_separator", "url", "client", *_KNOWN])
             hint = " (values are bytes, whatever a client decodes)" if name in _OURS else ""
             raise ConfigurationError(f"'redis' has no option {name!r}{hint}; its options are: {known}")
-    if client is not None:
-        if url is not None or options:
-            raise ConfigurationError("a RedisStore has a client, or a URL and options to make one, not both")
-        if not isinstance(client, redis.Redis):
-            raise ConfigurationError(f"client is a redis.Redis, not {type(client).__name__}")
+    if client is not None and (url is not None or options):
+        raise ConfigurationError("a RedisStore has a client, or a URL and options to make one, not both")
     if url is not None:
         _check_url(url)
 
@@ -108,7 +109,7 @@ def plain_url(text: str) -> str:
     url = parse_part(text)
     if url.authority is None or url.scheme not in _SCHEMES:
         raise ConfigurationError(
-            f"{redact(text)!r} is no URL of a server; write redis://host:6379/0 or unix:///path"
+            f"{redact_url(text)!r} is no URL of a server; write redis://host:6379/0 or unix:///path"
         )
     return _SCHEMES[url.scheme] + re.split("[?#]", text, maxsplit=1)[0][len(url.scheme) :]
 
@@ -118,11 +119,16 @@ def _check_url(text: str) -> None:
     url = parse_part(text)
     if own := url.query.keys() & {"prefix", "dimension_separator"}:
         raise ConfigurationError(f"url= is for redis-py; give {min(own)!r} as an argument of its own")
-    convert("redis", url.query, OPTION_TYPES)
+    _from_query(url.query)
     if url.scheme != "unix" and "${" not in text and not _DATABASE.fullmatch(url.path):
         raise ConfigurationError(
-            f"{redact(text)!r}: the path is the number of a database, as in redis://host:6379/0"
+            f"{redact_url(text)!r}: the path is the number of a database, as in redis://host:6379/0"
         )
+
+
+def _from_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """The options in a URL that is redis-py's."""
+    return table_of("redis", RedisOptions).from_query(query)
 
 
 # ---------------------------------------------------------------- clients
@@ -130,7 +136,7 @@ def _check_url(text: str) -> None:
 
 def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
     """A client with our time-outs, unless the options have their own; it connects when it is used."""
-    given = {**options, **(convert("redis", parse_part(url).query, OPTION_TYPES) if url else {})}
+    given = {**options, **(_from_query(parse_part(url).query) if url else {})}
     waits = {"socket_timeout": ANSWER_TIMEOUT}
     if not (url or "").startswith("unix:"):
         waits["socket_connect_timeout"] = CONNECT_TIMEOUT

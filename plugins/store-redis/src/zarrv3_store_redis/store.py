@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import redis
 
@@ -14,11 +14,14 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
+from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Store
+from zarrv3.store.keys import encodable
 from zarrv3_store_redis.client import (
-    OPTION_TYPES,
+    RedisOptions,
     check_options,
     make_client,
     plain_url,
@@ -31,22 +34,10 @@ class RedisStore(Backend):
     """A Redis or Valkey database, one string a key; `redis://user:password@host:6379/0?prefix=zarr`.
 
     Safe to write from many threads, processes and machines. Nothing is sent before the first use.
-
-    Args:
-        prefix: what tells this store's keys from others in the database: a value is at `<prefix>:<key>`.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        url: `redis://`, `rediss://` (TLS), `unix://` or `valkey://`, for `redis.Redis.from_url`.
-        client: a `redis.Redis` to use as it is; it is not closed with the store.
-        **kwargs: options of `redis.Redis`: `host`, `port`, `db`, `username`, `password`, `ssl`, …
     """
 
     kind = "redis"
     tested_against: ClassVar[Mapping[str, str]] = {"Valkey": "9"}
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "prefix": str,
-        "dimension_separator": str,
-        **OPTION_TYPES,
-    }
     errors: ClassVar[ErrorTable] = {
         redis.AuthenticationError: StoreAccessError,
         redis.exceptions.AuthorizationError: StoreAccessError,
@@ -58,14 +49,24 @@ class RedisStore(Backend):
 
     def __init__(
         self,
-        prefix: str = "zarr",
-        dimension_separator: Literal[".", "/"] | None = None,
+        prefix: Annotated[
+            str, Option("a value is at `<prefix>:<key>`", check=encodable, takes="text that UTF-8 can write")
+        ] = "zarr",
+        dimension_separator: Separator = None,
         *,
-        url: str | None = None,
-        client: redis.Redis | None = None,
-        **kwargs: Any,
+        url: Annotated[str | None, Option("as above, without `prefix` and `dimension_separator`")] = None,
+        client: Annotated[
+            redis.Redis | None,
+            Option(
+                "a client of yours, used as it is and not closed; one with its settings is made if it decodes responses",
+                live=True,
+            ),
+        ] = None,
+        **kwargs: Annotated[
+            Any, Option("options of `redis.Redis`: `host`, `port`, `ssl`, …", known=RedisOptions)
+        ],
     ) -> None:
-        check_options(prefix, url, client, kwargs)
+        check_options(url, client, kwargs)
         super().__init__(
             prefix=prefix, dimension_separator=dimension_separator, url=url, client=client, **kwargs
         )

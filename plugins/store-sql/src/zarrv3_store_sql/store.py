@@ -6,11 +6,11 @@ import os
 import pickle
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, Unpack, cast
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Engine
@@ -24,9 +24,11 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.options.environment import Template, as_templates
-from zarrv3.options.urls import Url, boolean, convert
+from zarrv3.options.declared import Option, table_of
+from zarrv3.options.environment import Template
+from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import Store
 from zarrv3.store.keys import check_key
 from zarrv3_store_sql import engines
@@ -40,11 +42,27 @@ from zarrv3_store_sql.failures import (
     UnavailableError,
 )
 
-Separator = Literal[".", "/"] | None
-
 _TABLE = re.compile(r"([^\W\d]\w*\.)?[^\W\d]\w*")
 _OWN_ARGUMENTS = {"check_same_thread", "isolation_level", "autocommit", "detect_types", "database"}
-_SQLITE_ARGUMENTS = {"timeout", "uri", "cached_statements", "factory"}
+
+
+TableName: TypeAlias = Annotated[
+    str,
+    Option(
+        "the table's name, or `schema.table`",
+        check=lambda name: bool(_TABLE.fullmatch(name)),
+        takes="the name of a table: letters, digits and `_`",
+    ),
+]
+
+
+class SQLiteOptions(TypedDict, total=False):
+    """What `sqlite3.connect` takes besides."""
+
+    timeout: Annotated[float, Option("seconds to wait for another writer; 60 by default")]
+    uri: Annotated[bool, Option("whether a path that begins with `file:` is a URI")]
+    cached_statements: Annotated[int, Option("how many statements are kept compiled")]
+    factory: Annotated[type[sqlite3.Connection], Option("the class of the connection", live=True)]
 
 
 class _Table(Backend):
@@ -58,15 +76,6 @@ class _Table(Backend):
         DatabaseError: StoreAccessError,
         sqlite3.Error: StoreAccessError,
     }
-
-    def __init__(self, **options: Any) -> None:
-        table = options["table"]
-        if not isinstance(table, Template) and not _TABLE.fullmatch(str(table)):
-            raise ConfigurationError(
-                f"{table!r} is no name of a table; use letters, digits and '_', or schema.table"
-            )
-        super().__init__(**options)
-        self.dimension_separator = options["dimension_separator"]
 
     def getsize(self, path: str = "") -> int:
         """The stored bytes below a path, or of one key, summed in the database."""
@@ -83,29 +92,25 @@ class SQLStore(_Table):
     """A table of an SQL database; `postgresql://user@host/database`, `mysql://…`, `mariadb://…`.
 
     Safe to use from many threads and processes. Nothing is created before the first write.
-
-    Args:
-        url: the URL of the database as SQLAlchemy has it, or an engine, which is used but not disposed of.
-        table: the table's name, or `schema.table`.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        connect_timeout: seconds after which a server that does not answer is given up.
     """
 
     kind = "sql"
     tested_against: ClassVar[Mapping[str, str]] = {"PostgreSQL": "18", "MariaDB": "10.11"}
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "table": str,
-        "dimension_separator": str,
-        "connect_timeout": float,
-    }
 
     def __init__(
         self,
-        url: str | URL | Engine,
-        table: str = "zarr",
+        url: Annotated[
+            str | URL | Engine,
+            Option(
+                "the URL of the database as SQLAlchemy has it, or an engine, which is used but not disposed of"
+            ),
+        ],
+        table: TableName = "zarr",
         dimension_separator: Separator = None,
         *,
-        connect_timeout: float = 10.0,
+        connect_timeout: Annotated[
+            float, Option("seconds after which a server that does not answer is given up")
+        ] = 10.0,
     ) -> None:
         if isinstance(url, URL):
             url = url.render_as_string(hide_password=False)
@@ -130,15 +135,14 @@ class SQLStore(_Table):
                 "sql:// names no database; write postgresql://…, mysql://… or sql+<SQLAlchemy URL>"
             )
         text = url.text.partition("#")[0].partition("?")[0]
-        theirs = {name: value for name, value in url.query.items() if name not in cls.option_types}
+        theirs = {n: text for n, text in url.query.items() if n not in cls.declared().options}
         return {"url": f"{text}?{urlencode(theirs, quote_via=quote, safe='${}/:,')}" if theirs else text}
 
     @classmethod
-    def from_url(cls, url: Url, **options: Any) -> Self:
-        """Construct from a URL: the query's own options are taken out, the rest belongs to the database."""
-        ours = {name: value for name, value in url.query.items() if name in cls.option_types}
-        found = {**cls.location(url), **convert(cls.kind, ours, cls.option_types)}
-        return cls.from_options({**as_templates(found), **options})
+    def url_options(cls, url: Url) -> dict[str, Any]:
+        """See `BaseStore`: the query's own options are taken out, the rest belongs to the database."""
+        table = cls.declared()
+        return table.from_url(cls, url, {n: text for n, text in url.query.items() if n in table.options})
 
     def connect(self) -> Store:
         """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
@@ -149,7 +153,7 @@ class SQLStore(_Table):
             parsed = engines.parse(url)
             if parsed.get_backend_name() == "sqlite":
                 query = {name: str(value) for name, value in parsed.query.items()}
-                arguments = convert("sqlite", query, {"timeout": float, "cached_statements": int})
+                arguments = table_of("sqlite", SQLiteOptions).from_query(query)
                 opened = engines.sqlite(
                     _absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments
                 )
@@ -170,45 +174,27 @@ class SQLiteStore(_Table):
     """A table of an SQLite file; `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:`.
 
     Safe to use from many threads and processes of one machine. Nothing is created before the first write.
-
-    Args:
-        path: the file, or `:memory:` for a database that only this store sees, from all its threads.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        table: the table's name.
-        fsync: return from a write only when it is on the disk.
-        kwargs: `timeout` (seconds to wait for another writer), `uri`, `cached_statements` and `factory` of
-            `sqlite3.connect`.
     """
 
     kind = "sqlite"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "dimension_separator": str,
-        "table": str,
-        "fsync": boolean,
-        "timeout": float,
-        "uri": boolean,
-        "cached_statements": int,
-    }
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: Annotated[
+            str | os.PathLike[str],
+            Option("the file, or `:memory:` for a database that only this store sees, from all its threads"),
+        ],
         dimension_separator: Separator = None,
         *,
-        table: str = "zarr",
-        fsync: bool = False,
-        **kwargs: Any,
+        table: TableName = "zarr",
+        fsync: Annotated[bool, Option("return from a write only when it is on the disk")] = False,
+        **kwargs: Unpack[SQLiteOptions],
     ) -> None:
         for name in kwargs:
             if name in _OWN_ARGUMENTS:
                 raise ConfigurationError(
                     f"{name!r} of sqlite3.connect is set by the store, which needs it as it is"
                 )
-            if name not in _SQLITE_ARGUMENTS:
-                known = ", ".join(
-                    ["path", "dimension_separator", "table", "fsync", *sorted(_SQLITE_ARGUMENTS)]
-                )
-                raise ConfigurationError(f"'sqlite' has no option {name!r}; its options are: {known}")
         text = os.fspath(path)
         super().__init__(
             path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
@@ -238,12 +224,18 @@ class SQLiteStore(_Table):
     def path(self) -> str:
         """The absolute path of the file, or what else SQLite was told."""
         path = self.option("path")
-        return path if self._options.get("uri") and path.startswith("file:") else _absolute(path)
+        return (
+            path
+            if "uri" in self._options and self.option("uri") and path.startswith("file:")
+            else _absolute(path)
+        )
 
     def connect(self) -> Store:
         """The driver over the file; nothing is touched."""
-        arguments = {name: self.option(name) for name in _SQLITE_ARGUMENTS & {*self._options}}
-        return self._driver(engines.sqlite(self.path, fsync=self._options["fsync"], arguments=arguments))
+        arguments = {
+            name: self.option(name) for name in self._options if name in SQLiteOptions.__annotations__
+        }
+        return self._driver(engines.sqlite(self.path, fsync=self.option("fsync"), arguments=arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path; what is in memory alone cannot be."""
@@ -251,7 +243,8 @@ class SQLiteStore(_Table):
             raise pickle.PicklingError("an SQLite database in memory cannot be pickled; give it a file")
         return super().__reduce__()
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """See `BaseStore`; with the absolute path."""
         if self._options["path"] == ":memory:":
             return id(self)
         return {**self._changed_options(), "path": self.path}

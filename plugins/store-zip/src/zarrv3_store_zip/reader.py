@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Any, ClassVar, NamedTuple, cast
+from typing import IO, Annotated, Any, NamedTuple, cast
 from urllib.parse import unquote
 from zipfile import ZIP_STORED, ZipInfo
 
@@ -14,9 +14,10 @@ from zarrv3.errors import ConfigurationError, CorruptDataError, StoreAccessError
 from zarrv3.layers.base import Layer
 from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
+from zarrv3.options.declared import Option
 from zarrv3.options.environment import as_templates
 from zarrv3.options.urls import Url
-from zarrv3.store.base import BaseStore, check_options
+from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.store.helpers import cut, resolve
 from zarrv3.store.keys import check_folder, split_prefix
@@ -81,16 +82,13 @@ class ZipReader(ReadOnly):
 
     The archive is never fetched as a whole: its directory is read once, then of members what is asked for, a batch by one
     batch of ranges. An archive that is replaced meanwhile is noticed and read again. Thread-safe.
-
-    Args:
-        store: where the archive lies.
-        archive: its key there.
     """
 
     kind = "zip"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {**ZipStore.option_types, "archive": str}
 
-    def __init__(self, store: object, archive: str) -> None:
+    def __init__(
+        self, store: object, archive: Annotated[str, Option("the archive's key in the store")]
+    ) -> None:
         Layer.__init__(self, store, archive=archive)
         self._loaded: Content | None = None
 
@@ -233,6 +231,13 @@ class ZipReader(ReadOnly):
         return {"path": path} if path else {}
 
     @classmethod
+    def url_options(cls, url: Url) -> dict[str, Any]:
+        """See `BaseStore`; with the options of `ZipStore`, which opens an archive in a folder."""
+        own = {name: text for name, text in url.query.items() if name in cls.declared().options}
+        rest = {name: text for name, text in url.query.items() if name not in own}
+        return {**cls.declared().from_url(cls, url, own), **ZipStore.declared().from_query(rest)}
+
+    @classmethod
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """The archive in a file where the store is a folder of files, else a reader of the archive in the store.
 
@@ -253,7 +258,7 @@ class ZipReader(ReadOnly):
             raise ConfigurationError(f"an archive in {inner.describe()} can only be read: mode is 'r'")
         if "archive" not in own:
             inner, own["archive"] = _named(inner, spec)
-        check_options(cls, own)
+        cls.declared().check_names(own)
         return cls(inner, **own)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from zarrv3.errors import ConfigurationError, LimitError, StoreAccessError
-from zarrv3.options.environment import Template
-from zarrv3.options.urls import boolean
+from zarrv3.errors import LimitError, StoreAccessError
+from zarrv3.options.declared import Option
 from zarrv3.store.backend import ErrorTable
+from zarrv3.store.base import Separator
 from zarrv3.store.contract import JSON, Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_zip.archive import archive_at
@@ -22,7 +21,6 @@ METHODS = {
     "bzip2": zipfile.ZIP_BZIP2,
     "lzma": zipfile.ZIP_LZMA,
 }
-MODES = ("r", "w", "a", "x")
 
 
 def compression_of(text: str) -> int:
@@ -36,36 +34,39 @@ class ZipStore(FileBackend):
     Values may be replaced and erased. Changes are seen by all stores of this process at once; `flush` and `close` put an
     archive with all changes in the place of the old one, in one step: until then the old one stays as it is. One process
     at a time may have unflushed changes. Safe to use from many threads. Nothing is created before the first write.
-
-    Args:
-        path: the archive; it need not exist yet.
-        compression: of new values, a constant of `zipfile`; chunks are compressed already, so by default not at all.
-        allowZip64: let the archive grow beyond 2 GiB and 65,535 entries; else a write that would is refused.
-        mode: `r` reads what is there, `w` begins anew, `a` reads and writes, `x` creates what must not exist.
-        dimension_separator: the separator that arrays created here use by default: `.` or `/`.
-        fsync: return from `flush` only when the archive is on the disk.
     """
 
     kind = "zip"
     example_name = "zip.zip"
     errors: ClassVar[ErrorTable] = {zipfile.LargeZipFile: LimitError, zipfile.BadZipFile: StoreAccessError}
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "compression": compression_of,
-        "allowZip64": boolean,
-        "mode": str,
-        "dimension_separator": str,
-        "fsync": boolean,
-    }
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        compression: int = zipfile.ZIP_STORED,
-        allowZip64: bool = True,  # noqa: N803 - the seed's
-        mode: Literal["r", "w", "a", "x"] = "a",
-        dimension_separator: Literal[".", "/"] | None = None,
+        path: Annotated[str | os.PathLike[str], Option("the archive; it need not exist yet")],
+        compression: Annotated[
+            int,
+            Option(
+                "how new values are compressed: chunks are compressed already, so by default not at all",
+                convert=compression_of,
+                check=lambda method: method in METHODS.values(),
+                takes=", ".join(f"{number} (`{name}`)" for name, number in METHODS.items()),
+            ),
+        ] = zipfile.ZIP_STORED,
+        allowZip64: Annotated[  # noqa: N803 - zarr-python's
+            bool,
+            Option(
+                "let the archive grow beyond 2 GiB and 65,535 entries; else a write that would is refused"
+            ),
+        ] = True,
+        mode: Annotated[
+            Literal["r", "w", "a", "x"],
+            Option(
+                "`r` reads what is there, `w` starts afresh, `a` reads and writes, `x` creates what must not exist"
+            ),
+        ] = "a",
+        dimension_separator: Separator = None,
         *,
-        fsync: bool = True,
+        fsync: Annotated[bool, Option("return from `flush` only when the archive is on the disk")] = True,
     ) -> None:
         super().__init__(
             path,
@@ -75,22 +76,18 @@ class ZipStore(FileBackend):
             dimension_separator=dimension_separator,
             fsync=fsync,
         )
-        if mode not in MODES and not isinstance(mode, Template):
-            raise ConfigurationError(f"mode {mode!r} of 'zip' is none of {', '.join(map(repr, MODES))}")
-        if compression not in METHODS.values():
-            known = ", ".join(f"{number} ({name})" for name, number in METHODS.items())
-            raise ConfigurationError(f"compression {compression!r} of 'zip' is none of {known}")
 
     def connect(self) -> Driver:
         """The driver over the archive, which is shared within the process; its directory is read."""
         driver = ZipDriver(
             archive_at(self.path),
             mode=self.option("mode"),
-            compression=self._options["compression"],
-            zip64=self._options["allowZip64"],
-            fsync=self._options["fsync"],
+            compression=self.option("compression"),
+            zip64=self.option("allowZip64"),
+            fsync=self.option("fsync"),
         )
-        self._options = {**self._options, "mode": self._later_mode()}
+        if self.option("mode") in {"w", "x"}:
+            self._options = {**self._options, "mode": "a"}
         return driver
 
     def spec(self) -> dict[str, JSON]:
@@ -109,5 +106,6 @@ class ZipStore(FileBackend):
         mode: str = self._options["mode"]
         return "a" if mode in {"w", "x"} else mode
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """The path, and what changes the archive; how it was opened does not."""
         return {**self._changed_options(), "path": self.path, "mode": None, "fsync": None}

@@ -98,11 +98,12 @@ class ShardingTransformer(StorageTransformer):
         bound._shard_bytes = math.prod((*grid.chunk_shape, *per_shard, metadata.data_type.item_size or 16))
         return bound
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """What it is, the store below, and how shards lie there."""
         if self._inner is None:
-            return super()._identity()
+            return super().identity()
         shards = self._shards
-        return super()._identity(), self._places, shards.location, shards.chain.to_json()
+        return super().identity(), self._places, shards.location, shards.chain.to_json()
 
     # ------------------------------------------------------------ reading
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 from zarrv3 import registry
 from zarrv3.errors import (
@@ -20,12 +21,27 @@ from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.consolidated.documents import Documents, read
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.layers.base import Layer
+from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import by_digest, cut
 from zarrv3.store.keys import check_folder, split_prefix
 
 Sized = tuple[str, int]
+
+
+def _path_of(key: str) -> str:
+    if key.endswith(".zmetadata"):
+        raise ConfigurationError(
+            f"metadata_key={key!r}: the consolidated metadata of Zarr V3 are in a group's {DOCUMENT}; "
+            "name that key, or the group's path"
+        )
+    return normalize_path("" if key == DOCUMENT else key.removesuffix(f"/{DOCUMENT}"))
+
+
+MetadataKey: TypeAlias = Annotated[
+    str, Option("the key of the group's document, or the group's path", check=_path_of)
+]
 
 
 class Consolidated(Layer):
@@ -36,26 +52,18 @@ class Consolidated(Layer):
     `StaleMetadataWarning`. Documents cannot be changed: `ReadOnlyError`. Data can. Keys that belong to no array are not
     listed. Thread-safe.
 
-    Args:
-        store: what it wraps.
-        metadata_key: the key of the group's document, or the group's path.
-
     Raises on first use `NodeNotFoundError` and `MetadataError` when there is no consolidated metadata or it is malformed.
     """
 
     kind = "consolidated"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"metadata_key": str}
 
-    def __init__(self, store: object, metadata_key: str = DOCUMENT, **options: Any) -> None:
+    def __init__(self, store: object, metadata_key: MetadataKey = DOCUMENT, **options: Any) -> None:
         super().__init__(store, metadata_key=metadata_key, **options)
-        given: str = self.option("metadata_key")
-        if given.endswith(".zmetadata"):
-            raise ConfigurationError(
-                f"metadata_key={given!r}: the consolidated metadata of Zarr V3 are in a group's {DOCUMENT}; "
-                "name that key, or the group's path"
-            )
-        self._path = normalize_path("" if given == DOCUMENT else given.removesuffix(f"/{DOCUMENT}"))
         self._documents: Documents | None = None
+
+    @cached_property
+    def _path(self) -> str:
+        return _path_of(self.option("metadata_key"))
 
     @property
     def path(self) -> str:

@@ -1,13 +1,11 @@
 """Options: what a store was made with can be written down, in a configuration and in a URL."""
 
-import inspect
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from zarrv3 import registry
 from zarrv3.errors import ConfigurationError, ZarrError
 from zarrv3.opening.stores import open_store
-from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore
 from zarrv3.testing.checks.table import Opener, check, opened
 from zarrv3.testing.rules import OPTIONS, ConformanceError, NotApplicableError, require, same
@@ -45,30 +43,21 @@ def check_spec(opener: Opener) -> None:
 
 
 @check()
-def check_url_options(opener: Opener) -> None:
-    """Every option but those that are live objects can be given in a URL, and means the same there."""
+def check_declared_options(opener: Opener) -> None:
+    """Every option is declared, and written as text, as in a URL, it means the same; so does a variable with that text."""
     with opened(opener) as store:
         for part in _parts(store):
             cls = type(part)
-            types = cls.option_types
-            parameters = _parameters(cls)
-            if any(parameters[name].default is inspect.Parameter.empty for name in cls.live_options):
-                continue  # no URL opens it
-            told = {*types, *cls.live_options, *_in_place(cls)}
-            for name in parameters:
+            table = cls.declared()
+            for name, value in part.changed_options().items():
+                declared = table.get(name)
                 require(
-                    name in told,
-                    OPTIONS,
-                    f"the option {name!r} of {cls.__name__} is in none of `option_types`, `live_options` and `location()`",
+                    declared is not None, OPTIONS, f"the option {name!r} of {cls.__name__} is not in its signature"
                 )
-            for name, value in part._changed_options().items():
-                if name in types and type(value) in {str, int, float, bool}:
-                    same(
-                        types[name](str(value)),
-                        value,
-                        OPTIONS,
-                        f"the option {name!r} of {cls.__name__}, given in a URL as {value}",
-                    )
+                if declared is None or declared.option.live or type(value) not in {str, int, float, bool}:
+                    continue
+                call = f"the option {name!r} of {cls.__name__}, given as the text {str(value)!r}"
+                same(declared.from_text(str(value)), value, OPTIONS, call)
 
 
 def _parts(store: BaseStore) -> Iterator[BaseStore]:
@@ -87,24 +76,3 @@ def _is_installed(cls: type[BaseStore]) -> bool:
         for kind in ("stores", "layers")
         for plugin in registry.plugins(kind)
     )
-
-
-def _parameters(cls: type[BaseStore]) -> dict[str, inspect.Parameter]:
-    """The options that a class has, by its constructor."""
-    _, *parameters = inspect.signature(cls.__init__).parameters.values()
-    several = {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
-    return {p.name: p for p in parameters[1 if cls.takes_store else 0 :] if p.kind not in several}
-
-
-def _in_place(cls: type[BaseStore]) -> Collection[str]:
-    """The options that the path and host of a URL stand for; where no common form fits, any may be."""
-    found: set[str] = set()
-    known = False
-    for authority, path in (("host", "/a/b"), (None, "/a/b"), (None, "a/b"), ("name", ""), (None, "")):
-        text = f"{cls.kind}:{'' if authority is None else f'//{authority}'}{path}"
-        try:
-            found |= {*cls.location(Url(cls.kind, authority, path, {}, text))}
-        except ZarrError:
-            continue
-        known = True
-    return found if known else _parameters(cls)
