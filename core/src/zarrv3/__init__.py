@@ -42,6 +42,7 @@ from zarrv3.api import (
 from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore
 from zarrv3.hierarchy.group import Group
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.hooks import hookimpl
@@ -66,6 +67,7 @@ __all__ = [
     "ByteRange",
     "Capabilities",
     "ChunkCache",
+    "ConsolidatedMetadataStore",
     "Counting",
     "FileBackend",
     "Group",

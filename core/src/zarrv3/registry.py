@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "kv": "zarrv3.store.memory:KVStore",
     },
     "layers": {
+        "consolidated": "zarrv3.hierarchy.consolidated.layer:ConsolidatedMetadataStore",
         "counting": "zarrv3.layers.counting:Counting",
         "prefix": "zarrv3.layers.prefix:Prefix",
         "read-only": "zarrv3.layers.read_only:ReadOnly",
@@ -143,7 +144,6 @@ OFFERED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("sqlite+*", "postgresql+*", "mysql+*", "mariadb+*", "sql+*"), "zarrv3-store-sql"),
     },
     "layers": {
-        "consolidated": "zarrv3-layer-consolidated",
         "draft-v3": "zarrv3-layer-draft-v3",
         "lru-cache": "zarrv3-layer-lru-cache",
         "retry": "zarrv3-layer-retry",
@@ -162,7 +162,6 @@ OFFERED: dict[str, dict[str, str]] = {
 """Names that packages of this project provide: what an unknown name is answered with when it is one of these."""
 
 OFFERED_CLASSES: dict[str, str] = {
-    "ConsolidatedMetadataStore": "zarrv3-layer-consolidated",
     "DBMStore": "zarrv3-store-dbm",
     "DirectoryStore": "zarrv3-store-directory",
     "DraftV3": "zarrv3-layer-draft-v3",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
 from zarrv3.format.metadata import ArrayMetadata, parse_document
-from zarrv3.hierarchy.consolidated import MEMBER, Documents
+from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key
 from zarrv3.store.base import BATCH, BaseStore
 from zarrv3.store.contract import JSON, Buffer
