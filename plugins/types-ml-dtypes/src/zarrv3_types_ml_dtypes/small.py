@@ -1,20 +1,17 @@
-"""Small numbers for machine learning, through the optional package ml_dtypes."""
+"""Small numbers for machine learning: those of the package ml_dtypes."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
-import importlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 
-from zarrv3.errors import MetadataError, UnknownExtensionError
-from zarrv3.format.data_types.numerics import Float, Integer
-from zarrv3.format.extensions import check_members
-from zarrv3.store.contract import JSON
+from zarrv3.errors import MetadataError
+from zarrv3.format.data_types.numerics import Float, FloatForms, Integer
 
 FLOATS = frozenset({
     "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
@@ -23,40 +20,24 @@ FLOATS = frozenset({
 INTEGERS = frozenset({"int2", "int4", "uint2", "uint4"})
 
 
-def small_dtype(name: str) -> np.dtype[Any]:
-    """The dtype that ml_dtypes registers under `name`; `UnknownExtensionError` with the install line without it."""
-    try:
-        module = importlib.import_module("ml_dtypes")
-    except ImportError as error:
-        hint = 'pip install "zarrv3-core[ml-dtypes]"'
-        raise UnknownExtensionError(f"data type {name!r} needs ml_dtypes; it comes with: {hint}") from error
-    try:
-        found: np.dtype[Any] = np.dtype(getattr(module, name))
-    except AttributeError as error:
-        raise UnknownExtensionError(f"the installed ml_dtypes is too old for data type {name!r}") from error
-    return found
-
-
 @dataclass(frozen=True)
 class SmallFloat(Float):
     """`bfloat16` and the float8, float6 and float4 families; a float6 or float4 occupies a byte."""
 
     names: ClassVar[frozenset[str]] = FLOATS
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"data type {name!r}", configuration)
-        found = cls(name)
-        _ = found.numpy  # fails here, with the name at hand, when ml_dtypes is missing
-        return found
-
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        return small_dtype(self.name)
+        return np.dtype(getattr(ml_dtypes, self.name))
 
     @cached_property
     def carrier(self) -> np.dtype[Any]:
         return np.dtype(f"u{self.numpy.itemsize}")
+
+    @cached_property
+    def forms(self) -> FloatForms:
+        found = re.match(r"float([46])_", self.name)
+        return FloatForms(self.numpy, int(found[1]) if found else self.numpy.itemsize * 8)
 
     @cached_property
     def has_spare_bits(self) -> bool:
@@ -92,13 +73,6 @@ class SmallInteger(Integer):
     def has_spare_bits(self) -> bool:
         return True
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"data type {name!r}", configuration)
-        found = cls(name)
-        _ = found.numpy
-        return found
-
     @cached_property
     def bits(self) -> int:
         """How many bits a number has."""
@@ -106,7 +80,7 @@ class SmallInteger(Integer):
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        return small_dtype(self.name)
+        return np.dtype(getattr(ml_dtypes, self.name))
 
     @cached_property
     def carrier(self) -> np.dtype[Any]:
@@ -125,5 +99,5 @@ class SmallInteger(Integer):
         bits: np.ndarray[Any, Any] = np.ascontiguousarray(array).view(self.carrier) & mask
         return bits.view(self.numpy)
 
-    def _scalar(self, number: int) -> Any:
+    def scalar(self, number: int) -> Any:
         return np.array(number, dtype=np.int8).astype(self.numpy)[()]
