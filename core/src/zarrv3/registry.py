@@ -52,28 +52,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "gzip": "zarrv3.format.codecs.gzip:GZip",
         "zstd": "zarrv3.format.codecs.zstd:Zstd",
         "crc32c": "zarrv3.format.codecs.checksums:CRC32C",
-        "numcodecs.blosc": "zarrv3.format.codecs.foreign_bytes:ForeignBlosc",
-        "numcodecs.lz4": "zarrv3.format.codecs.foreign_bytes:LZ4",
-        "numcodecs.zstd": "zarrv3.format.codecs.foreign_bytes:ForeignZstd",
-        "numcodecs.zlib": "zarrv3.format.codecs.foreign_bytes:Zlib",
-        "numcodecs.gzip": "zarrv3.format.codecs.foreign_bytes:ForeignGZip",
-        "numcodecs.bz2": "zarrv3.format.codecs.foreign_bytes:BZ2",
-        "numcodecs.lzma": "zarrv3.format.codecs.foreign_bytes:LZMA",
-        "numcodecs.shuffle": "zarrv3.format.codecs.foreign_bytes:Shuffle",
-        "numcodecs.crc32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.crc32c": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.adler32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.fletcher32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.jenkins_lookup3": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.delta": "zarrv3.format.codecs.foreign_arrays:Delta",
-        "numcodecs.bitround": "zarrv3.format.codecs.foreign_arrays:BitRound",
-        "numcodecs.fixedscaleoffset": "zarrv3.format.codecs.foreign_arrays:FixedScaleOffset",
-        "numcodecs.quantize": "zarrv3.format.codecs.foreign_arrays:Quantize",
-        "numcodecs.packbits": "zarrv3.format.codecs.foreign_arrays:ForeignPackBits",
-        "numcodecs.astype": "zarrv3.format.codecs.foreign_arrays:AsType",
-        "numcodecs.pcodec": "zarrv3.format.codecs.foreign_arrays:ForeignSerializer",
-        "numcodecs.zfpy": "zarrv3.format.codecs.foreign_arrays:ForeignSerializer",
-        "numcodecs.pickle": "zarrv3.format.codecs.foreign_arrays:Pickle",
     },
     "data_types": {
         "bool": "zarrv3.format.data_types.numerics:Bool",
@@ -137,7 +115,18 @@ OFFERED: dict[str, dict[str, str]] = {
         "https://purl.org/zarr/spec/storage_transformers/sharding/1.0": "zarrv3-transformer-sharding",
         "sharding": "zarrv3-transformer-sharding",
     },
-    "codecs": {"sharding_indexed": "zarrv3-transformer-sharding"},
+    "codecs": {
+        "sharding_indexed": "zarrv3-transformer-sharding",
+        **{
+            f"numcodecs.{name}": "zarrv3-codecs-numcodecs"
+            for name in (
+                *("blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle"),
+                *("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"),
+                *("delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype"),
+                *("pcodec", "zfpy", "pickle"),
+            )
+        },
+    },
     "data_types": dict.fromkeys(
         (
             *(

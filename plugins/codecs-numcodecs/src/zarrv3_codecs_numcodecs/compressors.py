@@ -1,4 +1,4 @@
-"""Bytes → bytes codecs of numcodecs, named and configured as zarr-python 3 does (`numcodecs.zlib`, …).
+"""Compressors of numcodecs: bytes → bytes.
 
 Encoding is left to numcodecs. Decoding is not, wherever numcodecs would believe what the bytes claim.
 """
@@ -15,26 +15,20 @@ from typing import Any, ClassVar, Self
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec
 from zarrv3.format.codecs.blosc import MAX_SIZE, blosc_decode
-from zarrv3.format.codecs.gzip import GZIP, ZLIB, inflate
-from zarrv3.format.codecs.support import (
-    check_size,
-    deliver,
-    guarded,
-    lazy,
-    numcodec,
-    whole_number,
-    wrong_size,
-)
+from zarrv3.format.codecs.gzip import GZIP, inflate
+from zarrv3.format.codecs.support import check_size, deliver, guarded, lazy, wrong_size
 from zarrv3.format.codecs.zstd import zstd_decode
 from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON, Buffer
+from zarrv3_codecs_numcodecs.library import numcodec, whole_number
 
 _STEP = 2**24
+_ZLIB = 15  # zlib's number for its own format
 _LZMA_MEMORY = 2**30  # what a header may ask for; the strongest preset needs 65 MiB
 
 
 @dataclass(frozen=True)
-class ForeignCompressor(BytesBytesCodec):
+class Compressor(BytesBytesCodec):
     """A codec of numcodecs whose configuration is kept as the document spells it."""
 
     name: str
@@ -73,7 +67,7 @@ class ForeignCompressor(BytesBytesCodec):
 
 
 @dataclass(frozen=True)
-class ForeignBlosc(ForeignCompressor):
+class Blosc(Compressor):
     """`numcodecs.blosc`: the format of `blosc`; shuffle is a number, the typesize is 1 unless told."""
 
     members: ClassVar[tuple[str, ...]] = ("cname", "clevel", "shuffle", "blocksize", "typesize")
@@ -97,7 +91,7 @@ class ForeignBlosc(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class ForeignZstd(ForeignCompressor):
+class Zstd(Compressor):
     """`numcodecs.zstd`: the format of `zstd`."""
 
     members: ClassVar[tuple[str, ...]] = ("level", "checksum")
@@ -113,7 +107,7 @@ class ForeignZstd(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class ForeignGZip(ForeignCompressor):
+class GZip(Compressor):
     """`numcodecs.gzip`: the format of `gzip`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
@@ -125,7 +119,7 @@ class ForeignGZip(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class Zlib(ForeignCompressor):
+class Zlib(Compressor):
     """`numcodecs.zlib`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
@@ -133,11 +127,11 @@ class Zlib(ForeignCompressor):
     def decode(
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
-        return inflate(self.name, buffer, ZLIB, size, out, limit)
+        return inflate(self.name, buffer, _ZLIB, size, out, limit)
 
 
 @dataclass(frozen=True)
-class BZ2(ForeignCompressor):
+class BZ2(Compressor):
     """`numcodecs.bz2`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
@@ -149,7 +143,7 @@ class BZ2(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class LZMA(ForeignCompressor):
+class LZMA(Compressor):
     """`numcodecs.lzma`."""
 
     members: ClassVar[tuple[str, ...]] = ("format", "check", "preset", "filters")
@@ -175,7 +169,7 @@ class LZMA(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class LZ4(ForeignCompressor):
+class LZ4(Compressor):
     """`numcodecs.lz4`: one block, its decoded size in front."""
 
     members: ClassVar[tuple[str, ...]] = ("acceleration",)
@@ -194,7 +188,7 @@ class LZ4(ForeignCompressor):
 
 
 @dataclass(frozen=True)
-class Shuffle(ForeignCompressor):
+class Shuffle(Compressor):
     """`numcodecs.shuffle`: the first bytes of all elements, then the second ones, and so on."""
 
     members: ClassVar[tuple[str, ...]] = ("elementsize",)

@@ -1,4 +1,4 @@
-"""Filters and serializers of numcodecs, named and configured as zarr-python 3 does (`numcodecs.delta`, …)."""
+"""Filters of numcodecs: array → array; and its serializers: array → bytes."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
@@ -11,14 +11,15 @@ import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.base import Array, ArrayArrayCodec, ArrayBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import guarded, numcodec
+from zarrv3.format.codecs.support import guarded
 from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON, Buffer
+from zarrv3_codecs_numcodecs.library import numcodec
 
 
 @dataclass(frozen=True)
-class ForeignFilter(ArrayArrayCodec):
+class Filter(ArrayArrayCodec):
     """A filter of numcodecs; its configuration is kept as the document spells it."""
 
     name: str
@@ -118,7 +119,7 @@ class ForeignFilter(ArrayArrayCodec):
 
 
 @dataclass(frozen=True)
-class Delta(ForeignFilter):
+class Delta(Filter):
     """`numcodecs.delta`: differences between neighbours."""
 
     optional: ClassVar[tuple[str, ...]] = ("dtype", "astype")
@@ -126,7 +127,7 @@ class Delta(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class FixedScaleOffset(ForeignFilter):
+class FixedScaleOffset(Filter):
     """`numcodecs.fixedscaleoffset`: `(x - offset) * scale`, rounded."""
 
     required: ClassVar[tuple[str, ...]] = ("offset", "scale")
@@ -135,7 +136,7 @@ class FixedScaleOffset(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class Quantize(ForeignFilter):
+class Quantize(Filter):
     """`numcodecs.quantize`: a number of decimal digits."""
 
     required: ClassVar[tuple[str, ...]] = ("digits",)
@@ -144,7 +145,7 @@ class Quantize(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class BitRound(ForeignFilter):
+class BitRound(Filter):
     """`numcodecs.bitround`: a number of mantissa bits."""
 
     required: ClassVar[tuple[str, ...]] = ("keepbits",)
@@ -161,7 +162,7 @@ class BitRound(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class AsType(ForeignFilter):
+class AsType(Filter):
     """`numcodecs.astype`: stored as another dtype."""
 
     required: ClassVar[tuple[str, ...]] = ("encode_dtype",)
@@ -176,7 +177,7 @@ class AsType(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class ForeignPackBits(ForeignFilter):
+class PackBits(Filter):
     """`numcodecs.packbits`: eight booleans a byte, after a byte that counts the padding."""
 
     own: ClassVar[str | None] = None
@@ -189,7 +190,7 @@ class ForeignPackBits(ForeignFilter):
 
 
 @dataclass(frozen=True)
-class ForeignSerializer(ArrayBytesCodec):
+class Serializer(ArrayBytesCodec):
     """`numcodecs.pcodec` and `numcodecs.zfpy`, which need the packages pcodec and zfpy."""
 
     name: str
