@@ -167,6 +167,9 @@ OFFERED_CLASSES: dict[str, str] = {
 }
 """Classes that `zarrv3.<Name>` resolves to once their package is installed."""
 
+OFFERED_FUNCTIONS: dict[str, str] = dict.fromkeys(("copy", "verify"), "zarrv3-tools")
+"""Functions that `zarrv3.<name>` resolves to once their package is installed."""
+
 _CLASS_KINDS = ("stores", "layers", "storage_transformers")
 """The kinds whose classes `zarrv3.<Name>` resolves to."""
 
@@ -252,6 +255,22 @@ def find_class(name: str) -> Any:
     package = OFFERED_CLASSES.get(name)
     hint = f"; it comes with: pip install {package}" if package else ""
     raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
+
+
+def find_function(name: str) -> Any:
+    """The function called `name` of the package that offers it: what `zarrv3.<name>` means; reads no entry points.
+
+    Raises `AttributeError` that says which package to install.
+    """
+    package = OFFERED_FUNCTIONS[name]
+    module = package.replace("-", "_")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        text = f"module 'zarrv3' has no attribute {name!r}; it comes with: pip install {package}"
+        raise AttributeError(text, name=name) from error
 
 
 def class_names() -> set[str]:

@@ -7,36 +7,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from zarrv3.api import consolidate_metadata
 from zarrv3.chunks import pool
-from zarrv3.copying.passing import Item, Passer, erase_strays, grid_keys, windows
-from zarrv3.copying.recoding import Wanted, recoded
-from zarrv3.copying.report import CopyReport, Tally
-from zarrv3.copying.values import Recoder
-from zarrv3.copying.walk import NODE_ERRORS, Found, walk
 from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, ZarrError
 from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
-from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.base import BATCH
 from zarrv3.store.contract import Buffer
 from zarrv3.store.helpers import chunked
+from zarrv3_tools.copying.passing import Item, Passer, erase_strays, grid_keys, windows
+from zarrv3_tools.copying.recoding import Wanted, recoded
+from zarrv3_tools.copying.report import CopyReport, Tally
+from zarrv3_tools.copying.values import Recoder
+from zarrv3_tools.copying.walk import NODE_ERRORS, Found, walk
+from zarrv3_tools.locations import Place
 
 MARK = "zarr.json.copying"
 """The key, below an array whose copy is encoded anew and not complete, of the document that it is going to have."""
 
 Task: TypeAlias = Callable[[], None]
-
-
-class Place(NamedTuple):
-    """A path in a store."""
-
-    store: BaseStore
-    path: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +87,7 @@ class Copier:
         for batch in chunked(walk(self.source, self.top), BATCH):
             self._batch([job for found in batch for job in self._job(found)])
         for path in self.again:
-            consolidate_metadata(self.dest, path)
+            consolidated.consolidate(self.dest, path)
         if self.target:
             nodes.create_missing_groups(self.dest, self.target)
             nodes.warn_above(self.dest, self.target)

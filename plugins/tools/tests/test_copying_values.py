@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import Array, Counting, Group, Layer, MemoryStore
-from zarrv3.copying import passing, values
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError
 from zarrv3.store.contract import Buffer, Request
 from zarrv3.store.helpers import children
+from zarrv3_tools.copying import passing, values
 
 GZIP = {"name": "gzip", "configuration": {"level": 1}}
 TRANSPOSE = {"name": "transpose", "configuration": {"order": [1, 0]}}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from zarrv3.errors import ZarrError
-
-Progress: TypeAlias = Callable[[int, int | None], object]
-"""Called as `progress(bytes done, bytes in all)` from one thread at a time; `None` while it is not known how many."""
+from zarrv3_tools.locations import Progress
 
 
 class NotCarried(NamedTuple):

@@ -1,13 +1,14 @@
-"""Reading everything below a node to find what is corrupt or missing."""
+"""`verify`: reading everything at and below a node to find what is corrupt or missing."""
+
+from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product, starmap
 from typing import Literal, NamedTuple, TypeAlias
 
-from zarrv3 import BaseStore
 from zarrv3.chunks import pool
 from zarrv3.chunks.tasks import TASK_BYTES
 from zarrv3.errors import (
@@ -22,14 +23,14 @@ from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import Metadata
+from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import config
+from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.contract import Buffer
 from zarrv3.store.helpers import chunked
-from zarrv3_cli.output import Report
+from zarrv3_tools.locations import Progress, placed
 
 Coords: TypeAlias = tuple[int, ...]
-
-BATCH = 64
-"""How many documents are asked for at once."""
 
 
 class Problem(NamedTuple):
@@ -41,19 +42,80 @@ class Problem(NamedTuple):
     message: str
 
 
-@dataclass(kw_only=True)
-class Findings:
-    """What was read, and what was wrong. Filled by several threads."""
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What was read, and what is wrong. Immutable."""
 
     groups: int = 0
+    """Groups whose document could be read."""
     arrays: int = 0
+    """Arrays whose document could be read and whose chunks were looked for."""
     chunks: int = 0
-    """How many chunks are stored and were decoded."""
+    """Chunks that are stored; each was decoded or is among the problems."""
     bytes: int = 0
     """How many bytes they have encoded."""
-    problems: dict[Problem, None] = field(default_factory=dict)
-    """Each once, in the order they were found."""
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    problems: tuple[Problem, ...] = ()
+    """What is wrong, sorted by key; none if all is well."""
+
+
+def verify(
+    store: StoreLike, path: str = "", *, complete: bool = False, progress: Progress | None = None
+) -> VerifyReport:
+    """Read and decode every document and chunk at and below a node, and tell what is corrupt or missing.
+
+    Where the store can list its keys, nodes are found by their documents, so that one whose parent is damaged is found
+    too; elsewhere by consolidated metadata, and chunks by the chunk grid. What is wrong with a node or chunk is a problem
+    in the report and stops nothing. Nothing is written. Chunks are read some dozens at a time by as many threads as the
+    setting `threads` says; each holds about 16 MiB of decoded chunks, one chunk at least. May be called from several
+    threads at once.
+
+    Args:
+        store: anything that `open_store` takes, or an open node. What is opened here is closed afterwards.
+        path: the node below that; by default the root, or the node given.
+        complete: every chunk of the grid has to be stored; otherwise one that is not stands for the fill value.
+        progress: called as `progress(chunks done, chunks in all)` from one thread at a time.
+
+    Raises `NodeNotFoundError` when nothing is at the path, and `StoreUnavailableError` when the store goes away.
+    """
+    with placed(store, path) as (opened, where):
+        findings = _Findings()
+        found = _documents(opened, where, findings)
+        checks = [
+            _ArrayCheck(Array(opened, node, metadata=metadata), findings, complete=complete)
+            for node, metadata in sorted(found.items())
+            if isinstance(metadata, ArrayMetadata) and _is_arrangeable(opened, node, metadata, findings)
+        ]
+        total = sum(check.count for check in checks)
+        done = 0
+        for check in checks:
+            for tasks in chunked(check.tasks(), 8):
+                pool.run(check.task, tasks, len(tasks), pool.threads())
+                done += sum(map(len, tasks))
+                if progress is not None:
+                    progress(done, total)
+        return VerifyReport(
+            groups=sum(isinstance(metadata, GroupMetadata) for metadata in found.values()),
+            arrays=len(checks),
+            chunks=findings.chunks,
+            bytes=findings.bytes,
+            problems=tuple(sorted(findings.problems, key=lambda problem: problem.key)),
+        )
+
+
+class _Findings:
+    """A report while it is made, by several threads."""
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self.bytes = 0
+        self.problems: dict[Problem, None] = {}
+        self.lock = threading.Lock()
+
+    def count(self, values: Sequence[Buffer]) -> None:
+        """Count stored chunks."""
+        with self.lock:
+            self.chunks += len(values)
+            self.bytes += sum(map(len, values))
 
     def report(self, problem: Problem) -> None:
         """Add a problem, once."""
@@ -61,43 +123,10 @@ class Findings:
             self.problems[problem] = None
 
 
-def verify(store: BaseStore, path: str, findings: Findings, *, complete: bool, report: Report | None) -> None:
-    """Read and decode all documents and chunks at and below a path, in the threads of the pool, and note what is wrong.
-
-    Where the store can list, nodes are found by their documents, so that one whose parent is damaged is found too;
-    elsewhere by consolidated metadata.
-
-    Args:
-        store: the store.
-        path: the node.
-        findings: filled as things are found.
-        complete: every chunk has to be stored; otherwise one that is not stands for the fill value.
-        report: told how many chunks are done, of how many.
-
-    Raises `NodeNotFoundError` when nothing is at the path, and `StoreUnavailableError` when the store went away.
-    """
-    found = _documents(store, path, findings)
-    checks = [
-        _ArrayCheck(Array(store, where, metadata=metadata), findings, complete=complete)
-        for where, metadata in sorted(found.items())
-        if isinstance(metadata, ArrayMetadata) and _is_arrangeable(store, where, metadata, findings)
-    ]
-    findings.arrays += len(checks)
-    findings.groups += sum(isinstance(metadata, GroupMetadata) for metadata in found.values())
-    total = sum(check.count for check in checks)
-    done = 0
-    for check in checks:
-        for tasks in chunked(check.tasks(), 8):
-            pool.run(check.task, tasks, len(tasks), pool.threads())
-            done += sum(map(len, tasks))
-            if report is not None:
-                report(done, total)
-
-
 # ---------------------------------------------------------------- documents
 
 
-def _documents(store: BaseStore, path: str, findings: Findings) -> dict[str, Metadata]:
+def _documents(store: BaseStore, path: str, findings: _Findings) -> dict[str, Metadata]:
     """All readable documents at and below a path; what is wrong with others is reported."""
     why = dict.fromkeys(_paths(store, path), "nodes lie below it")
     paths = [*why]
@@ -124,7 +153,7 @@ def _documents(store: BaseStore, path: str, findings: Findings) -> dict[str, Met
     return found
 
 
-def _told(store: BaseStore, path: str, metadata: Metadata, findings: Findings) -> list[str]:
+def _told(store: BaseStore, path: str, metadata: Metadata, findings: _Findings) -> list[str]:
     """The paths of the nodes that a group's consolidated metadata tell of."""
     if not isinstance(metadata, GroupMetadata):
         return []
@@ -151,7 +180,7 @@ def _paths(store: BaseStore, path: str) -> list[str]:
     return sorted(found)
 
 
-def _is_arrangeable(store: BaseStore, path: str, metadata: ArrayMetadata, findings: Findings) -> bool:
+def _is_arrangeable(store: BaseStore, path: str, metadata: ArrayMetadata, findings: _Findings) -> bool:
     try:
         Array(store, path, metadata=metadata)
     except ZarrError as error:
@@ -166,7 +195,7 @@ def _is_arrangeable(store: BaseStore, path: str, metadata: ArrayMetadata, findin
 class _ArrayCheck:
     """The chunks of one array: which there are, and reading some of them."""
 
-    def __init__(self, array: Array, findings: Findings, *, complete: bool) -> None:
+    def __init__(self, array: Array, findings: _Findings, *, complete: bool) -> None:
         self.layout = array.layout
         self.findings = findings
         self.complete = complete
@@ -227,10 +256,7 @@ class _ArrayCheck:
                 return
             self._report(chunks[0], error)
             return
-        stored = [value for value in values if value is not None]
-        with self.findings.lock:
-            self.findings.chunks += len(stored)
-            self.findings.bytes += sum(map(len, stored))
+        self.findings.count([value for value in values if value is not None])
         for coords, value in zip(chunks, values, strict=True):
             try:
                 if value is not None:

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from zarrv3.copying.passing import numbers
-from zarrv3.copying.report import Tally
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types import fill_test
 from zarrv3.hierarchy.array import Array
 from zarrv3.store.contract import ByteRange
+from zarrv3_tools.copying.passing import numbers
+from zarrv3_tools.copying.report import Tally
 
 BOX_BYTES = 16 * 2**20
 """About how many bytes of elements one box has, unless one chunk or shard of the destination has more."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from zarrv3.copying.report import Tally
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.store.base import BATCH, BaseStore
 from zarrv3.store.contract import Buffer, ByteRange
 from zarrv3.store.helpers import chunked
+from zarrv3_tools.copying.report import Tally
 
 WINDOW_BYTES = 16 * 2**20
 """About how many bytes of values one window holds; each thread has one."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from zarrv3.errors import CorruptDataError, MetadataError, NodeError, ZarrError
 from zarrv3.format.metadata import GroupMetadata
-from zarrv3.hierarchy.nodes import DOCUMENT, Metadata, _parsed, document_key, folder_of
+from zarrv3.hierarchy.nodes import DOCUMENT, Metadata, document_key, folder_of, parsed
 from zarrv3.store.base import BATCH, BaseStore
 from zarrv3.store.contract import Buffer
 from zarrv3.store.helpers import chunked
@@ -65,6 +65,6 @@ def _found(store: BaseStore, path: str, document: Buffer | None) -> Found:
     if document is None:
         return Found(path, None, None)
     try:
-        return Found(path, document, _parsed(store, path, document))
+        return Found(path, document, parsed(store, path, document))
     except MetadataError as error:
         return Found(path, document, error)

@@ -9,8 +9,8 @@ values    elements from array to array
 copier    one copy: batches of nodes, values first, documents last
 """
 
-from zarrv3.copying.places import copy
-from zarrv3.copying.recoding import KEEP
-from zarrv3.copying.report import CopyReport, NotCarried
+from zarrv3_tools.copying.places import copy
+from zarrv3_tools.copying.recoding import KEEP
+from zarrv3_tools.copying.report import CopyReport, NotCarried
 
 __all__ = ["KEEP", "CopyReport", "NotCarried", "copy"]

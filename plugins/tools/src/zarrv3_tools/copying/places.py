@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from zarrv3.copying.copier import Copier, Options, Place
-from zarrv3.copying.recoding import KEEP, Wanted
-from zarrv3.copying.report import CopyReport, Progress, Tally
 from zarrv3.errors import (
     ConfigurationError,
     NodeExistsError,
@@ -17,9 +13,12 @@ from zarrv3.errors import (
 )
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
-from zarrv3.hierarchy.node import Node, join_paths, split_location
-from zarrv3.opening.stores import StoreLike, as_store
+from zarrv3.opening.stores import StoreLike
 from zarrv3.store.base import BaseStore
+from zarrv3_tools.copying.copier import Copier, Options
+from zarrv3_tools.copying.recoding import KEEP, Wanted
+from zarrv3_tools.copying.report import CopyReport, Tally
+from zarrv3_tools.locations import Place, Progress, placed
 
 
 def copy(
@@ -79,7 +78,7 @@ def copy(
         chunks=chunks, shards=shards, filters=filters, serializer=serializer, compressors=compressors
     )
     options = Options(wanted=wanted, resume=resume, verify=verify, report_errors=on_error == "report")
-    with _placed(source, source_path) as old, _placed(dest, dest_path) as new:
+    with placed(source, source_path) as old, placed(dest, dest_path) as new:
         old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata
         _check(old, new, overwrite=overwrite, resume=resume)
         total: int | None = None
@@ -94,21 +93,6 @@ def copy(
         report = Copier(old, new, options, Tally(progress, total)).run()
         new.store.flush()
         return report
-
-
-@contextmanager
-def _placed(given: Any, path: str) -> Iterator[Place]:
-    """A store and the path in it; what is opened here is closed afterwards."""
-    if isinstance(given, Node):
-        yield Place(given.store, join_paths(given.path, path))
-        return
-    location, below = split_location(given)
-    store = as_store(location)
-    try:
-        yield Place(store, join_paths(below, path))
-    finally:
-        if not isinstance(given, BaseStore):
-            store.close()
 
 
 def _walkable(source: Place) -> Place:
