@@ -90,14 +90,26 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 """The core's own plugins: found without a scan, and never replaced by somebody else's. `*` stands for any ending."""
 
+_FSSPEC = (
+    "fsspec", "fsspec+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "ftp", "sftp", "ssh", "smb",
+    "hdfs", "webhdfs", "github", "hf",
+)  # fmt: skip
+_NUMCODECS = (
+    "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
+    "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
+    "pickle",
+)  # fmt: skip
+_ML_DTYPES = (
+    "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2",
+    "uint4",
+)  # fmt: skip
+
 OFFERED: dict[str, dict[str, str]] = {
     "stores": {
         **dict.fromkeys(("directory", "file"), "zarrv3-store-directory"),
         "zip": "zarrv3-store-zip",
-        **dict.fromkeys(
-            ("fsspec", "fsspec+*", "s3", "gs", "az", "abfs", "http", "https", "ftp", "sftp", "github"),
-            "zarrv3-store-fsspec",
-        ),
+        **dict.fromkeys(_FSSPEC, "zarrv3-store-fsspec"),
         **dict.fromkeys(("redis", "rediss", "unix", "valkey"), "zarrv3-store-redis"),
         **dict.fromkeys(("mongodb", "mongodb+srv"), "zarrv3-store-mongodb"),
         "dbm": "zarrv3-store-dbm",
@@ -117,33 +129,9 @@ OFFERED: dict[str, dict[str, str]] = {
     },
     "codecs": {
         "sharding_indexed": "zarrv3-transformer-sharding",
-        **{
-            f"numcodecs.{name}": "zarrv3-codecs-numcodecs"
-            for name in (
-                *("blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle"),
-                *("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"),
-                *("delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype"),
-                *("pcodec", "zfpy", "pickle"),
-            )
-        },
+        **{f"numcodecs.{name}": "zarrv3-codecs-numcodecs" for name in _NUMCODECS},
     },
-    "data_types": dict.fromkeys(
-        (
-            *(
-                "int2",
-                "int4",
-                "uint2",
-                "uint4",
-                "bfloat16",
-                "float4_e2m1fn",
-                "float6_e2m3fn",
-                "float6_e3m2fn",
-            ),
-            *(f"float8_{form}" for form in ("e3m4", "e4m3", "e4m3b11fnuz", "e4m3fn", "e4m3fnuz")),
-            *(f"float8_{form}" for form in ("e5m2", "e5m2fnuz", "e8m0fnu")),
-        ),
-        "zarrv3-types-ml-dtypes",
-    ),
+    "data_types": dict.fromkeys(_ML_DTYPES, "zarrv3-types-ml-dtypes"),
     "chunk_grids": {},
     "chunk_key_encodings": {},
     "kernels": {"native": "zarrv3-native"},

@@ -28,7 +28,8 @@ class SmallFloat(Float):
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        return np.dtype(getattr(ml_dtypes, self.name))
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, self.name))
+        return dtype
 
     @cached_property
     def carrier(self) -> np.dtype[Any]:
@@ -80,7 +81,8 @@ class SmallInteger(Integer):
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        return np.dtype(getattr(ml_dtypes, self.name))
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, self.name))
+        return dtype
 
     @cached_property
     def carrier(self) -> np.dtype[Any]:
