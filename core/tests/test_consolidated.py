@@ -37,7 +37,7 @@ def store() -> MemoryStore:
 
 
 def with_member(store: MemoryStore, value: Any) -> MemoryStore:
-    """The same store with something else as consolidated metadata."""
+    """The store, with something else as consolidated metadata."""
     store["zarr.json"] = json.dumps({**json.loads(store["zarr.json"]), MEMBER: value}).encode()
     return store
 
@@ -165,9 +165,9 @@ def test_listings_tell_what_is_stale(store: MemoryStore) -> None:
         ({"kind": "inline", "metadata": {"a": 1}}, "'a' with no Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 2}}}, "'a' with no Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 3}}}, "'a' with a node_type"),
-        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
+        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
         (
             {"kind": "inline", "metadata": {p: {"zarr_format": 3, "node_type": "array"} for p in ("b", "b/c")}},
             "below an array",
@@ -185,7 +185,7 @@ def test_malformed(store: MemoryStore, value: Any, text: str) -> None:
 
 
 def test_other_kinds(store: MemoryStore) -> None:
-    """A kind that is not known is passed over if its writer allows it, and `null` is none."""
+    """A kind that is not known is passed over if its writer allows it, and `null` means that there is none."""
     for value in (None, {"kind": "elsewhere", "must_understand": False}):
         with_member(store, value)
         assert zarrv3.open_group(store, mode="r").store is store
@@ -196,7 +196,7 @@ def test_other_kinds(store: MemoryStore) -> None:
 
 
 def test_nested_metadata_of_other_writers(store: MemoryStore) -> None:
-    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is let pass."""
+    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is accepted."""
     entries = json.loads(store["zarr.json"])[MEMBER]["metadata"]
     array = {**entries["a/b/x"], "data_type": "float64", "fill_value": float("nan")}
     inner = {"kind": "inline", "must_understand": False, "metadata": {"x": array}}

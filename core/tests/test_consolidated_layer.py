@@ -189,7 +189,7 @@ def test_what_is_stale_is_found(store: MemoryStore, change: Callable[[zarrv3.Gro
         found = layer.verify()
     assert found == expected
     assert found
-    if change is change_the_top:  # its document was read anew with the rest
+    if change is change_the_top:  # its document was read again with the rest
         assert not ConsolidatedMetadataStore(store, check=True).verify()
         return
     with pytest.warns(StaleMetadataWarning):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3 import MemoryStore
+from zarrv3 import MemoryStore, registry
 from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.grids import V2Keys
@@ -153,6 +153,20 @@ def test_codec_objects_of_other_libraries() -> None:
         hooks.unregister("knowing")
     with pytest.raises(MetadataError, match="not a codec: 7; give a name"):
         codecs_of(compressors=7)
+
+
+def test_codecs_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Creating or opening an array with a codec that is not installed says which package to install."""
+    store = MemoryStore()
+    zarrv3.create_array(store, shape=4, compressors="numcodecs.zlib")
+    monkeypatch.setattr(registry, "_installed", lambda: iter(()))
+    registry.reset()
+    with pytest.raises(UnknownExtensionError, match=r"zarr\.json.*pip install zarrv3-codecs-numcodecs"):
+        zarrv3.open_array(store)
+    with pytest.raises(UnknownExtensionError, match="pip install zarrv3-codecs-numcodecs"):
+        codecs_of(filters="numcodecs.delta")
+    monkeypatch.undo()
+    registry.reset()
 
 
 @pytest.mark.filterwarnings("ignore")

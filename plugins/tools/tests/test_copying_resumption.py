@@ -72,7 +72,7 @@ def is_complete(group: Group, store: Any) -> bool:
     st.sampled_from([{}, {"chunks": 7}, {"compressors": GZIP}]),
 )
 def test_interrupted_copies_go_on(after: int, seed: int, change: dict[str, Any]) -> None:
-    """After a failure at any call what is there is no node at the top; resumed, no value is stored a second time."""
+    """After a failure at any call there is no node at the top; resumed, no value is stored a second time."""
     group, inner = made(), MemoryStore()
     writes = Writes(inner)
     faults = Faults(writes, seed=seed)
@@ -234,7 +234,7 @@ def test_stores_opened_here_are_closed(tmp_path: Any) -> None:
 
 
 def test_folders_are_copied_and_continued(tmp_path: Any) -> None:
-    """The same between folders of files, whose names are not all free: bytes, and arrays that are encoded anew."""
+    """Copies between folders of files, where not every name is free, go on too: bytes, and re-encoded arrays."""
     pytest.importorskip("zarrv3_store_directory")
     root = made()
     zarrv3.copy(root, str(tmp_path / "a"))

@@ -397,7 +397,7 @@ def test_groups_that_were_not_consolidated() -> None:
 
 
 def test_consolidated_metadata_stay_true() -> None:
-    """A copy that changes documents consolidates anew where the source was; one that does not keeps every byte."""
+    """A copy that changes documents consolidates again where the source was; one that does not keeps every byte."""
     root = zarrv3.group()
     root.create_array("g/x", data=np.arange(10), chunks=2)
     zarrv3.consolidate_metadata(root, "g")
@@ -473,7 +473,7 @@ def test_destinations_that_cannot_erase(change: dict[str, Any]) -> None:
 
 
 def test_texts_of_any_length() -> None:
-    """Elements that differ in length are encoded anew and verified; the missing ones stay missing."""
+    """Elements that differ in length are re-encoded and verified; the missing ones stay missing."""
     root = zarrv3.group()
     array = root.create_array("x", shape=20, chunks=3, dtype="string")
     array[:10] = np.array([f"text {n}" * n for n in range(10)], dtype=object)

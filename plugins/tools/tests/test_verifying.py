@@ -149,7 +149,7 @@ def test_consolidated_metadata_of_nothing(folder: Path) -> None:
 
 
 def test_malformed_consolidated_metadata(folder: Path) -> None:
-    """Consolidated metadata that are no such are a problem of the document that has them."""
+    """Malformed consolidated metadata are a problem of the document that has them."""
     document = json.loads((folder / "zarr.json").read_text())
     inline = {"kind": "inline", "must_understand": False, "metadata": {"../outside": {}}}
     (folder / "zarr.json").write_text(json.dumps({**document, "consolidated_metadata": inline}))

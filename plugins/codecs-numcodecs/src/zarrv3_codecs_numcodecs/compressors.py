@@ -178,7 +178,7 @@ class LZ4(Compressor):
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
         if len(buffer) < 5:
-            raise CorruptDataError(f"{self.name}: {len(buffer)} bytes are no lz4 buffer")
+            raise CorruptDataError(f"{self.name}: {len(buffer)} bytes are not an lz4 buffer")
         claimed = int.from_bytes(buffer[:4], "little", signed=True)
         check_size(self.name, claimed, size, limit)
         if claimed <= 0 or claimed > 255 * len(buffer):  # what the format can reach at best

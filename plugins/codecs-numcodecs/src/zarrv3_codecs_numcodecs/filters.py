@@ -71,7 +71,7 @@ class Filter(ArrayArrayCodec):
         return self
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """The same shape; the elements are what `astype` says."""
+        """Elements of the type that `astype` names, in the same shape."""
         astype = self.configuration.get("astype")
         if astype is None:
             return spec
@@ -114,7 +114,7 @@ class Filter(ArrayArrayCodec):
             raise MetadataError(f"codec {self.name!r}: a dtype must be text, not {shown(value)}")
         kind = data_type_of(value)
         if kind.numpy.kind not in "biufc":
-            raise MetadataError(f"codec {self.name!r}: dtype {value!r} is no number")
+            raise MetadataError(f"codec {self.name!r}: dtype {value!r} is not a number's")
         return kind
 
 
@@ -171,7 +171,7 @@ class AsType(Filter):
     kinds: ClassVar[str] = "biufc"
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """The same shape; the elements are what `encode_dtype` says."""
+        """Elements of the type that `encode_dtype` names, in the same shape."""
         kind = self._data_type(self.configuration["encode_dtype"])
         return spec._replace(data_type=kind, fill_value=kind.default_fill())
 

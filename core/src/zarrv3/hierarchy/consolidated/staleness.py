@@ -104,7 +104,7 @@ def _meaning(data: Buffer, *, is_top: bool) -> str:
 
 
 def _parsed(data: Buffer, *, is_top: bool) -> JSON:
-    """A document as JSON; what is none, as it is."""
+    """A document as JSON; anything else as it is."""
     try:
         document = load_document(data, where="document")
     except MetadataError:

@@ -27,7 +27,7 @@ from zarrv3_tools.copying.walk import NODE_ERRORS, Found, walk
 from zarrv3_tools.locations import Place
 
 MARK = "zarr.json.copying"
-"""The key, below an array whose copy is encoded anew and not complete, of the document that it is going to have."""
+"""The key, below an array that is being re-encoded, of the document that it gets when it is complete."""
 
 Task: TypeAlias = Callable[[], None]
 
@@ -52,7 +52,7 @@ class Job:
     document: bytes | None = None
     """The document of the copy."""
     metadata: ArrayMetadata | None = None
-    """The metadata of an array whose elements are to be encoded anew."""
+    """The metadata of an array that is to be re-encoded."""
     trusted: bool = True
     """Whether what is at the destination is from an earlier attempt at the same."""
     failed: bool = False
@@ -186,11 +186,13 @@ class Copier:
         self.jobs = {job.path: job for job in jobs}
         if self.options.resume:
             self._look(jobs)
-        anew = [job for job in jobs if job.metadata is not None and job.document is not None]
-        if anew and self.can_erase:
-            self.dest.set_many({self._mark(job): job.document for job in anew if job.document is not None})
+        reencoded = [job for job in jobs if job.metadata is not None and job.document is not None]
+        if reencoded and self.can_erase:
+            self.dest.set_many(
+                {self._mark(job): job.document for job in reencoded if job.document is not None}
+            )
         passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
-        tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, anew)))
+        tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, reencoded)))
         workers = pool.threads()
         pool.run(_call, tasks, workers, workers)
         self._write_documents([job for job in jobs if not job.failed])
@@ -199,8 +201,8 @@ class Copier:
                 self.dest.erase_prefix(folder_of(job.target))
             elif not job.failed:
                 self._count(job)
-        if anew and self.can_erase:
-            self.dest.erase_many([self._mark(job) for job in anew if not job.failed])
+        if reencoded and self.can_erase:
+            self.dest.erase_many([self._mark(job) for job in reencoded if not job.failed])
 
     def _count(self, job: Job) -> None:
         is_array = isinstance(job.found.metadata, ArrayMetadata)

@@ -43,7 +43,8 @@ def copy(
 
     Values pass through unchanged, those of unknown extensions too; only arrays that are to become something else are
     decoded and encoded. What is not stored stays so. A node's document is written when all below it is there: an
-    interrupted copy is no node. Several threads copy at once, each holds about 16 MiB (a value, chunk or shard at least).
+    interrupted copy is not a node. Several threads copy at once; each holds about 16 MiB, or one value, chunk or shard if
+    that is larger. May be called from several threads at once.
 
     Args:
         source: the store to copy from: anything that `open_store` takes, or an open node. One that cannot list its keys
@@ -53,9 +54,9 @@ def copy(
         dest_path: where it goes.
         overwrite: erase what is at the destination; otherwise that is a `NodeExistsError`.
         progress: called as `progress(bytes done, bytes in all)`, where the latter is `None` if it cannot be known. The
-            source is listed twice for that. Arrays that are encoded anew count with the bytes of their elements.
+            source is listed twice for that. Re-encoded arrays count with the bytes of their elements.
         chunks: the new chunk shape, as `create_array` takes it, or a function that gets the source array and returns
-            one; `"keep"` leaves it. The same for the next four.
+            one; `"keep"` leaves it, here and in the next four.
         shards: the new shard shape; `None` for none.
         filters: the new codecs from array to array.
         serializer: the new codec from array to bytes.
@@ -66,6 +67,8 @@ def copy(
         on_error: `"report"` leaves out nodes that cannot be carried and tells them in the report. Failures of a store
             are raised in any case.
         dry_run: change nothing; the report tells what would be done.
+
+    Returns what was copied, and what could not be carried.
 
     Raises `NodeNotFoundError`, `NodeExistsError`, `NodeTypeError`, `ReadOnlyError`, and `UnsupportedError` for a source
     that can neither be listed nor has consolidated metadata.

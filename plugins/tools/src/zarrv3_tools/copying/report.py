@@ -27,13 +27,13 @@ class CopyReport:
     groups: int = 0
     """Groups that are complete at the destination."""
     recoded: int = 0
-    """Those of the arrays whose elements were encoded anew."""
+    """Those of the arrays that were decoded and re-encoded."""
     chunks: int = 0
-    """Values written that are no documents: chunks or shards."""
+    """Values written other than documents: chunks or shards."""
     documents: int = 0
     """Documents written."""
     bytes: int = 0
-    """Bytes of all values and documents that were passed on, and of the elements that were encoded anew."""
+    """Bytes of all values and documents that were passed on, and of the elements that were re-encoded."""
     skipped: int = 0
     """Values and documents that were there already (`resume=True`)."""
     not_carried: tuple[NotCarried, ...] = ()

@@ -33,7 +33,7 @@ class Box(NamedTuple):
 
 
 class Recoder:
-    """The copy of one array whose chunks are encoded anew.
+    """The copy of one array whose chunks are decoded and re-encoded.
 
     Args:
         source: the array.

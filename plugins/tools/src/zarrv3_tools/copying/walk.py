@@ -17,13 +17,13 @@ NODE_ERRORS = (CorruptDataError, MetadataError, NodeError)
 
 
 class Found(NamedTuple):
-    """A node, or a folder that is none."""
+    """A node, or a folder that is not a node."""
 
     path: str
     document: Buffer | None
     """Its document; `None` where there is none, or where it cannot be had."""
     metadata: Metadata | ZarrError | None
-    """What the document says; the error that it is unreadable; `None` for a folder that is no node."""
+    """What the document says; the error that it is unreadable; `None` for a folder that is not a node."""
     others: Sequence[str] = ()
     """Keys of a group, beside its document, that belong to no node."""
 
@@ -31,8 +31,8 @@ class Found(NamedTuple):
 def walk(store: BaseStore, path: str) -> Iterator[Found]:
     """A node and everything below it, each group after all that it holds.
 
-    Costs one listing for each group and one call for each 64 documents. What an unreadable node or a folder that is no
-    node holds is not looked into. Only what lies between the top and the current node is kept in memory.
+    Costs one listing for each group and one call for each 64 documents. What an unreadable node or a folder that is not
+    a node holds is not looked into. Only what lies between the top and the current node is kept in memory.
     """
     for found in _looked(store, [path]):
         yield from _below(store, found)
