@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import zarrv3
+from zarrv3 import registry
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
@@ -113,6 +114,17 @@ def test_entry_points_load(folder: Path) -> None:
             if group in BASES:
                 assert issubclass(found, BASES[group])
                 assert found.kind in names
+
+
+@packages
+def test_names_are_offered(folder: Path) -> None:
+    """Where a package is missing, each of its names is answered with the line that installs it."""
+    own = project(folder)
+    for kind, offered in registry.OFFERED.items():
+        names = own.get("entry-points", {}).get(f"zarrv3.{kind}", {})
+        for name in names:
+            internal = name.startswith("draft-v3.")  # of codecs and types that only a layer's documents have
+            assert offered.get(name) == (None if internal else own["name"]), name
 
 
 def test_zarrv3_brings_what_needs_nothing_else() -> None:

@@ -254,8 +254,8 @@ b'Hello from the cloud!'
     ),
     Example(
         "ConsolidatedMetadataStore",
-        "ConsolidatedMetadataStore",
-        "zarrv3-layer-consolidated",
+        None,
+        None,
         """
 >>> import zarr
 >>> store = zarr.MemoryStore()

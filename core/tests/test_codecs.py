@@ -1,8 +1,6 @@
 """Codecs: round trips, what writers of other formats produce, and bytes that lie."""
 
-import bz2
 import gzip
-import lzma
 import os
 import pickle
 import resource
@@ -10,14 +8,13 @@ import struct
 import subprocess
 import sys
 import threading
-import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numcodecs import lz4, zstd
+from numcodecs import zstd
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, default_codecs, default_serializer, parse_codec
@@ -61,12 +58,9 @@ COMPRESSORS: list[Any] = [
     GZIP,
     ZSTD,
     "crc32c",
-    *(f"numcodecs.{name}" for name in ("blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle")),
-    *(f"numcodecs.{name}" for name in ("crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3")),
-    {"name": "numcodecs.crc32", "configuration": {"location": "end"}},
 ]
 DTYPES = [
-    "bool", "int8", "uint16", "int64", "float16", "float32", "complex64", "complex128", "r24", "bfloat16", "int4",
+    "bool", "int8", "uint16", "int64", "float16", "float32", "complex64", "complex128", "r24",
     "U3", "S3", "M8[ns]", "string", "bytes",
 ]  # fmt: skip
 STRUCT = [("a", "i4"), ("b", "?"), ("c", "U2")]
@@ -135,7 +129,7 @@ def test_round_trip(dtype: Any, codec: Any) -> None:
     assert same(pickle.loads(pickle.dumps(chain)).decode(data), array)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "c16", "M8[s]", "U3", "bfloat16", STRUCT], ids=str)
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "c16", "M8[s]", "U3", STRUCT], ids=str)
 @pytest.mark.parametrize(
     "codecs", [[BIG], [BIG, BLOSC], [TRANSPOSE, LITTLE], [TRANSPOSE, BIG, GZIP, "crc32c", ZSTD]], ids=str
 )
@@ -246,61 +240,6 @@ def test_many_threads() -> None:
     assert not wrong
 
 
-# ---------------------------------------------------------------- filters of numcodecs
-
-
-@pytest.mark.parametrize(
-    ("dtype", "codec"),
-    [
-        ("i4", {"name": "numcodecs.delta", "configuration": {"dtype": "<i4"}}),
-        ("i4", {"name": "numcodecs.delta", "configuration": {"dtype": "i4", "astype": "int8"}}),
-        (
-            "f8",
-            {
-                "name": "numcodecs.fixedscaleoffset",
-                "configuration": {"offset": 1, "scale": 8, "astype": "i4"},
-            },
-        ),
-        ("f4", {"name": "numcodecs.quantize", "configuration": {"digits": 2, "dtype": "f4"}}),
-        ("f4", {"name": "numcodecs.bitround", "configuration": {"keepbits": 23}}),
-        ("i2", {"name": "numcodecs.astype", "configuration": {"encode_dtype": "i8"}}),
-        ("bool", "numcodecs.packbits"),
-    ],
-    ids=str,
-)
-def test_filters(dtype: Any, codec: Any) -> None:
-    """Small integers survive all of them, in either memory order."""
-    chain = chain_of(dtype, codec)
-    array = (np.arange(24) % 2).astype(dtype).reshape(4, 6)
-    assert same(chain.decode(chain.encode(array)), array)
-    assert same(chain.decode(chain.encode(np.asfortranarray(array))), array)
-    transposed = chain_of(dtype, TRANSPOSE, codec)
-    assert same(transposed.decode(transposed.encode(array)), array)
-
-
-def test_filters_fill_in_the_dtype() -> None:
-    """What zarr-python records too."""
-    codec = {"name": "numcodecs.fixedscaleoffset", "configuration": {"offset": 0, "scale": 10}}
-    assert chain_of("f4", codec).to_json()[0]["configuration"]["dtype"] == "float32"
-    assert chain_of("f4", "numcodecs.shuffle").to_json()[-1]["configuration"] == {"elementsize": 4}
-
-
-@pytest.mark.parametrize("name", ["pcodec", "zfpy"])
-def test_missing_libraries_are_named(name: Any) -> None:
-    """At the first chunk, not when the document is read."""
-    chain = chain_of("f4", f"numcodecs.{name}")
-    with pytest.raises(UnknownExtensionError, match=f"pip install {name}"):
-        chain.encode(sample(chain))
-    with pytest.raises(UnknownExtensionError, match=f"pip install {name}"):
-        chain.decode(b"xxxx")
-
-
-def test_pickle_is_refused_by_name() -> None:
-    """The error says why."""
-    with pytest.raises(UnknownExtensionError, match="code from the store"):
-        parse_codec("numcodecs.pickle")
-
-
 # ---------------------------------------------------------------- packbits
 
 
@@ -309,16 +248,9 @@ def test_pickle_is_refused_by_name() -> None:
     "dtype",
     [
         "bool",
-        "int2",
-        "uint2",
-        "int4",
-        "uint4",
-        "float4_e2m1fn",
-        "float6_e3m2fn",
         "i2",
         "f8",
         "c8",
-        "bfloat16",
     ],
 )
 def test_packbits(dtype: Any, padding: Any) -> None:
@@ -377,14 +309,6 @@ def test_packbits_order() -> None:
         {"name": "vlen-utf8", "configuration": {"x": 1}},
         {"name": "packbits", "configuration": {"first_bit": -1}},
         {"name": "packbits", "configuration": {"padding_encoding": "middle"}},
-        {"name": "numcodecs.zlib", "configuration": {"level": "x"}},
-        {"name": "numcodecs.lzma", "configuration": {"filters": 1}},
-        {"name": "numcodecs.shuffle", "configuration": {"elementsize": 0}},
-        {"name": "numcodecs.crc32", "configuration": {"location": "middle"}},
-        {"name": "numcodecs.delta", "configuration": {"dtype": "O"}},
-        {"name": "numcodecs.delta", "configuration": {"dtype": 1}},
-        {"name": "numcodecs.bitround", "configuration": {"keepbits": "x"}},
-        "numcodecs.quantize",
         {"name": "nope"},
         {},
         7,
@@ -408,15 +332,7 @@ def test_wrong_configurations(codec: Any) -> None:
         ("f4", [LITTLE, TRANSPOSE]),
         ("f4", [LITTLE, LITTLE]),
         ("f4", [{"name": "transpose", "configuration": {"order": [0, 1, 2]}}, LITTLE]),
-        ("f4", ["numcodecs.packbits", LITTLE]),
-        ("i4", [{"name": "numcodecs.bitround", "configuration": {"keepbits": 3}}, LITTLE]),
-        ("f4", [{"name": "numcodecs.bitround", "configuration": {"keepbits": 24}}, LITTLE]),
-        ("f4", [{"name": "numcodecs.delta", "configuration": {"dtype": "i4"}}, LITTLE]),
-        ("string", ["numcodecs.delta", "vlen-utf8"]),
         ("U3", ["packbits"]),
-        ("int4", [{"name": "packbits", "configuration": {"last_bit": 4}}]),
-        ("f4", [LITTLE, {"name": "numcodecs.shuffle", "configuration": {"elementsize": 7}}]),
-        ("M8[s]", ["numcodecs.pcodec"]),
     ],
     ids=str,
 )
@@ -463,7 +379,7 @@ def test_metadata_imports_no_compressor() -> None:
     code = (
         "import sys; from zarrv3.format.metadata import ArrayMetadata as M; "
         "m = M.create(shape=(4,), data_type='f4', codecs=["
-        "{'name': 'bytes', 'configuration': {'endian': 'little'}}, 'numcodecs.zlib']); m.codec_chain(); "
+        "{'name': 'bytes', 'configuration': {'endian': 'little'}}, {'name': 'zstd', 'configuration': {'level': 0}}, 'crc32c']); m.codec_chain(); "
         "assert not [name for name in sys.modules if name.partition('.')[0] in ('numcodecs', 'ml_dtypes', 'crc32c')]"
     )
     subprocess.run(
@@ -506,7 +422,10 @@ def test_damaged_bytes_raise_our_error_or_decode(chain: Any, data: Any) -> None:
         buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = chain.decode(bytes(buffer))
-    except CorruptDataError:
+    except (
+        CorruptDataError,
+        UnknownExtensionError,
+    ):  # the latter where Blosc's header names another compressor
         return
     assert found.shape == chain.spec.shape
     assert found.dtype == chain.spec.data_type.numpy
@@ -515,7 +434,7 @@ def test_damaged_bytes_raise_our_error_or_decode(chain: Any, data: Any) -> None:
 
 @pytest.mark.parametrize(
     "codec",
-    ["crc32c", ZSTD, GZIP, *(f"numcodecs.{name}" for name in ("crc32", "fletcher32", "zlib", "bz2", "lzma"))],
+    ["crc32c", ZSTD, GZIP],
     ids=str,
 )
 def test_checksums_are_verified(codec: Any) -> None:
@@ -538,14 +457,10 @@ HUGE = 2**28
     ("codec", "make"),
     [
         (GZIP, lambda zeros: gzip.compress(zeros, 9)),
-        ({"name": "numcodecs.zlib"}, lambda zeros: zlib.compress(zeros, 9)),
-        ({"name": "numcodecs.bz2"}, lambda zeros: bz2.compress(zeros, 9)),
-        ({"name": "numcodecs.lzma"}, lambda zeros: lzma.compress(zeros, preset=0)),
-        ({"name": "numcodecs.lz4"}, lz4.compress),
         (ZSTD, lambda zeros: zstd.compress(zeros, 1)),
         (BLOSC, lambda zeros: lazy("numcodecs.blosc").compress(zeros, b"lz4", 5, 1)),
     ],
-    ids=["gzip", "zlib", "bz2", "lzma", "lz4", "zstd", "blosc"],
+    ids=["gzip", "zstd", "blosc"],
 )
 def test_bombs_are_refused_without_being_decoded(codec: Any, make: Any) -> None:
     """A quarter of a gigabyte of zeros never appears in memory where a hundred bytes are expected."""

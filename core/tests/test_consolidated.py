@@ -10,18 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3 import Array, Counting, Group, MemoryStore, registry
+from zarrv3 import Array, Counting, Group, MemoryStore
 from zarrv3.errors import (
     MetadataError,
     NodeNotFoundError,
     NodeTypeError,
     ReadOnlyError,
-    RegistryError,
     StaleMetadataWarning,
     UnknownExtensionError,
     ZarrError,
 )
-from zarrv3.hierarchy.consolidated import MEMBER, Consolidated
+from zarrv3.hierarchy.consolidated import MEMBER, ConsolidatedMetadataStore
 
 PATHS = ["a", "a/b", "a/b/c", "d", "d/e", "naïve name"]
 
@@ -38,7 +37,7 @@ def store() -> MemoryStore:
 
 
 def with_member(store: MemoryStore, value: Any) -> MemoryStore:
-    """The same store with something else as consolidated metadata."""
+    """The store, with something else as consolidated metadata."""
     store["zarr.json"] = json.dumps({**json.loads(store["zarr.json"]), MEMBER: value}).encode()
     return store
 
@@ -166,9 +165,9 @@ def test_listings_tell_what_is_stale(store: MemoryStore) -> None:
         ({"kind": "inline", "metadata": {"a": 1}}, "'a' with no Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 2}}}, "'a' with no Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 3}}}, "'a' with a node_type"),
-        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
+        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
         (
             {"kind": "inline", "metadata": {p: {"zarr_format": 3, "node_type": "array"} for p in ("b", "b/c")}},
             "below an array",
@@ -186,7 +185,7 @@ def test_malformed(store: MemoryStore, value: Any, text: str) -> None:
 
 
 def test_other_kinds(store: MemoryStore) -> None:
-    """A kind that is not known is passed over if its writer allows it, and `null` is none."""
+    """A kind that is not known is passed over if its writer allows it, and `null` means that there is none."""
     for value in (None, {"kind": "elsewhere", "must_understand": False}):
         with_member(store, value)
         assert zarrv3.open_group(store, mode="r").store is store
@@ -197,7 +196,7 @@ def test_other_kinds(store: MemoryStore) -> None:
 
 
 def test_nested_metadata_of_other_writers(store: MemoryStore) -> None:
-    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is let pass."""
+    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is accepted."""
     entries = json.loads(store["zarr.json"])[MEMBER]["metadata"]
     array = {**entries["a/b/x"], "data_type": "float64", "fill_value": float("nan")}
     inner = {"kind": "inline", "must_understand": False, "metadata": {"x": array}}
@@ -247,9 +246,9 @@ def test_an_array_as_the_only_node() -> None:
     zarrv3.create_array(store, shape=3)
     assert zarrv3.open(store, mode="r").store is store
     with pytest.raises(NodeTypeError):
-        _ = Consolidated(store).documents
+        _ = ConsolidatedMetadataStore(store).documents
     with pytest.raises(zarrv3.errors.ConfigurationError, match="zmetadata"):
-        Consolidated(store, "meta/root/consolidated/.zmetadata")
+        ConsolidatedMetadataStore(store, "meta/root/consolidated/.zmetadata")
 
 
 @given(st.lists(st.sampled_from(PATHS), unique=True), st.data())
@@ -280,27 +279,11 @@ def test_like_the_documents_themselves(paths: list[str], data: st.DataObject) ->
 
 def test_failures_are_not_kept(store: MemoryStore) -> None:
     """A layer whose first read failed reads again."""
-    layer = Consolidated(empty := MemoryStore())
+    layer = ConsolidatedMetadataStore(empty := MemoryStore())
     with pytest.raises(ZarrError):
         _ = layer.documents
     empty.update(dict(store.items()))
     assert layer.documents.arrays == {"a/b/x"}
     with pytest.raises(MetadataError, match=r"no consolidated metadata in 'a/zarr\.json'"):
-        _ = Consolidated(store, "a").documents
+        _ = ConsolidatedMetadataStore(store, "a").documents
     assert isinstance(zarrv3.open(layer), Group)
-
-
-def test_which_class_serves(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the installed package's class, the core's own without the package, and never one that does something else."""
-    monkeypatch.setattr(registry, "owner", lambda *_: "")
-    assert type(zarrv3.open_group(store, mode="r").store) is Consolidated
-    monkeypatch.setattr(registry, "owner", lambda *_: "zarrv3-layer-other 1.0")
-
-    class Other(Consolidated):
-        """Somebody's."""
-
-    monkeypatch.setattr(registry, "load", lambda *_: Other)
-    assert type(zarrv3.open_group(store, mode="r").store) is Other
-    monkeypatch.setattr(registry, "load", lambda *_: MemoryStore)
-    with pytest.raises(RegistryError, match=r"'consolidated' of zarrv3-layer-other 1\.0 is broken"):
-        zarrv3.open_group(store, mode="r")

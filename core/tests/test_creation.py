@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3 import MemoryStore
+from zarrv3 import MemoryStore, registry
 from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.grids import V2Keys
 from zarrv3.hierarchy.creation import CHUNK_BYTES, chunk_shapes, guess_chunks, guess_shards
+from zarrv3.opening import hooks
+from zarrv3.opening.hooks import hookimpl
 
 BYTE = data_type_of("u1")
 
@@ -131,22 +133,40 @@ def test_default_codecs() -> None:
     assert blosc == {"name": "blosc", "configuration": options}
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_codec_objects_of_numcodecs() -> None:
-    """Objects of numcodecs become the specification's codecs, else those of numcodecs; kinds find their place."""
-    assert codecs_of(compressors=numcodecs.Blosc("zstd", 3, numcodecs.Blosc.BITSHUFFLE))[1]["configuration"] == {
-        "typesize": 4, "cname": "zstd", "clevel": 3, "shuffle": "bitshuffle", "blocksize": 0,
-    }  # fmt: skip
-    assert codecs_of(compressors=numcodecs.GZip(4))[1] == {"name": "gzip", "configuration": {"level": 4}}
-    assert codecs_of(compressors=numcodecs.Zstd(2))[1]["configuration"] == {"level": 2, "checksum": False}
-    assert names_of(compressors=[numcodecs.Zlib(1), numcodecs.CRC32C()]) == [
-        "bytes",
-        "numcodecs.zlib",
-        "crc32c",
-    ]
-    assert names_of(filters=[numcodecs.Delta("i4")], compressors=None) == ["numcodecs.delta", "bytes"]
-    assert names_of(filters=[numcodecs.Shuffle(4)], compressors=None) == ["bytes", "numcodecs.shuffle"]
-    assert names_of(dtype="string", filters=[numcodecs.VLenUTF8()]) == ["vlen-utf8", "zstd"]
+def test_codec_objects_of_other_libraries() -> None:
+    """They are what a hook says they are called; what nobody knows is an error, with the package to install."""
+
+    class Squeeze:
+        codec_id = "squeeze"
+
+    class Knowing:
+        @hookimpl
+        def zarrv3_describe_codec(self, codec: Any) -> Any:
+            return "crc32c" if isinstance(codec, Squeeze) else None
+
+    with pytest.raises(MetadataError, match="pip install zarrv3-codecs-numcodecs"):
+        codecs_of(compressors=Squeeze())
+    hooks.register(Knowing(), "knowing")
+    try:
+        assert names_of(compressors=Squeeze()) == ["bytes", "crc32c"]
+    finally:
+        hooks.unregister("knowing")
+    with pytest.raises(MetadataError, match="not a codec: 7; give a name"):
+        codecs_of(compressors=7)
+
+
+def test_codecs_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Creating or opening an array with a codec that is not installed says which package to install."""
+    store = MemoryStore()
+    zarrv3.create_array(store, shape=4, compressors="numcodecs.zlib")
+    monkeypatch.setattr(registry, "_installed", lambda: iter(()))
+    registry.reset()
+    with pytest.raises(UnknownExtensionError, match=r"zarr\.json.*pip install zarrv3-codecs-numcodecs"):
+        zarrv3.open_array(store)
+    with pytest.raises(UnknownExtensionError, match="pip install zarrv3-codecs-numcodecs"):
+        codecs_of(filters="numcodecs.delta")
+    monkeypatch.undo()
+    registry.reset()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,7 +6,7 @@
 # data_types · grids · codecs · metadata · indexing     the format and the selections, pure
 # transformers · layout · transfer                      how chunks lie in a store, and moving them
 # nodes · consolidated · node · array · group · creation · api     arrays and groups
-# copying · testing · compat                            copies; the conformance kit; names of zarr-python 2
+# testing · compat                                      the conformance kit; names of zarr-python 2
 """A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins."""
 
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ from zarrv3.api import (
 from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore
 from zarrv3.hierarchy.group import Group
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.hooks import hookimpl
@@ -56,7 +57,8 @@ from zarrv3.store.memory import KVStore, MemoryStore
 from zarrv3.store.wrapping import as_mapping
 
 if TYPE_CHECKING:
-    from zarrv3.copying import copy
+    from zarrv3_tools import copy as copy
+    from zarrv3_tools import verify as verify
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,7 @@ __all__ = [
     "ByteRange",
     "Capabilities",
     "ChunkCache",
+    "ConsolidatedMetadataStore",
     "Counting",
     "FileBackend",
     "Group",
@@ -85,7 +88,6 @@ __all__ = [
     "as_mapping",
     "config",
     "consolidate_metadata",
-    "copy",
     "create",
     "create_array",
     "create_group",
@@ -116,20 +118,18 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The class of an installed plugin (`zarrv3.LMDBStore`), or which package to install for it; `copy` on first use."""
-    if name == "copy":  # a tenth of the time to import zarrv3
-        from zarrv3.copying import copy
+    """The class or function of an installed package (`zarrv3.LMDBStore`, `zarrv3.copy`), or which one to install for it."""
+    from zarrv3.registry import OFFERED_FUNCTIONS, find_class, find_function
 
-        return globals().setdefault(name, copy)
+    if name in OFFERED_FUNCTIONS:
+        return globals().setdefault(name, find_function(name))
     if not name[:1].isupper():
         raise AttributeError(f"module 'zarrv3' has no attribute {name!r}", name=name)
-    from zarrv3.registry import find_class
-
     return find_class(name)
 
 
 def __dir__() -> list[str]:
     """What is here, with the classes of the plugins that are installed: the first call scans for them."""
-    from zarrv3.registry import class_names
+    from zarrv3.registry import OFFERED_FUNCTIONS, class_names
 
-    return sorted({*globals(), *class_names()})
+    return sorted({*globals(), *OFFERED_FUNCTIONS, *class_names()})

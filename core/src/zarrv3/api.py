@@ -430,13 +430,7 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     `consolidated_metadata` of the kind `inline`. Later changes below make it stale: consolidate again.
     """
     opened, where, _ = _located(store, path, "r+", None)
-    opened = consolidated.bare(opened)
-    if not nodes.exists(opened, where) and nodes.names(opened, where):
-        nodes.create(opened, where, GroupMetadata.create())  # an old hierarchy whose root has no document
-    top = Group(opened, where)
-    inline = consolidated.inline({name: member.metadata.to_document() for name, member in top.members(None)})
-    top._change(lambda metadata: metadata.with_consolidated_metadata(inline))
-    return top
+    return consolidated.consolidate(consolidated.bare(opened), where)
 
 
 # ---------------------------------------------------------------- helpers

@@ -37,16 +37,24 @@ from typing import Any
 
 from zarrv3 import registry
 from zarrv3.chunks.transformers import StorageTransformer
+from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore as ConsolidatedMetadataStoreV3
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import KVStore as KVStoreV3
 from zarrv3.store.memory import MemoryStore as MemoryStoreV3
 
-__all__ = ["BaseStore", "KVStoreV3", "MemoryStoreV3", "RmdirV3", "StorageTransformer", "StoreV3"]
+__all__ = [
+    "BaseStore",
+    "ConsolidatedMetadataStoreV3",
+    "KVStoreV3",
+    "MemoryStoreV3",
+    "RmdirV3",
+    "StorageTransformer",
+    "StoreV3",
+]
 
 StoreV3 = BaseStore
 
 PLUGIN_CLASSES: dict[str, str] = {
-    "ConsolidatedMetadataStoreV3": "ConsolidatedMetadataStore",
     "DBMStoreV3": "DBMStore",
     "DirectoryStoreV3": "DirectoryStore",
     "FSStoreV3": "FSStore",

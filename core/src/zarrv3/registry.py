@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "kv": "zarrv3.store.memory:KVStore",
     },
     "layers": {
+        "consolidated": "zarrv3.hierarchy.consolidated.layer:ConsolidatedMetadataStore",
         "counting": "zarrv3.layers.counting:Counting",
         "transaction": "zarrv3.layers.transaction:Transaction",
         "prefix": "zarrv3.layers.prefix:Prefix",
@@ -52,28 +53,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "gzip": "zarrv3.format.codecs.gzip:GZip",
         "zstd": "zarrv3.format.codecs.zstd:Zstd",
         "crc32c": "zarrv3.format.codecs.checksums:CRC32C",
-        "numcodecs.blosc": "zarrv3.format.codecs.foreign_bytes:ForeignBlosc",
-        "numcodecs.lz4": "zarrv3.format.codecs.foreign_bytes:LZ4",
-        "numcodecs.zstd": "zarrv3.format.codecs.foreign_bytes:ForeignZstd",
-        "numcodecs.zlib": "zarrv3.format.codecs.foreign_bytes:Zlib",
-        "numcodecs.gzip": "zarrv3.format.codecs.foreign_bytes:ForeignGZip",
-        "numcodecs.bz2": "zarrv3.format.codecs.foreign_bytes:BZ2",
-        "numcodecs.lzma": "zarrv3.format.codecs.foreign_bytes:LZMA",
-        "numcodecs.shuffle": "zarrv3.format.codecs.foreign_bytes:Shuffle",
-        "numcodecs.crc32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.crc32c": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.adler32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.fletcher32": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.jenkins_lookup3": "zarrv3.format.codecs.checksums:ForeignChecksum",
-        "numcodecs.delta": "zarrv3.format.codecs.foreign_arrays:Delta",
-        "numcodecs.bitround": "zarrv3.format.codecs.foreign_arrays:BitRound",
-        "numcodecs.fixedscaleoffset": "zarrv3.format.codecs.foreign_arrays:FixedScaleOffset",
-        "numcodecs.quantize": "zarrv3.format.codecs.foreign_arrays:Quantize",
-        "numcodecs.packbits": "zarrv3.format.codecs.foreign_arrays:ForeignPackBits",
-        "numcodecs.astype": "zarrv3.format.codecs.foreign_arrays:AsType",
-        "numcodecs.pcodec": "zarrv3.format.codecs.foreign_arrays:ForeignSerializer",
-        "numcodecs.zfpy": "zarrv3.format.codecs.foreign_arrays:ForeignSerializer",
-        "numcodecs.pickle": "zarrv3.format.codecs.foreign_arrays:Pickle",
     },
     "data_types": {
         "bool": "zarrv3.format.data_types.numerics:Bool",
@@ -100,22 +79,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "numpy.timedelta64": "zarrv3.format.data_types.times:Time",
         "struct": "zarrv3.format.data_types.structs:Struct",
         "structured": "zarrv3.format.data_types.structs:Struct",
-        "int2": "zarrv3.format.data_types.small:SmallInteger",
-        "int4": "zarrv3.format.data_types.small:SmallInteger",
-        "uint2": "zarrv3.format.data_types.small:SmallInteger",
-        "uint4": "zarrv3.format.data_types.small:SmallInteger",
-        "bfloat16": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e3m4": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e4m3": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e4m3b11fnuz": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e4m3fn": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e4m3fnuz": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e5m2": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e5m2fnuz": "zarrv3.format.data_types.small:SmallFloat",
-        "float8_e8m0fnu": "zarrv3.format.data_types.small:SmallFloat",
-        "float6_e2m3fn": "zarrv3.format.data_types.small:SmallFloat",
-        "float6_e3m2fn": "zarrv3.format.data_types.small:SmallFloat",
-        "float4_e2m1fn": "zarrv3.format.data_types.small:SmallFloat",
     },
     "chunk_grids": {
         "regular": "zarrv3.format.grids:RegularGrid",
@@ -128,14 +91,26 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 """The core's own plugins: found without a scan, and never replaced by somebody else's. `*` stands for any ending."""
 
+_FSSPEC = (
+    "fsspec", "fsspec+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "ftp", "sftp", "ssh", "smb",
+    "hdfs", "webhdfs", "github", "hf",
+)  # fmt: skip
+_NUMCODECS = (
+    "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
+    "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
+    "pickle",
+)  # fmt: skip
+_ML_DTYPES = (
+    "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2",
+    "uint4",
+)  # fmt: skip
+
 OFFERED: dict[str, dict[str, str]] = {
     "stores": {
         **dict.fromkeys(("directory", "file"), "zarrv3-store-directory"),
         "zip": "zarrv3-store-zip",
-        **dict.fromkeys(
-            ("fsspec", "fsspec+*", "s3", "gs", "az", "abfs", "http", "https", "ftp", "sftp", "github"),
-            "zarrv3-store-fsspec",
-        ),
+        **dict.fromkeys(_FSSPEC, "zarrv3-store-fsspec"),
         **dict.fromkeys(("redis", "rediss", "unix", "valkey"), "zarrv3-store-redis"),
         **dict.fromkeys(("mongodb", "mongodb+srv"), "zarrv3-store-mongodb"),
         "dbm": "zarrv3-store-dbm",
@@ -144,7 +119,6 @@ OFFERED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("sqlite+*", "postgresql+*", "mysql+*", "mariadb+*", "sql+*"), "zarrv3-store-sql"),
     },
     "layers": {
-        "consolidated": "zarrv3-layer-consolidated",
         "draft-v3": "zarrv3-layer-draft-v3",
         "lru-cache": "zarrv3-layer-lru-cache",
         "retry": "zarrv3-layer-retry",
@@ -154,8 +128,11 @@ OFFERED: dict[str, dict[str, str]] = {
         "https://purl.org/zarr/spec/storage_transformers/sharding/1.0": "zarrv3-transformer-sharding",
         "sharding": "zarrv3-transformer-sharding",
     },
-    "codecs": {"sharding_indexed": "zarrv3-transformer-sharding"},
-    "data_types": {},
+    "codecs": {
+        "sharding_indexed": "zarrv3-transformer-sharding",
+        **{f"numcodecs.{name}": "zarrv3-codecs-numcodecs" for name in _NUMCODECS},
+    },
+    "data_types": dict.fromkeys(_ML_DTYPES, "zarrv3-types-ml-dtypes"),
     "chunk_grids": {},
     "chunk_key_encodings": {},
     "kernels": {"native": "zarrv3-native"},
@@ -163,7 +140,6 @@ OFFERED: dict[str, dict[str, str]] = {
 """Names that packages of this project provide: what an unknown name is answered with when it is one of these."""
 
 OFFERED_CLASSES: dict[str, str] = {
-    "ConsolidatedMetadataStore": "zarrv3-layer-consolidated",
     "DBMStore": "zarrv3-store-dbm",
     "DirectoryStore": "zarrv3-store-directory",
     "DraftV3": "zarrv3-layer-draft-v3",
@@ -179,6 +155,9 @@ OFFERED_CLASSES: dict[str, str] = {
     "ZipStore": "zarrv3-store-zip",
 }
 """Classes that `zarrv3.<Name>` resolves to once their package is installed."""
+
+OFFERED_FUNCTIONS: dict[str, str] = dict.fromkeys(("copy", "verify"), "zarrv3-tools")
+"""Functions that `zarrv3.<name>` resolves to once their package is installed."""
 
 _CLASS_KINDS = ("stores", "layers", "storage_transformers")
 """The kinds whose classes `zarrv3.<Name>` resolves to."""
@@ -265,6 +244,22 @@ def find_class(name: str) -> Any:
     package = OFFERED_CLASSES.get(name)
     hint = f"; it comes with: pip install {package}" if package else ""
     raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
+
+
+def find_function(name: str) -> Any:
+    """The function called `name` of the package that offers it: what `zarrv3.<name>` means; reads no entry points.
+
+    Raises `AttributeError` that says which package to install.
+    """
+    package = OFFERED_FUNCTIONS[name]
+    module = package.replace("-", "_")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        text = f"module 'zarrv3' has no attribute {name!r}; it comes with: pip install {package}"
+        raise AttributeError(text, name=name) from error
 
 
 def class_names() -> set[str]:

@@ -19,6 +19,7 @@ from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.array import Array, is_index
 from zarrv3.indexing import plan_basic
+from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
@@ -275,12 +276,9 @@ def _listed(given: Any, auto: list[Any]) -> list[Any]:
 
 
 def _as_json(codec: CodecLike) -> Any:
-    """A codec as a document names it; objects of numcodecs become the specification's codec or `numcodecs.<id>`."""
+    """A codec as a document names it; objects of other libraries are what a plugin's hook says."""
     if isinstance(codec, Codec | str | Mapping):
         return codec
-    get_config = getattr(codec, "get_config", None)
-    if get_config is not None and hasattr(codec, "codec_id"):
-        return _from_numcodecs(get_config())
     to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
     if to_dict is not None:
         document = to_dict()
@@ -290,24 +288,11 @@ def _as_json(codec: CodecLike) -> Any:
         if document["name"] == "blosc":
             options.setdefault("shuffle", "shuffle")
         return {"name": document["name"], "configuration": options}
-    raise MetadataError(f"not a codec: {codec!r}; give a name, its JSON or an object of numcodecs")
-
-
-def _from_numcodecs(config: Mapping[str, Any]) -> dict[str, Any]:
-    options = dict(config)
-    name = options.pop("id")
-    if name == "blosc":
-        shuffles = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "shuffle"}
-        known = {key: options[key] for key in ("cname", "clevel", "blocksize")}
-        return {"name": "blosc", "configuration": {**known, "shuffle": shuffles[options["shuffle"]]}}
-    if name == "gzip":
-        return {"name": "gzip", "configuration": {"level": options["level"]}}
-    if name == "zstd":
-        checksum = bool(options.get("checksum", False))
-        return {"name": "zstd", "configuration": {"level": options["level"], "checksum": checksum}}
-    if name in {"crc32c", "vlen-utf8", "vlen-bytes"} and not options:
-        return {"name": name}
-    return {"name": f"numcodecs.{name}", "configuration": options}
+    if described := hooks.call_each("zarrv3_describe_codec", codec=codec):
+        return described[0]
+    hint = "objects of numcodecs are understood with: pip install zarrv3-codecs-numcodecs"
+    advice = hint if hasattr(codec, "codec_id") else "give a name, its JSON or an object of numcodecs"
+    raise MetadataError(f"not a codec: {codec!r}; {advice}")
 
 
 def _sharding(chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpec) -> dict[str, Any]:

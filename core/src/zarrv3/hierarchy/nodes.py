@@ -72,7 +72,7 @@ def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataErro
     found: list[Metadata | MetadataError | None] = []
     for path, document in zip(paths, documents, strict=True):
         try:
-            found.append(None if document is None else _parsed(store, path, document))
+            found.append(None if document is None else parsed(store, path, document))
         except MetadataError as error:
             found.append(error)
     return found
@@ -131,7 +131,8 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def _parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
+def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
+    """The metadata in a node's document; a `MetadataError` names its key and the store."""
     try:
         return parse_document(document, where=f"{document_key(path)!r} in {store.describe()}")
     except MetadataError as error:
@@ -338,7 +339,7 @@ def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M],
         document, version = _read(store, key)
         if document is None:
             raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
-        metadata = _parsed(store, path, document)
+        metadata = parsed(store, path, document)
         if not isinstance(metadata, wanted):
             raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
         result = changed(metadata)

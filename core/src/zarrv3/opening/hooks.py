@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrv3 import registry
 from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON
 
 if TYPE_CHECKING:
     import pluggy
@@ -35,6 +36,12 @@ class HookSpecs:
 
     def zarrv3_conformance(self) -> "dict[str, Callable[..., Any]]":  # type: ignore[empty-body]
         """Backends for the conformance run: names with functions that take a new folder and return an opener."""
+
+    def zarrv3_describe_codec(self, codec: Any) -> JSON | None:
+        """Called with a codec that is an object of another library: return what a document calls it, or `None`.
+
+        That is a name or `{"name": …, "configuration": …}`. The first plugin that knows the object is believed.
+        """
 
     def zarrv3_commands(self, app: Any) -> None:
         """Add commands to the command line application, a `typer.Typer`."""

@@ -215,10 +215,10 @@ class LayerConformance(StoreConformance):
         """The layer over the store below."""
         return _Over(layer, inner)
 
-    def test_capabilities_never_grow(self, layer: LayerMaker) -> None:
+    def test_capabilities_never_grow(self, layer: LayerMaker, inner: Opener) -> None:
         """Whatever the inner store lacks, the layer lacks too, and refuses."""
         for lost in ([], *([flag] for flag in FLAGS), FLAGS):
-            driver = _reduced(ALL.without(*lost))
+            driver = _reduced(ALL.without(*lost), inner)
             top = layer(DriverStore(driver))
             claimed, below = top.capabilities, driver.capabilities
             grown = [flag for flag in FLAGS if getattr(claimed, flag) and not getattr(below, flag)]
@@ -227,10 +227,11 @@ class LayerConformance(StoreConformance):
             claims.check_unclaimed_writing_is_refused(over)
             claims.check_unclaimed_listing_is_refused(over)
 
-    def test_limits_below_hold(self, layer: LayerMaker) -> None:
+    def test_limits_below_hold(self, layer: LayerMaker, inner: Opener) -> None:
         """Limits of the inner store are kept, or told, by the layer."""
         limits = Limits(key_bytes=90, value_bytes=1000, batch_keys=3, batch_bytes=1500)
-        over = _Over(layer, partial(DriverStore, _reduced(replace(MemoryDriver.capabilities, limits=limits))))
+        reduced = _reduced(replace(MemoryDriver.capabilities, limits=limits), inner)
+        over = _Over(layer, partial(DriverStore, reduced))
         can = capabilities_of(over)
         for name in ("key_bytes", "value_bytes"):
             found, below = getattr(can.limits, name), getattr(limits, name)
@@ -342,8 +343,10 @@ class _Over:
         return self.layer(wrap(self.inner()))
 
 
-def _reduced(capabilities: Capabilities) -> MemoryDriver:
-    driver = MemoryDriver({})
+def _reduced(capabilities: Capabilities, inner: Opener) -> MemoryDriver:
+    """A store in memory that holds what the layer needs and can only some things."""
+    with inner() as store:
+        driver = MemoryDriver(dict(store.items()))
     driver.capabilities = capabilities
     return driver
 

@@ -2,7 +2,7 @@
 # application              the commands together, those of plugins too
 # looking (info, ls, tree) · reading (cat) · transferring (copy, consolidate)
 # verifying · checking · listing (stores) · scaffolding (new-plugin)        a module of commands each
-# hierarchy · selections · texts · pictures · verification · template       what they are made of
+# hierarchy · selections · texts · pictures · template       what they are made of
 # arguments · output       what all commands share
 """The command line of zarrv3: `zarrv3 info`, `tree`, `ls`, `cat`, `copy`, `verify`, `check` and more."""
 

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import zarrv3
 from zarrv3 import registry
-from zarrv3.copying import CopyReport
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
+
+if TYPE_CHECKING:
+    from zarrv3_tools import CopyReport
 
 Source = Annotated[str, typer.Argument(metavar="SRC", help="The store or node to copy.", show_default=False)]
 Dest = Annotated[str, typer.Argument(metavar="DST", help="Where it goes.", show_default=False)]
@@ -110,7 +112,7 @@ def _changes(chunks: str | None, shards: str | None, compressor: list[str] | Non
     return changes
 
 
-def _tell(done: CopyReport, *, as_json: bool) -> None:
+def _tell(done: "CopyReport", *, as_json: bool) -> None:
     if as_json:
         output.document(asdict(done))
     else:
@@ -121,7 +123,7 @@ def _tell(done: CopyReport, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _summary(done: CopyReport) -> str:
+def _summary(done: "CopyReport") -> str:
     recoded = f" ({done.recoded} encoded anew)" if done.recoded else ""
     skipped = f", {done.skipped} were there already" if done.skipped else ""
     return (

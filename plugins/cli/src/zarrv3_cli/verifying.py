@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+import zarrv3
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
-from zarrv3_cli.verification import Findings
 
 
 def verify(
@@ -25,22 +25,18 @@ def verify(
 
     Every document and chunk at and below a node is read and decoded. The exit code is 1 when something is wrong.
     """
-    from zarrv3_cli import verification
-
-    findings = Findings()
     here = place(url, option, path)
-    with here.opener() as store, output.progress("verify", "chunks") as report:
-        verification.verify(store, here.path, findings, complete=complete, report=report)
-    problems = sorted(findings.problems, key=lambda problem: problem.key)
+    with here.opener() as store, output.progress("verify", "chunks") as progress:
+        report = zarrv3.verify(store, here.path, complete=complete, progress=progress)
     if as_json:
-        counts = {name: getattr(findings, name) for name in ("groups", "arrays", "chunks", "bytes")}
-        output.document({**counts, "problems": [problem._asdict() for problem in problems]})
+        counts = {name: getattr(report, name) for name in ("groups", "arrays", "chunks", "bytes")}
+        output.document({**counts, "problems": [problem._asdict() for problem in report.problems]})
     else:
-        if problems:
-            output.table(["problem", "key", "what"], problems)
+        if report.problems:
+            output.table(["problem", "key", "what"], report.problems)
         output.line(
-            f"{findings.groups} groups, {findings.arrays} arrays, {findings.chunks} chunks of {findings.bytes} bytes "
-            f"read; {len(problems)} problems"
+            f"{report.groups} groups, {report.arrays} arrays, {report.chunks} chunks of {report.bytes} bytes "
+            f"read; {len(report.problems)} problems"
         )
-    if problems:
+    if report.problems:
         raise typer.Exit(1)

@@ -11,11 +11,12 @@ import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import guarded, lazy, numcodec
+from zarrv3.format.codecs.support import guarded, lazy
 from zarrv3.format.data_types import DataType
 from zarrv3.format.documents import check_json
 from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON, Buffer
+from zarrv3_codecs_numcodecs.library import numcodec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Checksums: `crc32c` of the specification, and those of numcodecs under their zarr-python names."""
+"""`crc32c`: the bytes with a checksum behind them."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
@@ -6,15 +6,15 @@ import functools
 import importlib
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, UnknownExtensionError
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import check_size, deliver, guarded, named, numcodec
-from zarrv3.format.extensions import check_members, choice, integer
+from zarrv3.format.codecs.support import check_size, deliver, named
+from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON, Buffer
 
 _WORD = struct.Struct("<I")
@@ -67,40 +67,3 @@ def split(codec: str, buffer: Buffer, size: int | None, limit: int | None) -> me
         raise CorruptDataError(f"{codec}: {len(buffer)} bytes are too few for a checksum")
     check_size(codec, len(buffer) - 4, size, limit)
     return memoryview(buffer)[:-4]
-
-
-@dataclass(frozen=True)
-class ForeignChecksum(BytesBytesCodec):
-    """`numcodecs.crc32`, `.crc32c`, `.adler32`, `.fletcher32`, `.jenkins_lookup3`."""
-
-    name: str
-    configuration: Mapping[str, JSON] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        owner = f"codec {name!r}"
-        if name == "numcodecs.fletcher32":
-            check_members(owner, configuration)
-        elif name == "numcodecs.jenkins_lookup3":
-            check_members(owner, configuration, optional=["initval", "prefix"])
-            integer(f"{owner}: initval", configuration.get("initval", 0), 0, 2**32 - 1)
-        else:
-            check_members(owner, configuration, optional=["location"])
-            choice(f"{owner}: location", configuration.get("location", "start"), ("start", "end"))
-        return cls(name, configuration)
-
-    def to_json(self) -> JSON:
-        return {"name": self.name, "configuration": dict(self.configuration)}
-
-    def encoded_size(self, size: int) -> int | None:
-        return size + 4
-
-    def encode(self, buffer: Buffer) -> Buffer:
-        return bytes(numcodec(self.name, self.configuration).encode(buffer))
-
-    def decode(
-        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
-    ) -> Buffer:
-        split(self.name, buffer, size, limit)
-        found = guarded(self.name)(numcodec(self.name, self.configuration).decode)(buffer)
-        return deliver(self.name, memoryview(found).cast("B") if len(buffer) > 4 else b"", size, out, limit)

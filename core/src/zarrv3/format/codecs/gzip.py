@@ -14,7 +14,6 @@ from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON, Buffer
 
 GZIP = 31
-ZLIB = 15
 _STEP = 2**24  # at a time, where the decoded size is not known
 
 

@@ -1,8 +1,7 @@
 # numerics  bool, integers, floats, complex          binary  r*, raw_bytes, null-terminated and variable bytes
 # texts     string, fixed_length_utf32               times   numpy.datetime64, numpy.timedelta64
-# structs   struct (legacy: structured)              small   bfloat16, float8 … int2, through ml_dtypes
+# structs   struct (legacy: structured)              fills   bit-exact comparison with the fill value
 # base      what a data type provides                parsing document or dtype → DataType
-# fills     bit-exact comparison with the fill value
 """Data types: what the elements of an array are, in memory, in documents and as fill values."""
 
 from zarrv3.format.data_types.base import DataType

@@ -115,12 +115,12 @@ class Integer(_Number):
         try:
             whole = (
                 isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy
-            )  # int4 has no __index__
+            )  # not every scalar has __index__
             number = operator.index(int(value) if whole else value)
         except TypeError:
             return self.refuse(value)
         low, high = self.limits
-        return self._scalar(number) if low <= number <= high else self.refuse(value)
+        return self.scalar(number) if low <= number <= high else self.refuse(value)
 
     def fill_from_json(self, value: JSON) -> Any:
         """An integer; `1.0` (a spelling that some writers use) is read as one."""
@@ -131,15 +131,22 @@ class Integer(_Number):
     def fill_to_json(self, value: Any) -> JSON:
         return int(value)
 
-    def _scalar(self, number: int) -> Any:
+    def scalar(self, number: int) -> Any:
+        """A number within the limits as a scalar of this type."""
         return self.numpy.type(number)
 
 
-class _FloatForms:
-    """JSON forms of one floating point number (core specification, "Permitted fill values")."""
+class FloatForms:
+    """JSON forms of one floating point number (core specification, "Permitted fill values").
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    Args:
+        dtype: its dtype.
+        significant: how many bits a number has, where that is not all of its bytes.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], significant: int | None = None) -> None:
         self.dtype = dtype
+        self.significant = dtype.itemsize * 8 if significant is None else significant
         self.bits = np.dtype(f"u{dtype.itemsize}")
         with np.errstate(all="ignore"):
             self.canonical = {
@@ -148,7 +155,7 @@ class _FloatForms:
             kept = {
                 name: np.array(value).astype(dtype).astype(np.float64) for name, value in _SPECIAL.items()
             }
-        # float4 and some float8 types have no infinity or no NaN: numpy turns them into something else
+        # some types have no infinity or no NaN: numpy turns them into something else
         self.special = {
             name: value
             for name, value in _SPECIAL.items()
@@ -169,12 +176,6 @@ class _FloatForms:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         return self.rounded(value)
-
-    @property
-    def significant(self) -> int:
-        """How many bits a number has; the rest of its bytes is spare."""
-        found = re.search(r"float([46])_", self.dtype.name)
-        return int(found[1]) if found else self.dtype.itemsize * 8
 
     def rounded(self, value: float) -> Any:
         try:
@@ -228,9 +229,9 @@ class Float(_Number):
     names: ClassVar[frozenset[str]] = frozenset({"float16", "float32", "float64"})
 
     @cached_property
-    def forms(self) -> _FloatForms:
+    def forms(self) -> FloatForms:
         """The JSON forms of a number of this type."""
-        return _FloatForms(self.numpy)
+        return FloatForms(self.numpy)
 
     def cast_fill(self, value: Any) -> Any:
         """A real number that does not overflow, or one of the JSON texts."""
@@ -254,9 +255,9 @@ class Complex(_Number):
     names: ClassVar[frozenset[str]] = frozenset({"complex64", "complex128"})
 
     @cached_property
-    def forms(self) -> _FloatForms:
+    def forms(self) -> FloatForms:
         """The JSON forms of either part."""
-        return _FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
+        return FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
 
     def cast_fill(self, value: Any) -> Any:
         """A number, or a pair of what a real part may be; each part keeps its bits (`1+inf j` stays that)."""

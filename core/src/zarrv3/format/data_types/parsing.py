@@ -1,25 +1,23 @@
 """From a document's `data_type`, or from what a user calls a dtype, to a `DataType`."""
 
+import contextlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError
 from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.numerics import Bool, Complex, Float, Integer
 from zarrv3.format.extensions import NamedConfig, resolve, shown
-from zarrv3.registry import BUILT_IN
+from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
 # the modules of other kinds are imported by those whom they concern: they would be a tenth of the time to import zarrv3
 _RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
-_NAMES = {
-    name
-    for name, value in BUILT_IN["data_types"].items()
-    if value.endswith((":SmallFloat", ":SmallInteger", ":String", ":VariableBytes"))
-}  # or numpy takes them otherwise
+_NAMES = frozenset({"string", "bytes"})  # or numpy takes them otherwise
 _OBJECTS = (
     "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
     "byte strings"
@@ -42,7 +40,8 @@ def data_type_of(value: Any) -> DataType:
 
     A `DataType`, a document's object, a name of the specification (`"string"`, `"bfloat16"`, `"r16"`), `str`, `bytes`,
     or whatever `numpy.dtype` understands; byte order does not matter. `bytes` is the variable-length type, numpy's
-    `"S"` needs a length. Raises `MetadataError` for object dtypes and for dtypes that no data type stands for.
+    `"S"` needs a length. A dtype that the core does not know is shown to the data types of plugins (`from_numpy`), to
+    that of its own name first. Raises `MetadataError` for object dtypes and for dtypes that no data type stands for.
     """
     if isinstance(value, DataType):
         return value
@@ -73,7 +72,7 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
         raise MetadataError(
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
         )
-    for kind in _classes():
+    for kind in itertools.chain(_classes(), _plugin_classes(dtype.name)):
         if (found := kind.from_numpy(dtype)) is not None:
             return found
     raise MetadataError(f"no data type stands for numpy's {dtype}")
@@ -83,9 +82,18 @@ def _classes() -> Iterator[type[DataType]]:
     """The classes that are asked about a dtype, in order; most are imported only if those before did not know it."""
     yield from (Integer, Float, Bool, Complex)
     from zarrv3.format.data_types.binary import NullTerminatedBytes, Raw
-    from zarrv3.format.data_types.small import SmallFloat, SmallInteger
     from zarrv3.format.data_types.structs import Struct
     from zarrv3.format.data_types.texts import FixedText, String
     from zarrv3.format.data_types.times import Time
 
-    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw)
+    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, Raw)
+
+
+def _plugin_classes(name: str) -> Iterator[type[DataType]]:
+    """The classes of plugins: that which is called as the dtype is, then the others, except for broken ones."""
+    if name in OFFERED["data_types"] or installed("data_types", name):
+        yield NamedConfig(name).find("data_types")  # an error where it is not installed
+    for plugin in plugins("data_types"):
+        if plugin.name not in {name, *BUILT_IN["data_types"]}:
+            with contextlib.suppress(RegistryError):
+                yield load("data_types", plugin.name)

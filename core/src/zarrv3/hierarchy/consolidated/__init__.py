@@ -1,14 +1,27 @@
 """Consolidated metadata: the documents of a whole tree inside its top group's own.
 
 documents  the form that zarr-python 3 reads and writes, checked and made
-layer      `Consolidated`: a store that serves the documents from there, and where to put it
+writing    consolidating a group
+staleness  what the documents say now, compared with what was consolidated
+layer      `ConsolidatedMetadataStore`: a store that serves the documents from there, and where to put it
 
 The form is the member `consolidated_metadata` of a group's document, of the kind `inline`, with the documents of everything
-below by their paths relative to the group. The package `zarrv3-layer-consolidated` adds the adapter `|consolidated:` and a
-look for what has become stale.
+below by their paths relative to the group.
 """
 
-from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, inline, read
-from zarrv3.hierarchy.consolidated.layer import Consolidated, bare, chosen, serves, warn
+from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, read
+from zarrv3.hierarchy.consolidated.layer import ConsolidatedMetadataStore, bare, chosen, serves
+from zarrv3.hierarchy.consolidated.staleness import Staleness
+from zarrv3.hierarchy.consolidated.writing import consolidate
 
-__all__ = ["MEMBER", "Consolidated", "Documents", "bare", "chosen", "inline", "read", "serves", "warn"]
+__all__ = [
+    "MEMBER",
+    "ConsolidatedMetadataStore",
+    "Documents",
+    "Staleness",
+    "bare",
+    "chosen",
+    "consolidate",
+    "read",
+    "serves",
+]

@@ -49,7 +49,7 @@ class Documents:
         return key.startswith(folder_of(self.path)) and not self._in_array(node)
 
     def shows(self, key: str) -> bool:
-        """Whether a key that is no document's belongs to an array of this tree, or lies outside the tree."""
+        """Whether a key other than a document's belongs to an array of this tree, or lies outside the tree."""
         return not key.startswith(folder_of(self.path)) or self._in_array(key)
 
     def is_data(self, folder: str) -> bool:
@@ -119,7 +119,7 @@ def _entries(value: Mapping[str, JSON], above: str, where: str) -> Iterator[tupl
         except NodeNameError:
             known = False
         if not known:
-            raise MetadataError(f"{where}: {MEMBER} has {name!r}, which is no path of a node; {_ADVICE}")
+            raise MetadataError(f"{where}: {MEMBER} has {name!r}, which is not the path of a node; {_ADVICE}")
         yield above + name, document
     for name, document in entries.items():
         nested = document.get(MEMBER)

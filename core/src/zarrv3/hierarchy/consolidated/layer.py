@@ -1,4 +1,4 @@
-"""`Consolidated`: a store that serves documents from consolidated metadata, and where to put it."""
+"""`ConsolidatedMetadataStore`: a store that serves documents from consolidated metadata, and where to put it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, NoReturn, TypeAlias
 
-from zarrv3 import registry
-from zarrv3.errors import (
-    ConfigurationError,
-    MetadataError,
-    ReadOnlyError,
-    RegistryError,
-    StaleMetadataWarning,
-)
+from zarrv3.errors import ConfigurationError, MetadataError, ReadOnlyError, StaleMetadataWarning
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.consolidated.documents import Documents, read
+from zarrv3.hierarchy.consolidated.staleness import Staleness, compare
+from zarrv3.hierarchy.consolidated.writing import consolidate
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
@@ -44,12 +39,12 @@ MetadataKey: TypeAlias = Annotated[
 ]
 
 
-class Consolidated(Layer):
-    """Serves the documents of a tree out of the consolidated metadata of its top group, read once.
+class ConsolidatedMetadataStore(Layer):
+    """Serves the documents of a tree out of the consolidated metadata of its top group; adapter `|consolidated:`.
 
-    What lies in groups is listed from there too; only the chunks of arrays are listed by the inner store. A listing that
-    comes across documents that the consolidated metadata does not have, or the other way round, tells it by a
-    `StaleMetadataWarning`. Documents cannot be changed: `ReadOnlyError`. Data can. Keys that belong to no array are not
+    One read gets them all. What lies in groups is listed from there too; only the chunks of arrays are listed by the
+    inner store. A listing that comes across documents that were not consolidated, or misses some that were, gives a
+    `StaleMetadataWarning`. Documents cannot be changed (`ReadOnlyError`); data can. Keys that belong to no array are not
     listed. Thread-safe.
 
     Raises on first use `NodeNotFoundError` and `MetadataError` when there is no consolidated metadata or it is malformed.
@@ -57,8 +52,17 @@ class Consolidated(Layer):
 
     kind = "consolidated"
 
-    def __init__(self, store: object, metadata_key: MetadataKey = DOCUMENT, **options: Any) -> None:
-        super().__init__(store, metadata_key=metadata_key, **options)
+    def __init__(
+        self,
+        store: object,
+        metadata_key: MetadataKey = DOCUMENT,
+        *,
+        check: Annotated[
+            bool,
+            Option("call `verify` when the consolidated metadata is read, and warn if it is stale"),
+        ] = False,
+    ) -> None:
+        super().__init__(store, metadata_key=metadata_key, check=check)
         self._documents: Documents | None = None
 
     @cached_property
@@ -81,14 +85,29 @@ class Consolidated(Layer):
             if found is None:
                 raise absent(where)
             self._documents = found
+            if self.option("check"):
+                self.verify()
         return found
 
     @property
     def _where(self) -> str:
         return f"{document_key(self._path)!r} in {self.inner.describe()}"
 
-    def forget(self) -> None:
-        """Read the consolidated metadata again at the next use."""
+    def verify(self) -> Staleness:
+        """Compare what was consolidated with the documents that are there; warns if it is stale.
+
+        Reads every document, 64 in a call, and lists every group once where the store can list; where it cannot, nodes
+        that appeared are not found and the report says so (`complete`). A document is the same if it means the same: the
+        spelling of other writers makes no difference.
+        """
+        found = compare(self.inner, self.documents)
+        if found:
+            warn(self._where, found.describe())
+        return found
+
+    def consolidate(self) -> None:
+        """Read every document, write them into the group's own, and use those from then on."""
+        consolidate(self.inner, self.path)
         self._documents = None
 
     # ------------------------------------------------------------ reading
@@ -240,14 +259,14 @@ def absent(where: str) -> MetadataError:
 
 def bare(store: BaseStore) -> BaseStore:
     """A store without layers of consolidated metadata on top."""
-    while isinstance(store, Consolidated):
+    while isinstance(store, ConsolidatedMetadataStore):
         store = store.inner
     return store
 
 
 def serves(store: BaseStore, path: str) -> bool:
     """Whether a store takes the document of a node from consolidated metadata."""
-    return isinstance(store, Consolidated) and document_key(path) in store.documents.contents
+    return isinstance(store, ConsolidatedMetadataStore) and document_key(path) in store.documents.contents
 
 
 def chosen(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | None) -> BaseStore:
@@ -266,23 +285,9 @@ def chosen(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | 
     where = f"{document_key(path)!r} in {store.describe()}"
     documents = read(metadata, path, where)
     if documents is not None:
-        made = _layer()(store, metadata_key=document_key(path))
+        made = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
         made._documents = documents
         return made
     if wanted:
         raise absent(where)
     return store
-
-
-def _layer() -> type[Consolidated]:
-    """The class of the package `zarrv3-layer-consolidated` if it is installed, so that the store has a spec; else ours."""
-    owner = registry.owner("layers", Consolidated.kind)
-    if not owner:
-        return Consolidated
-    found = registry.load("layers", Consolidated.kind)
-    if isinstance(found, type) and issubclass(found, Consolidated):
-        return found
-    raise RegistryError(
-        f"plugin {Consolidated.kind!r} of {owner} is broken: "
-        f"{found!r} is no subclass of zarrv3.consolidated.Consolidated"
-    )

@@ -1,0 +1,121 @@
+"""`Staleness`: what the documents say now, compared with what was consolidated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.documents import load_document
+from zarrv3.format.metadata import ArrayMetadata, parse_document
+from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.helpers import BATCH, chunked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staleness:
+    """What is different now; true if anything is. All are paths of nodes, sorted."""
+
+    changed: tuple[str, ...] = ()
+    """Nodes whose document says something else."""
+    vanished: tuple[str, ...] = ()
+    """Nodes whose document is not there any more."""
+    appeared: tuple[str, ...] = ()
+    """Nodes that were not consolidated."""
+    complete: bool = True
+    """Whether it was possible to look for nodes that appeared: the store can list its keys."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is stale."""
+        return bool(self.changed or self.vanished or self.appeared)
+
+    def describe(self) -> str:
+        """What is stale in a few words."""
+        found = {"changed": self.changed, "vanished": self.vanished, "appeared": self.appeared}
+        return ", ".join(f"{_some(paths)} {what}" for what, paths in found.items() if paths) or "nothing"
+
+
+def compare(store: BaseStore, documents: Documents) -> Staleness:
+    """Compare consolidated documents with those in the store."""
+    changed, vanished = [], []
+    for keys in chunked(documents.contents, BATCH):
+        values = store.get_many([(key, None) for key in keys])
+        for key, value in zip(keys, values, strict=True):
+            if value is None:
+                vanished.append(_path(key))
+            elif not _same(documents.contents[key], value, is_top=key == document_key(documents.path)):
+                changed.append(_path(key))
+    can_list = store.capabilities.list
+    appeared = _appeared(store, documents) if can_list else ()
+    return Staleness(
+        changed=tuple(sorted(changed)),
+        vanished=tuple(sorted(vanished)),
+        appeared=tuple(sorted(appeared)),
+        complete=can_list,
+    )
+
+
+def _appeared(store: BaseStore, documents: Documents) -> Iterator[str]:
+    """The nodes that were not consolidated, found group by group; below a new one nothing is looked for."""
+    for key in documents.contents:
+        if _path(key) in documents.arrays:
+            continue
+        folder = key.removesuffix(DOCUMENT)
+        known = {*documents.folders.get(folder, ())}
+        for folders in chunked((name for name in store.list_dir(folder)[1] if name not in known), BATCH):
+            values = store.get_many([(name + DOCUMENT, None) for name in folders])
+            yield from (name[:-1] for name, value in zip(folders, values, strict=True) if value is not None)
+
+
+def _same(old: bytes, new: Buffer, *, is_top: bool) -> bool:
+    """Whether two documents mean the same; the top group's holds the consolidated metadata themselves."""
+    if old == new:
+        return True
+    try:
+        meanings = [_meaning(data, is_top=is_top) for data in (old, new)]
+    except MetadataError:  # something that is not installed, or no document any more
+        return bool(_parsed(old, is_top=is_top) == _parsed(new, is_top=is_top))
+    return meanings[0] == meanings[1]
+
+
+def _meaning(data: Buffer, *, is_top: bool) -> str:
+    """A document in one spelling of the members that are known, with the others as they are."""
+    metadata = parse_document(data, where="document")
+    document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
+    if not is_top:  # nested groups may have been consolidated on their own since
+        document.pop(MEMBER, None)
+    if isinstance(metadata, ArrayMetadata):
+        kind = metadata.data_type
+        document |= {
+            "shape": metadata.shape,
+            "data_type": kind.to_json(),
+            "chunk_grid": metadata.chunk_grid.to_json(),
+            "chunk_key_encoding": metadata.chunk_key_encoding.to_json(),
+            "fill_value": kind.fill_to_json(metadata.fill_value),
+            "codecs": [codec.to_json() for codec in metadata.codecs],
+            "storage_transformers": [named.to_json() for named in metadata.storage_transformers],
+            "dimension_names": metadata.dimension_names,
+        }
+    return json.dumps(document, sort_keys=True)
+
+
+def _parsed(data: Buffer, *, is_top: bool) -> JSON:
+    """A document as JSON; anything else as it is."""
+    try:
+        document = load_document(data, where="document")
+    except MetadataError:
+        return data
+    return {name: item for name, item in document.items() if is_top or name != MEMBER}
+
+
+def _path(key: str) -> str:
+    return key.removesuffix(DOCUMENT).rstrip("/")
+
+
+def _some(paths: tuple[str, ...]) -> str:
+    more = len(paths) - 1
+    return f"/{paths[0]}{f' and {more} more nodes' if more else ''}"

@@ -1,0 +1,372 @@
+"""One copy: batches of nodes, values first, documents last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, groupby
+from typing import TypeAlias
+
+from zarrv3.chunks import pool
+from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, ZarrError
+from zarrv3.format.documents import dump_document, load_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.store.base import BATCH
+from zarrv3.store.contract import Buffer
+from zarrv3.store.helpers import chunked
+from zarrv3_tools.copying.passing import Item, Passer, erase_strays, grid_keys, windows
+from zarrv3_tools.copying.recoding import Wanted, recoded
+from zarrv3_tools.copying.report import CopyReport, Tally
+from zarrv3_tools.copying.values import Recoder
+from zarrv3_tools.copying.walk import NODE_ERRORS, Found, walk
+from zarrv3_tools.locations import Place
+
+MARK = "zarr.json.copying"
+"""The key, below an array that is being re-encoded, of the document that it gets when it is complete."""
+
+Task: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to copy; see `copy`."""
+
+    wanted: Wanted
+    resume: bool
+    verify: bool
+    report_errors: bool
+
+
+@dataclass
+class Job:
+    """A node that is being copied."""
+
+    found: Found
+    target: str
+    """The path at the destination."""
+    document: bytes | None = None
+    """The document of the copy."""
+    metadata: ArrayMetadata | None = None
+    """The metadata of an array that is to be re-encoded."""
+    trusted: bool = True
+    """Whether what is at the destination is from an earlier attempt at the same."""
+    failed: bool = False
+    held: list[str] = field(default_factory=list)
+    """Documents that lie in an unreadable node or in a folder: they too come last."""
+
+    @property
+    def path(self) -> str:
+        """The path in the source."""
+        return self.found.path
+
+
+class Copier:
+    """What one copy needs to know."""
+
+    def __init__(self, source: Place, dest: Place, options: Options, tally: Tally) -> None:
+        self.source = source.store
+        self.top = source.path
+        self.dest = dest.store
+        self.target = dest.path
+        self.options = options
+        self.tally = tally
+        self.can_list = self.source.capabilities.list
+        self.can_erase = self.dest.capabilities.erase
+        self.can_clean = self.can_erase and self.dest.capabilities.list and not options.resume
+        self.passer = Passer(self.source, self.dest, tally, resume=options.resume, verify=options.verify)
+        self.again: list[str] = []
+        self.jobs: dict[str, Job] = {}
+
+    def run(self) -> CopyReport:
+        """Copy."""
+        for batch in chunked(walk(self.source, self.top), BATCH):
+            self._batch([job for found in batch for job in self._job(found)])
+        for path in self.again:
+            consolidated.consolidate(self.dest, path)
+        if self.target:
+            nodes.create_missing_groups(self.dest, self.target)
+            nodes.warn_above(self.dest, self.target)
+        return self.tally.report(dry_run=False)
+
+    def check(self) -> None:
+        """Raise what a run would raise for a node's document; reads documents only."""
+        for found in walk(self.source, self.top):
+            for _ in self._job(found):
+                pass
+
+    def plan(self) -> CopyReport:
+        """Count what a run would copy; writes nothing."""
+        for found in walk(self.source, self.top):
+            for job in self._job(found):
+                self._count(job)
+                if job.document is not None:
+                    self.tally.add(documents=1, bytes=len(job.document))
+                if job.metadata is not None:
+                    array = Array(self.source, job.path, metadata=_array(found))
+                    self.tally.add(bytes=array.nbytes, chunks=math.prod(_grid(job.metadata)))
+                    continue
+                for item in self._items(job):
+                    self.tally.add(bytes=item.size or 0, chunks=1)
+                for key in job.held:
+                    self.tally.add(documents=1, bytes=sum(size for _, size in self.source.sizes(key)))
+        return self.tally.report(dry_run=True)
+
+    # ------------------------------------------------------------ what is to be done
+
+    def _job(self, found: Found) -> Iterator[Job]:
+        """What there is to do for a node; nothing if it cannot be carried and that is only told."""
+        job = Job(found, self._at(found.path))
+        try:
+            self._prepare(job)
+        except NODE_ERRORS as error:
+            self._fail(job, error)
+            return
+        yield job
+
+    def _prepare(self, job: Job) -> None:
+        found, metadata = job.found, job.found.metadata
+        if found.document is None:
+            if isinstance(metadata, ZarrError):
+                raise metadata
+            if not self.can_list:
+                raise MetadataError(
+                    f"the consolidated metadata have nodes below {document_key(found.path)!r} but not that group itself"
+                )
+            return
+        job.document = bytes(found.document)
+        if isinstance(metadata, GroupMetadata):
+            return
+        if isinstance(metadata, ArrayMetadata):
+            self._prepare_array(job, metadata)
+        elif self.options.wanted.anything or isinstance(metadata, NotPortableError):
+            raise metadata if isinstance(metadata, MetadataError) else MetadataError("unreadable")
+        elif not self.can_list:
+            raise MetadataError(
+                f"{document_key(found.path)!r} cannot be understood and its store cannot list what belongs to it: "
+                f"{metadata}"
+            )
+
+    def _prepare_array(self, job: Job, metadata: ArrayMetadata) -> None:
+        if self.options.wanted.anything:
+            new = recoded(Array(self.source, job.path, metadata=metadata), self.options.wanted, self.dest)
+            if new is not metadata:
+                job.metadata = new
+                job.document = dump_document(new.to_document())
+        elif not self.can_list and metadata.storage_transformers:  # which keys there are only they know
+            job.metadata = metadata
+        (job.metadata or metadata).check_portable()
+
+    def _is_stale(self, job: Job) -> bool:
+        """Whether a group has consolidated metadata that the copy makes untrue; known when all below it was tried."""
+        metadata = job.found.metadata
+        if not isinstance(metadata, GroupMetadata) or metadata.consolidated_metadata is None:
+            return False
+        return self.options.wanted.anything or self.tally.has_failed_below(folder_of(job.path))
+
+    def _at(self, path: str) -> str:
+        """The path at the destination of a path of the source."""
+        below = path[len(self.top) :].strip("/") if self.top else path
+        return f"{self.target}/{below}".strip("/")
+
+    def _fail(self, job: Job, error: ZarrError) -> None:
+        if not self.options.report_errors:
+            raise error
+        already, job.failed = job.failed, True
+        if not already:  # one value of a node is enough to tell
+            self.tally.fail(job.path, error)
+
+    # ------------------------------------------------------------ one batch of nodes
+
+    def _batch(self, jobs: Sequence[Job]) -> None:
+        self.jobs = {job.path: job for job in jobs}
+        if self.options.resume:
+            self._look(jobs)
+        reencoded = [job for job in jobs if job.metadata is not None and job.document is not None]
+        if reencoded and self.can_erase:
+            self.dest.set_many(
+                {self._mark(job): job.document for job in reencoded if job.document is not None}
+            )
+        passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
+        tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, reencoded)))
+        workers = pool.threads()
+        pool.run(_call, tasks, workers, workers)
+        self._write_documents([job for job in jobs if not job.failed])
+        for job in jobs:
+            if job.failed and self.can_clean:
+                self.dest.erase_prefix(folder_of(job.target))
+            elif not job.failed:
+                self._count(job)
+        if reencoded and self.can_erase:
+            self.dest.erase_many([self._mark(job) for job in reencoded if not job.failed])
+
+    def _count(self, job: Job) -> None:
+        is_array = isinstance(job.found.metadata, ArrayMetadata)
+        is_group = isinstance(job.found.metadata, GroupMetadata)
+        self.tally.add(arrays=is_array, groups=is_group, recoded=job.metadata is not None)
+
+    def _mark(self, job: Job) -> str:
+        return folder_of(job.target) + MARK
+
+    def _all_items(self, jobs: Iterable[Job]) -> Iterator[Item]:
+        for job in jobs:
+            if job.metadata is None:
+                yield from self._items(job)
+
+    def _items(self, job: Job) -> Iterator[Item]:
+        """The values of a node that pass through; documents among them are held back."""
+        found, metadata = job.found, job.found.metadata
+        folder, target = folder_of(found.path), folder_of(job.target)
+        own = document_key(found.path)
+        if isinstance(metadata, GroupMetadata):
+            sizes: Iterable[tuple[str, int | None]] = chain.from_iterable(
+                map(self.source.sizes, found.others)
+            )
+        elif isinstance(metadata, ArrayMetadata) and not self.can_list:
+            sizes = ((key, None) for key in grid_keys(metadata, found.path))
+        else:
+            sizes = self.source.sizes(folder)
+        guess = _block_bytes(metadata) if isinstance(metadata, ArrayMetadata) else 0
+        for key, size in sizes:
+            if key == own:
+                continue
+            if key.rpartition("/")[2] == DOCUMENT:
+                job.held.append(key)
+            elif key != folder + MARK:
+                weight = guess if size is None else size
+                yield Item(found.path, key, target + key[len(folder) :], size, weight)
+
+    def _pass(self, window: Sequence[Item]) -> None:
+        """Copy one window; where a node is at fault, find out which."""
+        try:
+            self.passer.window(window)
+        except NODE_ERRORS as error:
+            if not self.options.report_errors:
+                raise
+            if len(window) > 1:
+                for item in window:
+                    self._pass([item])
+            else:
+                self._fail(self.jobs[window[0].path], error)
+
+    def _recode(self, job: Job) -> Iterator[Task]:
+        assert job.metadata is not None
+        source = Array(self.source, job.path, metadata=_array(job.found))
+        dest = Array(self.dest, job.target, metadata=job.metadata, write_empty_chunks=False)
+        resume = self.options.resume and job.trusted
+        recoder = Recoder(source, dest, self.tally, resume=resume, verify=self.options.verify)
+
+        def task(box: object) -> None:
+            if job.failed:
+                return
+            try:
+                recoder.box(box)  # type: ignore[arg-type]
+            except NODE_ERRORS as error:
+                self._fail(job, error)
+
+        return (partial(task, box) for box in recoder.boxes())
+
+    # ------------------------------------------------------------ documents
+
+    def _write_documents(self, jobs: Sequence[Job]) -> None:
+        """Write the documents of nodes whose values are there, those below before those above."""
+        held = [(key, self._at_key(job, key)) for job in jobs for key in job.held]
+        values = self.source.get_many([(key, None) for key, _ in held]) if held else ()
+        documents: dict[str, Buffer] = {
+            target: value for (_, target), value in zip(held, values, strict=True) if value is not None
+        }
+        for job in jobs:
+            if self._is_stale(job):
+                self.again.append(job.target)
+                job.document = _without_consolidated(job.found)
+            if job.document is not None:
+                documents[document_key(job.target)] = job.document
+        for _, same in groupby(sorted(documents, key=_depth, reverse=True), _depth):
+            for keys in chunked(same, BATCH):
+                self._put({key: documents[key] for key in keys})
+
+    def _put(self, documents: Mapping[str, Buffer]) -> None:
+        if self.options.resume:
+            theirs = self.dest.get_many([(key, None) for key in documents])
+            pairs = zip(documents.items(), theirs, strict=True)
+            there = {key for (key, ours), other in pairs if other is not None and _same(ours, other)}
+            self.tally.add(skipped=len(there), passed=sum(len(documents[key]) for key in there))
+            documents = {key: value for key, value in documents.items() if key not in there}
+        if documents:
+            self.dest.set_many(documents)
+            self.tally.add(documents=len(documents), bytes=sum(map(len, documents.values())))
+
+    def _at_key(self, job: Job, key: str) -> str:
+        return folder_of(job.target) + key[len(folder_of(job.path)) :]
+
+    # ------------------------------------------------------------ going on after an interruption
+
+    def _look(self, jobs: Sequence[Job]) -> None:
+        """What an earlier attempt has left of some nodes; what cannot be from this copy is refused or erased."""
+        jobs = [job for job in jobs if job.document is not None]
+        keys = [*(document_key(job.target) for job in jobs), *map(self._mark, jobs)]
+        found = self.dest.get_many([(key, None) for key in keys])
+        for job, theirs, mark in zip(jobs, found, found[len(jobs) :], strict=False):
+            assert job.document is not None
+            if theirs is not None and not _same(job.document, theirs):
+                raise NodeExistsError(
+                    f"what is at {nodes.where(self.dest, job.target)} is not from this copy; "
+                    "pass overwrite=True to replace it"
+                )
+            if isinstance(job.found.metadata, GroupMetadata):
+                continue
+            job.trusted = mark == job.document if job.metadata is not None else mark is None
+            job.trusted |= mark is None and theirs is not None
+            if not self.can_erase:
+                continue
+            if not job.trusted:
+                self.dest.erase_prefix(folder_of(job.target))
+            elif job.metadata is None and self.dest.capabilities.list:
+                self._erase_strays(job)
+
+    def _erase_strays(self, job: Job) -> None:
+        folder, target = folder_of(job.path), folder_of(job.target)
+        keys = (key for key in self.dest.list_prefix(target) if key.rpartition("/")[2] != DOCUMENT)
+        erase_strays(self.source, self.dest, keys, folder, target)
+
+
+def _call(task: Task) -> None:
+    task()
+
+
+def _array(found: Found) -> ArrayMetadata:
+    assert isinstance(found.metadata, ArrayMetadata)
+    return found.metadata
+
+
+def _without_consolidated(found: Found) -> bytes:
+    assert isinstance(found.metadata, GroupMetadata)
+    return dump_document(found.metadata.with_consolidated_metadata(None).to_document())
+
+
+def _grid(metadata: ArrayMetadata) -> tuple[int, ...]:
+    return metadata.chunk_grid.grid_shape(metadata.shape)
+
+
+def _block_bytes(metadata: ArrayMetadata) -> int:
+    return math.prod(metadata.chunk_grid.chunk_shape) * (metadata.data_type.item_size or 16)
+
+
+def _depth(key: str) -> int:
+    return key.count("/")
+
+
+def _same(one: Buffer, other: Buffer) -> bool:
+    """Whether two documents say the same, up to consolidated metadata."""
+    if one == other:
+        return True
+    try:
+        pair = [load_document(data, where="document") for data in (one, other)]
+    except MetadataError:
+        return False
+    first, second = ({n: v for n, v in each.items() if n != consolidated.MEMBER} for each in pair)
+    return first == second

@@ -1,0 +1,133 @@
+"""Values from store to store, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from zarrv3.errors import CorruptDataError
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.store.base import BATCH, BaseStore
+from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.helpers import chunked
+from zarrv3_tools.copying.report import Tally
+
+WINDOW_BYTES = 16 * 2**20
+"""About how many bytes of values one window holds; each thread has one."""
+
+
+class Item(NamedTuple):
+    """A value that is to be copied."""
+
+    path: str
+    """The node of the source that it belongs to."""
+    key: str
+    target: str
+    size: int | None
+    """Its bytes; `None` where the source cannot tell without reading."""
+    weight: int
+    """How many bytes to reckon with."""
+
+
+def windows(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Values in lists of at most 64 and, unless it is one value, `WINDOW_BYTES`."""
+    part: list[Item] = []
+    room = WINDOW_BYTES
+    for item in items:
+        if part and (len(part) == BATCH or item.weight > room):
+            yield part
+            part, room = [], WINDOW_BYTES
+        part.append(item)
+        room -= item.weight
+    if part:
+        yield part
+
+
+def numbers(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """All coordinates of a grid in C order; unlike `itertools.product` it keeps no list of any axis."""
+    if not counts:
+        yield ()
+        return
+    for first in range(counts[0]):
+        for rest in numbers(counts[1:]):
+            yield (first, *rest)
+
+
+def grid_keys(metadata: ArrayMetadata, path: str) -> Iterator[str]:
+    """The keys that an array may have by its chunk grid; not for arrays with storage transformers."""
+    encode = metadata.chunk_key_encoding.encode
+    for coords in numbers(metadata.chunk_grid.grid_shape(metadata.shape)):
+        yield folder_of(path) + encode(coords)
+
+
+class Passer:
+    """What all windows of one copy share."""
+
+    def __init__(
+        self, source: BaseStore, dest: BaseStore, tally: Tally, *, resume: bool, verify: bool
+    ) -> None:
+        self.source = source
+        self.dest = dest
+        self.tally = tally
+        self.resume = resume
+        self.verify = verify
+
+    def window(self, items: Sequence[Item]) -> None:
+        """Copy the values of one window; missing ones stay missing."""
+        if self.resume and not self.verify:
+            items = self._unfinished(items)
+        if not items:
+            return
+        values = self.source.get_many([(item.key, None) for item in items])
+        found = {item: value for item, value in zip(items, values, strict=True) if value is not None}
+        if self.resume and self.verify:
+            found = self._differing(found)
+        if found:
+            self.dest.set_many({item.target: value for item, value in found.items()})
+        if self.verify:
+            for item in self._differing(found, count=False):
+                raise CorruptDataError(
+                    f"{item.target!r} in {self.dest.describe()} is not what was copied from {item.key!r} in "
+                    f"{self.source.describe()}"
+                )
+        self.tally.add(chunks=len(found), bytes=sum(map(len, found.values())))
+
+    def _unfinished(self, items: Sequence[Item]) -> list[Item]:
+        """Those that the destination does not have with the same size: one call that reads a byte of each.
+
+        Of a value of `size` bytes the range from `size - 1` to `size + 1` is one byte, of others none or two.
+        """
+        probes = [(item.target, _probe(item.size)) for item in items]
+        pieces = self.dest.get_many(probes)
+        there = {
+            item: item.size
+            for item, piece in zip(items, pieces, strict=True)
+            if piece is not None and (item.size is None or len(piece) == min(item.size, 1))
+        }
+        self.tally.add(skipped=len(there), passed=sum(size or 0 for size in there.values()))
+        return [item for item in items if item not in there]
+
+    def _differing(self, values: dict[Item, Buffer], *, count: bool = True) -> dict[Item, Buffer]:
+        """Those values that the destination does not have, or has otherwise."""
+        theirs = self.dest.get_many([(item.target, None) for item in values])
+        pairs = zip(values.items(), theirs, strict=True)
+        same = {item: len(value) for (item, value), other in pairs if other is not None and other == value}
+        if count:
+            self.tally.add(skipped=len(same), passed=sum(same.values()))
+        return {item: value for item, value in values.items() if item not in same}
+
+
+def _probe(size: int | None) -> ByteRange:
+    if size is None:  # values are whole: what is there is complete
+        return ByteRange(0, 0)
+    return ByteRange(max(0, size - 1), size + 1)
+
+
+def erase_strays(source: BaseStore, dest: BaseStore, keys: Iterable[str], folder: str, target: str) -> None:
+    """Erase those keys of the destination that have no counterpart in the source: they would become values."""
+    for part in chunked(keys, BATCH):
+        probes = [(folder + key[len(target) :], ByteRange(0, 0)) for key in part]
+        found = source.get_many(probes)
+        if stray := [key for key, piece in zip(part, found, strict=True) if piece is None]:
+            dest.erase_many(stray)

@@ -1,0 +1,165 @@
+"""`copy`: checks the places, then copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from zarrv3.errors import (
+    ConfigurationError,
+    NodeExistsError,
+    ReadOnlyError,
+    UnsupportedError,
+)
+from zarrv3.format.metadata import GroupMetadata
+from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.opening.stores import StoreLike
+from zarrv3.store.base import BaseStore
+from zarrv3_tools.copying.copier import Copier, Options
+from zarrv3_tools.copying.recoding import KEEP, Wanted
+from zarrv3_tools.copying.report import CopyReport, Tally
+from zarrv3_tools.locations import Place, Progress, placed
+
+
+def copy(
+    source: StoreLike,
+    dest: StoreLike,
+    *,
+    source_path: str = "",
+    dest_path: str = "",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    chunks: Any = KEEP,
+    shards: Any = KEEP,
+    filters: Any = KEEP,
+    serializer: Any = KEEP,
+    compressors: Any = KEEP,
+    resume: bool = False,
+    verify: bool = False,
+    on_error: Literal["raise", "report"] = "raise",
+    dry_run: bool = False,
+) -> CopyReport:
+    """Copy a node with everything below it.
+
+    Values pass through unchanged, those of unknown extensions too; only arrays that are to become something else are
+    decoded and encoded. What is not stored stays so. A node's document is written when all below it is there: an
+    interrupted copy is not a node. Several threads copy at once; each holds about 16 MiB, or one value, chunk or shard if
+    that is larger. May be called from several threads at once.
+
+    Args:
+        source: the store to copy from: anything that `open_store` takes, or an open node. One that cannot list its keys
+            is walked by consolidated metadata and chunk grids.
+        dest: the store to copy to, or an open group.
+        source_path: the node to copy; by default the whole hierarchy.
+        dest_path: where it goes.
+        overwrite: erase what is at the destination; otherwise that is a `NodeExistsError`.
+        progress: called as `progress(bytes done, bytes in all)`, where the latter is `None` if it cannot be known. The
+            source is listed twice for that. Re-encoded arrays count with the bytes of their elements.
+        chunks: the new chunk shape, as `create_array` takes it, or a function that gets the source array and returns
+            one; `"keep"` leaves it, here and in the next four.
+        shards: the new shard shape; `None` for none.
+        filters: the new codecs from array to array.
+        serializer: the new codec from array to bytes.
+        compressors: the new codecs from bytes to bytes.
+        resume: go on with a copy that was interrupted: values that are there with the same size are not copied again.
+        verify: read back every value and compare; with `resume` also those that were there. `CorruptDataError` names the
+            key that differs, and its node gets no document.
+        on_error: `"report"` leaves out nodes that cannot be carried and tells them in the report. Failures of a store
+            are raised in any case.
+        dry_run: change nothing; the report tells what would be done.
+
+    Returns what was copied, and what could not be carried.
+
+    Raises `NodeNotFoundError`, `NodeExistsError`, `NodeTypeError`, `ReadOnlyError`, and `UnsupportedError` for a source
+    that can neither be listed nor has consolidated metadata.
+    """
+    if on_error not in {"raise", "report"}:
+        raise ConfigurationError(f"on_error must be 'raise' or 'report', not {on_error!r}")
+    if overwrite and resume:
+        raise ConfigurationError("a copy is resumed or overwrites what is there, not both")
+    wanted = Wanted(
+        chunks=chunks, shards=shards, filters=filters, serializer=serializer, compressors=compressors
+    )
+    options = Options(wanted=wanted, resume=resume, verify=verify, report_errors=on_error == "report")
+    with placed(source, source_path) as old, placed(dest, dest_path) as new:
+        old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata
+        _check(old, new, overwrite=overwrite, resume=resume)
+        total: int | None = None
+        if dry_run or progress is not None:
+            plan = Copier(old, new, options, Tally(None, None)).plan()
+            if dry_run:
+                return plan
+            total = plan.bytes if old.store.capabilities.list else None
+        if overwrite:
+            Copier(old, new, options, Tally(None, None)).check()
+            nodes.erase(new.store, new.path)
+        report = Copier(old, new, options, Tally(progress, total)).run()
+        new.store.flush()
+        return report
+
+
+def _walkable(source: Place) -> Place:
+    """The source as its documents are, or through its consolidated metadata where it cannot be listed."""
+    store, path = source
+    if store.capabilities.list:
+        return Place(consolidated.bare(store), path)
+    metadata = nodes.look(store, [path])[0]
+    if isinstance(metadata, GroupMetadata):
+        seen = consolidated.chosen(store, path, metadata, None)
+        if not consolidated.serves(seen, path):
+            raise UnsupportedError(
+                f"cannot copy {nodes.where(store, path)}: the store cannot list its keys and the group has no "
+                "consolidated metadata that would tell what is there; call zarrv3.consolidate_metadata where it was written"
+            )
+        return Place(seen, path)
+    return source
+
+
+def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
+    """Refuse before anything is written."""
+    if not nodes.exists(old.store, old.path):
+        raise nodes.missing(old.store, old.path)
+    (ground, folder), (other, target) = _ground(old), _ground(new)
+    if _is_same(ground, other) and (folder.startswith(target) or target.startswith(folder)):
+        raise NodeExistsError(
+            f"cannot copy /{old.path} to /{new.path} of the same store: one lies inside the other"
+        )
+    if not new.store.capabilities.write:
+        raise ReadOnlyError(f"cannot copy to {nodes.where(*new)}: the store is read-only")
+    if consolidated.bare(new.store) is not new.store:
+        raise ReadOnlyError(
+            f"cannot copy to {nodes.where(*new)}: its consolidated metadata would become stale; "
+            "open it with use_consolidated=False"
+        )
+    nodes.check_place(*new)
+    if not overwrite and not resume and _is_taken(new):
+        raise NodeExistsError(
+            f"there is something at {nodes.where(*new)} already; pass overwrite=True to replace it, "
+            "or resume=True to go on with a copy that was interrupted"
+        )
+
+
+def _ground(place: Place) -> tuple[BaseStore, str]:
+    """The store below all layers, and the folder there."""
+    store, folder = place.store, nodes.folder_of(place.path)
+    while hasattr(store, "below"):
+        store, folder = store.below(folder)
+    return store, folder
+
+
+def _is_same(one: BaseStore, other: BaseStore) -> bool:
+    """Whether two stores have the same data; of stores around mappings, the same mapping and not only an equal one.
+
+    Mappings are not compared: that would read all that is in both.
+    """
+    if type(one) is not type(other):
+        return False
+    pairs = [(one._options[name], other._options[name]) for name in one.declared().live]
+    mappings = [(mine, theirs) for mine, theirs in pairs if isinstance(mine, Mapping)]
+    return all(mine is theirs for mine, theirs in mappings) if mappings else one == other
+
+
+def _is_taken(place: Place) -> bool:
+    if not place.store.capabilities.list:
+        return nodes.exists(*place)
+    return next(place.store.list_prefix(nodes.folder_of(place.path)), None) is not None
