@@ -12,9 +12,8 @@ from zarrv3.format.extensions import shown
 from zarrv3.format.grids import check_shape
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_layer_draft_v3 import compression
-from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, data_type, dtype_of, fill_value
+from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, Record, data_type, dtype_of, fill_value
 from zarrv3_layer_draft_v3.keys import Grid
-from zarrv3_layer_draft_v3.records import Record
 
 _REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_memory_layout", "fill_value", "attributes")
 _SHARDING = re.compile(r"(?:https://purl\.org/zarr/spec/storage_transformers/sharding/[^/]+/?|sharding)")
