@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from zarrv3 import registry
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.numerics import Bool, Complex, Float, Integer
 from zarrv3.format.extensions import NamedConfig, resolve, shown
-from zarrv3.registry import BUILT_IN
 from zarrv3.store.contract import JSON
 
-# the modules of other kinds are imported by those whom they concern: they would be a tenth of the time to import zarrv3
 _RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
 _NAMES = {
     name
-    for name, value in BUILT_IN["data_types"].items()
+    for name, value in registry.BUILT_IN["data_types"].items()
     if value.endswith((":SmallFloat", ":SmallInteger", ":String", ":VariableBytes"))
 }  # or numpy takes them otherwise
 _OBJECTS = (
@@ -30,11 +29,10 @@ def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
     if isinstance(name, str) and _RAW_NAME.fullmatch(name):  # one type for endlessly many names
-        from zarrv3.format.data_types.binary import Raw
-
-        return Raw.from_json(name, NamedConfig.parse(value, member).configuration)
-    found: DataType = resolve("data_types", value, member)
-    return found
+        raw: type[DataType] = registry.load("data_types", "raw_bytes")
+        return raw.from_json(name, NamedConfig.parse(value, member).configuration)
+    data_type: DataType = resolve("data_types", value, member)
+    return data_type
 
 
 def data_type_of(value: Any) -> DataType:
@@ -58,7 +56,7 @@ def data_type_of(value: Any) -> DataType:
         dtype = np.dtype(value)
     except (TypeError, ValueError, SyntaxError) as error:
         if not isinstance(value, str):
-            raise MetadataError(f"{shown(value)} is no data type: {error}") from error
+            raise MetadataError(f"{shown(value)} is not a data type: {error}") from error
         try:
             return parse_data_type(value)  # perhaps a plugin's
         except UnknownExtensionError as unknown:
@@ -73,19 +71,27 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
         raise MetadataError(
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
         )
-    for kind in _classes():
-        if (found := kind.from_numpy(dtype)) is not None:
-            return found
+    for cls in _classes():
+        if (data_type := cls.from_numpy(dtype)) is not None:
+            return data_type
     raise MetadataError(f"no data type stands for numpy's {dtype}")
 
 
 def _classes() -> Iterator[type[DataType]]:
     """The classes that are asked about a dtype, in order; most are imported only if those before did not know it."""
     yield from (Integer, Float, Bool, Complex)
-    from zarrv3.format.data_types.binary import NullTerminatedBytes, Raw
-    from zarrv3.format.data_types.small import SmallFloat, SmallInteger
-    from zarrv3.format.data_types.structs import Struct
-    from zarrv3.format.data_types.texts import FixedText, String
-    from zarrv3.format.data_types.times import Time
+    for name in _ASKED:
+        yield registry.load("data_types", name)
 
-    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, SmallFloat, SmallInteger, Raw)
+
+_ASKED = (
+    "string",
+    "numpy.datetime64",
+    "struct",
+    "fixed_length_utf32",
+    "null_terminated_bytes",
+    "bfloat16",
+    "int4",
+    "raw_bytes",
+)
+"""One name of each other class."""
