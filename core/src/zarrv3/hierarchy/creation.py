@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import signature
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -17,14 +16,11 @@ from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
 from zarrv3.hierarchy.array import Array, is_index
 from zarrv3.indexing import plan_basic
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
-
-Chunks: TypeAlias = int | Sequence[int] | bool | Literal["auto"] | None
-CodecLike: TypeAlias = Any
-"""A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
 
 CHUNK_BYTES = 2**20
 """About how large a chunk becomes whose shape is left to us."""
@@ -34,25 +30,28 @@ SHARD_BYTES = 2**26
 
 
 def create(
-    store: BaseStore, path: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+    store: BaseStore,
+    path: str,
+    *,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    data: Any = None,
+    overwrite: bool = False,
+    **arguments: Unpack[CreateArrayArguments],
 ) -> Array:
     """Create an array's document in a store, then write `data` if there is any.
 
-    The arguments are those of `metadata_for` and `write_empty_chunks`; `compressor` is taken for `compressors`.
     Everything is checked, plugins included, before anything is written or erased.
     """
-    write_empty = arguments.pop("write_empty_chunks", None)
-    if "compressor" in arguments:
-        arguments.setdefault("compressors", arguments.pop("compressor"))
-    known = signature(metadata_for).parameters
-    if unknown := sorted(set(arguments) - set(known)):
-        raise ConfigurationError(
-            f"an array has no argument {unknown[0]!r}; it has: {', '.join([*known][1:])}"
-        )
-    metadata = metadata_for(store, data=data, **arguments)
-    array = Array(
+    check_names(arguments, CreateArrayArguments)
+    described: dict[str, Any] = {**arguments}
+    write_empty = described.pop("write_empty_chunks", None)
+    if "compressor" in described:
+        described.setdefault("compressors", described.pop("compressor"))
+    metadata = metadata_for(store, shape=shape, dtype=dtype, data=data, **described)
+    array = Array(  # asks the store for nothing
         store, path, metadata=metadata, write_empty_chunks=write_empty
-    )  # asks the store for nothing
+    )
     _check_encodes(array)
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
@@ -83,29 +82,10 @@ def metadata_for(
     dimension_names: Sequence[str | None] | None = None,
     storage_transformers: Iterable[Any] = (),
 ) -> ArrayMetadata:
-    """The metadata of a new array.
+    """The metadata of a new array that will lie in `store`, which is asked for its default separator only.
 
-    Args:
-        store: where it will lie; asked for its default separator only.
-        shape: the lengths of the dimensions; by default those of `data`.
-        dtype: anything `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
-        data: what will be written.
-        chunks: the chunk shape, one length for all dimensions, `-1` or `None` for a whole dimension, `"auto"` or `True`
-            for chunks of about 1 MiB, `False` for one chunk.
-        shards: the shape of what is stored as one value, a multiple of `chunks`; `None`: every chunk by itself.
-        filters: codecs from array to array, in the order of encoding.
-        compressors: codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.
-        serializer: the codec from array to bytes; `"auto"`: little-endian bytes, or variable-length ones.
-        codecs: the whole chain at once, instead of filters, serializer, compressors and order.
-        fill_value: the value of elements that were not written; `None`: the zero of the dtype.
-        order: `"F"` stores each chunk in Fortran order (a `transpose` codec).
-        attributes: the user attributes.
-        chunk_key_encoding: as JSON, by name, or an object of `zarrv3.format.grids`.
-        dimension_separator: the separator in chunk keys; by default the store's, else `/`.
-        dimension_names: a name or `None` for each dimension.
-        storage_transformers: `StorageTransformer`s or their JSON, from the array to the store.
-
-    Raises `MetadataError` and `UnknownExtensionError`.
+    What the other arguments mean is said in `zarrv3.hierarchy.arguments`. Raises `ConfigurationError` without a shape,
+    `MetadataError` for what does not fit, and `UnknownExtensionError` for names that no installed plugin provides.
     """
     if data is not None and not hasattr(data, "shape"):
         data = np.asarray(data)

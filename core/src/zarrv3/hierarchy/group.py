@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from zarrv3.errors import MetadataError, NodeExistsError, NodeNameError, NodeNot
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.format.node_names import normalize_path
-from zarrv3.hierarchy import creation, nodes
+from zarrv3.hierarchy import creation, nodes, spellings
+from zarrv3.hierarchy.arguments import ArrayArguments, CreateArrayArguments, FullArguments, check_names, takes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
@@ -19,8 +20,7 @@ from zarrv3.store.contract import JSON
 from zarrv3.store.helpers import check_rename
 
 if TYPE_CHECKING:
-    from zarrv3.hierarchy.display import Info
-    from zarrv3.hierarchy.tree import Tree
+    from zarrv3.hierarchy.display import Info, Tree
 
 Member: TypeAlias = "Array | Group"
 
@@ -141,7 +141,7 @@ class Group(Node[GroupMetadata]):
         Args:
             level: how many levels to draw; by default all.
         """
-        from zarrv3.hierarchy.tree import Tree
+        from zarrv3.hierarchy.display import Tree
 
         return Tree(self, level)
 
@@ -186,34 +186,76 @@ class Group(Node[GroupMetadata]):
         """Several groups as `require_group` gives them."""
         return tuple(self.require_group(name) for name in names)
 
+    @takes(CreateArrayArguments)
     def create_array(
-        self, name: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        dtype: Any = None,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[CreateArrayArguments],
     ) -> Array:
-        """Create an array at a path below this group, and groups missing in between.
-
-        Takes the arguments of `zarrv3.create_array`.
-        """
-        return creation.create(self._store, self._new(name), overwrite=overwrite, data=data, **arguments)
-
-    def require_array(
-        self, name: str, *, shape: Any = None, dtype: Any = None, exact: bool = False, **arguments: Any
-    ) -> Array:
-        """The array at a path below this group, created if there is none.
+        """Create an array at a path below this group, and the groups that are missing above it.
 
         Args:
             name: the path below this group.
-            shape: the shape it has to have.
-            dtype: the dtype it has to have: exactly, or unless `exact` one that casts to the array's without loss.
-            exact: whether the dtype has to be the same.
-            arguments: for its creation, as for `create_array`.
+            shape: the length of each dimension; by default the shape of `data`.
+            dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
+            data: values to write.
+            overwrite: erase what is at the path first.
+            arguments: see `CreateArrayArguments`.
 
-        Raises `NodeTypeError` when what is there is a group or differs.
+        Everything is checked before anything is erased or written. Raises `NodeExistsError` when a node is there and
+        `overwrite` is false, `NodeTypeError` when an array lies above it, `MetadataError` for what does not fit, and
+        `ReadOnlyError`.
         """
+        return creation.create(
+            self._store,
+            self._new(name),
+            shape=shape,
+            dtype=dtype,
+            data=data,
+            overwrite=overwrite,
+            **arguments,
+        )
+
+    @takes(CreateArrayArguments)
+    def require_array(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        dtype: Any = None,
+        exact: bool = False,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[CreateArrayArguments],
+    ) -> Array:
+        """The array at a path below this group, created if there is none.
+
+        Of several callers, also in several processes, one creates it where the store can create atomically.
+
+        Args:
+            name: the path below this group.
+            shape: the shape it must have.
+            dtype: the dtype it must have: exactly, or unless `exact` one that casts to the array's without loss.
+            exact: whether the dtype must be the same.
+            data: values to write if it is created.
+            overwrite: if it is created, erase what is at the path first.
+            arguments: see `CreateArrayArguments`; used only if it is created.
+
+        Raises `NodeTypeError` when what is there is a group or differs, and what `create_array` raises.
+        """
+        check_names(arguments, CreateArrayArguments)
         while True:
             member = self.get(name)
             if member is None:
                 try:
-                    return self.create_array(name, shape=shape, dtype=dtype, **arguments)
+                    return self.create_array(
+                        name, shape=shape, dtype=dtype, data=data, overwrite=overwrite, **arguments
+                    )
                 except NodeExistsError:  # somebody else was faster
                     continue
             if not isinstance(member, Array):
@@ -221,9 +263,11 @@ class Group(Node[GroupMetadata]):
             wanted = None if shape is None else creation.as_shape(shape)
             if wanted is not None and wanted != member.shape:
                 raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
-            kind = None if dtype is None else data_type_of(dtype).numpy
-            if kind is not None and (kind != member.dtype if exact else not np.can_cast(kind, member.dtype)):
-                raise NodeTypeError(f"{member!r} does not have the dtype {kind}")
+            asked = None if dtype is None else data_type_of(dtype).numpy
+            if asked is not None and (
+                asked != member.dtype if exact else not np.can_cast(asked, member.dtype)
+            ):
+                raise NodeTypeError(f"{member!r} does not have the dtype {asked}")
             return member
 
     def create_hierarchy(
@@ -235,53 +279,249 @@ class Group(Node[GroupMetadata]):
         create_many(self._store, full, overwrite=overwrite)
         return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes.items())
 
-    def array(self, name: str, data: Any, **arguments: Any) -> Array:
-        """Create an array with the values and by default the shape and dtype of `data`."""
-        return self._named("array", name, data=data, **arguments)
+    @takes(ArrayArguments)
+    def array(
+        self,
+        name: str,
+        data: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array with the values and by default the shape, the dtype and the chunks of `data`.
 
-    def empty(self, name: str, **arguments: Any) -> Array:
-        """Create an array whose content does not matter (it is the fill value)."""
-        return self._named("empty", name, **arguments)
+        Args:
+            name: the path below this group.
+            data: the values.
+            shape: the length of each dimension; by default those of the data.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def zeros(self, name: str, **arguments: Any) -> Array:
-        """Create an array of zeros."""
-        return self._named("zeros", name, **arguments)
+        Raises what `create_array` raises.
+        """
+        return self._from(name, spellings.of(data, {**arguments, **_given(shape)}), overwrite=overwrite)
 
-    def ones(self, name: str, **arguments: Any) -> Array:
-        """Create an array of ones."""
-        return self._named("ones", name, **arguments)
+    @takes(ArrayArguments)
+    def empty(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array whose content does not matter; it is the fill value.
 
-    def full(self, name: str, fill_value: Any, **arguments: Any) -> Array:
-        """Create an array of one value."""
-        return self._named("full", name, fill_value=fill_value, **arguments)
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def empty_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array with the shape, chunks and dtype of another."""
-        return self._named("empty_like", name, prototype=prototype, **arguments)
+        Raises what `create_array` raises.
+        """
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
 
-    def zeros_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of zeros with the shape, chunks and dtype of another."""
-        return self._named("zeros_like", name, prototype=prototype, **arguments)
+    @takes(ArrayArguments)
+    def zeros(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of zeros (of empty texts, …); only metadata is written.
 
-    def ones_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of ones with the shape, chunks and dtype of another."""
-        return self._named("ones_like", name, prototype=prototype, **arguments)
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def full_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of one value with the shape, chunks and dtype of another."""
-        return self._named("full_like", name, prototype=prototype, **arguments)
+        Raises what `create_array` raises.
+        """
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
 
-    def create_dataset(self, name: str, **arguments: Any) -> Array:
-        """`create_array` under the name that h5py and zarr-python 2 have for it."""
-        return self._named("create", name, **arguments)
+    @takes(ArrayArguments, fill_value=1)
+    def ones(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of ones; only metadata is written.
+
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", 1)
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
+
+    @takes(FullArguments)
+    def full(
+        self,
+        name: str,
+        fill_value: Any,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[FullArguments],
+    ) -> Array:
+        """Create an array of one value; only metadata is written.
+
+        Args:
+            name: the path below this group.
+            fill_value: the value of all elements.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `FullArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return spellings.create(
+            self._store, self._new(name), shape=shape, overwrite=overwrite, fill_value=fill_value, **arguments
+        )
+
+    @takes(ArrayArguments)
+    def empty_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def zeros_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of zeros like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", None)
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments, fill_value=1)
+    def ones_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of ones like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", 1)
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def full_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of one value, by default the prototype's fill value, like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def create_dataset(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array, in the spelling of h5py and zarr-python 2.
+
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension; by default the shape of `data`.
+            data: values to write.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return spellings.create(
+            self._store, self._new(name), shape=shape, data=data, overwrite=overwrite, **arguments
+        )
 
     require_dataset = require_array
 
-    def _named(self, function: str, name: str, **arguments: Any) -> Array:
-        from zarrv3 import api
-
-        made: Array = getattr(api, function)(store=self._store, path=self._new(name), **arguments)
-        return made
+    def _from(self, name: str, arguments: dict[str, Any], *, overwrite: bool) -> Array:
+        return spellings.create(self._store, self._new(name), overwrite=overwrite, **arguments)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Create an array with the values of `value`, replacing the array that may be there."""
@@ -353,3 +593,7 @@ class Group(Node[GroupMetadata]):
     def _repr_html_(self) -> str:
         """The group in a notebook."""
         return self.info._repr_html_()
+
+
+def _given(shape: int | Sequence[int] | None) -> dict[str, Any]:
+    return {} if shape is None else {"shape": shape}

@@ -17,6 +17,11 @@ class ReadOnly(Layer):
         super().__init__(store)
 
     @property
+    def refuses_writes(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def capabilities(self) -> Capabilities:
         """What can be read."""
         return self.inner.capabilities.without(

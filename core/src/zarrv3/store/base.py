@@ -154,6 +154,20 @@ class BaseStore(MutableMapping[str, bytes]):
         """True, also when empty."""
         return True
 
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether every write is refused, whatever lies below; known without asking the backend."""
+        return False
+
+    @property
+    def live(self) -> BaseStore:
+        """The store without layers on top that show documents as they were earlier."""
+        return self
+
+    def is_snapshot(self, key: str, /) -> bool:  # noqa: ARG002 - asked of layers
+        """Whether a value is shown as it was earlier, by a layer on top that has it recorded."""
+        return False
+
     def items(self) -> _Items:  # type: ignore[override]  # a view that reads in batches
         """All keys and values, read in batches."""
         return _Items(self)

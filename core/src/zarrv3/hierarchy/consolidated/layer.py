@@ -79,6 +79,15 @@ class Consolidated(Layer):
     def _where(self) -> str:
         return f"{document_key(self._path)!r} in {self.inner.describe()}"
 
+    @property
+    def live(self) -> BaseStore:
+        """The store below: documents there are as they are now."""
+        return self.inner.live
+
+    def is_snapshot(self, key: str, /) -> bool:
+        """Whether a document is taken from the consolidated metadata."""
+        return key in self.documents.contents
+
     def forget(self) -> None:
         """Read the consolidated metadata again at the next use."""
         self._documents = None
@@ -232,37 +241,25 @@ def absent(where: str) -> MetadataError:
 # ---------------------------------------------------------------- using it
 
 
-def bare(store: BaseStore) -> BaseStore:
-    """A store without layers of consolidated metadata on top."""
-    while isinstance(store, Consolidated):
-        store = store.inner
-    return store
-
-
-def serves(store: BaseStore, path: str) -> bool:
-    """Whether a store takes the document of a node from consolidated metadata."""
-    return isinstance(store, Consolidated) and document_key(path) in store.documents.contents
-
-
-def chosen(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | None) -> BaseStore:
+def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | None) -> BaseStore:
     """The store that a group is to be opened in: with its consolidated metadata on top where they are wanted.
 
     Args:
         store: the store.
         path: the group's path.
-        metadata: what was found there.
+        metadata: the metadata that are there.
         wanted: `None` uses them if they are there; `True` raises `MetadataError` if not; `False` is the store without.
     """
     if wanted is False:
-        return bare(store)
-    if serves(store, path):
+        return store.live
+    if store.is_snapshot(document_key(path)):
         return store
     where = f"{document_key(path)!r} in {store.describe()}"
     documents = read(metadata, path, where)
     if documents is not None:
-        made = _layer()(store, metadata_key=document_key(path))
-        made._documents = documents
-        return made
+        layer = _layer()(store, metadata_key=document_key(path))
+        layer._documents = documents
+        return layer
     if wanted:
         raise absent(where)
     return store
