@@ -114,8 +114,8 @@ def test_shard_shapes(chunks: Any, shards: Any, expected: Any) -> None:
 
 
 def test_shards_are_multiples() -> None:
-    """A shard that is no multiple of the chunks is refused."""
-    with pytest.raises(MetadataError, match=r"shards\[1\] = 9 is no multiple of chunks\[1\] = 5"):
+    """A shard that is not a multiple of the chunks is refused."""
+    with pytest.raises(MetadataError, match=r"shards\[1\] = 9 is not a multiple of chunks\[1\] = 5"):
         chunk_shapes((10, 20), BYTE, (2, 5), (4, 9))
 
 

@@ -6,6 +6,7 @@ Nothing here is run.
 import zarrv3
 from zarrv3 import DirectorStore  # type: ignore[attr-defined]
 
+DirectorStore("x")
 zarrv3.opne_array("x")  # type: ignore[attr-defined]
 zarrv3.DirectoryStore("x", fsink=True)  # type: ignore[call-arg]
 zarrv3.zeros(3, chonks=1)  # type: ignore[call-arg]

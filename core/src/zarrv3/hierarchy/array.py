@@ -371,17 +371,17 @@ class Array(Node[ArrayMetadata]):
     ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if out is not None:
-            check_out(out, chosen.result_shape, dtype)
-        direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
-        buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
-        transfer.read(layout, chosen, buffer, fields=fields, progress=progress)
+            check_out(out, selected.result_shape, dtype)
+        direct = out is not None and out.dtype == dtype and out.shape == selected.shape
+        buffer = out if direct and out is not None else np.empty(selected.shape, dtype)
+        transfer.read(layout, selected, buffer, fields=fields, progress=progress)
         if out is None:
-            return chosen.finish(buffer)
+            return selected.finish(buffer)
         if not direct:
-            out[...] = chosen.finish(buffer)
+            out[...] = selected.finish(buffer)
         return out
 
     def _fields(self, fields: Fields, selection: Any) -> tuple[Fields, Any]:
@@ -443,12 +443,12 @@ class Array(Node[ArrayMetadata]):
         self._check_writable()
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         transfer.write(
             layout,
-            chosen,
-            chosen.start(self.castable(value, dtype)),
+            selected,
+            selected.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
             keep_padding=keep_padding,
@@ -482,14 +482,14 @@ class Array(Node[ArrayMetadata]):
 
     def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
         """Change the shape on top of what it is by now; returns what it was."""
-        found: list[tuple[ArrayMetadata, ArrayMetadata]] = []
+        changes: list[tuple[ArrayMetadata, ArrayMetadata]] = []
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
-            found.append((metadata, metadata.with_shape(lengths(metadata.shape))))
-            return found[-1][1]
+            changes.append((metadata, metadata.with_shape(lengths(metadata.shape))))
+            return changes[-1][1]
 
         self._change(changed)
-        before, after = map(self._arranged, found[-1])
+        before, after = map(self._arranged, changes[-1])
         trim(before, after)
         return before.metadata.shape
 
@@ -513,8 +513,8 @@ class Array(Node[ArrayMetadata]):
 
         old = self._reshape(longer)
         new = slice(old[axis], old[axis] + array.shape[axis])
-        where = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
-        self._set(plan_basic, where, array, keep_padding=True)
+        appended = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
+        self._set(plan_basic, appended, array, keep_padding=True)
         return self.shape
 
     # ------------------------------------------------------------ description

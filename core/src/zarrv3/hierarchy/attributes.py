@@ -15,7 +15,7 @@ class Attributes(MutableMapping[str, Any]):
     """The user attributes of an array or group.
 
     Reading takes from the metadata that the node holds; every change is written to the store at once, on top of what is
-    there by then. Values are JSON: `MetadataError` for anything else, and nothing is changed. Thread-safe.
+    there by then, so that concurrent changes of other attributes are kept where the store can swap atomically. Values are JSON: `MetadataError` for anything else, and nothing is changed. Thread-safe.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, JSON]], write: Callable[[Change], None]) -> None:

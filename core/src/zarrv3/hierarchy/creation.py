@@ -23,10 +23,10 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
 CHUNK_BYTES = 2**20
-"""About how large a chunk becomes whose shape is left to us."""
+"""About how many bytes a chunk has whose shape is left to us."""
 
 SHARD_BYTES = 2**26
-"""About how large a shard becomes whose shape is left to us."""
+"""About how many bytes a shard has whose shape is left to us."""
 
 
 def create(
@@ -94,15 +94,15 @@ def metadata_for(
             raise ConfigurationError("a new array needs a shape, or data that has one")
         shape = data.shape
     lengths = as_shape(shape)
-    kind = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
-    chunk_shape, shard_shape = chunk_shapes(lengths, kind, chunks, shards)
-    spec = ChunkSpec(chunk_shape, kind, kind.cast_fill(fill_value))
+    parsed = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
+    chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
+    spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
     if shard_shape is not None:
         chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]
     return ArrayMetadata.create(
         shape=lengths,
-        data_type=kind,
+        data_type=parsed,
         chunk_grid=RegularGrid(shard_shape or chunk_shape),
         chunk_key_encoding=_keys(chunk_key_encoding, dimension_separator or store.dimension_separator),
         fill_value=fill_value,
@@ -148,10 +148,10 @@ def _check_encodes(array: Array) -> None:
 
 
 def chunk_shapes(
-    shape: Sequence[int], kind: DataType, chunks: Chunks, shards: Any
+    shape: Sequence[int], data_type: DataType, chunks: Chunks, shards: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """The shapes of chunks and shards that a user's words mean; `MetadataError` if shards are no multiple of chunks."""
-    item_size = kind.item_size or 16
+    """The shapes of chunks and shards that the arguments `chunks` and `shards` mean; `MetadataError` if shards are not multiples of chunks."""
+    item_size = data_type.item_size or 16
     is_auto = chunks is True or (isinstance(chunks, str) and chunks == "auto")
     auto_shards = isinstance(shards, str) and shards == "auto"
     if is_auto and shards is not None and not auto_shards:
@@ -174,7 +174,7 @@ def chunk_shapes(
     shard_shape = _lengths(shape, shards, "shards")
     for axis, (shard, chunk) in enumerate(zip(shard_shape, chunk_shape, strict=True)):
         if chunk < 1 or shard % chunk:
-            raise MetadataError(f"shards[{axis}] = {shard} is no multiple of chunks[{axis}] = {chunk}")
+            raise MetadataError(f"shards[{axis}] = {shard} is not a multiple of chunks[{axis}] = {chunk}")
     return chunk_shape, shard_shape
 
 
@@ -230,10 +230,10 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
     }
     after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
     if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
-        chosen = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
+        serializers = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
     else:
-        chosen = [*of_kind["array-bytes"], serializer]
-    return [*first, *of_kind["array-array"], *chosen, *after, *_listed(compressors, [_ZSTD])]
+        serializers = [*of_kind["array-bytes"], serializer]
+    return [*first, *of_kind["array-array"], *serializers, *after, *_listed(compressors, [_ZSTD])]
 
 
 _ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}

@@ -52,7 +52,7 @@ class ConsolidatedMetadataStore(Consolidated):
         """
         found = compare(self.inner, self.documents)
         if found:
-            warn(self._where, found.describe())
+            warn(self._source, found.describe())
         return found
 
     def consolidate(self) -> None:

@@ -84,7 +84,7 @@ def _same(old: bytes, new: Buffer, *, is_top: bool) -> bool:
 
 def _meaning(data: Buffer, *, is_top: bool) -> str:
     """A document in one spelling of the members that are known, with the others as they are."""
-    metadata = parse_document(data, where="document")
+    metadata = parse_document(data, source="document")
     document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
     if not is_top:  # nested groups may have been consolidated on their own since
         document.pop(MEMBER, None)
@@ -106,7 +106,7 @@ def _meaning(data: Buffer, *, is_top: bool) -> str:
 def _parsed(data: Buffer, *, is_top: bool) -> JSON:
     """A document as JSON; what is none, as it is."""
     try:
-        document = load_document(data, where="document")
+        document = load_document(data, source="document")
     except MetadataError:
         return data
     return {name: item for name, item in document.items() if is_top or name != MEMBER}

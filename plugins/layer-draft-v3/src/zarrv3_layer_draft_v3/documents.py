@@ -61,7 +61,7 @@ class Options(NamedTuple):
 
 def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
     """The final document of a group; raises `MetadataError` naming `where`."""
-    document = load_document(value, where=where)
+    document = load_document(value, source=where)
     try:
         attributes, notes = _attributes(document.get("attributes", {}))
         final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
@@ -72,7 +72,7 @@ def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
 
 def draft_array(value: Buffer, where: str, options: Options) -> DraftArray:
     """The array that a document describes; raises `MetadataError` naming `where`."""
-    document = load_document(value, where=where)
+    document = load_document(value, source=where)
     try:
         return _Translation(document, options).array()
     except MetadataError as error:

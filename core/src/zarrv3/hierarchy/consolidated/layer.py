@@ -29,10 +29,10 @@ Sized = tuple[str, int]
 
 
 class Consolidated(Layer):
-    """Serves the documents of a tree out of the consolidated metadata of its top group, read once.
+    """Serves the documents of a tree from the consolidated metadata of its top group, read once.
 
     What lies in groups is listed from there too; only the chunks of arrays are listed by the inner store. A listing that
-    comes across documents that the consolidated metadata does not have, or the other way round, tells it by a
+    meets documents that the consolidated metadata does not have, or misses some that it has, gives a
     `StaleMetadataWarning`. Documents cannot be changed: `ReadOnlyError`. Data can. Keys that belong to no array are not
     listed. Thread-safe.
 
@@ -65,18 +65,18 @@ class Consolidated(Layer):
     @property
     def documents(self) -> Documents:
         """What the consolidated metadata say, read on first use."""
-        found = self._documents
-        if found is None:  # two threads may both read it: nothing is lost by that
+        documents = self._documents
+        if documents is None:  # two threads may both read it: nothing is lost by that
             metadata = nodes.get(self.inner, self._path, GroupMetadata)
-            where = self._where
-            found = read(metadata, self._path, where)
-            if found is None:
-                raise absent(where)
-            self._documents = found
-        return found
+            source = self._source
+            documents = read(metadata, self._path, source)
+            if documents is None:
+                raise absent(source)
+            self._documents = documents
+        return documents
 
     @property
-    def _where(self) -> str:
+    def _source(self) -> str:
         return f"{document_key(self._path)!r} in {self.inner.describe()}"
 
     @property
@@ -161,10 +161,10 @@ class Consolidated(Layer):
 
     def _tell(self, appeared: Collection[str], vanished: Collection[str]) -> None:
         """Warn if nodes came or went since the metadata were consolidated."""
-        found = {"appeared": appeared, "vanished": vanished}
-        texts = [f"{_some(keys)} {what} since" for what, keys in found.items() if keys]
+        changes = {"appeared": appeared, "vanished": vanished}
+        texts = [f"{_some(keys)} {what} since" for what, keys in changes.items() if keys]
         if texts:
-            warn(self._where, " and ".join(texts))
+            warn(self._source, " and ".join(texts))
 
     # ------------------------------------------------------------ writing
 
@@ -210,7 +210,7 @@ class Consolidated(Layer):
 
     def _refuse(self, verb: str, key: str) -> NoReturn:
         raise ReadOnlyError(
-            f"cannot {verb} {key!r}: the consolidated metadata in {self._where} would become stale; "
+            f"cannot {verb} {key!r}: the consolidated metadata in {self._source} would become stale; "
             "open with use_consolidated=False to change metadata, then call zarrv3.consolidate_metadata"
         )
 
@@ -220,20 +220,20 @@ def _some(keys: Collection[str]) -> str:
     return f"{first!r}{f' and {len(rest)} more documents' if rest else ''}"
 
 
-def warn(where: str, text: str) -> None:
+def warn(source: str, text: str) -> None:
     """Tell that consolidated metadata are stale."""
     warnings.warn(
-        f"the consolidated metadata in {where} are stale: {text}; call zarrv3.consolidate_metadata, "
+        f"the consolidated metadata in {source} are stale: {text}; call zarrv3.consolidate_metadata, "
         "or open with use_consolidated=False",
         StaleMetadataWarning,
         stacklevel=3,
     )
 
 
-def absent(where: str) -> MetadataError:
+def absent(source: str) -> MetadataError:
     """The error that a group has no consolidated metadata."""
     return MetadataError(
-        f"there is no consolidated metadata in {where}; write it with zarrv3.consolidate_metadata, "
+        f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
         "or open with use_consolidated=False"
     )
 
@@ -254,14 +254,14 @@ def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, want
         return store.live
     if store.is_snapshot(document_key(path)):
         return store
-    where = f"{document_key(path)!r} in {store.describe()}"
-    documents = read(metadata, path, where)
+    source = f"{document_key(path)!r} in {store.describe()}"
+    documents = read(metadata, path, source)
     if documents is not None:
         layer = _layer()(store, metadata_key=document_key(path))
         layer._documents = documents
         return layer
     if wanted:
-        raise absent(where)
+        raise absent(source)
     return store
 
 
@@ -270,10 +270,10 @@ def _layer() -> type[Consolidated]:
     owner = registry.owner("layers", Consolidated.kind)
     if not owner:
         return Consolidated
-    found = registry.load("layers", Consolidated.kind)
-    if isinstance(found, type) and issubclass(found, Consolidated):
-        return found
+    cls = registry.load("layers", Consolidated.kind)
+    if isinstance(cls, type) and issubclass(cls, Consolidated):
+        return cls
     raise RegistryError(
         f"plugin {Consolidated.kind!r} of {owner} is broken: "
-        f"{found!r} is no subclass of zarrv3.consolidated.Consolidated"
+        f"{cls!r} is not a subclass of zarrv3.hierarchy.consolidated.Consolidated"
     )
