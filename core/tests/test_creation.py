@@ -1,8 +1,6 @@
 """From what users say about a new array to its metadata."""
 
-import inspect
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from zarrv3 import MemoryStore
 from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.grids import V2Keys
-from zarrv3.hierarchy import arguments, creation
 from zarrv3.hierarchy.creation import CHUNK_BYTES, chunk_shapes, guess_chunks, guess_shards
 
 BYTE = data_type_of("u1")
@@ -326,35 +323,6 @@ def test_open_says_what_a_group_does_not_take(tmp_path: Path) -> None:
     made = zarrv3.open(str(tmp_path / "new"), attributes={"a": 1}, zarr_format=3)
     assert isinstance(made, zarrv3.Group)
     assert made.attrs == {"a": 1}
-
-
-CREATORS = [
-    *(getattr(zarrv3, name) for name in (
-        "array", "create", "create_array", "empty", "empty_like", "full", "full_like", "ones", "ones_like", "open",
-        "open_array", "open_like", "save_array", "zeros", "zeros_like")),
-    *(getattr(zarrv3.Group, name) for name in (
-        "array", "create_array", "create_dataset", "empty", "empty_like", "full", "full_like", "ones", "ones_like",
-        "require_array", "zeros", "zeros_like")),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("function", CREATORS, ids=lambda function: function.__qualname__)
-def test_signatures_and_help_list_all_arguments(function: Any) -> None:
-    """`inspect.signature` has every argument by name, and `help()` says of each what it means."""
-    parameters = inspect.signature(function).parameters
-    assert {"chunks", "shards", "compressors", "codecs", "dimension_names", "attributes"} <= {*parameters}
-    assert not [each for each in parameters.values() if each.kind is each.VAR_KEYWORD]
-    described = re.findall(r"^ +(\w+): ", inspect.getdoc(function).partition("Args:")[2], re.MULTILINE)
-    assert described == [name for name in parameters if name != "self"]
-
-
-def test_defaults_are_those_of_the_metadata() -> None:
-    """What signatures show as defaults is what is used, and no argument of the metadata is missing."""
-    hints = arguments.ArrayArguments.__annotations__
-    for parameter in inspect.signature(creation.metadata_for).parameters.values():
-        if parameter.name not in {"store", "shape", "data"}:
-            assert hints[parameter.name].__metadata__[0] == parameter.default, parameter.name
-    assert inspect.signature(zarrv3.ones).parameters["fill_value"].default == 1
 
 
 def test_arguments_of_zarr_2_that_mean_nothing_here() -> None:

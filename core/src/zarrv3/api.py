@@ -187,7 +187,19 @@ def open_consolidated(
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
 ) -> Group:
-    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`, described there."""
+    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`, described there.
+
+    Args:
+        store: see `open`.
+        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
+        path: the path within the store.
+        zarr_version: 3; others are refused.
+        zarr_format: 3; others are refused.
+        storage_options: options of the store.
+        auto: see `open`.
+
+    Raises `MetadataError` when there is no consolidated metadata, and what `open_group` raises.
+    """
     return open_group(
         store,
         mode=mode,
@@ -212,7 +224,21 @@ def group(
     use_consolidated: bool | None = None,
     auto: bool = False,
 ) -> Group:
-    """The group at a path, created if there is none or if it is to be overwritten: `open_group` in mode `a` or `w`."""
+    """The group at a path, created if there is none: `open_group` in the mode `a` or, to overwrite, `w`.
+
+    Args:
+        store: see `open`.
+        overwrite: erase what is at the path, and create a group.
+        path: the path within the store.
+        zarr_version: 3; others are refused.
+        zarr_format: 3; others are refused.
+        storage_options: options of the store.
+        attributes: the user attributes of a group that is created.
+        use_consolidated: see `open_group`.
+        auto: see `open`.
+
+    Raises what `open_group` raises.
+    """
     return open_group(
         store,
         mode="w" if overwrite else "a",

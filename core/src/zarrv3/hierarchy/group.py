@@ -26,16 +26,20 @@ Member: TypeAlias = "Array | Group"
 
 
 class Group(Node[GroupMetadata]):
-    """A node that holds arrays and groups by name; a mapping from names to open nodes.
+    """A node that holds arrays and groups by name: a node of type `group` of the Zarr v3 specification.
 
-    `group["a/b"]` opens a node, `group["a"] = data` creates an array with those values, `del group["a"]` erases one with
-    everything below it. Iterating costs one listing and one read of all documents. Thread-safe.
+    A mapping from names to open nodes: `group["a/b"]` opens a node, `group["a"] = data` creates an array with those values,
+    `del group["a"]` erases a node with everything below it. Iterating costs one listing and one read of all documents.
+    Thread-safe.
 
     Args:
         store: the store it lies in: anything that `open_store` takes.
         path: the path within the store.
         read_only: refuse to change anything, also in the nodes opened through it.
         metadata: its metadata, if they are known already.
+
+    Raises `NodeNotFoundError` when nothing is there, `NodeTypeError` when it is an array, and `MetadataError` for a document
+    that is not valid.
     """
 
     metadata_class = GroupMetadata
@@ -51,7 +55,10 @@ class Group(Node[GroupMetadata]):
         return self._open(full, metadata)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The node at a path, or a default."""
+        """The open node at `path` below this group, or `default` when there is none.
+
+        Raises the `MetadataError` of a document that is not valid.
+        """
         try:
             return self[path]
         except NodeNotFoundError:
@@ -132,7 +139,7 @@ class Group(Node[GroupMetadata]):
         return (group for _, group in self.groups())
 
     def nmembers(self, max_depth: int | None = 0) -> int:
-        """How many nodes lie below; see `members`."""
+        """How many nodes lie below, down to `max_depth` levels of groups; see `members`."""
         return sum(1 for _ in self.members(max_depth))
 
     def tree(self, level: int | None = None) -> Tree:
@@ -153,7 +160,7 @@ class Group(Node[GroupMetadata]):
         return group_info(self)
 
     def info_complete(self) -> Info:
-        """The same as `info`, which is complete."""
+        """The report `info`, which leaves nothing out; arrays have more."""
         return self.info
 
     # ------------------------------------------------------------ creating
@@ -161,14 +168,32 @@ class Group(Node[GroupMetadata]):
     def create_group(
         self, name: str, *, overwrite: bool = False, attributes: Mapping[str, JSON] | None = None
     ) -> Group:
-        """Create a group at a path below this one, and those missing in between."""
+        """Create a group at a path below this one, and the groups that are missing in between.
+
+        Args:
+            name: the path below this group.
+            overwrite: erase what is at the path first.
+            attributes: the user attributes: JSON.
+
+        Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
+        `NodeNameError` for a name that the specification does not allow, and `ReadOnlyError`.
+        """
         path = self._new(name)
         metadata = GroupMetadata.create(attributes)
         nodes.create(self._store, path, metadata, overwrite=overwrite)
         return Group(self._store, path, metadata=metadata)
 
     def require_group(self, name: str, *, overwrite: bool = False) -> Group:
-        """The group at a path below this one, created if there is none; `NodeTypeError` if an array is there."""
+        """The group at a path below this one, created if there is none.
+
+        Of several callers, also in several processes, one creates it where the store can create atomically.
+
+        Args:
+            name: the path below this group.
+            overwrite: erase what is at the path first, and create a group.
+
+        Raises `NodeTypeError` when an array is there, and what `create_group` raises.
+        """
         if overwrite:
             return self.create_group(name, overwrite=True)
         while True:
@@ -183,7 +208,7 @@ class Group(Node[GroupMetadata]):
                 continue
 
     def require_groups(self, *names: str) -> tuple[Group, ...]:
-        """Several groups as `require_group` gives them."""
+        """The groups at several paths, `names`, each as `require_group` returns it."""
         return tuple(self.require_group(name) for name in names)
 
     @takes(CreateArrayArguments)
@@ -273,7 +298,15 @@ class Group(Node[GroupMetadata]):
     def create_hierarchy(
         self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
     ) -> Iterator[tuple[str, Member]]:
-        """Create many nodes in one batch, from paths below this group and metadata; groups in between come with them."""
+        """Create many nodes in one batch where the store can, and the groups that are missing in between.
+
+        Args:
+            nodes: paths below this group with the metadata there.
+            overwrite: erase what is at those paths first.
+
+        Returns the paths with the new nodes. Everything is checked before anything is erased or written; raises what
+        `create_array` raises.
+        """
         self._check_writable()
         full = {self._new(path): metadata for path, metadata in nodes.items()}
         create_many(self._store, full, overwrite=overwrite)
@@ -544,14 +577,21 @@ class Group(Node[GroupMetadata]):
         nodes.erase(self._store, self._below(path))
 
     def clear(self) -> None:
-        """Erase every node directly below, and what lies below those."""
+        """Erase every node directly below, with everything below it; this group and its attributes stay."""
         self._check_writable()
         nodes.erase_children(self._store, self._path)
 
     def move(self, source: str, dest: str) -> None:
-        """Move a node with everything below it to another path below this group; groups on the way are made.
+        """Move a node with everything below it to another path below this group; groups that are missing are created.
 
-        Raises `NodeNotFoundError` when nothing is there, `NodeExistsError` when something is at the destination.
+        One step where the store can rename in one step, otherwise a copy of all values that are then erased.
+
+        Args:
+            source: the path of the node, below this group.
+            dest: its new path, below this group.
+
+        Raises `NodeNotFoundError` when nothing is there, `NodeExistsError` when something is at the destination,
+        `MetadataError` for the root, and `ReadOnlyError`.
         """
         self._check_writable()
         old, new = self._below(source), self._below(dest)
