@@ -158,6 +158,19 @@ def test_stores_need_no_numpy(program: str) -> None:
     assert "numpy" not in {name.split(".")[0] for name in added(program)}
 
 
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {root.name for root in PLUGINS if root.name.startswith(("zarrv3_store_", "zarrv3_layer_"))}
+        - {"zarrv3_layer_consolidated"}  # over hierarchies
+        - {"zarrv3_store_directory", "zarrv3_store_fsspec"}  # through the kernels
+    ),
+)
+def test_backends_need_no_numpy(name: str) -> None:
+    """A store or layer that knows nothing of arrays is imported without numpy."""
+    run(f"import sys, {name}; assert 'numpy' not in sys.modules")
+
+
 LATE_MODULES = {
     "decimal", "difflib", "fractions", "pathlib", "urllib.parse",
     "zarrv3.format.codecs.blosc", "zarrv3.copying", "zarrv3.format.data_types.binary", "zarrv3.format.data_types.small",
