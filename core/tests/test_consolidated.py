@@ -166,9 +166,9 @@ def test_listings_tell_what_is_stale(store: MemoryStore) -> None:
         ({"kind": "inline", "metadata": {"a": 1}}, "'a' without a Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 2}}}, "'a' without a Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 3}}}, "'a' with a node_type"),
-        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
-        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "no path of a node"),
+        ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
+        ({"kind": "inline", "metadata": {"/b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
         (
             {"kind": "inline", "metadata": {p: {"zarr_format": 3, "node_type": "array"} for p in ("b", "b/c")}},
             "below an array",
