@@ -38,7 +38,7 @@ def store() -> MemoryStore:
 
 
 def with_member(store: MemoryStore, value: Any) -> MemoryStore:
-    """The same store with something else as consolidated metadata."""
+    """The store with something else as consolidated metadata."""
     store["zarr.json"] = json.dumps({**json.loads(store["zarr.json"]), MEMBER: value}).encode()
     return store
 
@@ -197,7 +197,7 @@ def test_other_kinds(store: MemoryStore) -> None:
 
 
 def test_nested_metadata_of_other_writers(store: MemoryStore) -> None:
-    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is let pass."""
+    """Nodes that stand only in a nested group's own consolidated metadata are found, and NaN is accepted."""
     entries = json.loads(store["zarr.json"])[MEMBER]["metadata"]
     array = {**entries["a/b/x"], "data_type": "float64", "fill_value": float("nan")}
     inner = {"kind": "inline", "must_understand": False, "metadata": {"x": array}}

@@ -161,7 +161,7 @@ def open_group(
         use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that
             opening reads one value; metadata cannot be changed through such a group, data can; `MetadataError` where
             there is none. `False` reads every document by itself. `None` means `True` where there is some and the mode
-            is `r`: a writer has to know the present shapes.
+            is `r`: a writer must know the present shapes.
         auto: see `open`.
 
     Raises `NodeNotFoundError` when there is no group and none may be created, `NodeTypeError` when an array is there, and

@@ -92,7 +92,7 @@ class Node(Generic[M]):
         return self.attrs
 
     def update_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """Set several `attributes` in one write, on top of what is there by then; returns this node.
+        """Set several `attributes` in one write, on top of what is there then; returns this node.
 
         Raises `MetadataError` for values that are not JSON, and `ReadOnlyError`. Thread-safe.
         """
