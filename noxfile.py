@@ -132,7 +132,7 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
-    session.run("mypy", "examples", "docs/generate.py")
+    session.run("mypy", "examples", "docs/generate.py", "tests/typing")
     session.run("mypy", "template", env={"MYPYPATH": str(ROOT / "template" / "src")})
 
 

@@ -37,7 +37,7 @@ def store() -> MemoryStore:
 
 
 def with_member(store: MemoryStore, value: Any) -> MemoryStore:
-    """The store, with something else as consolidated metadata."""
+    """The store with something else as consolidated metadata."""
     store["zarr.json"] = json.dumps({**json.loads(store["zarr.json"]), MEMBER: value}).encode()
     return store
 
@@ -162,8 +162,8 @@ def test_listings_tell_what_is_stale(store: MemoryStore) -> None:
     [
         ({"kind": "inline"}, "metadata must be an object"),
         ({"kind": "inline", "metadata": []}, "metadata must be an object"),
-        ({"kind": "inline", "metadata": {"a": 1}}, "'a' with no Zarr V3 document"),
-        ({"kind": "inline", "metadata": {"a": {"zarr_format": 2}}}, "'a' with no Zarr V3 document"),
+        ({"kind": "inline", "metadata": {"a": 1}}, "'a' without a Zarr V3 document"),
+        ({"kind": "inline", "metadata": {"a": {"zarr_format": 2}}}, "'a' without a Zarr V3 document"),
         ({"kind": "inline", "metadata": {"a": {"zarr_format": 3}}}, "'a' with a node_type"),
         ({"kind": "inline", "metadata": {"": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),
         ({"kind": "inline", "metadata": {"../b": {"zarr_format": 3, "node_type": "group"}}}, "not the path of a node"),

@@ -1,6 +1,7 @@
 """From what users say about a new array to its metadata."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numcodecs
@@ -112,8 +113,8 @@ def test_shard_shapes(chunks: Any, shards: Any, expected: Any) -> None:
 
 
 def test_shards_are_multiples() -> None:
-    """A shard that is no multiple of the chunks is refused."""
-    with pytest.raises(MetadataError, match=r"shards\[1\] = 9 is no multiple of chunks\[1\] = 5"):
+    """A shard that is not a multiple of the chunks is refused."""
+    with pytest.raises(MetadataError, match=r"shards\[1\] = 9 is not a multiple of chunks\[1\] = 5"):
         chunk_shapes((10, 20), BYTE, (2, 5), (4, 9))
 
 
@@ -306,17 +307,46 @@ def test_the_first_document_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None
     assert named.attrs == {"a": 1}
 
 
-def test_unknown_arguments_list_the_known_ones() -> None:
-    """A misspelt argument is an error of ours that lists what there is, and nothing is created."""
+def test_unknown_arguments_are_refused() -> None:
+    """A misspelt argument is a TypeError that names the nearest one, or all; nothing is created or opened."""
     store = zarrv3.MemoryStore()
-    for make in (zarrv3.create, zarrv3.zeros, zarrv3.group(store, path="g").create_array):
-        with pytest.raises(ConfigurationError, match="no argument 'chonks'; it has: shape, dtype"):
-            make("x" if make.__name__ == "create_array" else 3, chonks=1)
+    group = zarrv3.group(store, path="g")
+    zarrv3.open_array(store, path="a", shape=3)
+    calls: list[tuple[Any, tuple[Any, ...]]] = [
+        (zarrv3.create, (3,)),
+        (zarrv3.create_array, (store,)),
+        (zarrv3.zeros, (3,)),
+        (zarrv3.full, (3, 1)),
+        (zarrv3.ones_like, (np.zeros(3),)),
+        (zarrv3.array, ([1],)),
+        (zarrv3.open_array, (store,)),
+        (zarrv3.open, (store,)),
+        (group.create_array, ("x",)),
+        (group.require_array, ("x",)),
+        (group.create_dataset, ("x",)),
+    ]
+    for make, positional in calls:
+        with pytest.raises(TypeError, match="a new array has no argument 'chonks'; did you mean 'chunks'"):
+            make(*positional, chonks=1)
+        with pytest.raises(TypeError, match=r"no argument 'what'; it has: .*chunks, order"):
+            make(*positional, what=1)
+    with pytest.raises(TypeError, match="chonks"):  # also where nothing would be created
+        zarrv3.open_array(store, path="a", chonks=1)  # type: ignore[call-arg]
     assert store.listdir("g") == ["zarr.json"]
 
 
+def test_open_says_what_a_group_does_not_take(tmp_path: Path) -> None:
+    """Where nothing is, and neither a shape nor data are given, arguments of an array are an error."""
+    with pytest.raises(ConfigurationError, match=r"there is nothing at /.*needs a shape besides dtype"):
+        zarrv3.open(str(tmp_path / "new"), dtype="i4")
+    assert not (tmp_path / "new").exists()
+    made = zarrv3.open(str(tmp_path / "new"), attributes={"a": 1}, zarr_format=3)
+    assert isinstance(made, zarrv3.Group)
+    assert made.attrs == {"a": 1}
+
+
 def test_arguments_of_zarr_2_that_mean_nothing_here() -> None:
-    """What zarr-python 2 took and what changes nothing is let pass; what would change something is refused with a reason."""
+    """What zarr-python 2 took and what changes nothing is accepted; what would change something is refused with a reason."""
     array = zarrv3.create(
         3, synchronizer=None, chunk_store=None, cache_metadata=True, cache_attrs=False, meta_array=None
     )

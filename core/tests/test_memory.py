@@ -11,9 +11,7 @@ import pytest
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.store.memory import KVStore, MappingDriver, MemoryDriver, MemoryStore
-from zarrv3.store.wrapping import DriverStore
-from zarrv3.store.wrapping import as_mapping
-from zarrv3.store.wrapping import wrap
+from zarrv3.store.wrapping import DriverStore, as_mapping, wrap
 from zarrv3.testing import Opener, StoreConformance
 
 

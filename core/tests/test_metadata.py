@@ -40,7 +40,7 @@ def changed(document: Any, **members: Any) -> Any:
 
 def test_the_example_of_the_specification() -> None:
     """Every member is what it says."""
-    metadata = parse_document(json.dumps(ARRAY).encode(), where="a")
+    metadata = parse_document(json.dumps(ARRAY).encode(), source="a")
     assert isinstance(metadata, ArrayMetadata)
     assert metadata.shape == (10000, 1000)
     assert metadata.data_type.to_json() == "float64"
@@ -56,18 +56,18 @@ def test_the_example_of_the_specification() -> None:
 
 def test_groups() -> None:
     """They have attributes, and perhaps consolidated metadata."""
-    metadata = parse_document(json.dumps(GROUP).encode(), where="g")
+    metadata = parse_document(json.dumps(GROUP).encode(), source="g")
     assert isinstance(metadata, GroupMetadata)
     assert metadata.attributes == GROUP["attributes"]
     assert metadata.consolidated_metadata is None
     consolidated = {"must_understand": False, "kind": "inline", "metadata": {}}
-    metadata = GroupMetadata.from_document(changed(GROUP, consolidated_metadata=consolidated), where="g")
+    metadata = GroupMetadata.from_document(changed(GROUP, consolidated_metadata=consolidated), source="g")
     assert metadata.consolidated_metadata == consolidated
     assert metadata.with_attributes({}).to_document()["consolidated_metadata"] == consolidated
     assert metadata.with_consolidated_metadata(None).to_document() == GROUP
     assert (
         GroupMetadata.from_document(
-            changed(GROUP, consolidated_metadata=None), where="g"
+            changed(GROUP, consolidated_metadata=None), source="g"
         ).consolidated_metadata
         is None
     )
@@ -100,7 +100,7 @@ WRONG_ARRAYS: list[dict[str, Any]] = [
 def test_wrong_array_documents(members: Any) -> None:
     """Every violation is an error that names the document."""
     with pytest.raises(MetadataError, match=r"^store/a/zarr\.json: "):
-        ArrayMetadata.from_document(changed(ARRAY, **members), where="store/a/zarr.json")
+        ArrayMetadata.from_document(changed(ARRAY, **members), source="store/a/zarr.json")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_wrong_array_documents(members: Any) -> None:
 def test_wrong_group_documents(members: Any) -> None:
     """Groups are as strict."""
     with pytest.raises(MetadataError, match=r"^g: "):
-        GroupMetadata.from_document(changed(GROUP, **members), where="g")
+        GroupMetadata.from_document(changed(GROUP, **members), source="g")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_wrong_group_documents(members: Any) -> None:
 def test_bytes_that_are_no_document(data: Any) -> None:
     """Truncated, nested a million deep, not UTF-8, not an object: always this error."""
     with pytest.raises(MetadataError, match=r"^here"):
-        parse_document(data, where="here")
+        parse_document(data, source="here")
 
 
 @given(
@@ -146,7 +146,7 @@ def test_bytes_that_are_no_document(data: Any) -> None:
 def test_any_member_may_be_anything(value: Any, member: Any) -> None:
     """A document either means something or raises `MetadataError`."""
     try:
-        metadata = ArrayMetadata.from_document(changed(ARRAY, **{member: value}), where="x")
+        metadata = ArrayMetadata.from_document(changed(ARRAY, **{member: value}), source="x")
         metadata.codec_chain()
     except MetadataError:
         pass
@@ -155,7 +155,7 @@ def test_any_member_may_be_anything(value: Any, member: Any) -> None:
 def test_unknown_members_are_kept() -> None:
     """An object that says `must_understand: false` is ignored and survives."""
     document = changed(ARRAY, extra={"must_understand": False, "x": [1]}, data_type={"name": "float64"})
-    metadata = ArrayMetadata.from_document(document, where="a")
+    metadata = ArrayMetadata.from_document(document, source="a")
     assert metadata.to_document() == document
     rewritten = metadata.with_shape((5, 5)).with_attributes({"a": 1}).with_fill_value(0).to_document()
     assert rewritten == changed(document, shape=[5, 5], attributes={"a": 1}, fill_value=0.0)
@@ -166,7 +166,7 @@ def test_unknown_members_are_kept() -> None:
 def test_unknown_members_are_named() -> None:
     """The error is the one for missing extensions."""
     with pytest.raises(UnknownExtensionError, match="'extra'"):
-        ArrayMetadata.from_document(changed(ARRAY, extra=1), where="a")
+        ArrayMetadata.from_document(changed(ARRAY, extra=1), source="a")
 
 
 def test_storage_transformers_are_kept() -> None:
@@ -175,7 +175,7 @@ def test_storage_transformers_are_kept() -> None:
         {"name": "indexed", "configuration": {"chunks_per_shard": [2, 2]}},
         "https://example.org/t",
     ]
-    metadata = ArrayMetadata.from_document(changed(ARRAY, storage_transformers=transformers), where="a")
+    metadata = ArrayMetadata.from_document(changed(ARRAY, storage_transformers=transformers), source="a")
     assert metadata.storage_transformers == (
         NamedConfig("indexed", {"chunks_per_shard": [2, 2]}),
         NamedConfig("https://example.org/t"),
@@ -190,24 +190,24 @@ def test_codecs_that_need_not_be_understood() -> None:
     unknown = {"name": "nope", "configuration": {"x": 1}, "must_understand": False}
     known = {"name": "crc32c", "must_understand": False}
     document = changed(ARRAY, codecs=[*ARRAY["codecs"], unknown, known])
-    metadata = ArrayMetadata.from_document(document, where="a")
+    metadata = ArrayMetadata.from_document(document, source="a")
     assert [codec.to_json()["name"] for codec in metadata.codecs] == ["bytes", "crc32c"]
     assert metadata.with_shape((1, 1)).to_document()["codecs"] == document["codecs"]
     with pytest.raises(UnknownExtensionError, match=r"codecs\[1\]"):
-        ArrayMetadata.from_document(changed(document, codecs=[*ARRAY["codecs"], "nope"]), where="a")
+        ArrayMetadata.from_document(changed(document, codecs=[*ARRAY["codecs"], "nope"]), source="a")
 
 
 def test_null_for_no_dimension_names() -> None:
     """Some writers say it so."""
     assert (
-        ArrayMetadata.from_document(changed(ARRAY, dimension_names=None), where="a").dimension_names is None
+        ArrayMetadata.from_document(changed(ARRAY, dimension_names=None), source="a").dimension_names is None
     )
 
 
 def test_bare_nan_of_other_writers() -> None:
     """It is read; a fill value is written back as JSON has it, attributes have to be mended by their owner."""
     data = json.dumps(changed(ARRAY, fill_value=math.nan, attributes={"x": math.inf})).encode()
-    metadata = parse_document(data, where="a")
+    metadata = parse_document(data, source="a")
     assert isinstance(metadata, ArrayMetadata)
     assert math.isnan(metadata.fill_value)
     assert metadata.to_document()["fill_value"] == "NaN"
@@ -224,7 +224,7 @@ def test_bare_nan_of_other_writers() -> None:
 )
 def test_attributes_that_json_cannot_hold(value: Any) -> None:
     """They are refused before anything is written, with the place (defect 28 of the seed)."""
-    metadata = ArrayMetadata.from_document(ARRAY, where="a")
+    metadata = ArrayMetadata.from_document(ARRAY, source="a")
     with pytest.raises(MetadataError, match=r"attributes\.key"):
         metadata.with_attributes({"key": value})
 
@@ -240,7 +240,7 @@ def test_attributes_that_contain_themselves() -> None:
 def test_attributes_are_copied() -> None:
     """Changing the caller's dict changes nothing (defect 28 of the seed)."""
     mine = {"a": [1]}
-    metadata = ArrayMetadata.from_document(ARRAY, where="a").with_attributes(mine)
+    metadata = ArrayMetadata.from_document(ARRAY, source="a").with_attributes(mine)
     mine["a"].append(2)
     metadata.to_document()["attributes"]["a"].append(3)
     assert metadata.to_document()["attributes"] == {"a": [1]}
@@ -261,8 +261,8 @@ def test_documents_come_back(value: Any) -> None:
     """What is written is read, and written again to the same bytes."""
     document = {**GROUP, "attributes": {"x": value}}
     data = dump_document(document)
-    assert load_document(data, where="x") == document
-    assert dump_document(load_document(data, where="x")) == data
+    assert load_document(data, source="x") == document
+    assert dump_document(load_document(data, source="x")) == data
     assert data.isascii()
 
 
@@ -287,7 +287,7 @@ def test_a_new_array() -> None:
         "attributes": {},
         "storage_transformers": [],
     }
-    assert metadata == parse_document(dump_document(metadata.to_document()), where="x")
+    assert metadata == parse_document(dump_document(metadata.to_document()), source="x")
 
 
 def test_a_new_array_with_everything() -> None:
@@ -308,7 +308,7 @@ def test_a_new_array_with_everything() -> None:
     assert metadata.to_document()["storage_transformers"] == [
         {"name": "sharding", "configuration": {"chunks_per_shard": [1, 1]}}
     ]
-    assert metadata == parse_document(dump_document(metadata.to_document()), where="x")
+    assert metadata == parse_document(dump_document(metadata.to_document()), source="x")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_new_arrays_that_make_no_sense(arguments: Any) -> None:
 
 def test_other_shapes() -> None:
     """The number of dimensions stays, lengths stay possible."""
-    metadata = ArrayMetadata.from_document(ARRAY, where="a")
+    metadata = ArrayMetadata.from_document(ARRAY, source="a")
     assert metadata.with_shape((np.int32(1), 0)).shape == (1, 0)
     wrong: list[Any] = [(1,), (1, 2, 3), (-1, 1), (2**62, 2), (1.0, 1)]
     for shape in wrong:
@@ -340,7 +340,7 @@ def test_other_shapes() -> None:
 
 def test_other_fill_values() -> None:
     """They are cast."""
-    metadata = ArrayMetadata.from_document(ARRAY, where="a").with_fill_value(
+    metadata = ArrayMetadata.from_document(ARRAY, source="a").with_fill_value(
         np.uint64(0x7FF8000000000001).view(np.float64)
     )
     assert metadata.to_document()["fill_value"] == "0x7ff8000000000001"

@@ -5,112 +5,134 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias, Unpack
 
 from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
-from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
-from zarrv3.hierarchy import consolidated, creation, nodes
+from zarrv3.hierarchy import consolidated, creation, nodes, spellings
+from zarrv3.hierarchy.arguments import (
+    ArrayArguments,
+    Chunks,
+    CreateArrayArguments,
+    PlacedArguments,
+    PlacedFullArguments,
+    ShapedArguments,
+    ShapedFullArguments,
+    Zarr2Arguments,
+    check_names,
+    takes,
+)
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
-from zarrv3.hierarchy.tree import Tree
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
 Mode: TypeAlias = Literal["r", "r+", "a", "w", "w-", "x"]
-"""`r` read, `r+` read and write what exists, `a` also create, `w` create anew, `w-` or `x` create, fail if it exists."""
+"""`r` read, `r+` read and write what exists, `a` also create, `w` replace, `w-` or `x` create and fail if it exists."""
 
 
 # ---------------------------------------------------------------- opening
 
 
+@takes(ArrayArguments)
 def open(  # noqa: A001 - zarr-python's name
     store: StoreLike = None,
     *,
     mode: Mode | None = None,
     path: str | None = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
+    shape: int | Sequence[int] | None = None,
+    data: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     use_consolidated: bool | None = None,
     auto: bool = False,
-    **arguments: Any,
+    **arguments: Unpack[ArrayArguments],
 ) -> Array | Group:
-    """Open the array or group at a path of a store.
+    """Open the array or group at a path of a store, or create one where the mode allows.
+
+    An array is created if a shape or data are given, otherwise a group.
 
     Args:
         store: anything that `open_store` takes; a URL may end in `|zarr3:path`.
         mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
         path: the path within the store.
-        zarr_version: 3; others are refused.
-        zarr_format: the same.
+        shape: the length of each dimension of an array that is created.
+        data: values to write to an array that is created; they give shape and dtype unless those are given.
         storage_options: options of the store.
         use_consolidated: see `open_group`.
-        auto: open another format that an installed plugin recognises through its layer; without, that is an error which
+        auto: open another format that an installed plugin recognises through its layer; without it that is an error which
             says what is there.
-        arguments: for the creation of an array, if that is what is wanted: with a shape or data it is.
+        arguments: see `ArrayArguments`; used only if something is created, except `write_empty_chunks`.
 
-    Raises `NodeNotFoundError` when nothing is there and nothing may be created.
+    Raises `NodeNotFoundError` when nothing is there and nothing may be created, `NodeExistsError` for the modes `w-` and
+    `x` when something is, `MetadataError` for a document that is not valid, and `TypeError` for an unknown argument.
     """
-    _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
-    opened = consolidated.bare(opened) if use_consolidated is False else opened
-    metadata = _present(opened, where, mode)
+    _check(arguments)
+    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
+    located = located.live if use_consolidated is False else located
+    metadata = _present(located, full_path, mode)
     if use_consolidated and not isinstance(metadata, GroupMetadata):
-        metadata = nodes.checked(opened, where, metadata, GroupMetadata)
+        metadata = nodes.checked(located, full_path, metadata, GroupMetadata)
     if isinstance(metadata, ArrayMetadata):
-        write_empty = arguments.get("write_empty_chunks")
-        return Array(opened, where, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty)
+        return _opened_array(located, full_path, mode, metadata, arguments)
     if metadata is not None:
-        if use_consolidated or mode == "r":
-            opened = consolidated.chosen(opened, where, metadata, use_consolidated)
-        return Group(opened, where, read_only=mode == "r", metadata=metadata)
-    if arguments.get("shape") is not None or arguments.get("data") is not None:
-        return create(store=opened, path=where, overwrite=mode == "w", **arguments)
-    return create_group(opened, path=where, overwrite=mode == "w", **arguments)
+        return _opened_group(located, full_path, mode, metadata, use_consolidated)
+    if shape is not None or data is not None:
+        return spellings.create(
+            located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments
+        )
+    attributes = arguments.pop("attributes", None)
+    if arguments.keys() - {"zarr_format", "zarr_version"}:
+        raise ConfigurationError(
+            f"there is nothing at {nodes.where(located, full_path)}; an array needs a shape besides "
+            f"{', '.join(arguments)}, and a group takes only attributes"
+        )
+    return create_group(located, path=full_path, overwrite=mode == "w", attributes=attributes)
 
 
+@takes(ArrayArguments)
 def open_array(
     store: StoreLike = None,
     *,
     mode: Mode | None = None,
     path: str | None = None,
-    shape: Any = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
+    shape: int | Sequence[int] | None = None,
+    data: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
     chunk_cache: ChunkCache | int | str | None = None,
-    **arguments: Any,
+    **arguments: Unpack[ArrayArguments],
 ) -> Array:
-    """Open an array, or create it where the mode allows and a shape is given; see `open`.
+    """Open an array, or create it where the mode allows and a shape or data are given.
 
-    With `chunk_cache`, a size such as `"64MiB"` or a `ChunkCache`, decoded chunks are remembered; see `Array`.
+    Args:
+        store: see `open`.
+        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
+        path: the path within the store.
+        shape: the length of each dimension of an array that is created.
+        data: values to write to an array that is created.
+        storage_options: options of the store.
+        auto: see `open`.
+        chunk_cache: remember decoded chunks: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`; see `Array`.
+        arguments: see `ArrayArguments`; used only if it is created, except `write_empty_chunks`.
+
+    Raises `NodeNotFoundError` when there is no array and none may be created, `NodeTypeError` when a group is there, and
+    what `open` raises.
     """
-    _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
-    found = _present(opened, where, mode, ArrayMetadata)
-    if found is not None:
-        metadata = nodes.checked(opened, where, found, ArrayMetadata)
-        write_empty = arguments.get("write_empty_chunks")
-        return Array(
-            opened,
-            where,
-            read_only=mode == "r",
-            metadata=metadata,
-            write_empty_chunks=write_empty,
-            chunk_cache=chunk_cache,
-        )
-    if shape is None and arguments.get("data") is None:
+    _check(arguments)
+    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
+    present = _present(located, full_path, mode, ArrayMetadata)
+    if present is not None:
+        metadata = nodes.checked(located, full_path, present, ArrayMetadata)
+        return _opened_array(located, full_path, mode, metadata, arguments, chunk_cache)
+    if shape is None and data is None:
         raise NodeNotFoundError(
-            f"there is no array at {nodes.where(opened, where)}; give a shape to create one"
+            f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
         )
-    made = create(shape, store=opened, path=where, overwrite=mode == "w", **arguments)
+    made = spellings.create(located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments)
     return made if chunk_cache is None else made.with_chunk_cache(chunk_cache)
 
 
@@ -126,49 +148,114 @@ def open_group(
     use_consolidated: bool | None = None,
     auto: bool = False,
 ) -> Group:
-    """Open a group, or create it where the mode allows; see `open`.
+    """Open a group, or create it where the mode allows.
 
     Args:
         store: see `open`.
-        mode: see `Mode`.
+        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
         path: the path within the store.
         zarr_version: 3; others are refused.
-        zarr_format: the same.
+        zarr_format: 3; others are refused.
         storage_options: options of the store.
-        attributes: of the group, if it is created.
+        attributes: the user attributes of a group that is created.
         use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that
             opening reads one value; metadata cannot be changed through such a group, data can; `MetadataError` where
-            there are none. `False` reads every document by itself. `None` is `True` where there are some and the mode is
-            `r`: who writes has to know the shapes there are now.
+            there is none. `False` reads every document by itself. `None` means `True` where there is some and the mode
+            is `r`: a writer must know the present shapes.
         auto: see `open`.
+
+    Raises `NodeNotFoundError` when there is no group and none may be created, `NodeTypeError` when an array is there, and
+    what `open` raises.
     """
-    _check_format(zarr_version, zarr_format)
-    opened, where, mode = _located(store, path, mode, storage_options, auto=auto)
-    opened = consolidated.bare(opened) if use_consolidated is False else opened
-    found = _present(opened, where, mode, GroupMetadata)
-    if found is not None or use_consolidated:
-        metadata = nodes.checked(opened, where, found, GroupMetadata)
-        if use_consolidated or mode == "r":
-            opened = consolidated.chosen(opened, where, metadata, use_consolidated)
-        return Group(opened, where, read_only=mode == "r", metadata=metadata)
-    return create_group(opened, path=where, overwrite=mode == "w", attributes=attributes)
+    spellings.check_format(zarr_version, zarr_format)
+    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
+    located = located.live if use_consolidated is False else located
+    present = _present(located, full_path, mode, GroupMetadata)
+    if present is not None or use_consolidated:
+        metadata = nodes.checked(located, full_path, present, GroupMetadata)
+        return _opened_group(located, full_path, mode, metadata, use_consolidated)
+    return create_group(located, path=full_path, overwrite=mode == "w", attributes=attributes)
 
 
-def open_consolidated(store: StoreLike, *, path: str | None = None, **arguments: Any) -> Group:
-    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`."""
-    return open_group(store, path=path, use_consolidated=True, **arguments)
+def open_consolidated(
+    store: StoreLike,
+    *,
+    mode: Mode | None = None,
+    path: str | None = None,
+    zarr_version: int | None = None,
+    zarr_format: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    auto: bool = False,
+) -> Group:
+    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`, described there.
+
+    Args:
+        store: see `open`.
+        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
+        path: the path within the store.
+        zarr_version: 3; others are refused.
+        zarr_format: 3; others are refused.
+        storage_options: options of the store.
+        auto: see `open`.
+
+    Raises `MetadataError` when there is no consolidated metadata, and what `open_group` raises.
+    """
+    return open_group(
+        store,
+        mode=mode,
+        path=path,
+        zarr_version=zarr_version,
+        zarr_format=zarr_format,
+        storage_options=storage_options,
+        use_consolidated=True,
+        auto=auto,
+    )
 
 
 def group(
-    store: StoreLike = None, *, overwrite: bool = False, path: str | None = None, **arguments: Any
+    store: StoreLike = None,
+    *,
+    overwrite: bool = False,
+    path: str | None = None,
+    zarr_version: int | None = None,
+    zarr_format: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    use_consolidated: bool | None = None,
+    auto: bool = False,
 ) -> Group:
-    """The group at a path, created if there is none or if it is to be overwritten."""
-    return open_group(store, mode="w" if overwrite else "a", path=path, **arguments)
+    """The group at a path, created if there is none: `open_group` in the mode `a` or, to overwrite, `w`.
+
+    Args:
+        store: see `open`.
+        overwrite: erase what is at the path, and create a group.
+        path: the path within the store.
+        zarr_version: 3; others are refused.
+        zarr_format: 3; others are refused.
+        storage_options: options of the store.
+        attributes: the user attributes of a group that is created.
+        use_consolidated: see `open_group`.
+        auto: see `open`.
+
+    Raises what `open_group` raises.
+    """
+    return open_group(
+        store,
+        mode="w" if overwrite else "a",
+        path=path,
+        zarr_version=zarr_version,
+        zarr_format=zarr_format,
+        storage_options=storage_options,
+        attributes=attributes,
+        use_consolidated=use_consolidated,
+        auto=auto,
+    )
 
 
 # ---------------------------------------------------------------- creating
 
 
+@takes(CreateArrayArguments)
 def create_array(
     store: StoreLike = None,
     *,
@@ -176,118 +263,86 @@ def create_array(
     shape: int | Sequence[int] | None = None,
     dtype: Any = None,
     data: Any = None,
-    chunks: creation.Chunks = "auto",
-    shards: Any = None,
-    filters: Any = "auto",
-    compressors: Any = "auto",
-    serializer: Any = "auto",
-    fill_value: Any = None,
-    order: Literal["C", "F"] | None = None,
-    zarr_format: int | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    chunk_key_encoding: Any = None,
-    dimension_names: Sequence[str | None] | None = None,
-    storage_transformers: Sequence[Any] = (),
-    storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    write_empty_chunks: bool | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    zarr_format: int | None = None,
+    **arguments: Unpack[CreateArrayArguments],
 ) -> Array:
-    """Create an array; the arguments are described at `zarrv3.hierarchy.creation.metadata_for`.
+    """Create an array, and the groups that are missing above it.
+
+    Everything is checked before anything is erased or written.
 
     Args:
-        store: anything that `open_store` takes; a new one in memory by default.
-        name: the path within the store; the root by default.
-        shape: the lengths of the dimensions.
-        dtype: the data type.
-        data: values to be written; gives shape and dtype unless they are given.
-        chunks: the chunk shape.
-        shards: the shape of what is stored as one value.
-        filters: codecs from array to array.
-        compressors: codecs from bytes to bytes.
-        serializer: the codec from array to bytes.
-        fill_value: the value of elements that were not written.
-        order: the memory order of stored chunks.
-        zarr_format: 3; others are refused.
-        attributes: the user attributes.
-        chunk_key_encoding: how chunk coordinates become keys.
-        dimension_names: a name or `None` for each dimension.
-        storage_transformers: what lies between the array and the store.
+        store: anything that `open_store` takes; by default a new store in memory.
+        name: the path within the store; by default the root.
+        shape: the length of each dimension; by default the shape of `data`.
+        dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
+        data: values to write.
+        overwrite: erase what is at the path first.
         storage_options: options of the store.
-        overwrite: erase what is at the path.
-        write_empty_chunks: store chunks that hold only the fill value.
+        zarr_format: 3; others are refused.
+        arguments: see `CreateArrayArguments`.
 
-    Raises `NodeExistsError` when a node is there and `overwrite` is false, `MetadataError` for what does not fit.
+    Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
+    `MetadataError` for what does not fit, `ReadOnlyError`, and `TypeError` for an unknown argument.
     """
-    _check_format(zarr_format)
-    opened, path, _ = _located(store, name, "a", storage_options)
+    check_names(arguments, CreateArrayArguments)
+    spellings.check_format(zarr_format)
+    located, full_path, _ = _located(store, name, "a", storage_options)
     return creation.create(
-        opened,
-        path,
-        overwrite=overwrite,
-        data=data,
-        shape=shape,
-        dtype=dtype,
-        chunks=chunks,
-        shards=shards,
-        filters=filters,
-        compressors=compressors,
-        serializer=serializer,
-        fill_value=fill_value,
-        order=order,
-        attributes=attributes,
-        chunk_key_encoding=chunk_key_encoding,
-        dimension_names=dimension_names,
-        storage_transformers=storage_transformers,
-        write_empty_chunks=write_empty_chunks,
+        located, full_path, shape=shape, dtype=dtype, data=data, overwrite=overwrite, **arguments
     )
 
 
+@takes(Zarr2Arguments)
 def create(
     shape: int | Sequence[int] | None = None,
-    chunks: creation.Chunks = True,
+    chunks: Chunks = True,
     dtype: Any = None,
     compressor: Any = "auto",
     fill_value: Any = None,
     order: Literal["C", "F"] | None = None,
     store: StoreLike = None,
     *,
-    overwrite: bool = False,
     path: str | None = None,
-    filters: Any = "auto",
-    object_codec: Any = None,
-    dimension_separator: Literal[".", "/"] | None = None,
-    write_empty_chunks: bool | None = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
-    read_only: bool = False,
+    data: Any = None,
+    overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
-    **arguments: Any,
+    **arguments: Unpack[Zarr2Arguments],
 ) -> Array:
     """Create an array in the spelling of zarr-python 2 and of its experimental V3 support.
 
-    `compressor` is one codec, `None`, `"default"` (the Blosc of zarr-python 2) or `"auto"`; codecs of numcodecs are
-    taken. Other arguments are those of `create_array`. Those of zarr-python 2 that have no meaning here (`cache_metadata`,
-    `cache_attrs`, and `synchronizer`, `chunk_store`, `meta_array` as `None`) are let pass.
+    Args:
+        shape: the length of each dimension; by default the shape of `data`.
+        chunks: the chunk shape; see `create_array`.
+        dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
+        compressor: one codec, `None`, `"default"` (the Blosc of zarr-python 2) or `"auto"`; codecs of numcodecs are taken.
+        fill_value: the value of elements that were never written; `None` is the zero of the data type.
+        order: the memory order of stored chunks.
+        store: anything that `open_store` takes; by default a new store in memory.
+        path: the path within the store; by default the root.
+        data: values to write.
+        overwrite: erase what is at the path first.
+        storage_options: options of the store.
+        arguments: see `Zarr2Arguments`.
+
+    Raises what `create_array` raises.
     """
-    _check_format(zarr_version, zarr_format)
-    _let_pass(arguments)
-    opened, where, _ = _located(store, path, "a", storage_options)
-    arguments.setdefault("compressors", compressor)
-    array = creation.create(
-        opened,
-        where,
-        overwrite=overwrite,
+    _check(arguments)
+    located, full_path, _ = _located(store, path, "a", storage_options)
+    return spellings.create(
+        located,
+        full_path,
         shape=shape,
         chunks=chunks,
-        dtype=_object_dtype(dtype, object_codec),
+        dtype=dtype,
+        compressor=compressor,
         fill_value=fill_value,
         order=order,
-        filters=filters,
-        dimension_separator=dimension_separator,
-        write_empty_chunks=write_empty_chunks,
+        data=data,
+        overwrite=overwrite,
         **arguments,
     )
-    return Array(opened, where, read_only=True, metadata=array.metadata) if read_only else array
 
 
 def create_group(
@@ -299,126 +354,295 @@ def create_group(
     zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
-    """Create a group; `NodeExistsError` when a node is there and `overwrite` is false."""
-    _check_format(zarr_format)
-    opened, where, _ = _located(store, path, "a", storage_options)
+    """Create a group, and the groups that are missing above it.
+
+    Args:
+        store: anything that `open_store` takes; by default a new store in memory.
+        path: the path within the store; by default the root.
+        overwrite: erase what is at the path first.
+        attributes: the user attributes: JSON.
+        zarr_format: 3; others are refused.
+        storage_options: options of the store.
+
+    Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
+    and `ReadOnlyError`.
+    """
+    spellings.check_format(zarr_format)
+    located, full_path, _ = _located(store, path, "a", storage_options)
     metadata = GroupMetadata.create(attributes)
-    nodes.create(opened, where, metadata, overwrite=overwrite)
-    return Group(opened, where, metadata=metadata)
+    nodes.create(located, full_path, metadata, overwrite=overwrite)
+    return Group(located, full_path, metadata=metadata)
 
 
 def create_hierarchy(
     store: StoreLike, nodes: Mapping[str, Metadata], *, overwrite: bool = False
 ) -> dict[str, Array | Group]:
-    """Create many nodes in one batch, from paths and metadata; groups in between come with them."""
-    opened, where, _ = _located(store, None, "a", None)
-    full = {join_paths(where, path): metadata for path, metadata in nodes.items()}
-    create_many(opened, full, overwrite=overwrite)
+    """Create many nodes in one batch where the store can, and the groups that are missing in between.
+
+    Args:
+        store: anything that `open_store` takes.
+        nodes: paths within the store with the metadata there.
+        overwrite: erase what is at those paths first.
+
+    Everything is checked before anything is erased or written; raises what `create_array` raises.
+    """
+    located, above, _ = _located(store, None, "a", None)
+    full = {join_paths(above, path): metadata for path, metadata in nodes.items()}
+    create_many(located, full, overwrite=overwrite)
     made: dict[str, Array | Group] = {}
-    for path, metadata in zip(nodes, full.values(), strict=True):
+    for path, (full_path, metadata) in zip(nodes, full.items(), strict=True):
         if isinstance(metadata, ArrayMetadata):
-            made[path] = Array(opened, join_paths(where, path), metadata=metadata)
+            made[path] = Array(located, full_path, metadata=metadata)
         else:
-            made[path] = Group(opened, join_paths(where, path), metadata=metadata)
+            made[path] = Group(located, full_path, metadata=metadata)
     return made
 
 
-def array(data: Any, **arguments: Any) -> Array:
-    """Create an array with the values and by default the shape, dtype and chunks of `data`."""
-    if not hasattr(data, "shape"):
-        data = np.asarray(data)
-    if "chunks" not in arguments and isinstance(getattr(data, "chunks", None), tuple):
-        chunks = data.chunks
-        if all(isinstance(length, int) for length in chunks):  # a dask array has tuples there
-            arguments["chunks"] = chunks
-    return create(data=data, **arguments)
+@takes(ShapedArguments)
+def array(data: Any, **arguments: Unpack[ShapedArguments]) -> Array:
+    """Create an array with the values and by default the shape, the dtype and the chunks of `data`.
+
+    Args:
+        data: the values: a numpy array, whatever numpy makes one of, or an array of zarrv3, zarr or dask.
+        arguments: see `ShapedArguments`.
+
+    Raises what `create_array` raises.
+    """
+    return create(**spellings.of(data, arguments))
 
 
-def empty(shape: int | Sequence[int], **arguments: Any) -> Array:
-    """Create an array whose content does not matter; it is the fill value."""
+@takes(PlacedArguments)
+def empty(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array whose content does not matter; it is the fill value.
+
+    Args:
+        shape: the length of each dimension.
+        arguments: see `PlacedArguments`.
+
+    Raises what `create_array` raises.
+    """
     return create(shape, **arguments)
 
 
-def zeros(shape: int | Sequence[int], **arguments: Any) -> Array:
-    """Create an array of zeros (empty texts, …): nothing is written but metadata."""
+@takes(PlacedArguments)
+def zeros(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array of zeros (of empty texts, …); only metadata is written.
+
+    Args:
+        shape: the length of each dimension.
+        arguments: see `PlacedArguments`.
+
+    Raises what `create_array` raises.
+    """
     return create(shape, **arguments)
 
 
-def ones(shape: int | Sequence[int], **arguments: Any) -> Array:
-    """Create an array of ones: nothing is written but metadata."""
-    return create(shape, **{"fill_value": 1, **arguments})
+@takes(PlacedArguments, fill_value=1)
+def ones(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array of ones; only metadata is written.
+
+    Args:
+        shape: the length of each dimension.
+        arguments: see `PlacedArguments`.
+
+    Raises what `create_array` raises.
+    """
+    arguments.setdefault("fill_value", 1)
+    return create(shape, **arguments)
 
 
-def full(shape: int | Sequence[int], fill_value: Any, **arguments: Any) -> Array:
-    """Create an array of one value: nothing is written but metadata."""
+@takes(PlacedFullArguments)
+def full(shape: int | Sequence[int], fill_value: Any, **arguments: Unpack[PlacedFullArguments]) -> Array:
+    """Create an array of one value; only metadata is written.
+
+    Args:
+        shape: the length of each dimension.
+        fill_value: the value of all elements.
+        arguments: see `PlacedFullArguments`.
+
+    Raises what `create_array` raises.
+    """
     return create(shape, fill_value=fill_value, **arguments)
 
 
-def empty_like(prototype: Any, **arguments: Any) -> Array:
-    """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours."""
-    return empty(**_like(prototype, arguments))
+@takes(ShapedArguments)
+def empty_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
+    """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours.
+
+    Args:
+        prototype: an array of zarrv3, or anything with a shape.
+        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
+
+    Raises what `create_array` raises.
+    """
+    return create(**spellings.like(prototype, arguments))
 
 
-def zeros_like(prototype: Any, **arguments: Any) -> Array:
-    """Create an array of zeros like another; see `empty_like`."""
-    return zeros(**_like(prototype, {"fill_value": None, **arguments}))
+@takes(ShapedArguments)
+def zeros_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
+    """Create an array of zeros like another; see `empty_like`.
+
+    Args:
+        prototype: an array of zarrv3, or anything with a shape.
+        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
+
+    Raises what `create_array` raises.
+    """
+    arguments.setdefault("fill_value", None)
+    return create(**spellings.like(prototype, arguments))
 
 
-def ones_like(prototype: Any, **arguments: Any) -> Array:
-    """Create an array of ones like another; see `empty_like`."""
-    return ones(**_like(prototype, {"fill_value": 1, **arguments}))
+@takes(ShapedArguments, fill_value=1)
+def ones_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
+    """Create an array of ones like another; see `empty_like`.
+
+    Args:
+        prototype: an array of zarrv3, or anything with a shape.
+        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
+
+    Raises what `create_array` raises.
+    """
+    arguments.setdefault("fill_value", 1)
+    return create(**spellings.like(prototype, arguments))
 
 
-def full_like(prototype: Any, fill_value: Any = None, **arguments: Any) -> Array:
-    """Create an array of one value (by default the prototype's fill value) like another; see `empty_like`."""
+@takes(ShapedFullArguments)
+def full_like(prototype: Any, fill_value: Any = None, **arguments: Unpack[ShapedFullArguments]) -> Array:
+    """Create an array of one value like another; see `empty_like`.
+
+    Args:
+        prototype: an array of zarrv3, or anything with a shape.
+        fill_value: the value of all elements; by default the prototype's fill value.
+        arguments: see `ShapedFullArguments`; they take precedence over what the prototype has.
+
+    Raises what `create_array` raises.
+    """
     given = {} if fill_value is None else {"fill_value": fill_value}
-    return create(**_like(prototype, {**given, **arguments}))
+    return create(**spellings.like(prototype, {**given, **arguments}))
 
 
-def open_like(prototype: Any, path: str, **arguments: Any) -> Array:
-    """Open an array, or create it with the shape, chunks and dtype of another."""
-    return open_array(path=path, **_like(prototype, arguments))
+@takes(ArrayArguments)
+def open_like(
+    prototype: Any,
+    path: str,
+    *,
+    store: StoreLike = None,
+    mode: Mode | None = None,
+    shape: int | Sequence[int] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    auto: bool = False,
+    chunk_cache: ChunkCache | int | str | None = None,
+    **arguments: Unpack[ArrayArguments],
+) -> Array:
+    """Open an array, or create it with the shape, chunks and dtype of another.
+
+    Args:
+        prototype: an array of zarrv3, or anything with a shape.
+        path: the path within the store.
+        store: see `open`.
+        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
+        shape: the length of each dimension, if it is to differ from the prototype's.
+        storage_options: options of the store.
+        auto: see `open`.
+        chunk_cache: see `open_array`.
+        arguments: see `ArrayArguments`; they take precedence over what the prototype has.
+
+    Raises what `open_array` raises.
+    """
+    given = {} if shape is None else {"shape": shape}
+    return open_array(
+        store,
+        path=path,
+        mode=mode,
+        storage_options=storage_options,
+        auto=auto,
+        chunk_cache=chunk_cache,
+        **spellings.like(prototype, {**given, **arguments}),
+    )
 
 
 # ---------------------------------------------------------------- saving and loading
 
 
 def save(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
-    """Save one array to a store, or several as a group (`arr_0`, `arr_1`, … and the names given)."""
+    """Save one array as an array, or several as a group, replacing what is at the path.
+
+    Args:
+        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
+        args: arrays; several are called `arr_0`, `arr_1`, …
+        path: the path within the store; by default the root.
+        named: arrays by name.
+
+    Raises `ConfigurationError` without an array, and what `create_array` raises.
+    """
     if len(args) == 1 and not named:
         save_array(store, args[0], path=path)
     else:
         save_group(store, *args, path=path, **named)
 
 
-def save_array(store: StoreLike, data: Any, *, path: str | None = None, **arguments: Any) -> None:
-    """Save one array, replacing what is at the path."""
-    with _used(store, path) as (opened, where):
-        array(data, store=opened, path=where, overwrite=True, **arguments)
+@takes(ArrayArguments)
+def save_array(
+    store: StoreLike, data: Any, *, path: str | None = None, **arguments: Unpack[ArrayArguments]
+) -> None:
+    """Save one array, replacing what is at the path.
+
+    Args:
+        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
+        data: the values.
+        path: the path within the store; by default the root.
+        arguments: see `ArrayArguments`.
+
+    Raises what `create_array` raises.
+    """
+    with _used(store, path) as (located, full_path):
+        array(data, store=located, path=full_path, overwrite=True, **arguments)
 
 
 def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
-    """Save several arrays as a group, replacing what is at the path."""
+    """Save arrays as a group, replacing what is at the path.
+
+    Args:
+        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
+        args: arrays, called `arr_0`, `arr_1`, …
+        path: the path within the store; by default the root.
+        named: arrays by name.
+
+    Raises `ConfigurationError` without an array, and what `create_array` raises.
+    """
     if not args and not named:
         raise ConfigurationError("save_group needs at least one array")
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
-    with _used(store, path) as (opened, where):
-        target = group(opened, path=where, overwrite=True)
+    with _used(store, path) as (located, full_path):
+        target = group(located, path=full_path, overwrite=True)
         for name, data in arrays.items():
             target.create_array(name, data=data)
 
 
 def load(store: StoreLike, path: str | None = None) -> Any:
-    """The values of an array, or those of a group's arrays by name, as numpy arrays."""
-    with _used(store, path) as (opened, where):
-        node = open(opened, mode="r", path=where)
+    """The values of an array as a numpy array, or those of the arrays in a group as a dict of numpy arrays by name.
+
+    Args:
+        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
+        path: the path within the store; by default the root.
+
+    Raises what `open` in the mode `r` raises.
+    """
+    with _used(store, path) as (located, full_path):
+        node = open(located, mode="r", path=full_path)
         if isinstance(node, Array):
             return node[...]
         return {name: member[...] for name, member in node.arrays()}
 
 
 def tree(node: StoreLike, path: str | None = None, level: int | None = None) -> Tree:
-    """A hierarchy as a drawing, from a group or a store."""
+    """A hierarchy as a drawing, in a terminal and in a notebook.
+
+    Args:
+        node: a group, or anything that `open_store` takes.
+        path: the path of a group in that store.
+        level: how many levels to draw; by default all.
+    """
     top = node if isinstance(node, Group) else open_group(node, mode="r", path=path)
     return Tree(top, level)
 
@@ -426,11 +650,19 @@ def tree(node: StoreLike, path: str | None = None, level: int | None = None) -> 
 def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     """Write the metadata of everything below a group into the group's own document.
 
-    Readers that use it open the whole tree by one read. It is as zarr-python 3 writes it: the member
-    `consolidated_metadata` of the kind `inline`. Later changes below make it stale: consolidate again.
+    Readers that use it open the whole tree by one read. The form is that of zarr-python 3, the member
+    `consolidated_metadata` with the `kind` `inline`, which is not part of the specification. Later changes below the group
+    make it stale: consolidate again.
+
+    Args:
+        store: anything that `open_store` takes.
+        path: the path of the group; by default the root.
+
+    Raises `NodeNotFoundError` when no group is there, `MetadataError` when a document below cannot be read, and
+    `ReadOnlyError`.
     """
-    opened, where, _ = _located(store, path, "r+", None)
-    return consolidated.consolidate(consolidated.bare(opened), where)
+    located, full_path, _ = _located(store, path, "r+", None)
+    return consolidated.consolidate(located.live, full_path)
 
 
 # ---------------------------------------------------------------- helpers
@@ -439,7 +671,7 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
 def _present(
     store: BaseStore, path: str, mode: Mode, wanted: type[Any] | None = None
 ) -> nodes.Metadata | None:
-    """What is at a path if the mode opens what is there; raises where it has to be there and is not."""
+    """What is at a path if the mode opens what is there; raises where it must be there and is not."""
     if mode in {"w", "w-", "x"}:
         return None
     metadata = nodes.find(store, path)
@@ -467,87 +699,58 @@ def _located(
             mode = "r"
         store, path = store.store, folder_of(store.path) + (path or "").strip("/")
     store, below = split_location(store)
-    opened = as_store(store, options)
-    where = join_paths(below, path)
+    located = as_store(store, options)
+    full_path = join_paths(below, path)
     if auto:
-        opened, where = recognised(opened, where)
+        located, full_path = recognised(located, full_path)
     if mode is None:
-        mode = "a" if opened.capabilities.write else "r"
-    if mode != "r" and not opened.capabilities.write:
-        raise ReadOnlyError(f"{opened.describe()} cannot be written; open it with mode='r'")
-    return opened, where, mode
+        mode = "a" if located.capabilities.write else "r"
+    if mode != "r" and not located.capabilities.write:
+        raise ReadOnlyError(f"{located.describe()} cannot be written; open it with mode='r'")
+    return located, full_path, mode
 
 
-def _check_format(*versions: int | None) -> None:
-    for version in versions:
-        if version not in {None, 3}:
-            raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Refuse unknown arguments and other versions of the format, whether or not an array is going to be created."""
+    check_names(arguments, ArrayArguments)
+    spellings.check_format(arguments.get("zarr_version"), arguments.get("zarr_format"))
 
 
-def _let_pass(arguments: dict[str, Any]) -> None:
-    """Take away what zarr-python 2 could be told and what changes nothing here; refuse what would change something."""
-    for name in ("cache_metadata", "cache_attrs"):
-        arguments.pop(name, None)
-    reasons = {
-        "synchronizer": "writers of one process need none, and processes should not share chunks",
-        "chunk_store": "an array's chunks lie beside its metadata",
-        "meta_array": "arrays are numpy arrays",
-    }
-    for name, reason in reasons.items():
-        if arguments.pop(name, None) is not None:
-            raise ConfigurationError(f"there is no {name!r} here: {reason}")
+def _opened_array(
+    store: BaseStore,
+    path: str,
+    mode: Mode,
+    metadata: ArrayMetadata,
+    arguments: ArrayArguments,
+    chunk_cache: ChunkCache | int | str | None = None,
+) -> Array:
+    return Array(
+        store,
+        path,
+        read_only=mode == "r",
+        metadata=metadata,
+        write_empty_chunks=arguments.get("write_empty_chunks"),
+        chunk_cache=chunk_cache,
+    )
 
 
-def _object_dtype(dtype: Any, object_codec: Any) -> Any:
-    """Object dtypes of zarr-python 2 that are really texts or bytes."""
-    if object_codec is None:
-        return dtype
-    known = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
-    codec_id = getattr(object_codec, "codec_id", None)
-    if codec_id not in known:
-        raise ConfigurationError(
-            f"object_codec {object_codec!r} has no data type in Zarr V3; use VLenUTF8 or VLenBytes"
-        )
-    return known[codec_id]
-
-
-def _like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for an array like another, those given winning."""
-    if isinstance(prototype, Array):
-        metadata = prototype.metadata
-        found: dict[str, Any] = {
-            "shape": prototype.shape,
-            "chunks": prototype.chunks,
-            "dtype": metadata.data_type,
-        }
-        if metadata.storage_transformers:
-            found["storage_transformers"] = [named.to_json() for named in metadata.storage_transformers]
-        else:
-            found["shards"] = prototype.shards
-        if arguments.get("dtype") is None or data_type_of(arguments["dtype"]) == metadata.data_type:
-            found["fill_value"] = prototype.fill_value
-            if not {"compressor", "compressors", "filters", "serializer", "order", "codecs"} & set(arguments):
-                found["codecs"] = prototype.codecs
-    else:
-        found = {"shape": np.shape(prototype)}
-        for name in ("dtype", "fill_value"):
-            if getattr(prototype, name, None) is not None:
-                found[name] = getattr(prototype, name)
-        chunks = getattr(prototype, "chunks", None)
-        if isinstance(chunks, tuple) and all(isinstance(length, int) for length in chunks):
-            found["chunks"] = chunks
-    return {**found, **arguments}
+def _opened_group(
+    store: BaseStore, path: str, mode: Mode, metadata: GroupMetadata, use_consolidated: bool | None
+) -> Group:
+    if use_consolidated or mode == "r":
+        store = consolidated.with_consolidated(store, path, metadata, use_consolidated)
+    return Group(store, path, read_only=mode == "r", metadata=metadata)
 
 
 @contextmanager
 def _used(given: StoreLike, path: str | None) -> Iterator[tuple[BaseStore, str]]:
-    """A store for a while, and the path in it: if it is opened here it is closed afterwards, otherwise only flushed."""
+    """The store and the path in it; a store that is opened here is closed afterwards, another one is flushed."""
     store, below = split_location(given)
-    opened = as_store(store)
+    used = as_store(store)
     try:
-        yield opened, join_paths(below, path)
-        if opened.capabilities.write:
-            opened.flush()
+        yield used, join_paths(below, path)
+        if used.capabilities.write:
+            used.flush()
     finally:
         if isinstance(given, str | os.PathLike | dict) and not isinstance(given, BaseStore):
-            opened.close()
+            used.close()

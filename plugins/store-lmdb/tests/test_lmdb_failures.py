@@ -219,7 +219,8 @@ def test_a_folder_for_a_file_and_the_other_way_round(tmp_path: Path) -> None:
 def test_bad_options(tmp_path: Path) -> None:
     """Unknown options are errors that list the known ones; a URL needs a path and no host."""
     with pytest.raises(
-        ConfigurationError, match=r"'lmdb' has no option 'compress'; its options are: path, buffers, .*map_size"
+        ConfigurationError,
+        match=r"'lmdb' has no option 'compress'; its options are: path, buffers, .*map_size",
     ):
         LMDBStore(tmp_path, compress=True)
     with pytest.raises(

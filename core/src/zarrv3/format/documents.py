@@ -14,24 +14,24 @@ MAX_DEPTH = 128
 _MAX_USER_DEPTH = 100  # leaves room for what stands around a user's value, consolidated metadata for instance
 
 
-def load_document(data: Buffer, *, where: str) -> dict[str, JSON]:
-    """The object that the bytes of a document hold; `MetadataError` naming `where` if they hold none.
+def load_document(data: Buffer, *, source: str) -> dict[str, JSON]:
+    """The object that the bytes of a document hold; `MetadataError` naming `source` if they hold none.
 
-    Bare `NaN` and `Infinity`, which are no JSON but which zarr-python writes, are read as floats.
+    Bare `NaN` and `Infinity`, which are not JSON but which zarr-python writes, are read as floats.
     """
     try:
         document = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise MetadataError(
-            f"{where}: the document is not UTF-8 ({error.reason} at byte {error.start})"
+            f"{source}: the document is not UTF-8 ({error.reason} at byte {error.start})"
         ) from error
     except RecursionError:
-        raise MetadataError(f"{where}: the document is nested too deep") from None
+        raise MetadataError(f"{source}: the document is nested too deep") from None
     except ValueError as error:
-        raise MetadataError(f"{where}: the document is not JSON: {error}") from error
+        raise MetadataError(f"{source}: the document is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise MetadataError(f"{where}: the document must be an object, not {shown(document)}")
-    _check_depth(document, MAX_DEPTH, where)
+        raise MetadataError(f"{source}: the document must be an object, not {shown(document)}")
+    _check_depth(document, MAX_DEPTH, source)
     return document
 
 
@@ -88,9 +88,9 @@ def _checked(value: Any, member: str) -> JSON:
 
 
 def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
-    found = dict(pairs)
-    if len(found) != len(pairs):  # readers would differ in which one they take
+    members = dict(pairs)
+    if len(members) != len(pairs):  # readers would differ in which one they take
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the member {shown(twice)} occurs twice")
-    return found
+    return members

@@ -66,15 +66,15 @@ class NamedConfig:
 
     def resolve(self, kind: Kind, member: str) -> Any:
         """The object that name and configuration stand for: `class.from_json(name, configuration)`."""
-        found = self.find(kind)
+        cls = self.find(kind)
         try:
-            return found.from_json(self.name, self.configuration)
+            return cls.from_json(self.name, self.configuration)
         except MetadataError as error:
             raise type(error)(f"{member}: {error}") from error
 
 
 def resolve(kind: Kind, value: JSON, member: str) -> Any:
-    """Parse an extension definition of a kind that has to be understood, and build its object."""
+    """Parse an extension definition that must be understood, and build its object."""
     named = NamedConfig.parse(value, member)
     if not named.must_understand:
         raise MetadataError(f"{member}: must_understand=false is not possible for a {NOUN[kind]}")
@@ -96,14 +96,14 @@ def check_members(
 
 
 def integer(owner: str, value: JSON, low: int, high: int) -> int:
-    """`value`, which has to be an integer of `[low, high]`."""
+    """`value`, which must be an integer in `[low, high]`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise MetadataError(f"{owner} must be an integer from {low} to {high}, not {shown(value)}")
     return value
 
 
 def choice(owner: str, value: JSON, allowed: Collection[str]) -> str:
-    """`value`, which has to be one of the `allowed` texts."""
+    """`value`, which must be one of the `allowed` texts."""
     if not isinstance(value, str) or value not in allowed:
         raise MetadataError(f"{owner} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
     return value

@@ -108,7 +108,7 @@ class ChunkKeyEncoding(ABC):
 
     @abstractmethod
     def decode(self, key: str, ndim: int | None = None) -> Shape | None:
-        """The coordinates that `encode` makes this key of; `None` if it is no chunk key (of `ndim` dimensions)."""
+        """The coordinates of which `encode` makes this key; `None` if it is not a chunk key of `ndim` dimensions."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,11 @@ class _Separated(ChunkKeyEncoding):
     def _numbers(self, text: str) -> Shape | None:
         """Numbers as `str` spells them: `int` would also take `+1`, `01`, `1_0` and the digits of other scripts."""
         try:
-            found = tuple(map(int, text.split(self.separator)))
+            coords = tuple(map(int, text.split(self.separator)))
         except ValueError:
             return None
-        is_spelled_so = self.separator.join(map(str, found)) == text
-        return found if is_spelled_so and min(found) >= 0 and max(found) < MAX_COORDINATE else None
+        is_spelled_so = self.separator.join(map(str, coords)) == text
+        return coords if is_spelled_so and min(coords) >= 0 and max(coords) < MAX_COORDINATE else None
 
 
 class DefaultKeys(_Separated):
@@ -184,14 +184,14 @@ class V2Keys(_Separated):
 
 def parse_grid(value: JSON, member: str = "chunk_grid") -> ChunkGrid:
     """The chunk grid that a document names."""
-    found: ChunkGrid = resolve("chunk_grids", value, member)
-    return found
+    grid: ChunkGrid = resolve("chunk_grids", value, member)
+    return grid
 
 
 def parse_keys(value: JSON, member: str = "chunk_key_encoding") -> ChunkKeyEncoding:
     """The chunk key encoding that a document names."""
-    found: ChunkKeyEncoding = resolve("chunk_key_encodings", value, member)
-    return found
+    encoding: ChunkKeyEncoding = resolve("chunk_key_encodings", value, member)
+    return encoding
 
 
 def check_shape(value: Any, item_size: int | None, member: str = "shape") -> Shape:

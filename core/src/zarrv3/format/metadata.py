@@ -57,15 +57,15 @@ class GroupMetadata:
         return cls(attributes=copy.deepcopy(document["attributes"]), document=document)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, JSON], *, where: str) -> Self:
-        """Check a document; `MetadataError` says what is wrong with the one at `where`."""
+    def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
+        """Check a document; `MetadataError` says what is wrong with the one at `source`."""
         try:
             _check_head(document, "group", _GROUP)
             consolidated = document.get("consolidated_metadata")
             if consolidated is not None and not isinstance(consolidated, Mapping):
                 raise MetadataError(f"consolidated_metadata must be an object, not {shown(consolidated)}")  # noqa: TRY301
         except MetadataError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise type(error)(f"{source}: {error}") from error
         kept = dict(document)
         return cls(attributes=kept.get("attributes", {}), consolidated_metadata=consolidated, document=kept)
 
@@ -74,14 +74,14 @@ class GroupMetadata:
         return copy.deepcopy(self.document)
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """The same group with other attributes; `MetadataError` if JSON cannot hold them."""
+        """This group with other attributes; `MetadataError` if JSON cannot hold them."""
         checked = _attributes(attributes)
         return replace(
             self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
         )
 
     def with_consolidated_metadata(self, value: Mapping[str, JSON] | None) -> Self:
-        """The same group with other consolidated metadata, or none."""
+        """This group with other consolidated metadata, or none."""
         document = {name: item for name, item in self.document.items() if name != "consolidated_metadata"}
         if value is not None:
             document["consolidated_metadata"] = dict(value)
@@ -126,56 +126,56 @@ class ArrayMetadata:
         `codecs` may leave out what follows from the data type (`default_codecs` if there are none at all); what is
         filled in is recorded, as the specification asks.
         """
-        kind = data_type_of(data_type)
+        data_type = data_type_of(data_type)
         lengths = tuple(_index(length) for length in shape)
         grid = chunk_grid or RegularGrid(
             tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
         )
-        fill = kind.cast_fill(fill_value)
-        spec = ChunkSpec(grid.chunk_shape, kind, fill)
+        fill = data_type.cast_fill(fill_value)
+        spec = ChunkSpec(grid.chunk_shape, data_type, fill)
         if codecs is None:
-            codecs = default_codecs(kind)
+            codecs = default_codecs(data_type)
         parsed = [parse_codec(codec, f"codecs[{index}]") for index, codec in enumerate(codecs)]
         document: Document = {
             "zarr_format": 3,
             "node_type": "array",
             "shape": list(lengths),
-            "data_type": kind.to_json(),
+            "data_type": data_type.to_json(),
             "chunk_grid": grid.to_json(),
             "chunk_key_encoding": (chunk_key_encoding or DefaultKeys()).to_json(),
-            "fill_value": kind.fill_to_json(fill),
+            "fill_value": data_type.fill_to_json(fill),
             "codecs": CodecChain.build(parsed, spec).to_json(),
             "attributes": _attributes(attributes or {}),
             "storage_transformers": [transformer.to_json() for transformer in storage_transformers],
         }
         if dimension_names is not None:
             document["dimension_names"] = list(dimension_names)
-        return cls.from_document(document, where="new array")
+        return cls.from_document(document, source="new array")
 
     @classmethod
-    def from_document(cls, document: Mapping[str, JSON], *, where: str) -> Self:
-        """Check a document; `MetadataError` says what is wrong with the one at `where`."""
+    def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
+        """Check a document; `MetadataError` says what is wrong with the one at `source`."""
         try:
             return cls._parse(dict(document))
         except MetadataError as error:
-            raise type(error)(f"{where}: {error}") from error
+            raise type(error)(f"{source}: {error}") from error
         except RecursionError:
-            raise MetadataError(f"{where}: data_type is nested too deep") from None
+            raise MetadataError(f"{source}: data_type is nested too deep") from None
 
     @classmethod
     def _parse(cls, document: Document) -> Self:
         _check_head(document, "array", _ARRAY)
         if missing := [name for name in _REQUIRED if name not in document]:
             raise MetadataError(f"the document lacks {', '.join(missing)}")
-        kind = parse_data_type(document["data_type"])
-        shape = check_shape(document["shape"], kind.item_size)
+        data_type = parse_data_type(document["data_type"])
+        shape = check_shape(document["shape"], data_type.item_size)
         grid = parse_grid(document["chunk_grid"])
         grid.check(shape)
-        if math.prod(grid.chunk_shape) * (kind.item_size or 1) >= 2**63:
+        if math.prod(grid.chunk_shape) * (data_type.item_size or 1) >= 2**63:
             raise MetadataError(f"chunk_shape {shown(grid.chunk_shape)}: a chunk of more than 2**63 bytes")
-        fill = kind.fill_from_json(document["fill_value"])
+        fill = data_type.fill_from_json(document["fill_value"])
         if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
-            document["fill_value"] = kind.fill_to_json(fill)
+            document["fill_value"] = data_type.fill_to_json(fill)
         codecs = _codecs(document["codecs"])
         check_order(codecs)
         transformers = document.get("storage_transformers", [])
@@ -183,7 +183,7 @@ class ArrayMetadata:
             raise MetadataError(f"storage_transformers must be a list, not {shown(transformers)}")
         return cls(
             shape=shape,
-            data_type=kind,
+            data_type=data_type,
             chunk_grid=grid,
             chunk_key_encoding=parse_keys(document["chunk_key_encoding"]),
             fill_value=fill,
@@ -221,34 +221,34 @@ class ArrayMetadata:
         return copy.deepcopy(self.document)
 
     def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
-        """The same array with other lengths, not another number of dimensions."""
+        """This array with other lengths, but as many dimensions."""
         lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
         self.chunk_grid.check(lengths)
         return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """The same array with other attributes; `MetadataError` if JSON cannot hold them."""
+        """This array with other attributes; `MetadataError` if JSON cannot hold them."""
         checked = _attributes(attributes)
         return replace(
             self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
         )
 
     def with_fill_value(self, fill_value: Any) -> Self:
-        """The same array with another fill value: chunks that are not stored change with it."""
+        """This array with another fill value: chunks that are not stored change with it."""
         fill = self.data_type.cast_fill(fill_value)
         document = {**self.document, "fill_value": self.data_type.fill_to_json(fill)}
         return replace(self, fill_value=fill, document=document)
 
 
-def parse_document(data: Buffer, *, where: str) -> ArrayMetadata | GroupMetadata:
-    """The metadata in the bytes of `zarr.json`; `where` names the document in errors, which are `MetadataError`s."""
-    document = load_document(data, where=where)
+def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
+    """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
+    document = load_document(data, source=source)
     node_type = document.get("node_type")
     if node_type == "array":
-        return ArrayMetadata.from_document(document, where=where)
+        return ArrayMetadata.from_document(document, source=source)
     if node_type == "group":
-        return GroupMetadata.from_document(document, where=where)
-    raise MetadataError(f'{where}: node_type must be "array" or "group", not {shown(node_type)}')
+        return GroupMetadata.from_document(document, source=source)
+    raise MetadataError(f'{source}: node_type must be "array" or "group", not {shown(node_type)}')
 
 
 def _check_head(document: Mapping[str, JSON], node_type: str, known: frozenset[str]) -> None:
@@ -272,7 +272,7 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
     """The codecs of a document. An unknown one that says `must_understand: false` is ignored, as its writer allows."""
     if not isinstance(value, list | tuple) or not value:
         raise MetadataError(f"codecs must be a list with at least one codec, not {shown(value)}")
-    found: list[Codec] = []
+    codecs: list[Codec] = []
     for index, item in enumerate(value):
         member = f"codecs[{index}]"
         named = NamedConfig.parse(item, member)
@@ -282,8 +282,8 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
             if named.must_understand:
                 raise UnknownExtensionError(f"{member}: {error}") from error
             continue
-        found.append(named.resolve("codecs", member))
-    return tuple(found)
+        codecs.append(named.resolve("codecs", member))
+    return tuple(codecs)
 
 
 def _dimension_names(value: JSON, ndim: int) -> tuple[str | None, ...] | None:

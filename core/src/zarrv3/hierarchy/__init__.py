@@ -1,6 +1,6 @@
 # nodes         documents in a store                attributes    a node's attributes
 # node          what arrays and groups share        array         arrays
 # group         groups                              creation      new arrays
-# display       `info` in words                     tree          a hierarchy in words
-# consolidated  documents of a tree in one
+# display       `info` and `tree` in words       arguments     what describes a new array
+# spellings     arguments as zarr-python spells them
 """The hierarchy: arrays and groups over a store."""

@@ -43,12 +43,12 @@ Planner: TypeAlias = Callable[..., Plan]
 
 
 class Array(Node[ArrayMetadata]):
-    """An n-dimensional array whose chunks lie in a store.
+    """An n-dimensional array whose chunks lie in a store: a node of type `array` of the Zarr v3 specification.
 
     Indexing reads, assigning writes; both follow numpy: `a[10:90, ::-1]`, masks, lists of indices. `oindex` selects each
-    dimension on its own, `vindex` single points, `blocks` whole chunks. Reading gives new numpy arrays.
+    dimension on its own, `vindex` single points, `blocks` whole chunks. Reading returns new numpy arrays.
 
-    Thread-safe: concurrent writes to different elements all take effect, within one process also where they share a
+    Thread-safe: concurrent writes to different elements all take effect, within one process even where they share a
     chunk. Processes that write should not share chunks (or shards).
 
     Args:
@@ -58,10 +58,11 @@ class Array(Node[ArrayMetadata]):
         write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
         metadata: its metadata, if they are known already.
         chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`
-            that several arrays share. What others write is not seen then before `refresh`. Chunks whose elements differ
+            that several arrays share. What others write is then not seen before `refresh`. Chunks whose elements vary
             in length are not remembered.
 
-    Raises `NodeNotFoundError`, `NodeTypeError`, `MetadataError`.
+    Raises `NodeNotFoundError` when nothing is there, `NodeTypeError` when it is a group, and `MetadataError` for a document
+    that is not valid.
     """
 
     metadata_class = ArrayMetadata
@@ -92,14 +93,24 @@ class Array(Node[ArrayMetadata]):
         super()._adopt(metadata)
 
     def refresh(self) -> Self:
-        """Read the metadata again, and forget decoded chunks: what another process or object has changed is seen."""
+        """Read the metadata again and forget decoded chunks, to see what another process or object has changed.
+
+        Returns this array. Raises `NodeNotFoundError` or `NodeTypeError` when it is no longer there.
+        """
         super().refresh()
         if self._layout.cache is not None:
             self._layout.cache.forget(self._layout.folder)
         return self
 
     def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
-        """The same array with decoded chunks remembered for reading, or with `None` no longer; this object stays as it is."""
+        """A new object for this array that remembers decoded chunks for reading; this one stays as it is.
+
+        Args:
+            chunk_cache: a size in bytes or as text such as `"64MiB"`, a `ChunkCache` that several arrays may share, or `None`
+                to remember nothing.
+
+        Raises `ConfigurationError` for a size that is not one.
+        """
         return type(self)(
             self._store,
             self._path,
@@ -111,19 +122,19 @@ class Array(Node[ArrayMetadata]):
 
     @property
     def chunk_cache(self) -> ChunkCache | None:
-        """What remembers decoded chunks, if anything does."""
+        """The cache of decoded chunks, or `None`."""
         return self._cache
 
     # ------------------------------------------------------------ what it is
 
     @property
     def layout(self) -> Layout:
-        """How the chunks lie in the store."""
+        """How the chunks lie in the store: their keys, codecs and storage transformers."""
         return self._layout
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The length of each dimension."""
+        """The length of each dimension; assigning is `resize`."""
         return self._metadata.shape
 
     @shape.setter
@@ -137,12 +148,12 @@ class Array(Node[ArrayMetadata]):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The shape of the chunks that are encoded each on its own (inside a shard: the inner chunks)."""
+        """The shape, in elements, of the chunks that are encoded one by one (in a shard: of the inner chunks)."""
         return self._layout.chunk_shape
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """The shape of what is stored as one value, where that is several chunks; otherwise `None`."""
+        """The shape, in elements, of what is stored as one value, where that is several chunks; otherwise `None`."""
         block = self._layout.block_shape
         return None if block is None else tuple(c * b for c, b in zip(self.chunks, block, strict=True))
 
@@ -158,42 +169,42 @@ class Array(Node[ArrayMetadata]):
 
     @property
     def itemsize(self) -> int:
-        """The bytes of an element in memory."""
+        """The size of an element in memory, in bytes."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all elements in memory."""
+        """The size of all elements in memory, in bytes: `size * itemsize`."""
         return self.size * self.itemsize
 
     @property
     def fill_value(self) -> Any:
-        """The value of elements that were never written, a numpy scalar."""
+        """The value of elements that were never written: a numpy scalar of `dtype`."""
         return self._metadata.fill_value
 
     @property
     def dimension_names(self) -> tuple[str | None, ...] | None:
-        """The names of the dimensions, if they have any."""
+        """A name or `None` for each dimension; `None` if none has a name (`dimension_names` of the specification)."""
         return self._metadata.dimension_names
 
     @property
     def codecs(self) -> tuple[Codec, ...]:
-        """What encodes a chunk, in the order of encoding."""
+        """The codecs that encode a chunk, in the order of encoding (`codecs` of the specification)."""
         return self._layout.chain.codecs
 
     @property
     def compressors(self) -> tuple[Codec, ...]:
-        """The codecs from bytes to bytes."""
+        """The codecs from bytes to bytes, in the order of encoding."""
         return tuple(codec for codec in self.codecs if codec.kind == "bytes-bytes")
 
     @property
     def compressor(self) -> Codec | None:
-        """The first of the `compressors`, as zarr-python 2 had it."""
+        """The first of the `compressors`, or `None`, as in zarr-python 2."""
         return next(iter(self.compressors), None)
 
     @property
     def filters(self) -> tuple[Codec, ...]:
-        """The codecs from array to array."""
+        """The codecs from array to array, in the order of encoding."""
         return tuple(codec for codec in self.codecs if codec.kind == "array-array")
 
     @property
@@ -207,34 +218,40 @@ class Array(Node[ArrayMetadata]):
 
     @property
     def cdata_shape(self) -> tuple[int, ...]:
-        """How many chunks there are along each dimension."""
+        """How many chunks (of a sharded array: inner chunks) there are along each dimension, stored or not."""
         return self._layout.grid.grid_shape(self.shape)
 
     @property
     def nchunks(self) -> int:
-        """How many chunks there are, stored or not."""
+        """How many chunks (of a sharded array: inner chunks) there are, stored or not."""
         return math.prod(self.cdata_shape)
 
     @property
     def nchunks_initialized(self) -> int:
-        """How many chunks are stored: lists the array's keys, reads no values."""
+        """How many chunks (of a sharded array: inner chunks) are stored: lists the array's keys, reads no chunks.
+
+        Raises `UnsupportedError` for a store that cannot list its keys.
+        """
         layout = self._layout
         return sum(1 for key in layout.store.list_prefix(layout.folder) if layout.coords(key) is not None)
 
     @property
     def nbytes_stored(self) -> int:
-        """The bytes that the array occupies in the store, its document included; reads no values."""
+        """The size of all values of the array in the store, its document included, in bytes; reads no values.
+
+        Raises `UnsupportedError` for a store that cannot list its keys.
+        """
         return sum(size for _, size in self._store.list_sizes(self._layout.folder))
 
     @property
     def info(self) -> Info:
-        """A report of what the array is and holds; made without reading values."""
+        """A report of what the array is and holds; lists the array's keys where the store can, reads no values."""
         from zarrv3.hierarchy.display import array_info
 
         return array_info(self)
 
     def info_complete(self) -> Info:
-        """The same with codecs, fill value, dimension names and shards."""
+        """`info` with fill value, dimension names, codecs and storage transformers."""
         from zarrv3.hierarchy.display import array_info
 
         return array_info(self, complete=True)
@@ -242,7 +259,12 @@ class Array(Node[ArrayMetadata]):
     # ------------------------------------------------------------ reading
 
     def __getitem__(self, selection: Any) -> Any:
-        """Read what is selected; a numpy scalar if that is one element, else a new numpy array."""
+        """Read what is selected by integers, slices, `...`, masks or lists of indices, as numpy does.
+
+        Returns a numpy scalar if integers select one element, else a new numpy array. With arrays of indices for all
+        dimensions points are selected, with one for some dimensions each dimension on its own, as in zarr-python 3. Names of
+        fields of a structured dtype may stand beside them. Raises what `read` raises. Thread-safe.
+        """
         result = self._get(plan, selection)
         if result.ndim == 0 and not _has_dots(selection):
             return result[()]
@@ -256,44 +278,99 @@ class Array(Node[ArrayMetadata]):
         fields: Fields = None,
         progress: Progress | None = None,
     ) -> NumpyArray:
-        """Read into new memory or into the caller's.
+        """Read a selection into new memory or into the caller's.
 
         Args:
-            selection: what `array[selection]` takes.
-            out: an array of the selection's shape that values of the array's dtype can be cast to; returned.
-            fields: names of fields of a structured dtype.
-            progress: called as `progress(chunks done, chunks in all)`.
+            selection: what `array[selection]` takes; by default everything.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+            progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
+
+        Returns a numpy array, without dimensions where `array[selection]` is a scalar. Raises `SelectionError` (an
+        `IndexError`) for a selection that does not fit, `AssignmentError` for an `out` that does not, and `CorruptDataError`
+        for a chunk that cannot be decoded. Thread-safe.
         """
         return self._get(plan, selection, out=out, fields=fields, progress=progress)
 
     def get_basic_selection(
         self, selection: Any = ..., *, out: NumpyArray | None = None, fields: Fields = None
     ) -> NumpyArray:
-        """Read a selection of integers and slices."""
+        """Read a selection of integers and slices.
+
+        Args:
+            selection: integers, slices and `...`; by default everything.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+
+        Returns a numpy array. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
+        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
+        """
         return self._get(plan_basic, selection, out=out, fields=fields)
 
     def get_orthogonal_selection(
         self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
     ) -> NumpyArray:
-        """Read a selection of each dimension on its own: integers, slices, lists of indices, masks."""
+        """Read a selection of each dimension on its own; `oindex` does the same.
+
+        Args:
+            selection: an integer, a slice, a list of indices or a mask of its length for each dimension.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+
+        Returns a numpy array of a length for each dimension without an integer. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
+        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
+        """
         return self._get(plan_orthogonal, selection, out=out, fields=fields)
 
     def get_coordinate_selection(
         self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
     ) -> NumpyArray:
-        """Read single points: one array of coordinates for each dimension."""
+        """Read single points; `vindex` does the same.
+
+        Args:
+            selection: an array of coordinates for each dimension; they are broadcast together.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+
+        Returns a numpy array of the shape of the coordinates. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
+        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
+        """
         return self._get(plan_coordinates, selection, out=out, fields=fields)
 
     def get_mask_selection(
         self, mask: Any, *, out: NumpyArray | None = None, fields: Fields = None
     ) -> NumpyArray:
-        """Read where a boolean array of the array's shape is true."""
+        """Read where a mask is true; `vindex` does the same.
+
+        Args:
+            mask: a boolean array of the array's shape.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+
+        Returns a numpy array of one dimension, in the order of the elements. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
+        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
+        """
         return self._get(plan_mask, mask, out=out, fields=fields)
 
     def get_block_selection(
         self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
     ) -> NumpyArray:
-        """Read whole chunks (of a sharded array: shards) by their numbers: integers and slices."""
+        """Read whole chunks (of a sharded array: shards); `blocks` does the same.
+
+        Args:
+            selection: an integer or a slice (with step 1) of the numbers of chunks for each dimension.
+            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
+                its kind; returned. By default a new array.
+            fields: the name of a field of a structured dtype, or a list of several; by default all.
+
+        Returns a numpy array of their elements. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
+        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
+        """
         return self._get(self._plan_blocks, selection, out=out, fields=fields)
 
     @property
@@ -312,7 +389,7 @@ class Array(Node[ArrayMetadata]):
         return Indexer(self, self._plan_blocks)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NumpyArray:
-        """All elements as a numpy array (the protocol of numpy 2: `copy=False` cannot be granted)."""
+        """All elements as a numpy array; `ValueError` for `copy=False`, which cannot be granted."""
         if copy is False:
             raise ValueError("an array in a store cannot become a numpy array without a copy")
         whole = self._get(plan_basic, ...)
@@ -371,17 +448,17 @@ class Array(Node[ArrayMetadata]):
     ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if out is not None:
-            check_out(out, chosen.result_shape, dtype)
-        direct = out is not None and out.dtype == dtype and out.shape == chosen.shape
-        buffer = out if direct and out is not None else np.empty(chosen.shape, dtype)
-        reading.read(layout, chosen, buffer, fields=fields, progress=progress)
+            check_out(out, selected.result_shape, dtype)
+        direct = out is not None and out.dtype == dtype and out.shape == selected.shape
+        buffer = out if direct and out is not None else np.empty(selected.shape, dtype)
+        reading.read(layout, selected, buffer, fields=fields, progress=progress)
         if out is None:
-            return chosen.finish(buffer)
+            return selected.finish(buffer)
         if not direct:
-            out[...] = chosen.finish(buffer)
+            out[...] = selected.finish(buffer)
         return out
 
     def _fields(self, fields: Fields, selection: Any) -> tuple[Fields, Any]:
@@ -401,33 +478,87 @@ class Array(Node[ArrayMetadata]):
     # ------------------------------------------------------------ writing
 
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
-        """Write a value, broadcast as numpy does."""
+        """Write a value, broadcast as numpy does, to what `array[selection]` selects; see `write`."""
         self._set(plan, selection, value)
 
     def write(
         self, selection: Any, value: ArrayLike, *, fields: Fields = None, progress: Progress | None = None
     ) -> None:
-        """The same as `array[selection] = value`, with a callback `progress(chunks done, chunks in all)`."""
+        """Write a value to a selection: `array[selection] = value`, with more options.
+
+        A chunk or shard of which a part stays is read, changed and written. Each is whole old or whole new for every reader;
+        all of them together are not one step.
+
+        Args:
+            selection: what `array[selection]` takes.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+            progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
+
+        Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError` for a value that does
+        not, `CorruptDataError` for a chunk of which a part stays and that cannot be decoded, and `ReadOnlyError`.
+        Thread-safe: concurrent writes of one process to different elements all take effect; processes should not share chunks.
+        """
         self._set(plan, selection, value, fields=fields, progress=progress)
 
     def set_basic_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to a selection of integers and slices."""
+        """Write to a selection of integers and slices.
+
+        Args:
+            selection: integers, slices and `...`.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+
+        Raises what `write` raises. Thread-safe; see `write`.
+        """
         self._set(plan_basic, selection, value, fields=fields)
 
     def set_orthogonal_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to a selection of each dimension on its own."""
+        """Write to a selection of each dimension on its own; `oindex` does the same.
+
+        Args:
+            selection: an integer, a slice, a list of indices or a mask of its length for each dimension.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+
+        Raises what `write` raises. Thread-safe; see `write`.
+        """
         self._set(plan_orthogonal, selection, value, fields=fields)
 
     def set_coordinate_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to single points; of points that are named twice the last value counts."""
+        """Write to single points; `vindex` does the same. Of a point that is named twice the last value counts.
+
+        Args:
+            selection: an array of coordinates for each dimension; they are broadcast together.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+
+        Raises what `write` raises. Thread-safe; see `write`.
+        """
         self._set(plan_coordinates, selection, value, fields=fields)
 
     def set_mask_selection(self, mask: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write where a boolean array of the array's shape is true."""
+        """Write where a mask is true; `vindex` does the same.
+
+        Args:
+            mask: a boolean array of the array's shape.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+
+        Raises what `write` raises. Thread-safe; see `write`.
+        """
         self._set(plan_mask, mask, value, fields=fields)
 
     def set_block_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write whole chunks (of a sharded array: shards) by their numbers."""
+        """Write whole chunks (of a sharded array: shards); `blocks` does the same.
+
+        Args:
+            selection: an integer or a slice (with step 1) of the numbers of chunks for each dimension.
+            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+
+        Raises what `write` raises. Thread-safe; see `write`.
+        """
         self._set(self._plan_blocks, selection, value, fields=fields)
 
     def _set(
@@ -443,12 +574,12 @@ class Array(Node[ArrayMetadata]):
         self._check_writable()
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        chosen = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         writing.write(
             layout,
-            chosen,
-            chosen.start(self.castable(value, dtype)),
+            selected,
+            selected.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
             keep_padding=keep_padding,
@@ -461,18 +592,29 @@ class Array(Node[ArrayMetadata]):
         return bool(config.get("write_empty_chunks") if self._write_empty is None else self._write_empty)
 
     def castable(self, value: Any, dtype: np.dtype[Any] | None = None) -> NumpyArray:
-        """A value as an array that casts to `dtype` (the array's, unless given) chunk by chunk without failing.
+        """A value as a numpy array of which every part is sure to cast.
 
-        Raises `AssignmentError` for a value that cannot become elements.
+        Args:
+            value: what is to become elements.
+            dtype: their dtype; by default the array's.
+
+        Raises `AssignmentError` for a value that cannot become such elements.
         """
         return castable(value, self.dtype if dtype is None else dtype, repr(self))
 
     # ------------------------------------------------------------ changing the shape
 
     def resize(self, *shape: Any) -> None:
-        """Change the lengths of the dimensions, in place; elements beyond the old lengths have the fill value.
+        """Change the lengths of the dimensions, in place; new elements have the fill value.
 
-        Chunks that lie outside afterwards are erased. Only the document is written when the array grows.
+        Only the document is written when the array grows. When it shrinks, chunks that lie outside afterwards are erased, and
+        what lies outside in the others is set to the fill value.
+
+        Args:
+            shape: one length for each dimension, as several arguments or as one sequence.
+
+        Raises `MetadataError` for another number of dimensions or a negative length, and `ReadOnlyError`. Of several callers
+        each changes what the one before has left, where the store can swap atomically.
         """
         lengths = shape[0] if len(shape) == 1 and not is_index(shape[0]) else shape
         if not isinstance(lengths, Iterable):
@@ -482,14 +624,14 @@ class Array(Node[ArrayMetadata]):
 
     def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
         """Change the shape on top of what it is by now; returns what it was."""
-        found: list[tuple[ArrayMetadata, ArrayMetadata]] = []
+        changes: list[tuple[ArrayMetadata, ArrayMetadata]] = []
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
-            found.append((metadata, metadata.with_shape(lengths(metadata.shape))))
-            return found[-1][1]
+            changes.append((metadata, metadata.with_shape(lengths(metadata.shape))))
+            return changes[-1][1]
 
         self._change(changed)
-        before, after = map(self._arranged, found[-1])
+        before, after = map(self._arranged, changes[-1])
         trim(before, after)
         return before.metadata.shape
 
@@ -498,6 +640,13 @@ class Array(Node[ArrayMetadata]):
 
         Several callers, also in several processes, append one after the other where the store can swap atomically, each
         to a place of its own; only processes whose places share a chunk disturb each other.
+
+        Args:
+            data: elements; in all other dimensions as long as the array.
+            axis: the dimension that grows; negative ones count from the last.
+
+        Raises `AssignmentError` for data that do not fit, `SelectionError` for an axis that there is not, and
+        `ReadOnlyError`.
         """
         array = self.castable(data)
         if not -self.ndim <= axis < self.ndim:
@@ -513,8 +662,8 @@ class Array(Node[ArrayMetadata]):
 
         old = self._reshape(longer)
         new = slice(old[axis], old[axis] + array.shape[axis])
-        where = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
-        self._set(plan_basic, where, array, keep_padding=True)
+        appended = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
+        self._set(plan_basic, appended, array, keep_padding=True)
         return self.shape
 
     # ------------------------------------------------------------ description

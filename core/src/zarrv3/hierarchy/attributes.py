@@ -14,8 +14,9 @@ Change = Callable[[dict[str, JSON]], None]
 class Attributes(MutableMapping[str, Any]):
     """The user attributes of an array or group.
 
-    Reading takes from the metadata that the node holds; every change is written to the store at once, on top of what is
-    there by then. Values are JSON: `MetadataError` for anything else, and nothing is changed. Thread-safe.
+    Reading takes from the metadata that the node holds. Every change is written to the store at once, on top of what is there
+    then: concurrent changes of other attributes are kept where the store can swap atomically. Values are JSON; anything else
+    is a `MetadataError`, and nothing is changed. Thread-safe.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, JSON]], write: Callable[[Change], None]) -> None:
@@ -44,12 +45,12 @@ class Attributes(MutableMapping[str, Any]):
         self._write(remove)
 
     def update(self, *others: Any, **more: Any) -> None:
-        """Set several attributes in one write."""
+        """Set several attributes in one write; takes what `dict.update` takes."""
         new = dict(*others, **more)
         self._write(lambda attributes: attributes.update(new))
 
     def put(self, attributes: Mapping[str, Any]) -> None:
-        """Replace all attributes in one write."""
+        """Replace all attributes by `attributes` in one write."""
         new = dict(attributes)
 
         def replace(old: dict[str, JSON]) -> None:
@@ -63,7 +64,7 @@ class Attributes(MutableMapping[str, Any]):
         self.put({})
 
     def asdict(self) -> dict[str, Any]:
-        """The attributes as a plain dict."""
+        """The attributes as a plain dict, which can be changed without changing them."""
         return copy.deepcopy(dict(self._read()))
 
     def __repr__(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import signature
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -17,43 +16,43 @@ from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
 from zarrv3.hierarchy.array import Array, is_index
 from zarrv3.indexing import plan_basic
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
-Chunks: TypeAlias = int | Sequence[int] | bool | Literal["auto"] | None
-CodecLike: TypeAlias = Any
-"""A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
-
 CHUNK_BYTES = 2**20
-"""About how large a chunk becomes whose shape is left to us."""
+"""About how many bytes a chunk has whose shape is left to us."""
 
 SHARD_BYTES = 2**26
-"""About how large a shard becomes whose shape is left to us."""
+"""About how many bytes a shard has whose shape is left to us."""
 
 
 def create(
-    store: BaseStore, path: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+    store: BaseStore,
+    path: str,
+    *,
+    shape: int | Sequence[int] | None = None,
+    dtype: Any = None,
+    data: Any = None,
+    overwrite: bool = False,
+    **arguments: Unpack[CreateArrayArguments],
 ) -> Array:
     """Create an array's document in a store, then write `data` if there is any.
 
-    The arguments are those of `metadata_for` and `write_empty_chunks`; `compressor` is taken for `compressors`.
     Everything is checked, plugins included, before anything is written or erased.
     """
-    write_empty = arguments.pop("write_empty_chunks", None)
-    if "compressor" in arguments:
-        arguments.setdefault("compressors", arguments.pop("compressor"))
-    known = signature(metadata_for).parameters
-    if unknown := sorted(set(arguments) - set(known)):
-        raise ConfigurationError(
-            f"an array has no argument {unknown[0]!r}; it has: {', '.join([*known][1:])}"
-        )
-    metadata = metadata_for(store, data=data, **arguments)
-    array = Array(
+    check_names(arguments, CreateArrayArguments)
+    described: dict[str, Any] = {**arguments}
+    write_empty = described.pop("write_empty_chunks", None)
+    if "compressor" in described:
+        described.setdefault("compressors", described.pop("compressor"))
+    metadata = metadata_for(store, shape=shape, dtype=dtype, data=data, **described)
+    array = Array(  # asks the store for nothing
         store, path, metadata=metadata, write_empty_chunks=write_empty
-    )  # asks the store for nothing
+    )
     _check_encodes(array)
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
@@ -84,29 +83,10 @@ def metadata_for(
     dimension_names: Sequence[str | None] | None = None,
     storage_transformers: Iterable[Any] = (),
 ) -> ArrayMetadata:
-    """The metadata of a new array.
+    """The metadata of a new array that will lie in `store`, which is asked for its default separator only.
 
-    Args:
-        store: where it will lie; asked for its default separator only.
-        shape: the lengths of the dimensions; by default those of `data`.
-        dtype: anything `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
-        data: what will be written.
-        chunks: the chunk shape, one length for all dimensions, `-1` or `None` for a whole dimension, `"auto"` or `True`
-            for chunks of about 1 MiB, `False` for one chunk.
-        shards: the shape of what is stored as one value, a multiple of `chunks`; `None`: every chunk by itself.
-        filters: codecs from array to array, in the order of encoding.
-        compressors: codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.
-        serializer: the codec from array to bytes; `"auto"`: little-endian bytes, or variable-length ones.
-        codecs: the whole chain at once, instead of filters, serializer, compressors and order.
-        fill_value: the value of elements that were not written; `None`: the zero of the dtype.
-        order: `"F"` stores each chunk in Fortran order (a `transpose` codec).
-        attributes: the user attributes.
-        chunk_key_encoding: as JSON, by name, or an object of `zarrv3.format.grids`.
-        dimension_separator: the separator in chunk keys; by default the store's, else `/`.
-        dimension_names: a name or `None` for each dimension.
-        storage_transformers: `StorageTransformer`s or their JSON, from the array to the store.
-
-    Raises `MetadataError` and `UnknownExtensionError`.
+    What the other arguments mean is said in `zarrv3.hierarchy.arguments`. Raises `ConfigurationError` without a shape,
+    `MetadataError` for what does not fit, and `UnknownExtensionError` for names that no installed plugin provides.
     """
     if data is not None and not hasattr(data, "shape"):
         data = np.asarray(data)
@@ -115,15 +95,15 @@ def metadata_for(
             raise ConfigurationError("a new array needs a shape, or data that has one")
         shape = data.shape
     lengths = as_shape(shape)
-    kind = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
-    chunk_shape, shard_shape = chunk_shapes(lengths, kind, chunks, shards)
-    spec = ChunkSpec(chunk_shape, kind, kind.cast_fill(fill_value))
+    parsed = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
+    chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
+    spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
     if shard_shape is not None:
         chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]
     return ArrayMetadata.create(
         shape=lengths,
-        data_type=kind,
+        data_type=parsed,
         chunk_grid=RegularGrid(shard_shape or chunk_shape),
         chunk_key_encoding=_keys(chunk_key_encoding, dimension_separator or store.dimension_separator),
         fill_value=fill_value,
@@ -169,10 +149,10 @@ def _check_encodes(array: Array) -> None:
 
 
 def chunk_shapes(
-    shape: Sequence[int], kind: DataType, chunks: Chunks, shards: Any
+    shape: Sequence[int], data_type: DataType, chunks: Chunks, shards: Any
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """The shapes of chunks and shards that a user's words mean; `MetadataError` if shards are no multiple of chunks."""
-    item_size = kind.item_size or 16
+    """The shapes of chunks and shards that the arguments `chunks` and `shards` mean; `MetadataError` if shards are not multiples of chunks."""
+    item_size = data_type.item_size or 16
     is_auto = chunks is True or (isinstance(chunks, str) and chunks == "auto")
     auto_shards = isinstance(shards, str) and shards == "auto"
     if is_auto and shards is not None and not auto_shards:
@@ -195,7 +175,7 @@ def chunk_shapes(
     shard_shape = _lengths(shape, shards, "shards")
     for axis, (shard, chunk) in enumerate(zip(shard_shape, chunk_shape, strict=True)):
         if chunk < 1 or shard % chunk:
-            raise MetadataError(f"shards[{axis}] = {shard} is no multiple of chunks[{axis}] = {chunk}")
+            raise MetadataError(f"shards[{axis}] = {shard} is not a multiple of chunks[{axis}] = {chunk}")
     return chunk_shape, shard_shape
 
 
@@ -251,10 +231,10 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
     }
     after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
     if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
-        chosen = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
+        serializers = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
     else:
-        chosen = [*of_kind["array-bytes"], serializer]
-    return [*first, *of_kind["array-array"], *chosen, *after, *_listed(compressors, [_ZSTD])]
+        serializers = [*of_kind["array-bytes"], serializer]
+    return [*first, *of_kind["array-array"], *serializers, *after, *_listed(compressors, [_ZSTD])]
 
 
 _ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}

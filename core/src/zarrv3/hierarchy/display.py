@@ -1,16 +1,51 @@
-"""Reports of what a node is and holds, as text and as a table of HTML."""
+"""What a node is and holds, and what lies below it: as text, and as HTML for notebooks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from zarrv3.chunks.layout import Layout
+from zarrv3.errors import MetadataError
+from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.node import Node
+from zarrv3.store.base import BaseStore
 
-if TYPE_CHECKING:
-    from zarrv3.hierarchy.array import Array
-    from zarrv3.hierarchy.group import Group
+
+class Described(Protocol):
+    """What the report of an array asks of it."""
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def metadata(self) -> ArrayMetadata: ...  # noqa: D102
+    @property
+    def store(self) -> BaseStore: ...  # noqa: D102
+    @property
+    def read_only(self) -> bool: ...  # noqa: D102
+    @property
+    def layout(self) -> Layout: ...  # noqa: D102
+    @property
+    def chunks(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def shards(self) -> tuple[int, ...] | None: ...  # noqa: D102
+    @property
+    def order(self) -> str: ...  # noqa: D102
+    @property
+    def filters(self) -> tuple[Codec, ...]: ...  # noqa: D102
+    @property
+    def compressors(self) -> tuple[Codec, ...]: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+    @property
+    def nchunks(self) -> int: ...  # noqa: D102
+    @property
+    def nbytes_stored(self) -> int: ...  # noqa: D102
+    @property
+    def nchunks_initialized(self) -> int: ...  # noqa: D102
 
 
 class Info:
@@ -39,13 +74,13 @@ class Info:
         return f"<table>{rows}</table>"
 
 
-def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> Info:
+def array_info(array: Described, *, complete: bool = False, stored: bool = True) -> Info:
     """The report of an array; what is stored is left out where the store cannot list its keys."""
     lines = [
         ("Name", array.path or "/"),
         ("Type", "zarrv3.Array"),
         ("Data type", array.metadata.data_type.describe()),
-        ("Shape", str(array.shape)),
+        ("Shape", str(array.metadata.shape)),
     ]
     if array.shards is not None:
         lines.append(("Shard shape", str(array.shards)))
@@ -66,9 +101,9 @@ def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> 
         lines.append(("Chunks initialized", f"{chunks}/{array.nchunks}"))
     if complete:
         lines += [
-            ("Fill value", str(array.fill_value)),
-            ("Dimension names", ", ".join(map(str, array.dimension_names or ())) or "None"),
-            ("Codecs", ", ".join(map(_codec, array.codecs))),
+            ("Fill value", str(array.metadata.fill_value)),
+            ("Dimension names", ", ".join(map(str, array.metadata.dimension_names or ())) or "None"),
+            ("Codecs", ", ".join(map(_codec, array.layout.chain.codecs))),
             (
                 "Storage transformers",
                 ", ".join(named.name for named in array.metadata.storage_transformers) or "None",
@@ -77,7 +112,7 @@ def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> 
     return Info(lines)
 
 
-def group_info(group: Group) -> Info:
+def group_info(group: Node[GroupMetadata]) -> Info:
     """The report of a group."""
     lines = [
         ("Name", group.path or "/"),
@@ -100,7 +135,7 @@ def group_info(group: Group) -> Info:
 
 
 def human(number: int) -> str:
-    """A number of bytes, with a short form beside it from 1024 on, as the seed prints it."""
+    """A number of bytes, with a short form beside it from 1024 on, as zarr-python prints it."""
     size = float(number)
     for unit in ("", "K", "M", "G", "T", "P", "E"):
         if size < 1024 or unit == "E":
@@ -109,7 +144,7 @@ def human(number: int) -> str:
     raise AssertionError("unreachable")
 
 
-def _stored(array: Array) -> tuple[int, int]:
+def _stored(array: Described) -> tuple[int, int]:
     """`nbytes_stored` and `nchunks_initialized`, by one listing where both are told by the same keys."""
     layout = array.layout
     if layout.store is not array.store:
@@ -121,7 +156,7 @@ def _stored(array: Array) -> tuple[int, int]:
     return size, chunks
 
 
-def _codec(codec: Any) -> str:
+def _codec(codec: Codec) -> str:
     document = codec.to_json()
     if isinstance(document, str):
         return document
@@ -129,6 +164,54 @@ def _codec(codec: Any) -> str:
     return f"{document['name']}({options})"
 
 
-def _class_name(store: Any) -> str:
-    kind = type(store)
-    return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+def _class_name(store: BaseStore) -> str:
+    cls = type(store)
+    return f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
+
+
+# ---------------------------------------------------------------- trees
+
+
+class Tree:
+    """The drawing of a group and what lies below; made when it is shown."""
+
+    def __init__(self, group: Node[GroupMetadata], level: int | None = None) -> None:
+        self._group = group
+        self._level = level
+
+    def lines(self) -> Iterator[str]:
+        """One line for each node; an unreadable one is drawn as such."""
+        yield self._group.name
+        yield from _branches(self._group.store, self._group.path, "", self._level)
+
+    def __repr__(self) -> str:
+        """The drawing."""
+        return "\n".join(self.lines())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """The drawing in a notebook."""
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str]:
+    if level is not None and level <= 0:
+        return
+    members = [*nodes.children(store, path)]
+    for number, (name, metadata) in enumerate(members, 1):
+        last = number == len(members)
+        yield f"{indent}{'└──' if last else '├──'} {name}{_note(metadata)}"
+        if isinstance(metadata, GroupMetadata):
+            deeper = None if level is None else level - 1
+            yield from _branches(
+                store, nodes.folder_of(path) + name, f"{indent}{'    ' if last else '│   '}", deeper
+            )
+
+
+def _note(metadata: nodes.Metadata | MetadataError) -> str:
+    if isinstance(metadata, MetadataError):
+        return " (unreadable)"
+    if isinstance(metadata, ArrayMetadata):
+        return f" {metadata.shape} {metadata.data_type.describe()}"
+    return ""

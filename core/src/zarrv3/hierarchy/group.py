@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from zarrv3.errors import MetadataError, NodeExistsError, NodeNameError, NodeNot
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.format.node_names import normalize_path
-from zarrv3.hierarchy import creation, nodes
+from zarrv3.hierarchy import creation, nodes, spellings
+from zarrv3.hierarchy.arguments import ArrayArguments, CreateArrayArguments, FullArguments, check_names, takes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
@@ -19,23 +20,26 @@ from zarrv3.store.contract import JSON
 from zarrv3.store.helpers import check_rename
 
 if TYPE_CHECKING:
-    from zarrv3.hierarchy.display import Info
-    from zarrv3.hierarchy.tree import Tree
+    from zarrv3.hierarchy.display import Info, Tree
 
 Member: TypeAlias = "Array | Group"
 
 
 class Group(Node[GroupMetadata]):
-    """A node that holds arrays and groups by name; a mapping from names to open nodes.
+    """A node that holds arrays and groups by name: a node of type `group` of the Zarr v3 specification.
 
-    `group["a/b"]` opens a node, `group["a"] = data` creates an array with those values, `del group["a"]` erases one with
-    everything below it. Iterating costs one listing and one read of all documents. Thread-safe.
+    A mapping from names to open nodes: `group["a/b"]` opens a node, `group["a"] = data` creates an array with those values,
+    `del group["a"]` erases a node with everything below it. Iterating costs one listing and one read of all documents.
+    Thread-safe.
 
     Args:
         store: the store it lies in: anything that `open_store` takes.
         path: the path within the store.
         read_only: refuse to change anything, also in the nodes opened through it.
         metadata: its metadata, if they are known already.
+
+    Raises `NodeNotFoundError` when nothing is there, `NodeTypeError` when it is an array, and `MetadataError` for a document
+    that is not valid.
     """
 
     metadata_class = GroupMetadata
@@ -51,7 +55,10 @@ class Group(Node[GroupMetadata]):
         return self._open(full, metadata)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """The node at a path, or a default."""
+        """The open node at `path` below this group, or `default` when there is none.
+
+        Raises the `MetadataError` of a document that is not valid.
+        """
         try:
             return self[path]
         except NodeNotFoundError:
@@ -132,7 +139,7 @@ class Group(Node[GroupMetadata]):
         return (group for _, group in self.groups())
 
     def nmembers(self, max_depth: int | None = 0) -> int:
-        """How many nodes lie below; see `members`."""
+        """How many nodes lie below, down to `max_depth` levels of groups; see `members`."""
         return sum(1 for _ in self.members(max_depth))
 
     def tree(self, level: int | None = None) -> Tree:
@@ -141,7 +148,7 @@ class Group(Node[GroupMetadata]):
         Args:
             level: how many levels to draw; by default all.
         """
-        from zarrv3.hierarchy.tree import Tree
+        from zarrv3.hierarchy.display import Tree
 
         return Tree(self, level)
 
@@ -153,7 +160,7 @@ class Group(Node[GroupMetadata]):
         return group_info(self)
 
     def info_complete(self) -> Info:
-        """The same as `info`, which is complete."""
+        """The report `info`, which leaves nothing out; arrays have more."""
         return self.info
 
     # ------------------------------------------------------------ creating
@@ -161,14 +168,32 @@ class Group(Node[GroupMetadata]):
     def create_group(
         self, name: str, *, overwrite: bool = False, attributes: Mapping[str, JSON] | None = None
     ) -> Group:
-        """Create a group at a path below this one, and those missing in between."""
+        """Create a group at a path below this one, and the groups that are missing in between.
+
+        Args:
+            name: the path below this group.
+            overwrite: erase what is at the path first.
+            attributes: the user attributes: JSON.
+
+        Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
+        `NodeNameError` for a name that the specification does not allow, and `ReadOnlyError`.
+        """
         path = self._new(name)
         metadata = GroupMetadata.create(attributes)
         nodes.create(self._store, path, metadata, overwrite=overwrite)
         return Group(self._store, path, metadata=metadata)
 
     def require_group(self, name: str, *, overwrite: bool = False) -> Group:
-        """The group at a path below this one, created if there is none; `NodeTypeError` if an array is there."""
+        """The group at a path below this one, created if there is none.
+
+        Of several callers, also in several processes, one creates it where the store can create atomically.
+
+        Args:
+            name: the path below this group.
+            overwrite: erase what is at the path first, and create a group.
+
+        Raises `NodeTypeError` when an array is there, and what `create_group` raises.
+        """
         if overwrite:
             return self.create_group(name, overwrite=True)
         while True:
@@ -183,37 +208,79 @@ class Group(Node[GroupMetadata]):
                 continue
 
     def require_groups(self, *names: str) -> tuple[Group, ...]:
-        """Several groups as `require_group` gives them."""
+        """The groups at several paths, `names`, each as `require_group` returns it."""
         return tuple(self.require_group(name) for name in names)
 
+    @takes(CreateArrayArguments)
     def create_array(
-        self, name: str, *, overwrite: bool = False, data: Any = None, **arguments: Any
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        dtype: Any = None,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[CreateArrayArguments],
     ) -> Array:
-        """Create an array at a path below this group, and groups missing in between.
-
-        Takes the arguments of `zarrv3.create_array`.
-        """
-        return creation.create(self._store, self._new(name), overwrite=overwrite, data=data, **arguments)
-
-    def require_array(
-        self, name: str, *, shape: Any = None, dtype: Any = None, exact: bool = False, **arguments: Any
-    ) -> Array:
-        """The array at a path below this group, created if there is none.
+        """Create an array at a path below this group, and the groups that are missing above it.
 
         Args:
             name: the path below this group.
-            shape: the shape it has to have.
-            dtype: the dtype it has to have: exactly, or unless `exact` one that casts to the array's without loss.
-            exact: whether the dtype has to be the same.
-            arguments: for its creation, as for `create_array`.
+            shape: the length of each dimension; by default the shape of `data`.
+            dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
+            data: values to write.
+            overwrite: erase what is at the path first.
+            arguments: see `CreateArrayArguments`.
 
-        Raises `NodeTypeError` when what is there is a group or differs.
+        Everything is checked before anything is erased or written. Raises `NodeExistsError` when a node is there and
+        `overwrite` is false, `NodeTypeError` when an array lies above it, `MetadataError` for what does not fit, and
+        `ReadOnlyError`.
         """
+        return creation.create(
+            self._store,
+            self._new(name),
+            shape=shape,
+            dtype=dtype,
+            data=data,
+            overwrite=overwrite,
+            **arguments,
+        )
+
+    @takes(CreateArrayArguments)
+    def require_array(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        dtype: Any = None,
+        exact: bool = False,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[CreateArrayArguments],
+    ) -> Array:
+        """The array at a path below this group, created if there is none.
+
+        Of several callers, also in several processes, one creates it where the store can create atomically.
+
+        Args:
+            name: the path below this group.
+            shape: the shape it must have.
+            dtype: the dtype it must have: exactly, or unless `exact` one that casts to the array's without loss.
+            exact: whether the dtype must be the same.
+            data: values to write if it is created.
+            overwrite: if it is created, erase what is at the path first.
+            arguments: see `CreateArrayArguments`; used only if it is created.
+
+        Raises `NodeTypeError` when what is there is a group or differs, and what `create_array` raises.
+        """
+        check_names(arguments, CreateArrayArguments)
         while True:
             member = self.get(name)
             if member is None:
                 try:
-                    return self.create_array(name, shape=shape, dtype=dtype, **arguments)
+                    return self.create_array(
+                        name, shape=shape, dtype=dtype, data=data, overwrite=overwrite, **arguments
+                    )
                 except NodeExistsError:  # somebody else was faster
                     continue
             if not isinstance(member, Array):
@@ -221,67 +288,273 @@ class Group(Node[GroupMetadata]):
             wanted = None if shape is None else creation.as_shape(shape)
             if wanted is not None and wanted != member.shape:
                 raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
-            kind = None if dtype is None else data_type_of(dtype).numpy
-            if kind is not None and (kind != member.dtype if exact else not np.can_cast(kind, member.dtype)):
-                raise NodeTypeError(f"{member!r} does not have the dtype {kind}")
+            asked = None if dtype is None else data_type_of(dtype).numpy
+            if asked is not None and (
+                asked != member.dtype if exact else not np.can_cast(asked, member.dtype)
+            ):
+                raise NodeTypeError(f"{member!r} does not have the dtype {asked}")
             return member
 
     def create_hierarchy(
         self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
     ) -> Iterator[tuple[str, Member]]:
-        """Create many nodes in one batch, from paths below this group and metadata; groups in between come with them."""
+        """Create many nodes in one batch where the store can, and the groups that are missing in between.
+
+        Args:
+            nodes: paths below this group with the metadata there.
+            overwrite: erase what is at those paths first.
+
+        Returns the paths with the new nodes. Everything is checked before anything is erased or written; raises what
+        `create_array` raises.
+        """
         self._check_writable()
         full = {self._new(path): metadata for path, metadata in nodes.items()}
         create_many(self._store, full, overwrite=overwrite)
         return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes.items())
 
-    def array(self, name: str, data: Any, **arguments: Any) -> Array:
-        """Create an array with the values and by default the shape and dtype of `data`."""
-        return self._named("array", name, data=data, **arguments)
+    @takes(ArrayArguments)
+    def array(
+        self,
+        name: str,
+        data: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array with the values and by default the shape, the dtype and the chunks of `data`.
 
-    def empty(self, name: str, **arguments: Any) -> Array:
-        """Create an array whose content does not matter (it is the fill value)."""
-        return self._named("empty", name, **arguments)
+        Args:
+            name: the path below this group.
+            data: the values.
+            shape: the length of each dimension; by default those of the data.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def zeros(self, name: str, **arguments: Any) -> Array:
-        """Create an array of zeros."""
-        return self._named("zeros", name, **arguments)
+        Raises what `create_array` raises.
+        """
+        return self._from(name, spellings.of(data, {**arguments, **_given(shape)}), overwrite=overwrite)
 
-    def ones(self, name: str, **arguments: Any) -> Array:
-        """Create an array of ones."""
-        return self._named("ones", name, **arguments)
+    @takes(ArrayArguments)
+    def empty(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array whose content does not matter; it is the fill value.
 
-    def full(self, name: str, fill_value: Any, **arguments: Any) -> Array:
-        """Create an array of one value."""
-        return self._named("full", name, fill_value=fill_value, **arguments)
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def empty_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array with the shape, chunks and dtype of another."""
-        return self._named("empty_like", name, prototype=prototype, **arguments)
+        Raises what `create_array` raises.
+        """
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
 
-    def zeros_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of zeros with the shape, chunks and dtype of another."""
-        return self._named("zeros_like", name, prototype=prototype, **arguments)
+    @takes(ArrayArguments)
+    def zeros(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of zeros (of empty texts, …); only metadata is written.
 
-    def ones_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of ones with the shape, chunks and dtype of another."""
-        return self._named("ones_like", name, prototype=prototype, **arguments)
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
 
-    def full_like(self, name: str, prototype: Any, **arguments: Any) -> Array:
-        """Create an array of one value with the shape, chunks and dtype of another."""
-        return self._named("full_like", name, prototype=prototype, **arguments)
+        Raises what `create_array` raises.
+        """
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
 
-    def create_dataset(self, name: str, **arguments: Any) -> Array:
-        """`create_array` under the name that h5py and zarr-python 2 have for it."""
-        return self._named("create", name, **arguments)
+    @takes(ArrayArguments, fill_value=1)
+    def ones(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of ones; only metadata is written.
+
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", 1)
+        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
+
+    @takes(FullArguments)
+    def full(
+        self,
+        name: str,
+        fill_value: Any,
+        *,
+        shape: int | Sequence[int],
+        overwrite: bool = False,
+        **arguments: Unpack[FullArguments],
+    ) -> Array:
+        """Create an array of one value; only metadata is written.
+
+        Args:
+            name: the path below this group.
+            fill_value: the value of all elements.
+            shape: the length of each dimension.
+            overwrite: erase what is at the path first.
+            arguments: see `FullArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return spellings.create(
+            self._store, self._new(name), shape=shape, overwrite=overwrite, fill_value=fill_value, **arguments
+        )
+
+    @takes(ArrayArguments)
+    def empty_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def zeros_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of zeros like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", None)
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments, fill_value=1)
+    def ones_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of ones like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        arguments.setdefault("fill_value", 1)
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def full_like(
+        self,
+        name: str,
+        prototype: Any,
+        *,
+        shape: int | Sequence[int] | None = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array of one value, by default the prototype's fill value, like another; see `empty_like`.
+
+        Args:
+            name: the path below this group.
+            prototype: an array of zarrv3, or anything with a shape.
+            shape: the length of each dimension; by default those of the prototype.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return self._from(
+            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
+        )
+
+    @takes(ArrayArguments)
+    def create_dataset(
+        self,
+        name: str,
+        *,
+        shape: int | Sequence[int] | None = None,
+        data: Any = None,
+        overwrite: bool = False,
+        **arguments: Unpack[ArrayArguments],
+    ) -> Array:
+        """Create an array, in the spelling of h5py and zarr-python 2.
+
+        Args:
+            name: the path below this group.
+            shape: the length of each dimension; by default the shape of `data`.
+            data: values to write.
+            overwrite: erase what is at the path first.
+            arguments: see `ArrayArguments`.
+
+        Raises what `create_array` raises.
+        """
+        return spellings.create(
+            self._store, self._new(name), shape=shape, data=data, overwrite=overwrite, **arguments
+        )
 
     require_dataset = require_array
 
-    def _named(self, function: str, name: str, **arguments: Any) -> Array:
-        from zarrv3 import api
-
-        made: Array = getattr(api, function)(store=self._store, path=self._new(name), **arguments)
-        return made
+    def _from(self, name: str, arguments: dict[str, Any], *, overwrite: bool) -> Array:
+        return spellings.create(self._store, self._new(name), overwrite=overwrite, **arguments)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Create an array with the values of `value`, replacing the array that may be there."""
@@ -304,14 +577,21 @@ class Group(Node[GroupMetadata]):
         nodes.erase(self._store, self._below(path))
 
     def clear(self) -> None:
-        """Erase every node directly below, and what lies below those."""
+        """Erase every node directly below, with everything below it; this group and its attributes stay."""
         self._check_writable()
         nodes.erase_children(self._store, self._path)
 
     def move(self, source: str, dest: str) -> None:
-        """Move a node with everything below it to another path below this group; groups on the way are made.
+        """Move a node with everything below it to another path below this group; groups that are missing are created.
 
-        Raises `NodeNotFoundError` when nothing is there, `NodeExistsError` when something is at the destination.
+        One step where the store can rename in one step, otherwise a copy of all values that are then erased.
+
+        Args:
+            source: the path of the node, below this group.
+            dest: its new path, below this group.
+
+        Raises `NodeNotFoundError` when nothing is there, `NodeExistsError` when something is at the destination,
+        `MetadataError` for the root, and `ReadOnlyError`.
         """
         self._check_writable()
         old, new = self._below(source), self._below(dest)
@@ -353,3 +633,7 @@ class Group(Node[GroupMetadata]):
     def _repr_html_(self) -> str:
         """The group in a notebook."""
         return self.info._repr_html_()
+
+
+def _given(shape: int | Sequence[int] | None) -> dict[str, Any]:
+    return {} if shape is None else {"shape": shape}

@@ -78,26 +78,32 @@ class Node(Generic[M]):
 
     @property
     def metadata(self) -> M:
-        """The checked content of the node's document."""
+        """The checked content of the node's document `zarr.json`, as it was when the node was opened or last changed."""
         return self._metadata
 
     @property
     def attrs(self) -> Attributes:
-        """The user attributes: a mutable mapping that is written through."""
+        """The user attributes: a mutable mapping of JSON that is written through; see `Attributes`."""
         return Attributes(lambda: self._metadata.attributes, self._change_attributes)
 
     @property
     def attributes(self) -> Attributes:
-        """The same as `attrs`."""
+        """The user attributes, under the name that zarr-python 3 has for `attrs`."""
         return self.attrs
 
     def update_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """Set several attributes in one write."""
+        """Set several `attributes` in one write, on top of what is there then; returns this node.
+
+        Raises `MetadataError` for values that are not JSON, and `ReadOnlyError`. Thread-safe.
+        """
         self.attrs.update(attributes)
         return self
 
     def refresh(self) -> Self:
-        """Read the metadata again: what another process or object has changed is seen."""
+        """Read the metadata again, to see what another process or object has changed; returns this node.
+
+        Raises `NodeNotFoundError` or `NodeTypeError` when the node is no longer there.
+        """
         self._adopt(nodes.get(self._store, self._path, self.metadata_class))
         return self
 
@@ -122,7 +128,7 @@ class Node(Generic[M]):
             raise ReadOnlyError(f"{self!r} is open for reading; open it with mode='r+' to change it")
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same node of equal stores."""
+        """Whether both are one node, in equal stores, and both or neither read-only."""
         return (
             isinstance(other, Node)
             and type(other) is type(self)
@@ -141,5 +147,5 @@ class Node(Generic[M]):
 def _rebuild(
     cls: type[Node[Any]], store: BaseStore, path: str, read_only: bool, document: dict[str, JSON]
 ) -> Node[Any]:
-    metadata = cls.metadata_class.from_document(document, where=nodes.where(store, path))
+    metadata = cls.metadata_class.from_document(document, source=nodes.where(store, path))
     return cls(store, path, read_only=read_only, metadata=metadata)

@@ -65,7 +65,7 @@ def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
 
 
 def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
-    """The same, but an unreadable document is handed over as the error that it would be."""
+    """As `find_many`, but with the error in place of an unreadable document."""
     if not paths:
         return []
     documents = store.get_many(whole(map(document_key, paths)))
@@ -134,7 +134,7 @@ def _is_name(name: str) -> bool:
 def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
     """The metadata in a node's document; a `MetadataError` names its key and the store."""
     try:
-        return parse_document(document, where=f"{document_key(path)!r} in {store.describe()}")
+        return parse_document(document, source=f"{document_key(path)!r} in {store.describe()}")
     except MetadataError as error:
         advice = _foreign(store, path, document)
         if advice:
@@ -154,7 +154,7 @@ def _advice(store: BaseStore, path: str) -> str:
 
 
 def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
-    """What to do about a document that is no Zarr V3 document."""
+    """What to do about a document that is not a Zarr V3 document."""
     try:
         version = json.loads(bytes(document)).get("zarr_format")
     except (ValueError, AttributeError, RecursionError):
@@ -366,6 +366,6 @@ def _noun(wanted: object) -> str:
 
 def _a(wanted: object) -> str:
     if isinstance(wanted, MetadataError):
-        return "a document that is no Zarr V3 metadata"
+        return "a document that is not Zarr V3 metadata"
     noun = _noun(wanted)
     return f"an {noun}" if noun == "array" else f"a {noun}"

@@ -48,7 +48,7 @@ class Axis(Protocol):
         """All chunks at once; only asked for if there are at most WINDOW, or if the lists exist anyway."""
 
     def windows(self, align: int) -> Iterable[Parts]:
-        """The same, in portions that never divide a block of `align` chunks."""
+        """The parts in portions that never divide a block of `align` chunks."""
 
 
 class ListedAxis:
@@ -189,7 +189,7 @@ def array_axis(indices: NDArray[np.intp], extent: int, chunk: int) -> ListedAxis
 def group(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:
     """A stable order that brings equal numbers together (None: they are in order), and where each group starts then.
 
-    There has to be at least one number.
+    There must be at least one number.
     """
     order = None
     if (numbers[1:] < numbers[:-1]).any():

@@ -1,4 +1,4 @@
-"""What a value has to be to become elements of an array, and where elements may be put. Pure; nothing is written."""
+"""What a value must be to become elements of an array, and where elements may be put. Pure; nothing is written."""
 
 from typing import Any, TypeAlias
 
@@ -20,9 +20,9 @@ def castable(value: Any, dtype: np.dtype[Any], owner: str) -> NumpyArray:
             return _cast(np.asarray(value), dtype)
         return _converted(value, dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        kind = getattr(value, "dtype", type(value).__name__)
+        given = getattr(value, "dtype", type(value).__name__)
         raise AssignmentError(
-            f"a value of {kind} cannot become elements of {dtype} of {owner}: {error}"
+            f"a value of {given} cannot become elements of {dtype} of {owner}: {error}"
         ) from error
 
 
@@ -65,11 +65,11 @@ def _converted(value: Any, dtype: np.dtype[Any]) -> NumpyArray:
             scalar[()] = bytes(value)
             return scalar
         array = np.asarray(value, dtype=object)
-        kinds = {type(item) for item in array.flat}
-        for kind in kinds:
-            if not issubclass(kind, bytes | bytearray | memoryview):
-                raise TypeError(f"{kind.__name__} is not bytes-like")
-        if kinds <= {bytes}:
+        classes = {type(item) for item in array.flat}
+        for cls in classes:
+            if not issubclass(cls, bytes | bytearray | memoryview):
+                raise TypeError(f"{cls.__name__} is not bytes-like")
+        if classes <= {bytes}:
             return array
         plain = np.empty(array.shape, object)
         plain.reshape(-1)[:] = [bytes(item) for item in array.flat]

@@ -39,7 +39,7 @@ def plan_orthogonal(selection: Any, shape: Sequence[int], chunk_shape: Sequence[
 
 
 def _normalise(entry: Any, axis: int, extent: int) -> Any:
-    """An integer, a range of elements, or an array of elements that is no range."""
+    """An integer, a range of elements, or an array of elements that is not a range."""
     if isinstance(entry, slice):
         return as_range(entry, extent)
     if not is_array(entry):

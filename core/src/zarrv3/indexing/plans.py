@@ -51,7 +51,7 @@ class Plan(ABC):
 
     @abstractmethod
     def pieces(self) -> Iterator[Piece]:
-        """All pieces; their order has no meaning."""
+        """All pieces, in any order."""
 
     @abstractmethod
     def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:

@@ -132,7 +132,7 @@ class Layer(BaseStore):
 
     def identity(self) -> Any:
         """See `BaseStore`; with the inner store."""
-        return self.inner, self._changed_options()
+        return self.inner, self.changed_options()
 
 
 def _rebuild(cls: type[Layer], inner: Store, options: dict[str, Any]) -> Layer:

@@ -16,6 +16,11 @@ class ReadOnly(Layer):
         super().__init__(store)
 
     @property
+    def refuses_writes(self) -> bool:
+        """Always."""
+        return True
+
+    @property
     def capabilities(self) -> Capabilities:
         return self.inner.capabilities.read_only()
 

@@ -39,8 +39,7 @@ def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options
     is no URL. Nothing is created by opening: a folder, file or table comes with the first write.
     """
     opened = hooks.wrapped(_made(store, options))
-    already = isinstance(opened, ReadOnly)  # asking for capabilities would connect
-    return ReadOnly(opened) if read_only and not already else opened
+    return ReadOnly(opened) if read_only and not opened.refuses_writes else opened
 
 
 def recognised(store: BaseStore, path: str) -> tuple[BaseStore, str]:

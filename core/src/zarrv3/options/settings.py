@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.urls import boolean
-from zarrv3.store.contract import JSON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +99,7 @@ class Config:
             self._set = {**before, **settings}
             return _Restore(self, {name: before.get(name, _ABSENT) for name in settings})
 
-    def named_store(self, name: str) -> JSON:
+    def named_store(self, name: str) -> Any:
         """The URL or configuration of a named store; an unknown name is an error that lists the known ones."""
         variable = f"ZARRV3_STORE_{name.upper().replace('-', '_')}"
         if os.environ.get(variable):

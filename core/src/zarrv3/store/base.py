@@ -96,6 +96,20 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """True, also when empty."""
         return True
 
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether every write is refused, whatever lies below; known without asking the backend."""
+        return False
+
+    @property
+    def live(self) -> BaseStore:
+        """The store without layers on top that show documents as they were earlier."""
+        return self
+
+    def is_snapshot(self, key: str, /) -> bool:  # noqa: ARG002 - asked of layers
+        """Whether a value is shown as it was earlier, by a layer on top that has it recorded."""
+        return False
+
     def items(self) -> Items:  # type: ignore[override]  # a view that reads in batches
         """All keys and values, read in batches."""
         return Items(self)
@@ -336,7 +350,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         It holds the options that differ from their defaults, secrets included when they were given literally: write
         `${NAME}` to take them from the environment instead. Raises `ConfigurationError` for a store around a live object.
         """
-        options, live = self._changed_options(), self.declared().live
+        options, live = self.changed_options(), self.declared().live
         for name, value in options.items():
             if name in live or not _is_json(value):
                 raise ConfigurationError(
@@ -347,7 +361,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def describe(self) -> str:
         """The store in one line, without secrets: how errors name it."""
-        options = self._changed_options().items()
+        options = self.changed_options().items()
         plain = {
             n: v.describe() if isinstance(v, BaseStore) else v for n, v in options
         }  # a store lists itself
@@ -374,7 +388,8 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """Pickle the configuration: the copy opens connections of its own."""
         return _rebuild, (type(self), dict(self._options))
 
-    def _changed_options(self) -> dict[str, Any]:
+    def changed_options(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as they were given: with their variables."""
         known = self.declared().options
         return {n: v for n, v in self._options.items() if n not in known or not _same(v, known[n].default)}
 
@@ -383,9 +398,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
         A subclass leaves out what does not change which data it is, and puts in what the options do not say.
         """
-        return self._changed_options()
-
-
+        return self.changed_options()
 
 
 def _rebuild(cls: type[BaseStore], options: dict[str, Any]) -> BaseStore:

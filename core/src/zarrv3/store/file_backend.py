@@ -52,4 +52,4 @@ class FileBackend(Backend):
 
     def identity(self) -> Any:
         """See `BaseStore`; with the absolute path."""
-        return {**self._changed_options(), "path": self.path}
+        return {**self.changed_options(), "path": self.path}

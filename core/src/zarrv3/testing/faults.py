@@ -3,9 +3,9 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 from zarrv3.errors import StoreError, StoreUnavailableError
 from zarrv3.layers.base import Layer

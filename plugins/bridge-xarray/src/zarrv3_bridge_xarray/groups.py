@@ -141,7 +141,7 @@ def _consolidated(where: Place, *, wanted: bool | None) -> BaseStore:
     above = ["/".join(parts[:end]) for end in range(len(parts) + 1)][::-1]
     for path, found in zip(above, nodes.find_many(where.store, above), strict=True):
         if isinstance(found, GroupMetadata) and found.consolidated_metadata is not None:
-            return consolidated.chosen(where.store, path, found, wanted=True)
+            return consolidated.with_consolidated(where.store, path, found, wanted=True)
     if wanted is None:
         raise ConfigurationError(
             f"{where.store.describe()} cannot list its keys, and there is no consolidated metadata at or above "

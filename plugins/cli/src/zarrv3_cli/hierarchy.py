@@ -64,7 +64,7 @@ def look(store: BaseStore, path: str, level: int | None = None) -> Entry:
         raise nodes.missing(store, path)
     top = Entry(path=path, metadata=found)
     if isinstance(found, GroupMetadata) and not store.capabilities.list:
-        store = consolidated.chosen(store, path, found, wanted=None)
+        store = consolidated.with_consolidated(store, path, found, wanted=None)
     _descend(store, top, level)
     if store.capabilities.list:
         _measure(store, top)

@@ -4,7 +4,7 @@ layer        `DraftV3`: the store; `listing` has its listings
 keys         keys of both formats, pure text
 hierarchy    finding the documents of nodes
 documents    documents of the draft → final documents
-dtypes       data types and fill values; `records`, `objects`: those that the final format has not
+dtypes       data types and fill values; `objects`: arrays of objects
 compression  filters and compressors → codecs; `categories`: one that the final format has not
 shards       telling shards by their bytes; `repair`: arrays that lost their transformer
 report       what is wrong in a hierarchy

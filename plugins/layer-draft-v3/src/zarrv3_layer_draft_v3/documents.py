@@ -12,9 +12,8 @@ from zarrv3.format.extensions import shown
 from zarrv3.format.grids import check_shape
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_layer_draft_v3 import compression
-from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, data_type, dtype_of, fill_value
+from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, Record, data_type, dtype_of, fill_value
 from zarrv3_layer_draft_v3.keys import Grid
-from zarrv3_layer_draft_v3.records import Record
 
 _REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_memory_layout", "fill_value", "attributes")
 _SHARDING = re.compile(r"(?:https://purl\.org/zarr/spec/storage_transformers/sharding/[^/]+/?|sharding)")
@@ -62,7 +61,7 @@ class Options(NamedTuple):
 
 def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
     """The final document of a group; raises `MetadataError` naming `where`."""
-    document = load_document(value, where=where)
+    document = load_document(value, source=where)
     try:
         attributes, notes = _attributes(document.get("attributes", {}))
         final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
@@ -73,7 +72,7 @@ def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
 
 def draft_array(value: Buffer, where: str, options: Options) -> DraftArray:
     """The array that a document describes; raises `MetadataError` naming `where`."""
-    document = load_document(value, where=where)
+    document = load_document(value, source=where)
     try:
         return _Translation(document, options).array()
     except MetadataError as error:

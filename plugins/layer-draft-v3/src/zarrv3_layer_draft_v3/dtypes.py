@@ -1,16 +1,20 @@
 """Data types and fill values of draft documents, as numpy dtypes and as the final format's data types."""
 
+# ruff: noqa: D102 - what the methods of a data type do is said in the base class
+
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.data_types import DataType, data_type_of
-from zarrv3.format.data_types.binary import bytes_from_json
-from zarrv3.format.extensions import shown
+from zarrv3.format.data_types.base import is_zero, plain
+from zarrv3.format.data_types.binary import bytes_from_json, bytes_to_json
+from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON
-from zarrv3_layer_draft_v3.records import Record
 
 DType = np.dtype[Any]
 
@@ -79,31 +83,31 @@ def _has_arrays(dtype: DType) -> bool:
     return any(field.subdtype is not None or _has_arrays(field) for field in fields)
 
 
-def fill_value(value: JSON, dtype: DType, kind: DataType) -> JSON:
+def fill_value(value: JSON, dtype: DType, data_type: DataType) -> JSON:
     """A draft fill value in the final spelling; `null` becomes the zero of the dtype."""
     if value is None:
-        return kind.fill_to_json(np.zeros((), kind.numpy)[()])
+        return data_type.fill_to_json(np.zeros((), data_type.numpy)[()])
     try:
-        return kind.fill_to_json(_scalar(value, dtype, kind))
+        return data_type.fill_to_json(_scalar(value, dtype, data_type))
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, MetadataError):
             raise
         raise MetadataError(f"fill_value {shown(value)}: {error}") from error
 
 
-def _scalar(value: JSON, dtype: DType, kind: DataType) -> Any:
+def _scalar(value: JSON, dtype: DType, data_type: DataType) -> Any:
     if dtype.kind == "f":
-        return kind.fill_from_json(_number(value))
+        return data_type.fill_from_json(_number(value))
     if dtype.kind == "c":
         if not isinstance(value, list) or len(value) != 2:
-            kind.refuse(value)
-        return kind.fill_from_json([_number(part) for part in value])
+            data_type.refuse(value)
+        return data_type.fill_from_json([_number(part) for part in value])
     if dtype.kind == "V":
         data = bytes_from_json(value) if isinstance(value, str) else None
         if data is None or len(data) != dtype.itemsize:
-            kind.refuse(value)
-        return np.frombuffer(data, dtype)[0].astype(kind.numpy)
-    return kind.fill_from_json(value)  # zarr-python 2 and the final format agree
+            data_type.refuse(value)
+        return np.frombuffer(data, dtype)[0].astype(data_type.numpy)
+    return data_type.fill_from_json(value)  # zarr-python 2 and the final format agree
 
 
 def _number(value: JSON) -> JSON:
@@ -114,3 +118,70 @@ def _number(value: JSON) -> JSON:
         digits = len(value) - 2
         return f"0x{int(value, 2):0{max(1, digits // 4)}x}"
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# ---------------------------------------------------------------- records
+
+
+@dataclass(frozen=True)
+class Record(DataType):
+    """`draft-v3.record`: fields with sub-arrays, or of both byte orders, for which the final format has no data type.
+
+    Elements are in memory as in the store. Only translated documents have it. The configuration is numpy's `descr`.
+    """
+
+    dtype: np.dtype[Any]
+
+    portable: ClassVar[bool] = False
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"data type {name!r}", configuration, ["fields"])
+        dtype = dtype_of(configuration["fields"])
+        if dtype.fields is None:
+            raise MetadataError(f"data type {name!r}: fields must be a list of fields")
+        return cls(dtype)
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:  # noqa: ARG003 - only documents of drafts have it
+        return None
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        return self.dtype
+
+    def to_json(self) -> JSON:
+        return {"name": "draft-v3.record", "configuration": {"fields": _described(self.dtype)}}
+
+    def default_fill(self) -> Any:
+        return np.zeros((), self.dtype)[()]
+
+    def cast_fill(self, value: Any) -> Any:
+        """A record of this dtype; 0 is zero bytes."""
+        value = plain(value)
+        if value is None or is_zero(value):
+            return self.default_fill()
+        if not isinstance(value, np.void) or value.dtype != self.dtype:
+            self.refuse(value)
+        return value
+
+    def fill_from_json(self, value: JSON) -> Any:
+        data = bytes_from_json(value)
+        if data is None or len(data) != self.dtype.itemsize:
+            self.refuse(value)
+        return np.frombuffer(data, self.dtype)[0]
+
+    def fill_to_json(self, value: Any) -> JSON:
+        return bytes_to_json(np.asarray(value, dtype=self.dtype).tobytes())
+
+
+def _described(dtype: np.dtype[Any]) -> JSON:
+    """A structured dtype as numpy's `descr`, in lists."""
+    fields: list[JSON] = []
+    for name in dtype.names or ():
+        assert dtype.fields is not None
+        field = dtype.fields[name][0]
+        base, shape = field.subdtype if field.subdtype is not None else (field, ())
+        spelled = _described(base) if base.names is not None else base.str
+        fields.append([name, spelled, list(shape)] if shape else [name, spelled])
+    return fields

@@ -91,7 +91,7 @@ class Hierarchy:
 
     def _no_draft(self, document: Buffer) -> str:
         where = f"{ENTRY!r} in {self.store.describe()}"
-        found = load_document(document, where=where)
+        found = load_document(document, source=where)
         version = found.get("zarr_format")
         if version == 3:
             return f"{where} is of the final Zarr V3 format; open it without '|draft-v3:'"

@@ -69,7 +69,7 @@ class PlainArray:
     @cached_property
     def chain(self) -> CodecChain:
         """What decodes a plain chunk."""
-        metadata = parse_document(self.array.document, where=f"/{self.path}")
+        metadata = parse_document(self.array.document, source=f"/{self.path}")
         assert isinstance(metadata, ArrayMetadata)
         return metadata.codec_chain()
 

@@ -182,7 +182,7 @@ def _stale(hierarchy: Hierarchy, documents: Iterable[str]) -> Iterator[Damage]:
     names = [key for key in hierarchy.store.list_prefix(folder) if key not in documents]
     for name, value in zip(names, hierarchy.store.get_many([(name, None) for name in names]), strict=True):
         try:
-            held = load_document(value or b"", where=name)
+            held = load_document(value or b"", source=name)
         except MetadataError as error:
             yield Damage(keys.CONSOLIDATED, name, "stale-consolidated", str(error))
             continue
@@ -204,7 +204,7 @@ def _differing(hierarchy: Hierarchy, documents: list[str], metadata: Mapping[str
     found = set(metadata) - set(documents) - {ENTRY}
     for key, value in zip(documents, values, strict=True):
         try:
-            own = load_document(value or b"", where=key)
+            own = load_document(value or b"", source=key)
         except MetadataError:
             own = {}
         if repr(metadata.get(key)) != repr(own):  # NaN equals NaN

@@ -247,7 +247,7 @@ class SQLiteStore(_Table):
         """See `BaseStore`; with the absolute path."""
         if self._options["path"] == ":memory:":
             return id(self)
-        return {**self._changed_options(), "path": self.path}
+        return {**self.changed_options(), "path": self.path}
 
 
 @lru_cache(

@@ -108,4 +108,4 @@ class ZipStore(FileBackend):
 
     def identity(self) -> Any:
         """The path, and what changes the archive; how it was opened does not."""
-        return {**self._changed_options(), "path": self.path, "mode": None, "fsync": None}
+        return {**self.changed_options(), "path": self.path, "mode": None, "fsync": None}

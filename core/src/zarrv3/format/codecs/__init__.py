@@ -18,8 +18,8 @@ def parse_codec(value: JSON, member: str = "codec") -> Codec:
     """The codec that a document names (`"gzip"`, `{"name": "gzip", "configuration": …}`); a `Codec` is returned as it is."""
     if isinstance(value, Codec):
         return value
-    found: Codec = resolve("codecs", value, member)
-    return found
+    codec: Codec = resolve("codecs", value, member)
+    return codec
 
 
 def default_serializer(data_type: DataType) -> Codec:

@@ -113,10 +113,10 @@ def blosc_decode(
     check_header(buffer, size, limit)
     try:
         if out is None or len(out) <= _SMALL:
-            found: Buffer = library().decompress(buffer)
+            decoded: Buffer = library().decompress(buffer)
             if out is None:
-                return found
-            out[:] = found
+                return decoded
+            out[:] = decoded
         else:
             library().decompress(buffer, out)
     except Exception as error:
@@ -132,7 +132,7 @@ def blosc_decode(
 def check_header(buffer: Buffer, size: int | None, limit: int | None = None) -> None:
     """Refuse a buffer whose header claims other sizes than it should: c-blosc believes the header."""
     if len(buffer) < 16:
-        raise CorruptDataError(f"blosc: {len(buffer)} bytes are no blosc buffer")
+        raise CorruptDataError(f"blosc: {len(buffer)} bytes are not a blosc buffer")
     flags, typesize, claimed, block, total = HEADER.unpack_from(buffer)
     if total != len(buffer):
         raise CorruptDataError(f"blosc: the header says {total} compressed bytes, there are {len(buffer)}")

@@ -33,15 +33,17 @@ class Bytes(ArrayBytesCodec):
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Without a byte order where none is needed."""
-        kind = spec.data_type
-        if kind.item_size is None:
+        data_type = spec.data_type
+        if data_type.item_size is None:
             raise MetadataError(
-                f"codec 'bytes' cannot encode data type {kind.describe()}, whose elements vary in length"
+                f"codec 'bytes' cannot encode data type {data_type.describe()}, whose elements vary in length"
             )
-        if not kind.has_byte_order:
+        if not data_type.has_byte_order:
             return replace(self, endian=None)
-        if self.endian is None and kind.implied_endian is None:
-            raise MetadataError(f"codec 'bytes' needs endian (little or big) for data type {kind.describe()}")
+        if self.endian is None and data_type.implied_endian is None:
+            raise MetadataError(
+                f"codec 'bytes' needs endian (little or big) for data type {data_type.describe()}"
+            )
         return self
 
     def is_plain(self, spec: ChunkSpec) -> bool:
@@ -60,19 +62,22 @@ class Bytes(ArrayBytesCodec):
         assert size is not None
         if len(buffer) != size:
             raise wrong_size("bytes", len(buffer), size)
-        kind = spec.data_type
-        array: Array = np.frombuffer(buffer, kind.carrier, count=spec.item_count).reshape(spec.shape)
+        data_type = spec.data_type
+        array: Array = np.frombuffer(buffer, data_type.carrier, count=spec.item_count).reshape(spec.shape)
         array.flags.writeable = False
         if self._swaps(spec):
             array = array.byteswap()
-        array = array.view(kind.numpy)
-        if kind.has_spare_bits:
-            array = kind.sanitize(array)
+        array = array.view(data_type.numpy)
+        if data_type.has_spare_bits:
+            array = data_type.sanitize(array)
         if out is None:
             return array
         out[...] = array
         return out
 
     def _swaps(self, spec: ChunkSpec) -> bool:
-        kind = spec.data_type
-        return kind.has_byte_order and (self.endian or kind.implied_endian or "little") != sys.byteorder
+        data_type = spec.data_type
+        return (
+            data_type.has_byte_order
+            and (self.endian or data_type.implied_endian or "little") != sys.byteorder
+        )

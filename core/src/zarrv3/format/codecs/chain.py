@@ -197,7 +197,7 @@ def _memory(out: Array, carrier: np.dtype[Any]) -> memoryview:
     """The bytes of a C-contiguous array."""
     try:
         return out.data.cast("B")
-    except (ValueError, TypeError, BufferError):  # dtypes that the buffer protocol has no letter for
+    except (ValueError, TypeError, BufferError):  # dtypes for which the buffer protocol has no letter
         return out.reshape(-1).view(carrier).view(np.uint8).data
 
 

@@ -25,12 +25,12 @@ def crc32c_function() -> Callable[[Any], int]:
     """CRC32C by whichever package is installed (numcodecs' extra brings one)."""
     for module, name in (("google_crc32c", "value"), ("crc32c", "crc32c")):
         try:
-            found: Callable[[Any], int] = getattr(importlib.import_module(module), name)
+            checksum: Callable[[Any], int] = getattr(importlib.import_module(module), name)
         except ImportError:
             continue
         if module == "google_crc32c":  # it takes no memoryview, but an array over one
-            return lambda data: found(np.frombuffer(data, np.uint8) if len(data) else b"")
-        return found
+            return lambda data: checksum(np.frombuffer(data, np.uint8) if len(data) else b"")
+        return checksum
     raise UnknownExtensionError('CRC32C needs a package: pip install "numcodecs[google-crc32c]"')
 
 

@@ -76,7 +76,7 @@ class PackBits(ArrayBytesCodec):
         if len(buffer) != size:
             raise wrong_size("packbits", len(buffer), size or 0)
         first, last, components = self._bits(spec.data_type)
-        kind, kept, items = spec.data_type, last - first + 1, spec.item_count * components
+        data_type, kept, items = spec.data_type, last - first + 1, spec.item_count * components
         data = np.frombuffer(buffer, np.uint8)
         if self.padding_encoding != "none":
             place, data = (
@@ -84,49 +84,49 @@ class PackBits(ArrayBytesCodec):
             )
             if place != -items * kept % 8:
                 raise CorruptDataError(f"packbits: says {place} bits of padding")
-        width = kind.numpy.itemsize // components * 8
+        width = data_type.numpy.itemsize // components * 8
         rows = np.zeros((items, width), np.uint8)
         rows[:, first : last + 1] = np.unpackbits(data, count=items * kept, bitorder="little").reshape(
             items, kept
         )
-        if kind.numpy.kind == "i" or kind.to_json() in {"int2", "int4"}:
-            top = component_bits(kind)  # int2 and int4 leave the rest of their byte empty
+        if data_type.numpy.kind == "i" or data_type.to_json() in {"int2", "int4"}:
+            top = component_bits(data_type)  # int2 and int4 leave the rest of their byte empty
             rows[:, last + 1 : top] = rows[:, last : last + 1]  # repeat the sign
         words = np.packbits(rows, axis=1, bitorder="little")
-        word = kind.carrier.newbyteorder("<") if kind.carrier.kind != "b" else np.dtype(np.uint8)
+        word = data_type.carrier.newbyteorder("<") if data_type.carrier.kind != "b" else np.dtype(np.uint8)
         array: Array = words.reshape(-1).view(word).astype(word.newbyteorder("="), copy=False)
-        array = array.view(kind.numpy).reshape(spec.shape)
+        array = array.view(data_type.numpy).reshape(spec.shape)
         if out is None:
             return array
         out[...] = array
         return out
 
-    def _bits(self, kind: DataType) -> tuple[int, int, int]:
+    def _bits(self, data_type: DataType) -> tuple[int, int, int]:
         """First and last bit that are kept, and the components of an element."""
-        width = component_bits(kind)
+        width = component_bits(data_type)
         first = 0 if self.first_bit is None else self.first_bit
         last = width - 1 if self.last_bit is None else self.last_bit
-        return first, last, 2 if kind.numpy.kind == "c" else 1
+        return first, last, 2 if data_type.numpy.kind == "c" else 1
 
 
-def component_bits(kind: DataType) -> int:
+def component_bits(data_type: DataType) -> int:
     """The bits that count of one component of an element."""
-    name = kind.to_json()
-    if kind.numpy.kind == "c":
-        return kind.numpy.itemsize * 4
+    name = data_type.to_json()
+    if data_type.numpy.kind == "c":
+        return data_type.numpy.itemsize * 4
     if name == "bool":
         return 1
     for prefix, bits in (("int2", 2), ("uint2", 2), ("int4", 4), ("uint4", 4), ("float4", 4), ("float6_", 6)):
         if isinstance(name, str) and name.startswith(prefix):
             return bits
-    if kind.carrier.kind not in "iuf":
-        raise MetadataError(f"codec 'packbits' cannot encode data type {kind.describe()}")
-    return kind.numpy.itemsize * 8
+    if data_type.carrier.kind not in "iuf":
+        raise MetadataError(f"codec 'packbits' cannot encode data type {data_type.describe()}")
+    return data_type.numpy.itemsize * 8
 
 
-def _little(array: Array, kind: DataType) -> Array:
+def _little(array: Array, data_type: DataType) -> Array:
     """The little-endian bytes of every component, a row each."""
-    words = array.reshape(-1).view(kind.carrier if kind.carrier.kind != "b" else np.uint8)
+    words = array.reshape(-1).view(data_type.carrier if data_type.carrier.kind != "b" else np.uint8)
     if words.dtype.kind == "c":
         words = words.view(f"f{words.dtype.itemsize // 2}")
     little = words.astype(words.dtype.newbyteorder("<"), copy=False)

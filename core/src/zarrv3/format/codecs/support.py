@@ -47,17 +47,17 @@ def guarded(codec: str) -> Callable[[F], F]:
     return wrap
 
 
-def wrong_size(codec: str, found: int, size: int) -> CorruptDataError:
+def wrong_size(codec: str, actual: int, size: int) -> CorruptDataError:
     """The error for bytes that are too many or too few."""
-    return CorruptDataError(f"{codec}: {found} bytes where {size} are expected")
+    return CorruptDataError(f"{codec}: {actual} bytes where {size} are expected")
 
 
-def check_size(codec: str, found: int, size: int | None, limit: int | None) -> None:
+def check_size(codec: str, actual: int, size: int | None, limit: int | None) -> None:
     """Refuse a number of decoded bytes that is not `size`, or more than `limit` where `size` is not known."""
-    if size is not None and found != size:
-        raise wrong_size(codec, found, size)
-    if size is None and limit is not None and found > limit:
-        raise CorruptDataError(f"{codec}: claims {found} bytes where at most {limit} can be")
+    if size is not None and actual != size:
+        raise wrong_size(codec, actual, size)
+    if size is None and limit is not None and actual > limit:
+        raise CorruptDataError(f"{codec}: claims {actual} bytes where at most {limit} can be")
 
 
 def deliver(

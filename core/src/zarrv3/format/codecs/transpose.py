@@ -30,7 +30,7 @@ class Transpose(ArrayArrayCodec):
         if not isinstance(order, list | tuple) or any(type(axis) is not int for axis in order):
             raise MetadataError(f"codec 'transpose': order must be a list of integers, not {shown(order)}")
         if sorted(order) != list(range(len(order))):
-            raise MetadataError(f"codec 'transpose': order {shown(order)} is no permutation")
+            raise MetadataError(f"codec 'transpose': order {shown(order)} is not a permutation")
         return cls(tuple(order))
 
     def to_json(self) -> JSON:

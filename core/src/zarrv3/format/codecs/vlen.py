@@ -119,7 +119,7 @@ class VLenUTF8(_VLen):
         try:
             return np.array([str(item, "utf-8") for item in self._split(data, count)], dtype=dtype)
         except UnicodeDecodeError as error:
-            raise CorruptDataError(f"vlen-utf8: an element is no UTF-8: {error.reason}") from error
+            raise CorruptDataError(f"vlen-utf8: an element is not UTF-8: {error.reason}") from error
 
 
 @dataclass(frozen=True)

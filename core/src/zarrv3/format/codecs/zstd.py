@@ -59,29 +59,29 @@ class Zstd(BytesBytesCodec):
 
 def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit: int | None = None) -> Buffer:
     """Decompress one or several frames to exactly `size` bytes."""
-    found = frames(buffer)  # numcodecs would allocate whatever any of the frames claims
+    pieces = frames(buffer)  # numcodecs would allocate whatever any of the frames claims
     least = most = 0
-    for frame in found:
+    for frame in pieces:
         least += frame.least
         most += frame.most
     if size is None and limit is not None and (least > limit or most > 4 * limit + _SLACK):
         raise CorruptDataError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
     if size is not None and not least <= size <= most:
         raise CorruptDataError(f"zstd: holds {least} to {most} bytes where {size} are expected")
-    if size and len(found) == 1 and found[0].stop - found[0].start == len(buffer):
-        if found[0].size is None and out is None:
+    if size and len(pieces) == 1 and pieces[0].stop - pieces[0].start == len(buffer):
+        if pieces[0].size is None and out is None:
             out = memoryview(bytearray(size))
         return _decompress(buffer, out)
-    data = b"".join(_decompress(memoryview(buffer)[frame.start : frame.stop], None) for frame in found)
+    data = b"".join(_decompress(memoryview(buffer)[frame.start : frame.stop], None) for frame in pieces)
     return deliver("zstd", data, size, out, limit)
 
 
 def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
     try:
-        found: Buffer = lazy("numcodecs.zstd").decompress(buffer, out)
+        decoded: Buffer = lazy("numcodecs.zstd").decompress(buffer, out)
     except Exception as error:
         raise CorruptDataError(f"zstd: {error}") from error
-    return found if out is None else out
+    return decoded if out is None else out
 
 
 def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:
@@ -102,7 +102,7 @@ def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:
 
 def frames(buffer: Buffer) -> list[Frame]:
     """The frames of a buffer from its headers alone; raises `CorruptDataError` if they do not fill it exactly."""
-    found: list[Frame] = []
+    pieces: list[Frame] = []
     position = 0
     while position < len(buffer):
         if (
@@ -112,16 +112,16 @@ def frames(buffer: Buffer) -> list[Frame]:
             position += 8 + int.from_bytes(buffer[position + 4 : position + 8], "little")  # a skippable frame
             continue
         frame = _frame(buffer, position)
-        found.append(frame)
+        pieces.append(frame)
         position = frame.stop
-    if position != len(buffer) or not found:
+    if position != len(buffer) or not pieces:
         raise CorruptDataError("zstd: the compressed bytes end too early")
-    return found
+    return pieces
 
 
 def _frame(buffer: Buffer, start: int) -> Frame:
     if buffer[start : start + 4] != _MAGIC or start + 6 > len(buffer):
-        raise CorruptDataError("zstd: this is no zstd frame")
+        raise CorruptDataError("zstd: this is not a zstd frame")
     header = _header(buffer, start)
     if header is None:
         raise CorruptDataError("zstd: the compressed bytes end too early")
@@ -132,12 +132,12 @@ def _frame(buffer: Buffer, start: int) -> Frame:
         if position + 3 > len(buffer):
             raise CorruptDataError("zstd: the compressed bytes end too early")
         block = int.from_bytes(buffer[position : position + 3], "little")
-        last, kind, length = bool(block & 1), block >> 1 & 3, block >> 3
-        if length > _BLOCK or kind == 3:
+        last, block_type, length = bool(block & 1), block >> 1 & 3, block >> 3
+        if length > _BLOCK or block_type == 3:
             raise CorruptDataError("zstd: a block header is wrong")
-        position += 3 + (1 if kind == 1 else length)  # kind 1 repeats one byte `length` times
-        least += 0 if kind == 2 else length
-        most += _BLOCK if kind == 2 else length
+        position += 3 + (1 if block_type == 1 else length)  # type 1 repeats one byte `length` times
+        least += 0 if block_type == 2 else length
+        most += _BLOCK if block_type == 2 else length
     if position + checksum > len(buffer):
         raise CorruptDataError("zstd: the compressed bytes end too early")
     if size is not None and not least <= size <= most:

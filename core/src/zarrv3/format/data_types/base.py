@@ -34,17 +34,17 @@ class DataType(ABC):
 
     @property
     def has_byte_order(self) -> bool:
-        """The `bytes` codec has to be told the byte order."""
+        """The `bytes` codec must be told the byte order."""
         return False
 
     @property
     def implied_endian(self) -> str | None:
-        """The byte order of old arrays whose `bytes` codec does not tell it."""
+        """The byte order of old arrays whose `bytes` codec does not say it."""
         return None
 
     @property
     def has_spare_bits(self) -> bool:
-        """Not every pattern of bits is a value: `sanitize` has to see what was decoded."""
+        """Not every pattern of bits is a value: decoded arrays must pass through `sanitize`."""
         return False
 
     @property
@@ -63,7 +63,7 @@ class DataType(ABC):
 
     @abstractmethod
     def default_fill(self) -> Any:
-        """The fill value of an array for which nobody chose one."""
+        """The fill value of an array that was created without one."""
 
     @abstractmethod
     def cast_fill(self, value: Any) -> Any:
@@ -78,12 +78,12 @@ class DataType(ABC):
         """The scalar as it stands in a document: exact, whatever its bits are."""
 
     def sanitize(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """A decoded array with spare bits cleared; `CorruptDataError` if elements are no values of this type."""
+        """A decoded array with spare bits cleared; `CorruptDataError` if elements are not values of this type."""
         return array
 
     def refuse(self, value: Any) -> NoReturn:
-        """Raise the `MetadataError` for a fill value that is none of this type."""
-        raise MetadataError(f"fill_value {shown(value)} is no value of data type {self.describe()}")
+        """Raise the `MetadataError` for a fill value that is not one of this type."""
+        raise MetadataError(f"fill_value {shown(value)} is not a value of data type {self.describe()}")
 
     def describe(self) -> str:
         """The type in a few words, for errors."""

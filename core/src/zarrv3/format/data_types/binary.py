@@ -64,11 +64,11 @@ class Raw(DataType):
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
         if name == "raw_bytes":
             return cls(length_bytes(name, configuration), name)
-        found = RAW_NAME.fullmatch(name)
-        if found is None or int(found[1]) % 8 or int(found[1]) // 8 > _MAX_LENGTH:
+        match = RAW_NAME.fullmatch(name)
+        if match is None or int(match[1]) % 8 or int(match[1]) // 8 > _MAX_LENGTH:
             raise MetadataError(f"data type {name!r}: raw bits are called r8, r16, r24, …")
         check_members(f"data type {name!r}", configuration)
-        return cls(int(found[1]) // 8)
+        return cls(int(match[1]) // 8)
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:

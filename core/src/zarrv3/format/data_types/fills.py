@@ -25,7 +25,7 @@ def all_equal_fill(array: np.ndarray[Any, Any], fill: Any) -> bool:
 
 
 def fill_test(dtype: np.dtype[Any], ndim: int, fill: Any) -> Callable[[np.ndarray[Any, Any]], bool]:
-    """The same as a function of arrays of one dtype and number of dimensions, for many of them."""
+    """`all_equal_fill` as a function of arrays, to be used on many of one dtype and number of dimensions."""
     first = (0,) * ndim
     wanted = np.asarray(fill, dtype=dtype)
     word = _WORDS.get(dtype.itemsize)

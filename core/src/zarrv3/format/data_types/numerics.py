@@ -166,7 +166,7 @@ class FloatForms:
         return np.array(bits, dtype=self.bits).view(self.dtype)[()]
 
     def read(self, value: JSON) -> Any:
-        """The number; `None` if the value is no form of one."""
+        """The number; `None` if the value is not a form of one."""
         if isinstance(value, str):
             if value in self.special:
                 return self.scalar(int(self.canonical[value]))
@@ -196,13 +196,13 @@ class FloatForms:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             return None
-        found = self.rounded(number)
-        if found is not None and (
-            (math.isfinite(number) and not math.isfinite(float(found)))
+        rounded = self.rounded(number)
+        if rounded is not None and (
+            (math.isfinite(number) and not math.isfinite(float(rounded)))
             or (not math.isfinite(number) and not self._keeps(number))
         ):
             return None
-        return found
+        return rounded
 
     def _keeps(self, number: float) -> bool:
         return any(
@@ -238,12 +238,12 @@ class Float(_Number):
         value = plain(value)
         if value is None:
             return self.default_fill()
-        found = self.forms.cast(value)
-        return self.refuse(value) if found is None else found
+        number = self.forms.cast(value)
+        return self.refuse(value) if number is None else number
 
     def fill_from_json(self, value: JSON) -> Any:
-        found = self.forms.read(value)
-        return self.refuse(value) if found is None else found
+        number = self.forms.read(value)
+        return self.refuse(value) if number is None else number
 
     def fill_to_json(self, value: Any) -> JSON:
         return self.forms.write(value)
@@ -282,7 +282,7 @@ class Complex(_Number):
         return [self.forms.write(part) for part in parts]
 
     def _pair(self, value: Any, parts: Any, convert: Any) -> Any:
-        found = [convert(part) for part in parts]
-        if len(found) != 2 or any(part is None for part in found):
+        numbers = [convert(part) for part in parts]
+        if len(numbers) != 2 or any(part is None for part in numbers):
             self.refuse(value)
-        return np.array(found, dtype=self.forms.dtype).view(self.numpy)[0]
+        return np.array(numbers, dtype=self.forms.dtype).view(self.numpy)[0]

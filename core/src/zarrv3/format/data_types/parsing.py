@@ -15,7 +15,6 @@ from zarrv3.format.extensions import NamedConfig, resolve, shown
 from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
-# the modules of other kinds are imported by those whom they concern: they would be a tenth of the time to import zarrv3
 _RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
 _NAMES = frozenset({"string", "bytes"})  # or numpy takes them otherwise
 _OBJECTS = (
@@ -28,11 +27,10 @@ def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
     if isinstance(name, str) and _RAW_NAME.fullmatch(name):  # one type for endlessly many names
-        from zarrv3.format.data_types.binary import Raw
-
-        return Raw.from_json(name, NamedConfig.parse(value, member).configuration)
-    found: DataType = resolve("data_types", value, member)
-    return found
+        raw: type[DataType] = load("data_types", "raw_bytes")
+        return raw.from_json(name, NamedConfig.parse(value, member).configuration)
+    data_type: DataType = resolve("data_types", value, member)
+    return data_type
 
 
 def data_type_of(value: Any) -> DataType:
@@ -57,7 +55,7 @@ def data_type_of(value: Any) -> DataType:
         dtype = np.dtype(value)
     except (TypeError, ValueError, SyntaxError) as error:
         if not isinstance(value, str):
-            raise MetadataError(f"{shown(value)} is no data type: {error}") from error
+            raise MetadataError(f"{shown(value)} is not a data type: {error}") from error
         try:
             return parse_data_type(value)  # perhaps a plugin's
         except UnknownExtensionError as unknown:
@@ -72,21 +70,28 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
         raise MetadataError(
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
         )
-    for kind in itertools.chain(_classes(), _plugin_classes(dtype.name)):
-        if (found := kind.from_numpy(dtype)) is not None:
-            return found
+    for cls in itertools.chain(_classes(), _plugin_classes(dtype.name)):
+        if (data_type := cls.from_numpy(dtype)) is not None:
+            return data_type
     raise MetadataError(f"no data type stands for numpy's {dtype}")
 
 
 def _classes() -> Iterator[type[DataType]]:
     """The classes that are asked about a dtype, in order; most are imported only if those before did not know it."""
     yield from (Integer, Float, Bool, Complex)
-    from zarrv3.format.data_types.binary import NullTerminatedBytes, Raw
-    from zarrv3.format.data_types.structs import Struct
-    from zarrv3.format.data_types.texts import FixedText, String
-    from zarrv3.format.data_types.times import Time
+    for name in _ASKED:
+        yield load("data_types", name)
 
-    yield from (String, Time, Struct, FixedText, NullTerminatedBytes, Raw)
+
+_ASKED = (
+    "string",
+    "numpy.datetime64",
+    "struct",
+    "fixed_length_utf32",
+    "null_terminated_bytes",
+    "raw_bytes",
+)
+"""One name of each other class."""
 
 
 def _plugin_classes(name: str) -> Iterator[type[DataType]]:

@@ -65,12 +65,12 @@ class String(DataType):
         value = plain(value)
         if value is None or is_zero(value):
             return ""
-        found = text_of(value)
-        return self.refuse(value) if found is None else found
+        text = text_of(value)
+        return self.refuse(value) if text is None else text
 
     def fill_from_json(self, value: JSON) -> Any:
-        found = text_of(value)
-        return self.refuse(value) if found is None else found
+        text = text_of(value)
+        return self.refuse(value) if text is None else text
 
     def fill_to_json(self, value: Any) -> JSON:
         return str(value)
@@ -116,10 +116,10 @@ class FixedText(DataType):
         return self.fill_from_json(value)
 
     def fill_from_json(self, value: JSON) -> Any:
-        found = text_of(value)
-        if found is None or len(found.rstrip("\0")) > self.length:
+        text = text_of(value)
+        if text is None or len(text.rstrip("\0")) > self.length:
             self.refuse(value)
-        return np.str_(found.rstrip("\0"))
+        return np.str_(text.rstrip("\0"))
 
     def fill_to_json(self, value: Any) -> JSON:
         return str(value)

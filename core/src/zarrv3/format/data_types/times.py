@@ -48,11 +48,11 @@ class Time(DataType):
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        kind = _KINDS[self.name]
+        letter = _KINDS[self.name]
         if self.unit == "generic":
-            return np.dtype(f"{kind}8")
+            return np.dtype(f"{letter}8")
         unit = "us" if self.unit == "μs" else self.unit
-        return np.dtype(f"{kind}8[{self.scale_factor}{unit}]")
+        return np.dtype(f"{letter}8[{self.scale_factor}{unit}]")
 
     def to_json(self) -> JSON:
         return {"name": self.name, "configuration": {"unit": self.unit, "scale_factor": self.scale_factor}}
@@ -89,7 +89,7 @@ class Time(DataType):
         return np.array(count, dtype=np.int64).view(self.numpy)[()]
 
     def _converted(self, value: Any) -> Any:
-        # numpy's conversion wraps around silently: what comes back has to be what went in
+        # numpy's conversion wraps around silently: what comes back must be what went in
         try:
             given = (
                 np.asarray(value)
@@ -98,9 +98,11 @@ class Time(DataType):
             )
             if given.dtype.kind != self.numpy.kind:
                 self.refuse(value)
-            found = given.astype(self.numpy, casting="unsafe")
+            converted = given.astype(self.numpy, casting="unsafe")
             generic = "generic" in {self.unit, np.datetime_data(given.dtype)[0]}
-            exact = np.isnat(given) or generic or bool(found.astype(given.dtype, casting="unsafe") == given)
+            exact = (
+                np.isnat(given) or generic or bool(converted.astype(given.dtype, casting="unsafe") == given)
+            )
         except (TypeError, ValueError, OverflowError):
             self.refuse(value)
-        return found[()] if exact else self.refuse(value)
+        return converted[()] if exact else self.refuse(value)

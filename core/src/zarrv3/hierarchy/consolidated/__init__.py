@@ -5,12 +5,12 @@ writing    consolidating a group
 staleness  what the documents say now, compared with what was consolidated
 layer      `ConsolidatedMetadataStore`: a store that serves the documents from there, and where to put it
 
-The form is the member `consolidated_metadata` of a group's document, of the kind `inline`, with the documents of everything
+The form is the member `consolidated_metadata` of a group's document, with the `kind` `inline`, with the documents of everything
 below by their paths relative to the group.
 """
 
 from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, read
-from zarrv3.hierarchy.consolidated.layer import ConsolidatedMetadataStore, bare, chosen, serves
+from zarrv3.hierarchy.consolidated.layer import ConsolidatedMetadataStore, with_consolidated
 from zarrv3.hierarchy.consolidated.staleness import Staleness
 from zarrv3.hierarchy.consolidated.writing import consolidate
 
@@ -19,9 +19,7 @@ __all__ = [
     "ConsolidatedMetadataStore",
     "Documents",
     "Staleness",
-    "bare",
-    "chosen",
     "consolidate",
     "read",
-    "serves",
+    "with_consolidated",
 ]

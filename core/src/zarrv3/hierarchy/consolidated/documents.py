@@ -20,7 +20,7 @@ KIND = "inline"
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """The documents of a group and of everything below it, as the group's own document tells them. Immutable."""
+    """The documents of a group and of everything below it, as the group's own document has them. Immutable."""
 
     path: str
     """The path of the group."""
@@ -32,14 +32,14 @@ class Documents:
     @cached_property
     def folders(self) -> Mapping[str, Sequence[str]]:
         """The folders directly below a folder, sorted, where there are any."""
-        found: dict[str, set[str]] = {}
+        below: dict[str, set[str]] = {}
         for key in self.contents:
             parts = key[len(folder_of(self.path)) :].split("/")[:-1]
             folder = folder_of(self.path)
             for part in parts:
-                found.setdefault(folder, set()).add(f"{folder}{part}/")
+                below.setdefault(folder, set()).add(f"{folder}{part}/")
                 folder = f"{folder}{part}/"
-        return {folder: sorted(below) for folder, below in found.items()}
+        return {folder: sorted(folders) for folder, folders in below.items()}
 
     def holds(self, key: str) -> bool:
         """Whether a key is that of a document of this tree, there or not; below an array there are none."""
@@ -49,7 +49,7 @@ class Documents:
         return key.startswith(folder_of(self.path)) and not self._in_array(node)
 
     def shows(self, key: str) -> bool:
-        """Whether a key other than a document's belongs to an array of this tree, or lies outside the tree."""
+        """Whether a key that is not a document's belongs to an array of this tree, or lies outside the tree."""
         return not key.startswith(folder_of(self.path)) or self._in_array(key)
 
     def is_data(self, folder: str) -> bool:
@@ -68,11 +68,11 @@ class Documents:
         return "" in self.arrays and bool(text)
 
 
-def read(metadata: GroupMetadata, path: str, where: str) -> Documents | None:
-    """The documents in a group's consolidated metadata; `None` where there are none of a kind that is known.
+def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
+    """The documents in a group's consolidated metadata; `None` where there are none of a known kind.
 
-    Raises `MetadataError` naming `where` for what is not as it should be, `UnknownExtensionError` for a kind that is not
-    known and must be understood.
+    Raises `MetadataError` naming `source` for anything malformed, `UnknownExtensionError` for an unknown kind that must
+    be understood.
     """
     value = metadata.consolidated_metadata
     if value is None:
@@ -80,57 +80,59 @@ def read(metadata: GroupMetadata, path: str, where: str) -> Documents | None:
     if value.get("kind") != KIND:
         if value.get("must_understand", True) is not False:
             raise UnknownExtensionError(
-                f"{where}: {MEMBER} is of the unknown kind {shown(value.get('kind'))}"
+                f"{source}: {MEMBER} is of the unknown kind {shown(value.get('kind'))}"
             )
         return None
     contents = {document_key(path): _dumped(metadata.document)}
     arrays: set[str] = set()
-    for name, document in _entries(value, "", where):
+    for name, document in _entries(value, "", source):
         node = folder_of(path) + name
         node_type = document.get("node_type")
         if node_type not in {"array", "group"}:
             raise MetadataError(
-                f'{where}: {MEMBER} has {name!r} with a node_type that is neither "array" nor "group"; {_ADVICE}'
+                f'{source}: {MEMBER} has {name!r} with a node_type that is neither "array" nor "group"; {_ADVICE}'
             )
         if node_type == "array":
             arrays.add(node)
         own = {member: item for member, item in document.items() if member != MEMBER}
         contents.setdefault(document_key(node), _dumped(own))
-    found = Documents(path=path, contents=contents, arrays=frozenset(arrays))
+    documents = Documents(path=path, contents=contents, arrays=frozenset(arrays))
     for key in contents:
-        if not found.holds(key):
-            raise MetadataError(f"{where}: {MEMBER} has {key!r} below an array; {_ADVICE}")
-    return found
+        if not documents.holds(key):
+            raise MetadataError(f"{source}: {MEMBER} has {key!r} below an array; {_ADVICE}")
+    return documents
 
 
 _ADVICE = "consolidate again, or open with use_consolidated=False"
 
 
-def _entries(value: Mapping[str, JSON], above: str, where: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
+def _entries(value: Mapping[str, JSON], above: str, source: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
     """Paths below the group with documents: what stands there, then what nested groups have of their own."""
     entries = value.get("metadata")
     if not isinstance(entries, Mapping):
-        raise MetadataError(f"{where}: {MEMBER}.metadata must be an object, not {shown(entries)}; {_ADVICE}")
+        raise MetadataError(f"{source}: {MEMBER}.metadata must be an object, not {shown(entries)}; {_ADVICE}")
     for name, document in entries.items():
         if not isinstance(document, Mapping) or document.get("zarr_format") != 3:
-            raise MetadataError(f"{where}: {MEMBER} has {name!r} with no Zarr V3 document; {_ADVICE}")
+            raise MetadataError(f"{source}: {MEMBER} has {name!r} without a Zarr V3 document; {_ADVICE}")
         try:
             known = bool(name) and normalize_path(name) == name
         except NodeNameError:
             known = False
         if not known:
-            raise MetadataError(f"{where}: {MEMBER} has {name!r}, which is not the path of a node; {_ADVICE}")
+            raise MetadataError(
+                f"{source}: {MEMBER} has {name!r}, which is not the path of a node; {_ADVICE}"
+            )
         yield above + name, document
     for name, document in entries.items():
         nested = document.get(MEMBER)
         if isinstance(nested, Mapping) and nested.get("kind") == KIND:
-            yield from _entries(nested, f"{above}{name}/", where)
+            yield from _entries(nested, f"{above}{name}/", source)
 
 
 def inline(documents: Mapping[str, Mapping[str, JSON]]) -> dict[str, JSON]:
     """The member `consolidated_metadata` for documents by their paths below the group."""
-    found = {path: {n: v for n, v in one.items() if n != MEMBER} for path, one in documents.items()}
-    return {"kind": KIND, "must_understand": False, "metadata": found}
+    plain = {path: {n: v for n, v in one.items() if n != MEMBER} for path, one in documents.items()}
+    return {"kind": KIND, "must_understand": False, "metadata": plain}
 
 
 def _dumped(document: Mapping[str, JSON]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias
 
 from zarrv3.errors import ConfigurationError, MetadataError, ReadOnlyError, StaleMetadataWarning
 from zarrv3.format.metadata import GroupMetadata
@@ -77,20 +77,20 @@ class ConsolidatedMetadataStore(Layer):
     @property
     def documents(self) -> Documents:
         """What the consolidated metadata say, read on first use."""
-        found = self._documents
-        if found is None:  # two threads may both read it: nothing is lost by that
+        documents = self._documents
+        if documents is None:  # two threads may both read it: nothing is lost by that
             metadata = nodes.get(self.inner, self._path, GroupMetadata)
-            where = self._where
-            found = read(metadata, self._path, where)
-            if found is None:
-                raise absent(where)
-            self._documents = found
+            source = self._source
+            documents = read(metadata, self._path, source)
+            if documents is None:
+                raise absent(source)
+            self._documents = documents
             if self.option("check"):
                 self.verify()
-        return found
+        return documents
 
     @property
-    def _where(self) -> str:
+    def _source(self) -> str:
         return f"{document_key(self._path)!r} in {self.inner.describe()}"
 
     def verify(self) -> Staleness:
@@ -100,14 +100,27 @@ class ConsolidatedMetadataStore(Layer):
         that appeared are not found and the report says so (`complete`). A document is the same if it means the same: the
         spelling of other writers makes no difference.
         """
-        found = compare(self.inner, self.documents)
-        if found:
-            warn(self._where, found.describe())
-        return found
+        staleness = compare(self.inner, self.documents)
+        if staleness:
+            warn(self._source, staleness.describe())
+        return staleness
 
     def consolidate(self) -> None:
         """Read every document, write them into the group's own, and use those from then on."""
         consolidate(self.inner, self.path)
+        self.forget()
+
+    @property
+    def live(self) -> BaseStore:
+        """The store below: documents there are as they are now."""
+        return self.inner.live
+
+    def is_snapshot(self, key: str, /) -> bool:
+        """Whether a document is taken from the consolidated metadata."""
+        return key in self.documents.contents
+
+    def forget(self) -> None:
+        """Read the consolidated metadata again at the next use."""
         self._documents = None
 
     # ------------------------------------------------------------ reading
@@ -182,10 +195,10 @@ class ConsolidatedMetadataStore(Layer):
 
     def _tell(self, appeared: Collection[str], vanished: Collection[str]) -> None:
         """Warn if nodes came or went since the metadata were consolidated."""
-        found = {"appeared": appeared, "vanished": vanished}
-        texts = [f"{_some(keys)} {what} since" for what, keys in found.items() if keys]
+        changes = {"appeared": appeared, "vanished": vanished}
+        texts = [f"{_some(keys)} {what} since" for what, keys in changes.items() if keys]
         if texts:
-            warn(self._where, " and ".join(texts))
+            warn(self._source, " and ".join(texts))
 
     # ------------------------------------------------------------ writing
 
@@ -226,7 +239,7 @@ class ConsolidatedMetadataStore(Layer):
 
     def _refuse(self, verb: str, key: str) -> NoReturn:
         raise ReadOnlyError(
-            f"cannot {verb} {key!r}: the consolidated metadata in {self._where} would become stale; "
+            f"cannot {verb} {key!r}: the consolidated metadata in {self._source} would become stale; "
             "open with use_consolidated=False to change metadata, then call zarrv3.consolidate_metadata"
         )
 
@@ -236,20 +249,20 @@ def _some(keys: Collection[str]) -> str:
     return f"{first!r}{f' and {len(rest)} more documents' if rest else ''}"
 
 
-def warn(where: str, text: str) -> None:
+def warn(source: str, text: str) -> None:
     """Tell that consolidated metadata are stale."""
     warnings.warn(
-        f"the consolidated metadata in {where} are stale: {text}; call zarrv3.consolidate_metadata, "
+        f"the consolidated metadata in {source} are stale: {text}; call zarrv3.consolidate_metadata, "
         "or open with use_consolidated=False",
         StaleMetadataWarning,
         stacklevel=3,
     )
 
 
-def absent(where: str) -> MetadataError:
+def absent(source: str) -> MetadataError:
     """The error that a group has no consolidated metadata."""
     return MetadataError(
-        f"there is no consolidated metadata in {where}; write it with zarrv3.consolidate_metadata, "
+        f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
         "or open with use_consolidated=False"
     )
 
@@ -257,37 +270,25 @@ def absent(where: str) -> MetadataError:
 # ---------------------------------------------------------------- using it
 
 
-def bare(store: BaseStore) -> BaseStore:
-    """A store without layers of consolidated metadata on top."""
-    while isinstance(store, ConsolidatedMetadataStore):
-        store = store.inner
-    return store
-
-
-def serves(store: BaseStore, path: str) -> bool:
-    """Whether a store takes the document of a node from consolidated metadata."""
-    return isinstance(store, ConsolidatedMetadataStore) and document_key(path) in store.documents.contents
-
-
-def chosen(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | None) -> BaseStore:
+def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, wanted: bool | None) -> BaseStore:
     """The store that a group is to be opened in: with its consolidated metadata on top where they are wanted.
 
     Args:
         store: the store.
         path: the group's path.
-        metadata: what was found there.
+        metadata: the metadata that are there.
         wanted: `None` uses them if they are there; `True` raises `MetadataError` if not; `False` is the store without.
     """
     if wanted is False:
-        return bare(store)
-    if serves(store, path):
+        return store.live
+    if store.is_snapshot(document_key(path)):
         return store
-    where = f"{document_key(path)!r} in {store.describe()}"
-    documents = read(metadata, path, where)
+    source = f"{document_key(path)!r} in {store.describe()}"
+    documents = read(metadata, path, source)
     if documents is not None:
-        made = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
-        made._documents = documents
-        return made
+        layer = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
+        layer._documents = documents
+        return layer
     if wanted:
-        raise absent(where)
+        raise absent(source)
     return store

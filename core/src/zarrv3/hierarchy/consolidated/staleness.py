@@ -12,7 +12,7 @@ from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import JSON, Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked
 
 
@@ -43,7 +43,7 @@ def compare(store: BaseStore, documents: Documents) -> Staleness:
     """Compare consolidated documents with those in the store."""
     changed, vanished = [], []
     for keys in chunked(documents.contents, BATCH):
-        values = store.get_many([(key, None) for key in keys])
+        values = store.get_many(whole(keys))
         for key, value in zip(keys, values, strict=True):
             if value is None:
                 vanished.append(_path(key))
@@ -66,9 +66,10 @@ def _appeared(store: BaseStore, documents: Documents) -> Iterator[str]:
             continue
         folder = key.removesuffix(DOCUMENT)
         known = {*documents.folders.get(folder, ())}
-        for folders in chunked((name for name in store.list_dir(folder)[1] if name not in known), BATCH):
-            values = store.get_many([(name + DOCUMENT, None) for name in folders])
-            yield from (name[:-1] for name, value in zip(folders, values, strict=True) if value is not None)
+        names = (name for name in store.list_dir(folder) if name.endswith("/") and name not in known)
+        for folders in chunked(names, BATCH):
+            sizes = store.stat_many([name + DOCUMENT for name in folders])
+            yield from (name[:-1] for name, size in zip(folders, sizes, strict=True) if size is not None)
 
 
 def _same(old: bytes, new: Buffer, *, is_top: bool) -> bool:
@@ -84,7 +85,7 @@ def _same(old: bytes, new: Buffer, *, is_top: bool) -> bool:
 
 def _meaning(data: Buffer, *, is_top: bool) -> str:
     """A document in one spelling of the members that are known, with the others as they are."""
-    metadata = parse_document(data, where="document")
+    metadata = parse_document(data, source="document")
     document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
     if not is_top:  # nested groups may have been consolidated on their own since
         document.pop(MEMBER, None)
@@ -106,7 +107,7 @@ def _meaning(data: Buffer, *, is_top: bool) -> str:
 def _parsed(data: Buffer, *, is_top: bool) -> JSON:
     """A document as JSON; anything else as it is."""
     try:
-        document = load_document(data, where="document")
+        document = load_document(data, source="document")
     except MetadataError:
         return data
     return {name: item for name, item in document.items() if is_top or name != MEMBER}

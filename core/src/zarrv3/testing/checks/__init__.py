@@ -55,7 +55,8 @@ _MODULES = (
 )
 _ORDER = {module.__name__: place for place, module in enumerate(_MODULES)}
 
-CHECKS: tuple[Check, ...] = tuple(sorted(TABLE, key=lambda check: _ORDER[check.run.__module__]))
+TABLE.sort(key=lambda check: _ORDER[check.run.__module__])
+CHECKS: tuple[Check, ...] = tuple(TABLE)
 """Every check, from the simple to the demanding."""
 
 __all__ = [

@@ -52,7 +52,9 @@ def check_declared_options(opener: Opener) -> None:
             for name, value in part.changed_options().items():
                 declared = table.get(name)
                 require(
-                    declared is not None, OPTIONS, f"the option {name!r} of {cls.__name__} is not in its signature"
+                    declared is not None,
+                    OPTIONS,
+                    f"the option {name!r} of {cls.__name__} is not in its signature",
                 )
                 if declared is None or declared.option.live or type(value) not in {str, int, float, bool}:
                     continue

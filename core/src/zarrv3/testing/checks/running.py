@@ -8,7 +8,7 @@ from typing import Literal
 from zarrv3.errors import ConfigurationError
 from zarrv3.layers.prefix import Prefix
 from zarrv3.store.wrapping import wrap
-from zarrv3.testing.checks.table import Check, Opener, opened
+from zarrv3.testing.checks.table import TABLE, Check, Opener, opened
 from zarrv3.testing.rules import NotApplicableError
 
 
@@ -43,8 +43,6 @@ def run_checks(
     Nothing outside `scratch` is touched. Results come as the checks end; errors of any kind are results. When the basics
     fail, the other checks are skipped.
     """
-    from zarrv3.testing.checks import CHECKS
-
     with opened(opener) as store:
         capabilities = store.capabilities
         if (
@@ -56,7 +54,7 @@ def run_checks(
                 f"{scratch!r} in {store.describe()} is not empty; name another scratch folder"
             )
     broken = ""
-    for check in CHECKS if checks is None else checks:
+    for check in TABLE if checks is None else checks:
         missing = check.missing(capabilities)
         if missing:
             yield Result(check=check, outcome="skipped", reason=f"not claimed: {', '.join(missing)}")

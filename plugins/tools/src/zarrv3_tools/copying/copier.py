@@ -365,7 +365,7 @@ def _same(one: Buffer, other: Buffer) -> bool:
     if one == other:
         return True
     try:
-        pair = [load_document(data, where="document") for data in (one, other)]
+        pair = [load_document(data, source="document") for data in (one, other)]
     except MetadataError:
         return False
     first, second = ({n: v for n, v in each.items() if n != consolidated.MEMBER} for each in pair)

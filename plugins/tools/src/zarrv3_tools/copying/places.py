@@ -102,11 +102,11 @@ def _walkable(source: Place) -> Place:
     """The source as its documents are, or through its consolidated metadata where it cannot be listed."""
     store, path = source
     if store.capabilities.list:
-        return Place(consolidated.bare(store), path)
+        return Place(store.live, path)
     metadata = nodes.look(store, [path])[0]
     if isinstance(metadata, GroupMetadata):
-        seen = consolidated.chosen(store, path, metadata, None)
-        if not consolidated.serves(seen, path):
+        seen = consolidated.with_consolidated(store, path, metadata, None)
+        if not seen.is_snapshot(nodes.document_key(path)):
             raise UnsupportedError(
                 f"cannot copy {nodes.where(store, path)}: the store cannot list its keys and the group has no "
                 "consolidated metadata that would tell what is there; call zarrv3.consolidate_metadata where it was written"
@@ -126,7 +126,7 @@ def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
         )
     if not new.store.capabilities.write:
         raise ReadOnlyError(f"cannot copy to {nodes.where(*new)}: the store is read-only")
-    if consolidated.bare(new.store) is not new.store:
+    if new.store.live is not new.store:
         raise ReadOnlyError(
             f"cannot copy to {nodes.where(*new)}: its consolidated metadata would become stale; "
             "open it with use_consolidated=False"

@@ -74,7 +74,7 @@ def recoded(array: Array, wanted: Wanted, dest: BaseStore) -> ArrayMetadata:
     }
     if transformed and "shards" in changes:
         document["storage_transformers"] = []
-    return ArrayMetadata.from_document(document, where=f"the copy of {array!r}")
+    return ArrayMetadata.from_document(document, source=f"the copy of {array!r}")
 
 
 def _layout(metadata: ArrayMetadata, dest: BaseStore) -> JSON:

@@ -1,0 +1,112 @@
+"""What zarr-python 2 and 3 call the arguments of a new array, in the words of `creation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from zarrv3.errors import ConfigurationError
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy import creation
+from zarrv3.hierarchy.arguments import ArrayArguments, check_names
+from zarrv3.hierarchy.array import Array
+from zarrv3.store.base import BaseStore
+
+
+def create(
+    store: BaseStore,
+    path: str,
+    *,
+    shape: int | Sequence[int] | None = None,
+    data: Any = None,
+    overwrite: bool = False,
+    **arguments: Unpack[ArrayArguments],
+) -> Array:
+    """Create an array in a store, from arguments in any of the spellings.
+
+    Raises `TypeError` for an argument that there is not, and what `creation.create` raises.
+    """
+    check_names(arguments, ArrayArguments)
+    rest: dict[str, Any] = {**arguments}
+    check_format(rest.pop("zarr_version", None), rest.pop("zarr_format", None))
+    _drop_meaningless(rest)
+    read_only = rest.pop("read_only", False)
+    rest["dtype"] = _object_dtype(rest.get("dtype"), rest.pop("object_codec", None))
+    array = creation.create(store, path, shape=shape, data=data, overwrite=overwrite, **rest)
+    return Array(store, path, read_only=True, metadata=array.metadata) if read_only else array
+
+
+def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for an array like another (ours, or any with a shape); those given win."""
+    metadata = getattr(prototype, "metadata", None)
+    if isinstance(metadata, ArrayMetadata):
+        copied: dict[str, Any] = {
+            "shape": prototype.shape,
+            "chunks": prototype.chunks,
+            "dtype": metadata.data_type,
+        }
+        if metadata.storage_transformers:
+            copied["storage_transformers"] = [named.to_json() for named in metadata.storage_transformers]
+        else:
+            copied["shards"] = prototype.shards
+        if arguments.get("dtype") is None or data_type_of(arguments["dtype"]) == metadata.data_type:
+            copied["fill_value"] = prototype.fill_value
+            if not {"compressor", "compressors", "filters", "serializer", "order", "codecs"} & set(arguments):
+                copied["codecs"] = prototype.codecs
+    else:
+        copied = {"shape": np.shape(prototype), **_chunks_of(prototype)}
+        for name in ("dtype", "fill_value"):
+            if getattr(prototype, name, None) is not None:
+                copied[name] = getattr(prototype, name)
+    return {**copied, **arguments}
+
+
+def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for an array with the values of `data`, and with its chunks unless others are given."""
+    if not hasattr(data, "shape"):
+        data = np.asarray(data)
+    return {"data": data, **_chunks_of(data), **arguments}
+
+
+def check_format(*versions: int | None) -> None:
+    """Refuse every version of the format but the third."""
+    for version in versions:
+        if version not in {None, 3}:
+            raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")
+
+
+def _chunks_of(data: Any) -> dict[str, Any]:
+    """The chunk shape of something that has one; a dask array has tuples instead of lengths."""
+    chunks = getattr(data, "chunks", None)
+    is_shape = isinstance(chunks, tuple) and all(isinstance(length, int) for length in chunks)
+    return {"chunks": chunks} if is_shape else {}
+
+
+def _drop_meaningless(arguments: dict[str, Any]) -> None:
+    """Drop what zarr-python 2 could be told and what changes nothing here; refuse what would change something."""
+    for name in ("cache_metadata", "cache_attrs"):
+        arguments.pop(name, None)
+    reasons = {
+        "synchronizer": "writers of one process need none, and processes should not share chunks",
+        "chunk_store": "an array's chunks lie beside its metadata",
+        "meta_array": "arrays are numpy arrays",
+    }
+    for name, reason in reasons.items():
+        if arguments.pop(name, None) is not None:
+            raise ConfigurationError(f"there is no {name!r} here: {reason}")
+
+
+def _object_dtype(dtype: Any, object_codec: Any) -> Any:
+    """The data type that an object dtype of zarr-python 2 stands for: text or bytes."""
+    if object_codec is None:
+        return dtype
+    known = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
+    codec_id = getattr(object_codec, "codec_id", None)
+    if codec_id not in known:
+        raise ConfigurationError(
+            f"object_codec {object_codec!r} has no data type in Zarr V3; use VLenUTF8 or VLenBytes"
+        )
+    return known[codec_id]
