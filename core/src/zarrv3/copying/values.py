@@ -14,7 +14,6 @@ from zarrv3.copying.report import Tally
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types import fill_test
 from zarrv3.hierarchy.array import Array
-from zarrv3.store.contract import ByteRange
 
 BOX_BYTES = 16 * 2**20
 """About how many bytes of elements one box has, unless one chunk or shard of the destination has more."""
@@ -117,8 +116,8 @@ class Recoder:
         """The blocks of a box that are stored."""
         blocks = [*product(*map(range, box.start, box.stop))]
         folder, encode = self.dest.layout.folder, self.dest.metadata.chunk_key_encoding.encode
-        pieces = self.dest.store.get_many([(folder + encode(block), ByteRange(0, 0)) for block in blocks])
-        return {block for block, piece in zip(blocks, pieces, strict=True) if piece is not None}
+        sizes = self.dest.store.stat_many([folder + encode(block) for block in blocks])
+        return {block for block, size in zip(blocks, sizes, strict=True) if size is not None}
 
     def _selection(self, start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
         return tuple(
