@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from zarrv3 import registry
+from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import ConfigurationError, ZarrError
 from zarrv3.opening.stores import open_store
 from zarrv3.options.urls import Url
@@ -52,6 +53,8 @@ def check_url_options(opener: Opener) -> None:
             cls = type(part)
             types = cls.option_types
             parameters = _parameters(cls)
+            if isinstance(part, StorageTransformer):
+                continue  # metadata opens it
             if any(parameters[name].default is inspect.Parameter.empty for name in cls.live_options):
                 continue  # no URL opens it
             told = {*types, *cls.live_options, *_in_place(cls)}
