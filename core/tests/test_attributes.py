@@ -56,11 +56,11 @@ def test_costs() -> None:
     group = zarrv3.create_group(counting)
     counting.reset()
     group.update_attributes({"a": 1, "b": 2})
-    assert counting.calls == {"get_many": 1, "compare_and_set": 1}
+    assert counting.calls == {"get_versioned": 1, "swap_many": 1}
     group.attrs["a"] = 1
-    assert counting.calls == {"get_many": 2, "compare_and_set": 1}
+    assert counting.calls == {"get_versioned": 2, "swap_many": 1}
     assert group.attrs["a"] == 1
-    assert counting.calls["get_many"] == 2
+    assert counting.calls["get_versioned"] == 2
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {1, 2}, b"x", {1: 2}, object(), [math.nan]])
@@ -105,7 +105,7 @@ class NoSwap(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """What is left."""
-        return self.inner.capabilities.without("atomic_swap", "atomic_create")
+        return self.inner.capabilities.without("swap")
 
 
 @pytest.mark.parametrize("layer", [Layer, NoSwap])

@@ -54,7 +54,7 @@ def test_no_value_is_read() -> None:
     array = zarrv3.array(np.arange(100), chunks=10, store=counting)
     counting.reset()
     assert "10/10" in str(array.info)
-    assert counting.calls == {"sizes": 1}
+    assert counting.calls == {"list_sizes": 1}
 
 
 def test_other_lines() -> None:

@@ -12,6 +12,7 @@ from importlib_metadata import EntryPoint
 import zarrv3
 from zarrv3 import registry
 from zarrv3.chunks import kernels
+from zarrv3.chunks.kernels import UNDONE
 from zarrv3.errors import RegistryError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.options.settings import config
@@ -78,7 +79,7 @@ class LazyChunks:
         assert memory is None
         assert not keep_empty
         return [
-            value[piece.outside].tobytes() if number % 2 == 0 else False
+            value[piece.outside].tobytes() if number % 2 == 0 else UNDONE
             for number, piece in enumerate(pieces)
         ]
 

@@ -1,5 +1,6 @@
 """The core's layers: the conformance kit through each of them, and what is their own."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,7 +13,7 @@ from zarrv3.errors import (
     StoreUnavailableError,
 )
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-from zarrv3.store.contract import Capabilities, Limits
+from zarrv3.store.contract import Limits, whole
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults, LayerConformance, Opener
@@ -133,7 +134,7 @@ def test_read_only_names_key_and_store() -> None:
     """A refused write says which key and which store."""
     store = ReadOnly(MemoryStore(name="precious"))
     with pytest.raises(
-        ReadOnlyError, match=r"cannot write 'a/b': ReadOnly\(\) on MemoryStore\('precious'\) is read-only"
+        ReadOnlyError, match=r"cannot change 'a/b': ReadOnly\(\) on MemoryStore\('precious'\) is read-only"
     ):
         store["a/b"] = b"x"
     with pytest.raises(PermissionError):
@@ -156,9 +157,9 @@ def test_prefix_shows_only_its_folder() -> None:
     store = MemoryStore({"a/b/k": b"1", "a/bc/k": b"2", "a/k": b"3", "a/b/c/k": b"4"})
     inside = Prefix(store, "/a/b/")
     assert sorted(inside) == ["c/k", "k"]
-    assert inside.list_dir("") == (["k"], ["c/"])
-    assert dict(inside.sizes("")) == {"k": 1, "c/k": 1}
-    assert dict(inside.sizes("/")) == {"k": 1, "c/k": 1}
+    assert sorted(inside.list_dir("")) == ["c/", "k"]
+    assert dict(inside.list_sizes("")) == {"k": 1, "c/k": 1}
+    assert dict(inside.list_sizes("/")) == {"k": 1, "c/k": 1}
     inside["new"] = b"5"
     inside.clear()
     assert sorted(store) == ["a/bc/k", "a/k"]
@@ -179,7 +180,7 @@ def test_prefix_cannot_be_left() -> None:
 def test_prefix_takes_its_part_of_long_keys() -> None:
     """Where keys are limited, those of the folder may be shorter by its name."""
     driver = MemoryDriver({})
-    driver.capabilities = Capabilities(limits=Limits(key_bytes=10))
+    driver.capabilities = replace(driver.capabilities, limits=Limits(key_bytes=10))
     inside = Prefix(DriverStore(driver), "abc")
     assert inside.capabilities.limits.key_bytes == 6
     inside["k" * 6] = b""
@@ -191,28 +192,37 @@ def test_prefix_takes_its_part_of_long_keys() -> None:
 
 
 def test_counting_counts() -> None:
-    """Calls, keys and bytes are counted a method each, and reset."""
+    """Calls, keys and bytes are counted by method, and reset."""
     store = Counting(MemoryStore())
-    store.set_many({"a": b"12", "b": b"345"})
-    store.get_many([("a", None), ("none", None), ("b", None)])
-    store.compare_and_set("c", None, b"6789")
-    store.compare_and_set("c", None, b"6789")
+    store.write_many({"a": b"12", "b": b"345"})
+    store.get_many(whole(["a", "none", "b"]))
+    store.stat_many(["a", "none"])
+    store.swap_many({"c": (None, b"6789"), "a": (None, b"not counted")})
+    store.apply_many({"d": b"0"})
+    store.get_versioned(["b"])
     list(store.list_prefix(""))
-    store.list_dir("")
-    list(store.sizes(""))
-    store.erase_many(["a", "b"])
+    list(store.list_dir(""))
+    list(store.list_sizes(""))
+    store.write_many({"a": None, "b": None})
     store.rename_prefix("x/", "y/")
     store.erase_prefix("")
-    assert store.calls == {
-        "set_many": 1, "get_many": 1, "compare_and_set": 2, "list_prefix": 1, "list_dir": 1, "sizes": 1,
-        "erase_many": 1, "erase_prefix": 1, "rename_prefix": 1,
-    }  # fmt: skip
-    assert (store.requested["set_many"], store.requested["get_many"], store.requested["erase_many"]) == (
-        2,
-        3,
-        2,
+    once = (
+        "get_many",
+        "stat_many",
+        "swap_many",
+        "apply_many",
+        "get_versioned",
+        "list_prefix",
+        "list_dir",
+        "list_sizes",
     )
-    assert (store.bytes_written, store.bytes_read) == (9, 5)
+    assert store.calls == {**dict.fromkeys((*once, "rename_prefix", "erase_prefix"), 1), "write_many": 2}
+    keys = [
+        store.requested[name]
+        for name in ("write_many", "get_many", "stat_many", "swap_many", "get_versioned")
+    ]
+    assert keys == [4, 3, 2, 2, 1]
+    assert (store.bytes_written, store.bytes_read) == (5 + 4 + 1, 5 + 3)
     store.reset()
     assert (store.calls, store.bytes_read, store.bytes_written) == ({}, 0, 0)
 
@@ -240,8 +250,8 @@ def test_faults_leave_batches_half_done() -> None:
     for seed in range(20):
         below = MemoryStore()
         store = Faults(below, seed=seed)
-        store.fail_next("set_many")
+        store.fail_next("write_many")
         with pytest.raises(StoreUnavailableError):
-            store.set_many({f"k{i}": b"v" for i in range(4)})
+            store.write_many({f"k{i}": b"v" for i in range(4)})
         found.add(len(below))
     assert found == {0, 1, 2, 3, 4}

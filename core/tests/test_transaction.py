@@ -1,5 +1,6 @@
 """`store.transaction()`: all writes of a block at once or not at all."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3.errors import StoreClosedError, UnsupportedError
+from zarrv3.testing import CHECKS, Check, NotApplicableError
+from zarrv3.testing.machine import check_like_a_dict
 
 KEYS = st.sampled_from(["a", "b/c", "b/d", "b/e/f", "g/h"])
 STEPS = st.lists(
@@ -28,7 +31,7 @@ def play(store: Any, model: dict[str, bytes], steps: list[Any]) -> None:
             store[where] = value
             model[where] = value
         elif verb == "erase":
-            store.erase_many([where])
+            store.write_many({where: None})
             model.pop(where, None)
         else:
             store.erase_prefix(where)
@@ -46,10 +49,10 @@ def test_a_transaction_reads_as_if_its_writes_were_made(before: list[Any], withi
     with store.transaction() as inside:
         play(inside, model, within)
         assert dict(inside.items()) == model
-        assert dict(inside.sizes("")) == {key: len(value) for key, value in model.items()}
+        assert dict(inside.list_sizes("")) == {key: len(value) for key, value in model.items()}
         twin = zarrv3.MemoryStore(dict(model))
         for folder in ("", "b/", "b/e/", "x/"):
-            assert inside.list_dir(folder) == twin.list_dir(folder)
+            assert sorted(inside.list_dir(folder)) == sorted(twin.list_dir(folder))
         assert dict(store.items()) == untouched
     assert dict(store.items()) == model
 
@@ -105,8 +108,32 @@ def test_no_transaction_within_a_transaction() -> None:
     """Nesting is refused, and so is comparing, which could not be kept until the end."""
     with zarrv3.MemoryStore().transaction() as inside:
         assert not inside.capabilities.transactions
-        assert not inside.capabilities.atomic_swap
+        assert not inside.capabilities.swap
         with pytest.raises(UnsupportedError), inside.transaction():
             pass
-        with pytest.raises(UnsupportedError, match="in a transaction"):
-            inside.compare_and_set("a", None, b"")
+        for call in (
+            lambda: inside.swap_many({"a": (None, b"")}),
+            lambda: inside.get_versioned(["a"]),
+            lambda: inside.apply_many({"a": b""}),
+        ):
+            with pytest.raises(UnsupportedError, match="cannot"):
+                call()
+
+
+NOT_BY_ITSELF = {"closed_store", "context_manager"}
+"""What belongs to the store that the transaction is of."""
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_transaction_is_a_store(check: Check) -> None:
+    """Within the block, the store does what the conformance kit asks of stores, but that closing it ends nothing."""
+    with zarrv3.MemoryStore().transaction() as inside:
+        if not check.missing(inside.capabilities) and check.name not in NOT_BY_ITSELF:
+            with suppress(NotApplicableError):
+                check.run(lambda: inside)
+
+
+def test_a_transaction_is_like_a_dict() -> None:
+    """Whatever is asked of it in whatever order, a transaction answers like a dict."""
+    with zarrv3.MemoryStore({"a/zarr.json": b"below", "ab/zarr.json": b"below"}).transaction() as inside:
+        check_like_a_dict(lambda: inside, examples=20, steps=25)

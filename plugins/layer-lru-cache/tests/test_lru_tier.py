@@ -4,8 +4,8 @@ import json
 import os
 import pickle
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
-from zarrv3.layers import Counting, Layer, ReadOnly
+from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.stores import open_store
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits
+from zarrv3.store.contract import ByteRange, Changes, Limits, Request
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults
@@ -55,7 +55,7 @@ def read_all(store: LRUStoreCache) -> dict[str, bytes]:
 
 def held(tier: Any) -> int:
     """How many bytes a second tier occupies, names included."""
-    return sum(len(key.encode()) + size for key, size in tier.sizes(""))
+    return sum(len(key.encode()) + size for key, size in tier.list_sizes(""))
 
 
 # ---------------------------------------------------------------- beyond the process
@@ -81,17 +81,20 @@ def test_a_batch_asks_the_store_for_the_rest_only(below: Counting, tier: Countin
     tier.reset()
     assert read_all(store) == CONTENT
     assert (below.calls["get_many"], below.requested["get_many"]) == (1, 2)
-    assert tier.calls == {"sizes": 1, "get_many": 1, "set_many": 1}
-    assert (tier.requested["get_many"], tier.requested["set_many"]) == (2, 2)
+    assert tier.calls == {"list_sizes": 1, "get_many": 1, "write_many": 1}
+    assert (tier.requested["get_many"], tier.requested["write_many"]) == (2, 2)
 
 
 def test_ranges_come_from_whole_values(below: Counting, tier: Counting) -> None:
     """A range of a value that the second tier has is cut from it; ranges and absence are not written to it."""
     anew(below, tier).get("a/c/0")
     store = anew(below, tier)
-    assert store.get_many([("a/c/0", ByteRange(2, 4)), ("a/c/0", ByteRange(-1))]) == [b"23", b"9"]
+    assert store.get_many([Request("a/c/0", ByteRange(2, 4)), Request("a/c/0", ByteRange(-1))]) == [
+        b"23",
+        b"9",
+    ]
     assert not below.calls
-    store.get_many([("a/c/1", ByteRange(2, 4)), ("none", None)])
+    store.get_many([Request("a/c/1", ByteRange(2, 4)), Request("none", None)])
     assert below.requested["get_many"] == 2
     assert len(tier) == 1
 
@@ -104,6 +107,8 @@ def test_by_url_and_configuration(tmp_path: Path) -> None:
     assert spec["layers"] == [{"layer": "lru-cache", "cache_store": folder, "cache_store_size": 2**20}]
     given = LRUStoreCache(open_store(data), cache_store=open_store(folder), cache_store_size="1MiB")
     assert given.spec()["layers"][0]["cache_store"] == {"store": "directory", "path": folder}
+    assert open_store(given.spec()) == store == given
+    assert LRUStoreCache(open_store(data), cache_store=str(tmp_path / "other")) != store
     for copy in (open_store(spec), open_store(given.spec()), pickle.loads(pickle.dumps(store))):
         assert copy.get("k") in {None, b"value"}
         copy["k"] = b"value"
@@ -211,13 +216,13 @@ def test_too_large_for_the_second_tier(below: Counting, tier: Counting) -> None:
     assert store["top"] == CONTENT["top"]
     assert len(tier) == 0
     driver = MemoryDriver({})
-    driver.capabilities = Capabilities(limits=Limits(key_bytes=40, value_bytes=80))
+    driver.capabilities = replace(driver.capabilities, limits=Limits(key_bytes=40, value_bytes=80))
     below["long/" * 10 + "key"] = b"x"
     store = anew(below, DriverStore(driver))
     assert store.get("long/" * 10 + "key") == b"x"
     assert read_all(store) == CONTENT
     assert len(driver.mapping) == 3
-    store.set_many(dict.fromkeys([*CONTENT, "long/" * 10 + "key"], b"new"))
+    store.write_many(dict.fromkeys([*CONTENT, "long/" * 10 + "key"], b"new"))
     assert len(driver.mapping) == 0
 
 
@@ -227,12 +232,12 @@ def test_too_large_for_the_second_tier(below: Counting, tier: Counting) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s.set_many({"a/c/0": b"new"}),
-        lambda s: s.erase_many(["a/c/0"]),
+        lambda s: s.write_many({"a/c/0": b"new"}),
+        lambda s: s.write_many({"a/c/0": None}),
         lambda s: s.erase_prefix("a/c/"),
         lambda s: s.erase_prefix(""),
         lambda s: s.rename_prefix("a/", "z/"),
-        lambda s: s.compare_and_set("a/c/0", b"0123456789", b"new"),
+        lambda s: s.swap_many({"a/c/0": (s.get_versioned(["a/c/0"])[0][1], b"new")}),
     ],
 )
 def test_writes_reach_the_second_tier(change: Any, below: Counting, tier: Counting) -> None:
@@ -252,12 +257,14 @@ def test_a_process_killed_while_it_writes_leaves_no_old_value(below: Counting, t
     read_all(anew(below, folder, cache_name=named))
 
     class KilledAfter(Layer):
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            self.inner.set_many(items)
+        def write_many(self, changes: Changes, /) -> None:
+            self.inner.write_many(changes)
             os.kill(os.getpid(), 9)
 
+        swap_many = apply_many = None  # type: ignore[assignment]  # not called
+
     def write() -> None:
-        LRUStoreCache(KilledAfter(below), cache_store=folder, cache_name=named).set_many({"top": b"new"})
+        LRUStoreCache(KilledAfter(below), cache_store=folder, cache_name=named).write_many({"top": b"new"})
 
     dies(write, rule="a writer is killed")
     assert anew(below, folder, cache_name=named)["top"] == b"new"
@@ -268,17 +275,19 @@ def test_a_writer_waits_for_those_who_fill(below: Counting) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     class Slow(Layer):
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
+        def write_many(self, changes: Changes, /) -> None:
             entered.set()
             assert go_on.wait(60)
-            self.inner.set_many(items)
+            self.inner.write_many(changes)
+
+        swap_many = apply_many = None  # type: ignore[assignment]  # not called
 
     kept = MemoryStore()
     store = anew(below, Slow(kept))
     with ThreadPoolExecutor(2) as pool:
         reader = pool.submit(store.get, "top")
         assert entered.wait(60)
-        writer = pool.submit(store.set_many, {"top": b"new"})
+        writer = pool.submit(store.write_many, {"top": b"new"})
         while "top" not in store._ledger._writers:
             assert not writer.done()
         assert store.inner["top"] == CONTENT["top"]
@@ -312,7 +321,7 @@ def test_a_write_that_cannot_forget_is_refused(below: Counting) -> None:
     tier = Faults(MemoryStore())
     store = anew(below, tier)
     read_all(store)
-    tier.fail_next("erase_many")
+    tier.fail_next("write_many")
     with pytest.raises(StoreAccessError, match=r"'top'.*nothing was written"):
         store["top"] = b"new"
     assert below["top"] == CONTENT["top"]
@@ -342,8 +351,35 @@ def test_names_keep_stores_apart(tmp_path: Path, tier: Counting, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     assert name_of(absolute) == first
     driver = MemoryDriver({})
-    driver.capabilities = Capabilities()
+    driver.capabilities = replace(driver.capabilities, persistent=True)
     assert name_of(DriverStore(driver)) != name_of(DriverStore(driver))
+
+
+def test_names_are_those_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How one gets at the data changes no name: another token or password, retries, or another working directory."""
+
+    class Remote(MemoryStore):
+        kind = "remote"
+
+        def __init__(self, url: str, key: str, token: str) -> None:
+            super().__init__()
+            self._driver.capabilities = replace(self._driver.capabilities, persistent=True)
+            self._options = {"url": url, "key": key, "token": token}
+
+    def named(url: str = "s3://lab/x.zarr", key: str = "abc", token: str = "ta") -> str:
+        return name_of(Remote(url, key, token))
+
+    first = named()
+    assert first == named(token="tb", key="other")
+    assert first == name_of(Counting(ReadOnly(Remote("s3://lab/x.zarr", "abc", "ta"))))
+    assert first != name_of(Prefix(Remote("s3://lab/x.zarr", "abc", "ta"), "a"))
+    assert first != named("s3://lab/y.zarr")
+    assert named("https://u:one@host/x") == named("https://u:two@host/x") != named("https://v:one@host/x")
+    monkeypatch.chdir(tmp_path)
+    assert first == named()
+    assert "abc" not in first
+    retry = pytest.importorskip("zarrv3_layer_retry")
+    assert first == name_of(retry.Retry(Remote("s3://lab/x.zarr", "abc", "ta"), attempts=2))
 
 
 @pytest.mark.parametrize("ttl", [10.0, None])
@@ -394,7 +430,7 @@ def test_sealed_values_come_back() -> None:
 
 @given(st.binary(max_size=40), st.data())
 def test_damage_is_noticed(value: bytes, data: st.DataObject) -> None:
-    """A sealed value of which any byte differs, is missing or too many is none."""
+    """A sealed value of which any byte differs, is missing or too many is refused."""
     sealed = bytearray(seal("key", value, 3.0))
     place = data.draw(st.integers(0, len(sealed) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "more"]))
@@ -433,7 +469,7 @@ def faulty() -> Faults:
     return Faults(MemoryStore())
 
 
-@pytest.mark.parametrize("method", ["get_many", "set_many", "sizes", "erase_many"])
+@pytest.mark.parametrize("method", ["get_many", "write_many", "list_sizes"])
 def test_a_failing_second_tier_fails_no_read(method: str, below: Counting, faulty: Faults) -> None:
     """Whatever fails there, reads give what the store has; one warning is given, and it is used again on request."""
     anew(below, faulty, cache_store_size=150).get("a/c/0")
@@ -451,7 +487,7 @@ def test_a_failing_second_tier_fails_no_read(method: str, below: Counting, fault
 
 
 def test_what_cannot_be_a_second_tier(below: Counting, tier: Counting) -> None:
-    """A store that cannot be written is no second tier: one warning, and reads go on."""
+    """A store that cannot be written cannot be a second tier: one warning, and reads go on."""
     store = anew(below, ReadOnly(tier))
     with pytest.warns(CacheWarning, match="written, erased and listed"):
         assert read_all(store) == CONTENT
@@ -475,7 +511,7 @@ def test_a_second_tier_that_cannot_be_closed(below: Counting, tmp_path: Path) ->
 def test_an_unreachable_store_is_not_the_second_tiers_fault(tier: Counting) -> None:
     """When the store itself fails, that is what the caller is told, and the second tier stays in use."""
     driver = MemoryDriver(dict(CONTENT))
-    driver.capabilities = Capabilities()
+    driver.capabilities = replace(driver.capabilities, persistent=True)
     faults = Faults(DriverStore(driver))
     store = LRUStoreCache(faults, cache_store=tier)
     faults.fail_next("get_many")
@@ -485,7 +521,7 @@ def test_an_unreachable_store_is_not_the_second_tiers_fault(tier: Counting) -> N
     assert len(tier) == 1
 
 
-def test_a_forked_child_looks_anew(below: Counting, tmp_path: Path) -> None:
+def test_a_forked_child_looks_again(below: Counting, tmp_path: Path) -> None:
     """A child lists the second tier again: its parent's counting is of no use to it."""
     from zarrv3.testing.processes import CONTEXT, Child
 

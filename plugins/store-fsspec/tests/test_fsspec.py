@@ -10,6 +10,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+import zarrv3
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_fsspec import FSStore
 
@@ -18,6 +19,27 @@ class RemoteFileSystem(LocalFileSystem):
     """Files as over SFTP: with folders, and replaced by renaming."""
 
     protocol = "remote"
+
+
+class KeepingFileSystem(RemoteFileSystem):
+    """Files as over WebDAV or SMB: moving does not replace a file."""
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Refuse if there is a file."""
+        if self.exists(path2):
+            raise FileExistsError(path2)
+        super().mv(path1, path2, **kwargs)
+
+
+class SilentFileSystem(RemoteFileSystem):
+    """Files as over WebHDFS, which says nothing when it does not replace a file."""
+
+    protocol = "webhdfs"
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Do nothing if there is a file."""
+        if not self.exists(path2):
+            super().mv(path1, path2, **kwargs)
 
 
 class TestMemoryFSStore(StoreConformance):
@@ -66,6 +88,36 @@ class TestRenamingFSStore(StoreConformance):
     def opener(self, tmp_path: Path) -> Opener:
         """Every call opens the same folder, which does not exist at first."""
         return partial(FSStore, str(tmp_path / "new" / "data"), fs=RemoteFileSystem())
+
+
+@pytest.mark.parametrize("cls", [KeepingFileSystem, SilentFileSystem])
+def test_files_that_moving_does_not_replace(cls: type[RemoteFileSystem], tmp_path: Path) -> None:
+    """Where a file system does not move over a file that is there, values, attributes and chunks are replaced all the same."""
+    store = FSStore(str(tmp_path / "data"), fs=cls(skip_instance_cache=True))
+    array = zarrv3.create_array(store, shape=8, chunks=4, dtype="i4")
+    for value in (1, 2):
+        array[:] = value
+    array.attrs["unit"] = "m"
+    array.append([3, 3])
+    assert zarrv3.open_array(store)[:].tolist() == [2] * 8 + [3] * 2
+    assert store.erase_prefix("c/") is None
+    assert store.list() == ["zarr.json"]
+    assert [*(tmp_path / "data").rglob("*-scratch/*")] == []
+
+
+def test_what_another_writer_was_faster_with(tmp_path: Path) -> None:
+    """A file that somebody else made just before it was to be moved there is replaced, and nothing is left behind."""
+    for cls in (KeepingFileSystem, SilentFileSystem):
+        fs = cls(skip_instance_cache=True)
+        store = FSStore(str(tmp_path / cls.__name__), fs=fs)
+        (tmp_path / cls.__name__ / "f").mkdir(parents=True)
+        (tmp_path / cls.__name__ / "f" / "k").write_bytes(b"theirs")
+        asked = iter([False])
+        fs.isfile = lambda path, asked=asked: next(asked, True) and path.endswith("k")
+        store.driver.files.replaces = cls is KeepingFileSystem
+        store["f/k"] = b"ours"
+        assert dict(store.items()) == {"f/k": b"ours"}
+        assert [*tmp_path.rglob("*-scratch/*")] == []
 
 
 class TestWebFSStore(StoreConformance):

@@ -4,6 +4,7 @@ import pickle
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from zarrv3.errors import (
     StoreUnavailableError,
     UnsupportedError,
 )
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request, Version
 from zarrv3_store_fsspec import FSStore, systems
 
 Opener = Callable[..., FSStore]
@@ -32,25 +33,38 @@ def test_requests_are_counted(s3: Any, s3_store: Opener) -> None:
     store.get("warm")
     items = {f"f/{i}": bytes(range(100)) for i in range(12)}
     keys = [*items]
+    store.update(items)
+    swaps = {
+        key: (version, b"v" * 100) for key, (_, version) in zip(keys, store.get_versioned(keys), strict=True)
+    }
     counts = {
         "write": len(s3.requests(lambda: store.update(items))),
         "read": len(s3.requests(lambda: store.getitems(keys))),
         "missing": len(s3.requests(lambda: store.get("none"))),
         "ranges": len(
-            s3.requests(lambda: store.get_many([("f/1", ByteRange(i, i + 2)) for i in range(0, 90, 3)]))
+            s3.requests(
+                lambda: store.get_many([Request("f/1", ByteRange(i, i + 2)) for i in range(0, 90, 3)])
+            )
         ),
-        "suffix": len(s3.requests(lambda: store.get_many([("f/1", ByteRange(-5)), ("f/2", ByteRange(-5))]))),
-        "from the end": len(s3.requests(lambda: store.get_many([("f/1", ByteRange(2, -5))]))),
+        "suffix": len(
+            s3.requests(
+                lambda: store.get_many([Request("f/1", ByteRange(-5)), Request("f/2", ByteRange(-5))])
+            )
+        ),
+        "from the end": len(s3.requests(lambda: store.get_many([Request("f/1", ByteRange(2, -5))]))),
         "in": len(s3.requests(lambda: "f/1" in store)),
         "list": len(s3.requests(store.list)),
-        "list_dir": len(s3.requests(lambda: store.list_dir("f/"))),
-        "getsize": len(s3.requests(lambda: [*store.sizes("f/")])),
+        "sizes": len(s3.requests(lambda: store.stat_many([*keys, "none"]))),
+        "versions": len(s3.requests(lambda: store.get_versioned([*keys, "none"]))),
+        "swap": len(s3.requests(lambda: store.swap_many(swaps))),
+        "list_dir": len(s3.requests(lambda: [*store.list_dir("f/")])),
+        "getsize": len(s3.requests(lambda: [*store.list_sizes("f/")])),
         "erase": len(s3.requests(lambda: store.delitems(keys[:6]))),
         "erase_prefix": len(s3.requests(lambda: store.rmdir("f"))),
     }
     assert counts == {
         "write": 12, "read": 12, "missing": 1, "ranges": 1, "suffix": 2, "from the end": 2, "in": 1,
-        "list": 1, "list_dir": 1, "getsize": 1, "erase": 1, "erase_prefix": 2,
+        "sizes": 13, "versions": 13, "swap": 12, "list": 1, "list_dir": 1, "getsize": 1, "erase": 1, "erase_prefix": 2,
     }  # fmt: skip
 
 
@@ -89,11 +103,11 @@ def test_listings_are_never_stale(s3: Any, folder: str) -> None:
     options = {k: v for k, v in s3.options.items() if k != "conditional_writes"}
     fs = S3FileSystem(**options, use_listings_cache=True, skip_instance_cache=True)
     for store in (FSStore(folder, **s3.options), FSStore(folder, fs=fs)):
-        assert store.list_dir("f/") == ([], [])
+        assert [*store.list_dir("f/")] == []
         s3.plain().pipe(f"{folder}/f/k", b"v")
-        assert (store.list_dir("f/"), store.list(), store.getsize()) == ((["f/k"], []), ["f/k"], 1)
+        assert ([*store.list_dir("f/")], store.list(), store.getsize()) == (["f/k"], ["f/k"], 1)
         s3.plain().rm(f"{folder}/f/k")
-        assert (store.list_dir("f/"), store.list(), "f/k" in store) == (([], []), [], False)
+        assert ([*store.list_dir("f/")], store.list(), "f/k" in store) == ([], [], False)
 
 
 def test_markers_of_folders_are_hidden(s3: Any, s3_store: Opener, folder: str) -> None:
@@ -103,12 +117,12 @@ def test_markers_of_folders_are_hidden(s3: Any, s3_store: Opener, folder: str) -
         s3.plain().call_s3("put_object", Bucket=s3.bucket, Key=f"{place}/{name}", Body=b"")
     store = s3_store()
     store["f/k"] = b"v"
-    assert (store.list(), store.list_dir(""), store.list_dir("f/")) == (
+    assert (store.list(), sorted(store.list_dir("")), [*store.list_dir("f/")]) == (
         ["f/k"],
-        ([], ["f/", "g/"]),
-        (["f/k"], []),
+        ["f/", "g/"],
+        ["f/k"],
     )
-    assert dict(store.sizes("")) == {"f/k": 1}
+    assert dict(store.list_sizes("")) == {"f/k": 1}
 
 
 def test_patterns_are_names(s3_store: Opener) -> None:
@@ -124,11 +138,97 @@ def test_conditions_are_claimed_where_they_hold(s3: Any, folder: str) -> None:
     """Without a word about another server than Amazon's, nothing is claimed that it might ignore."""
     options = {**s3.options, "conditional_writes": None}
     store = FSStore(folder, **options)
-    assert not store.capabilities.atomic_create
-    with pytest.raises(UnsupportedError, match="cannot create a key atomically"):
-        store.compare_and_set("k", None, b"v")
-    assert FSStore("s3://bucket/x", anon=True).capabilities.atomic_create
+    assert not store.capabilities.swap
+    with pytest.raises(UnsupportedError, match="cannot swap values atomically"):
+        store.swap_many({"k": (None, b"v")})
     assert s3.options["conditional_writes"]
+
+
+_PROFILES = """
+[default]
+region=us-east-1
+[profile server]
+endpoint_url=http://127.0.0.1:9
+[profile services]
+services=ours
+[services ours]
+s3 =
+  endpoint_url=http://127.0.0.1:9
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "claimed"),
+    [
+        ({"anon": True}, {}, True),
+        ({"profile": "default"}, {}, True),
+        ({"endpoint_url": "https://s3.eu-west-1.amazonaws.com"}, {}, True),
+        ({"endpoint_url": "http://127.0.0.1:9"}, {}, False),
+        ({"endpoint_url": "http://evil-amazonaws.com"}, {}, False),
+        ({"client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}}, {}, False),
+        ({"profile": "server"}, {}, False),
+        ({"profile": "services"}, {}, False),
+        ({"profile": "none"}, {}, False),
+        ({}, {"AWS_PROFILE": "server"}, False),
+        ({}, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, False),
+        ({}, {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, False),
+        ({"conditional_writes": False}, {}, False),
+        ({"conditional_writes": True}, {"AWS_PROFILE": "server"}, True),
+    ],
+)
+def test_amazon_is_known_by_its_endpoint(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    environment: dict[str, str],
+    claimed: bool,
+) -> None:
+    """Swaps are claimed where neither options nor environment nor the profile name another server."""
+    (tmp_path / "config").write_text(_PROFILES)
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_CONFIG_FILE": str(tmp_path / "config"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert FSStore("s3://bucket/x", **options, skip_instance_cache=True).capabilities.swap is claimed
+
+
+def test_swaps_are_conditions_of_the_server(s3_store: Opener) -> None:
+    """The version is the etag; what somebody else changed, erased or created is refused, the rest is written."""
+    store, other = s3_store(), s3_store()
+    store.update({"a": b"1", "b": b"2", "c": b"3", "d": b"4"})
+    versions: dict[str, Version | None] = {
+        key: version for key, (_, version) in zip("abcdx", store.get_versioned([*"abcdx"]), strict=True)
+    }
+    assert versions["a"] == store.driver.files.fs.info(store.driver.path("a"))["ETag"]  # type: ignore[attr-defined]
+    assert versions["x"] is None
+    other.write_many({"b": b"theirs", "c": None})
+    swaps = {key: (version, b"ours") for key, version in versions.items()} | {"d": (versions["d"], None)}
+    assert {*store.swap_many(swaps)} == {"b", "c"}
+    assert dict(store.items()) == {"a": b"ours", "b": b"theirs", "x": b"ours"}
+    assert [*store.swap_many({"a": (None, None), "y": (None, None)})] == ["a"]
+
+
+def test_writes_that_met_another_are_compared_again(
+    s3_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When S3 asks for a conditional write to be sent again, it is; when it never takes it, the key is refused."""
+    store = s3_store()
+    store.update({"a": b"1", "b": b"1"})
+    (_, a), (_, b) = store.get_versioned(["a", "b"])
+    access = store.driver.files  # type: ignore[attr-defined]
+    real, met = access._put, {"a": 3, "b": 1000}
+
+    async def put(path: str, *how: Any) -> None:
+        met[path[-1]] -= 1
+        if met[path[-1]] >= 0:
+            error = OSError("conflict")
+            error.response = {"Error": {"Code": "ConditionalRequestConflict"}}  # type: ignore[attr-defined]
+            raise error
+        await real(path, *how)
+
+    monkeypatch.setattr(access, "_put", put)
+    assert [*store.swap_many({"a": (a, b"2"), "b": (b, b"2")})] == ["b"]
+    assert dict(store.items()) == {"a": b"2", "b": b"1"}
 
 
 def test_refused_erasures_are_errors(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +245,7 @@ def test_refused_erasures_are_errors(s3_store: Opener, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(fs, "_call_s3", call)
     with pytest.raises(StoreAccessError, match="did not erase 'k': AccessDenied"):
-        store.erase_many(["k"])
+        store.write_many({"k": None})
 
 
 def test_a_refused_permission_is_not_a_missing_key(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,10 +256,10 @@ def test_a_refused_permission_is_not_a_missing_key(s3_store: Opener, monkeypatch
     fs = store.driver.files.fs  # type: ignore[attr-defined]
     with monkeypatch.context() as patched:
 
-        async def refuse(*_: Any, **__: Any) -> bytes:
+        async def refuse(*_: Any, **__: Any) -> None:
             raise PermissionError("Access Denied")
 
-        patched.setattr(fs, "_cat_file", refuse)
+        patched.setattr(fs, "_call_s3", refuse)
         with pytest.raises(StoreAccessError, match="Access Denied"):
             array[0] = 9
     assert list(array[:]) == [1, 2, 3, 4]
@@ -174,7 +274,7 @@ def test_keys_that_it_cannot_hold(s3_store: Opener) -> None:
             store[key] = b"x"
         assert store.get(key) is None
         assert key not in store
-        store.erase_many([key])
+        store.write_many({key: None})
     with pytest.raises(LimitError, match="keys of at most"):
         store["k" * 1024] = b"x"
     assert dict(store.items()) == {"a": b"v"}
@@ -183,7 +283,7 @@ def test_keys_that_it_cannot_hold(s3_store: Opener) -> None:
 def test_a_missing_bucket(s3: Any) -> None:
     """A bucket that is not there reads as empty, refuses writes, and is made on request."""
     store = FSStore("s3://no-such-bucket-zarrv3/x", **s3.options)
-    assert (store.get("k"), store.list(), store.list_dir("")) == (None, [], ([], []))
+    assert (store.get("k"), store.list(), [*store.list_dir("")]) == (None, [], [])
     with pytest.raises(StoreAccessError, match="bucket does not exist"):
         store["k"] = b"v"
     if s3.log is not None:

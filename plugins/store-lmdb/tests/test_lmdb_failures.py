@@ -11,7 +11,7 @@ import pytest
 
 import zarrv3
 from zarrv3.errors import ConfigurationError, ReadOnlyError, StoreAccessError
-from zarrv3_store_lmdb import LMDBStore
+from zarrv3_store_lmdb import LMDBStore, environments
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="this system has no resource limits")
 
@@ -203,6 +203,39 @@ def test_a_database_cut_short(tmp_path: Path) -> None:
     os.truncate(tmp_path / "data" / "data.mdb", 20_000)
     with pytest.raises(StoreAccessError, match=r"is cut short, .* bytes are missing at its end"):
         LMDBStore(tmp_path / "data").get("1")
+
+
+@pytest.mark.parametrize("missing", [20_480, 100_000])
+def test_a_database_that_lacks_its_last_value(tmp_path: Path, missing: int) -> None:
+    """Also where so little is missing that it could be free pages: an error when the database is opened, not a signal."""
+    with LMDBStore(tmp_path / "data") as store:
+        store["first"] = b"v"
+        store["last"] = bytes(200_000)
+    os.truncate(tmp_path / "data" / "data.mdb", (tmp_path / "data" / "data.mdb").stat().st_size - missing)
+    for readonly in (True, False):
+        with pytest.raises(StoreAccessError, match=rf"is cut short, {missing} bytes are missing"):
+            LMDBStore(tmp_path / "data", readonly=readonly).get("first")
+
+
+def test_a_database_that_lacks_free_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages at the end that were never written since they are free may be missing; they are added when it is opened."""
+    path = tmp_path / "data" / "data.mdb"
+    with LMDBStore(tmp_path / "data") as store:
+        store["first"] = b"v"
+        store["last"] = bytes(200_000)
+        full = path.stat().st_size
+        del store["last"]
+        for turn in range(4):
+            store["first"] = b"%d" % turn
+    os.truncate(path, path.stat().st_size - 40_960)  # what was there is free
+    for readonly in (True, False):
+        with LMDBStore(tmp_path / "data", readonly=readonly) as store:
+            assert dict(store.items()) == {"first": b"3"}
+    assert path.stat().st_size >= full
+    monkeypatch.setattr(environments.Environment, "_is_damaged", None)  # nobody asks again
+    with LMDBStore(tmp_path / "data") as store:
+        store["last"] = bytes(300_000)
+        assert store.stat_many(["first", "last"]) == [1, 300_000]
 
 
 def test_a_folder_for_a_file_and_the_other_way_round(tmp_path: Path) -> None:

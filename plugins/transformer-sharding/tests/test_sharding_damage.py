@@ -13,6 +13,7 @@ import zarrv3
 from zarrv3 import Array, BaseStore, Buffer, MemoryStore, Request
 from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.layers.base import Layer
+from zarrv3.store.contract import Versioned
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import DriverStore
 
@@ -195,6 +196,10 @@ class Between(Layer):
         if self.plan and (action := self.plan.pop(0)):
             action()
         return super().get_many(requests)
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says, at once."""
+        return self.inner.get_versioned(keys)
 
 
 def versions(index: Sequence[Any], location: str) -> tuple[Array, Between, bytes, bytes]:

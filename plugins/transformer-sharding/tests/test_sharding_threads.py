@@ -19,7 +19,7 @@ import pytest
 import zarrv3
 from zarrv3 import MemoryStore
 from zarrv3.layers.base import Layer
-from zarrv3.store.contract import Swaps, Versioned
+from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import digest
 from zarrv3_transformer_sharding import ShardingTransformer
 
@@ -134,6 +134,18 @@ class Overtaken(Layer):
     def __init__(self, store: object) -> None:
         super().__init__(store)
         self.after: dict[str, Callable[[], object]] = {}
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """As the contract says; nobody comes in."""
+        return self.inner.get_many(requests)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says; nobody comes in."""
+        self.inner.write_many(changes)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says; nobody comes in."""
+        self.inner.apply_many(changes)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As the contract says."""
@@ -274,6 +286,7 @@ def test_forked_while_a_shard_is_locked() -> None:
 
     class Held(Layer):
         kind = "held"
+        get_many = None  # type: ignore[assignment]  # not called
 
         def get_versioned(self, keys: Any, /) -> Any:
             inside.set()

@@ -223,7 +223,7 @@ def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: 
         swaps = {key: (versions[key], new) for key, new in changes.items() if key in versions}
         if len(swaps) < len(changes):
             store.write_many({key: new for key, new in changes.items() if key not in versions})
-        left = store.swap_many(swaps)
+        left = store.swap_many(swaps) if swaps else ()
         if not left:
             return
         olds = _versioned(store, left, versions)

@@ -59,7 +59,7 @@ def size_of(item: Item, value: Any) -> int:
     key, part = item
     own = _utf8(key)
     if part == FOLDER:
-        return own + sum(_utf8(name) for names in value for name in names)
+        return own + sum(map(_utf8, value))
     if part is not None:
         own += RANGE_BYTES
     return own + (len(value) if isinstance(value, bytes) else 0)
@@ -92,8 +92,10 @@ class Entries:
         key, part = item
         if part != FOLDER:
             whole = self._used((key, None))
-            if part is None or whole is None or (whole is not MISS and part != SIZE):
-                return cut(whole, part) if isinstance(part, ByteRange) and whole is not None else whole
+            if part is None or whole is None:
+                return whole
+            if whole is not MISS:
+                return len(whole) if part == SIZE else cut(whole, part)
         return self._used(item)
 
     def _used(self, item: Item) -> Any:
@@ -106,8 +108,8 @@ class Entries:
         self._entries.move_to_end(item)
         return entry.value
 
-    def listing(self, folder: str) -> tuple[list[str], list[str]] | None:
-        """The listing of a folder, if it is held; this is no use of it."""
+    def listing(self, folder: str) -> list[str] | None:
+        """The listing of a folder, if it is held; this does not count as use of it."""
         entry = self._entries.get((folder, FOLDER))
         return None if entry is None else entry.value
 
@@ -185,8 +187,7 @@ class Entries:
         return [(item, entry.value, entry.size) for item, entry in self._entries.items()]
 
 
-def lists(listing: tuple[list[str], list[str]], name: str) -> bool:
-    """Whether a sorted listing of keys and sub-folders has a name."""
-    names = listing[name.endswith("/")]
-    place = bisect_left(names, name)
-    return place < len(names) and names[place] == name
+def lists(listing: list[str], name: str) -> bool:
+    """Whether a sorted listing of a folder has a name."""
+    place = bisect_left(listing, name)
+    return place < len(listing) and listing[place] == name

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
 from zarrv3.layers.base import Layer
@@ -14,9 +15,9 @@ from zarrv3.options.declared import Option
 from zarrv3.options.environment import as_templates
 from zarrv3.options.urls import byte_size, size_text
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Request
+from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import cut
-from zarrv3.store.keys import check_folder, check_key, check_keys, check_where
+from zarrv3.store.keys import check_folder
 from zarrv3_layer_lru_cache.entries import FOLDER, SIZE, Item, Statistics
 from zarrv3_layer_lru_cache.ledger import Change, Flight, Ledger
 from zarrv3_layer_lru_cache.tier import Tier, name_of
@@ -46,7 +47,8 @@ class LRUStoreCache(Layer):
 
     Answers values, ranges of them (from a whole value where that is remembered), absence, `list_dir`, `in` and the size
     of a key. Whatever is written through it changes what it remembers exactly as far as necessary. What others change it
-    does not see before `ttl` has passed or `invalidate` was called. Thread-safe; each process has a cache of its own.
+    does not see before `ttl` has passed or `invalidate` was called, except for values with their versions, which are always
+    the store's: what is read to be swapped is never an old value. Thread-safe; each process has a cache of its own.
     """
 
     kind = "lru-cache"
@@ -119,39 +121,30 @@ class LRUStoreCache(Layer):
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract; what is not remembered is asked for in one call, what another thread asks for is awaited."""
-        if not requests:
-            return self.inner.get_many(requests)
-        check_keys([key for key, _ in requests])
+        """As the contract says; what is not remembered is asked for in one call, what another thread asks for is awaited."""
         items: list[Item] = [
-            (key, None if wanted is None or wanted == WHOLE else ByteRange(*wanted))
-            for key, wanted in requests
+            (request.key, None if request.range == WHOLE else request.range) for request in requests
         ]
         return self._answers(items, self._fetch)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        folder = check_folder(folder)
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says, past everything that is remembered."""
+        return self.inner.get_versioned(keys)
+
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        def fetch(items: Sequence[Item]) -> Fetched:
+            return dict(zip(items, self.inner.stat_many([key for key, _ in items]), strict=True)), {}
+
+        return self._answers([(key, SIZE) for key in keys], fetch)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; a folder that is not remembered is listed to its end when the first name is asked for."""
 
         def fetch(items: Sequence[Item]) -> Fetched:
-            keys, folders = self.inner.list_dir(folder)
-            return dict.fromkeys(items, (sorted(keys), sorted(folders))), {}
+            return dict.fromkeys(items, sorted(self.inner.list_dir(folder))), {}
 
-        ((keys, folders),) = self._answers([(folder, FOLDER)], fetch)
-        return [*keys], [*folders]
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract; of a key it is remembered, of a folder it is not."""
-        where = check_where(where)
-        if not where or where.endswith("/"):
-            return self.inner.sizes(where)
-
-        def fetch(items: Sequence[Item]) -> Fetched:
-            found = next(iter(self.inner.sizes(where)), None)
-            return dict.fromkeys(items, None if found is None else found[1]), {}
-
-        (found,) = self._answers([(where, SIZE)], fetch)
-        return iter([] if found is None else [(where, found)])
+        (names,) = self._answers([(check_folder(folder), FOLDER)], fetch)
+        yield from names
 
     def _answers(self, items: Sequence[Item], fetch: Callable[[Sequence[Item]], Fetched]) -> list[Any]:
         """The answers in the order of the questions: remembered, fetched in one call, or awaited from other threads."""
@@ -198,79 +191,61 @@ class LRUStoreCache(Layer):
                     answers[key, part] = _part_of(value, (key, part), (key, None))
         rest = [item for item in items if item not in answers]
         if rest:
-            values = self.inner.get_many(rest)  # type: ignore[arg-type]  # here parts are ranges or None
+            values = self.inner.get_many([Request(*item) for item in rest])  # type: ignore[arg-type]  # no FOLDER, no SIZE
             answers |= {item: _own(value) for item, value in zip(rest, values, strict=True)}
         return answers, ages
 
     # ------------------------------------------------------------ writing
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract."""
-        check_keys(items.keys())
-        kept = self._kept(items)
-        with self._changing(stored=items.keys()) as change:
-            self.inner.set_many(items)
+    def write_many(self, changes: Changes, /) -> None:
+        self._write(changes, self.inner.write_many)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self._write(changes, self.inner.apply_many)
+
+    def _write(self, changes: Changes, write: Callable[[Changes], None]) -> None:
+        kept = self._kept(changes)
+        with self._changing(changes) as change:
+            write(changes)
             change.written.update(kept)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract."""
-        check_keys(keys)
-        with self._changing(erased=keys):
-            self.inner.erase_many(keys)
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says; what was remembered of refused keys, and of their folders, is forgotten."""
+        changes = {key: new for key, (_, new) in swaps.items()}
+        kept = self._kept(changes)
+        with self._changing(changes) as change:
+            refused = {*self.inner.swap_many(swaps)}
+            self._ledger.refused(refused)
+            change.written.update((key, kept[key]) for key in kept.keys() - refused)
+        return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
         folder = check_folder(folder)
         with self._changing(folders=[folder]):
             self.inner.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract."""
         source, target = check_folder(source), check_folder(target)
         with self._changing(folders=[source, target]):
             self.inner.rename_prefix(source, target)
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract; a refused swap makes forgotten what was remembered of the key."""
-        check_key(key)
-        kept = {} if new is None else self._kept({key: new})
-        with self._changing(**({"erased": [key]} if new is None else {"stored": [key]})) as change:
-            done = self.inner.compare_and_set(key, old, new)
-            if done:
-                change.written.update(kept)
-            else:
-                self._ledger.refused(key)
-        return done
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract."""
-        check_keys(changes.keys())
-        stored = {key: value for key, value in changes.items() if value is not None}
-        kept = self._kept(stored)
-        with self._changing(stored=stored, erased=changes.keys() - stored.keys()) as change:
-            self.inner.apply_many(changes)
-            change.written.update(kept)
-
-    def _kept(self, items: Mapping[str, Buffer]) -> dict[str, bytes]:
+    def _kept(self, changes: Changes) -> dict[str, bytes]:
         """What to remember of what is written, if that goes well: copies of what the caller may change afterwards."""
         if not self._on_write:
             return {}
-        return {
-            key: bytes(value)
-            for key, value in items.items()
-            if _is_flat(value) and self._ledger.fits(key, len(value))
-        }
+        fits = self._ledger.fits
+        return {k: bytes(value) for k, value in changes.items() if value is not None and fits(k, len(value))}
 
     @contextmanager
     def _changing(
-        self, *, stored: Collection[str] = (), erased: Collection[str] = (), folders: Collection[str] = ()
+        self, changes: Changes = MappingProxyType({}), folders: Collection[str] = ()
     ) -> Iterator[Change]:
         """Forget what a write changes, before it; what was written is remembered only if the block ends well.
 
         When a write fails half-way nobody knows what a key has, and nothing is remembered. The second tier forgets before
         the write too: if this process is killed in between, no other one finds an old value there.
         """
-        change = self._ledger.begin(stored, erased, folders)
+        change = self._ledger.begin(changes, folders)
         try:
             if self._tier is not None:
                 self._tier.drop(change.keys, change.folders)
@@ -335,14 +310,14 @@ class LRUStoreCache(Layer):
         plain = type(self)(self.inner, **{**self._options, "cache_store": as_templates(cache.spec())})
         return plain.spec()
 
+    def _identity(self) -> Any:
+        inner, options = super()._identity()
+        return inner, {**options, "cache_store": self._tier and self._tier.store}
+
 
 def _own(value: Buffer | None) -> bytes | None:
     """A value that nobody else can change."""
     return value if value is None or type(value) is bytes else bytes(value)
-
-
-def _is_flat(value: object) -> bool:
-    return isinstance(value, bytes | bytearray) or (isinstance(value, memoryview) and value.itemsize == 1)
 
 
 def _part_of(answer: Any, item: Item, source: Item) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Changes
 from zarrv3.store.forks import renew_in_children
 from zarrv3.store.keys import parent
 from zarrv3_layer_lru_cache.entries import FOLDER, MISS, SIZE, Entries, Item, Part, Statistics, lists
@@ -180,11 +180,9 @@ class Ledger:
 
     # ------------------------------------------------------------ writing
 
-    def begin(
-        self, stored: Collection[str] = (), erased: Collection[str] = (), folders: Collection[str] = ()
-    ) -> Change:
+    def begin(self, changes: Changes, folders: Collection[str]) -> Change:
         """Announce a write: forget what it changes, cut off fetches of it, wait for those who fill a second tier with it."""
-        keys = frozenset((*stored, *erased))
+        keys = frozenset(changes)
         above = _above((*keys, *folders))
         change = Change(keys, (*folders,), above)
         with self._lock:
@@ -199,7 +197,7 @@ class Ledger:
             for folder in above:
                 self._above[folder] += 1
                 self._cut_off(folder)
-            self._forget_listings(above, stored, erased, folders)
+            self._forget_listings(above, changes, folders)
             try:
                 while any(self._covers(change, key) for key in self._storing):
                     self._lock.wait()
@@ -217,10 +215,9 @@ class Ledger:
         for key in [key for key in self._flights if key.startswith(folder)]:
             self._cut_off(key)
 
-    def _forget_listings(
-        self, above: Iterable[str], stored: Collection[str], erased: Collection[str], folders: Collection[str]
-    ) -> None:
-        gone = [key for key in erased if self._may_be_there(key)]
+    def _forget_listings(self, above: Iterable[str], changes: Changes, folders: Collection[str]) -> None:
+        stored = [key for key, value in changes.items() if value is not None]
+        gone = [key for key, value in changes.items() if value is None and self._may_be_there(key)]
         for folder in above:
             listing = self._entries.listing(folder)
             if listing is not None and (
@@ -262,10 +259,10 @@ class Ledger:
         self._below -= Counter(change.folders)
         self._above -= Counter(change.above)
 
-    def refused(self, key: str) -> None:
-        """A swap was refused: somebody else changed the key, so that listings may be wrong too."""
+    def refused(self, keys: Collection[str]) -> None:
+        """Swaps were refused: somebody else changed the keys, so that listings may be wrong too."""
         with self._lock:
-            for folder in _above([key]):
+            for folder in _above(keys):
                 self._entries.drop((folder, FOLDER))
                 self._cut_off(folder)
 

@@ -19,14 +19,16 @@ from typing import Any
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError, ZarrError
 from zarrv3.options.environment import as_templates, expand
+from zarrv3.options.redaction import HIDDEN, redact_options
 from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import whole
 from zarrv3.store.forks import renew_in_children
-from zarrv3.store.helpers import chunked
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3.store.keys import summary
 from zarrv3_layer_lru_cache.sealed import seal, unseal
 
-BATCH = 64
-"""How many entries are erased at once."""
+TRANSPARENT = {"counting", "read-only", "retry"}
+"""Layers below which every value is the same: what they are changes no name."""
 
 
 class CacheWarning(UserWarning):
@@ -59,7 +61,7 @@ class Tier:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Look anew at what the store holds, before the next use."""
+        """Look again at what the store holds, before the next use."""
         self._lock = threading.Lock()
         self._filling = threading.Lock()
         self._loading = threading.Lock()
@@ -99,14 +101,14 @@ class Tier:
         if not places:
             return {}
         found: dict[str, tuple[bytes, float]] = {}
-        stored = self.store.get_many([(place, None) for place in places.values()])
+        stored = self.store.get_many(whole(places.values()))
         for key, sealed in zip(places, stored, strict=True):
-            whole = None if sealed is None else unseal(key, sealed)
-            if whole is None:
+            there = None if sealed is None else unseal(key, sealed)
+            if there is None:
                 continue
-            age = self.clock() - whole.stored
+            age = self.clock() - there.stored
             if self._ttl is None or 0 <= age < self._ttl:
-                found[key] = whole.value, age
+                found[key] = there.value, age
         return found
 
     # ------------------------------------------------------------ writing
@@ -138,7 +140,7 @@ class Tier:
         self._erase(gone)
         kept = {place: sealed for place, sealed in items.items() if place not in gone}
         if kept:
-            self.store.set_many(kept)
+            self.store.write_many(kept)
 
     def _fits(self, place: str, length: int) -> bool:
         """Whether the store may hold a value of some length."""
@@ -164,7 +166,7 @@ class Tier:
 
     def _erase(self, places: Collection[str]) -> None:
         for part in chunked(places, BATCH):
-            self.store.erase_many(part)
+            self.store.write_many(dict.fromkeys(part))
 
     def drop(self, keys: Collection[str], folders: Collection[str]) -> None:
         """Forget the values of some keys, and of all below some folders; raises when that cannot be done."""
@@ -215,7 +217,9 @@ class Tier:
                 can = self.store.capabilities
                 if not (can.write and can.erase and can.list):
                     raise ConfigurationError("a second tier has to be written, erased and listed")
-                sizes = OrderedDict((place, _size(place, length)) for place, length in self.store.sizes(""))
+                sizes = OrderedDict(
+                    (place, _size(place, length)) for place, length in self.store.list_sizes("")
+                )
                 with self._lock:
                     self._sizes, self._total = sizes, sum(sizes.values())
                     gone = self._overflow(sizes)
@@ -252,14 +256,16 @@ def name_of(store: BaseStore) -> str:
     """A name for what a store holds: its spec where that stands for data that outlive it, else one that occurs once.
 
     Variables of the environment are put in, and the working directory is added where a text may be a relative path: two
-    stores that are not the same must not have one name.
+    stores that are not the same must not have one name. What says only how to get at the data is left out: secrets, and
+    layers that show them as they are.
     """
     if not store.capabilities.persistent:
         return str(uuid.uuid4())
     try:
-        spec = expand(as_templates(store.spec()))
+        spec = redact_options(expand(as_templates(store.spec())))
     except ConfigurationError:
         return str(uuid.uuid4())
+    spec["layers"] = [layer for layer in spec.get("layers", []) if layer["layer"] not in TRANSPARENT]
     where = os.getcwd() if any(map(_may_be_relative, _texts(spec))) else ""  # noqa: PTH109
     return json.dumps([where, spec], sort_keys=True)
 
@@ -278,7 +284,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _may_be_relative(text: str) -> bool:
-    return "://" not in text and not os.path.isabs(text)  # noqa: PTH117
+    return text != HIDDEN and "://" not in text and not os.path.isabs(text)  # noqa: PTH117
 
 
 def _folders(folder: str) -> str:

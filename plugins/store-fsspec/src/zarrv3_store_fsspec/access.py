@@ -1,4 +1,4 @@
-"""Files through fsspec: what the driver asks of a file system, and object stores, all keys of a call at once."""
+"""Files through fsspec: what the drivers ask of a file system, and object stores, all keys of a call at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 
-from zarrv3.errors import UnsupportedError
-from zarrv3.store.contract import Buffer
+from zarrv3.store.contract import Buffer, Changes, Swaps, Versioned
 from zarrv3_store_fsspec.reading import Answer, Part
 
 T = TypeVar("T")
@@ -35,8 +34,6 @@ class Access(Protocol):
 
     exact: bool
     suffixes: bool
-    swaps: bool
-    """Whether `swap` works."""
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """See `reading.Readable`."""
@@ -62,12 +59,20 @@ class Access(Protocol):
         """The files and folders directly inside a folder."""
         ...
 
-    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
-        """Compare and set, where `swaps`."""
-        ...
-
     def locked(self) -> AbstractContextManager[object]:
         """Keep others of this process away, where needed, during calls that belong together."""
+        ...
+
+
+class SwappingAccess(Access, Protocol):
+    """Files that can be replaced on a condition."""
+
+    def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
+        """The files with their versions."""
+        ...
+
+    def swap(self, swaps: Swaps, /) -> Collection[str]:
+        """Replace the files that have their version still; returns the paths of the others."""
         ...
 
 
@@ -76,7 +81,6 @@ class ObjectAccess:
 
     exact: bool = False
     suffixes: bool = False
-    swaps: bool = False
 
     def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = ()) -> None:
         self.fs = fs
@@ -110,10 +114,7 @@ class ObjectAccess:
     def below(self, folder: str, /) -> Iterator[Entry]:
         """By `find`, without anything remembered."""
         self.fs.invalidate_cache()
-        found: dict[str, dict[str, Any]] = {}
-        with suppress(*NOT_FOUND):
-            found = self.fs.find(folder[:-1], detail=True)
-        return (Entry(path, info["size"]) for path, info in found.items() if _is_file(info))
+        return files_below(self.fs, folder)
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
         """By `ls`, without anything remembered."""
@@ -122,12 +123,8 @@ class ObjectAccess:
         for info in self._value(listed) or []:
             if info["type"] == "directory":
                 yield Entry(info["name"].rstrip("/"), None)
-            elif _is_file(info):
+            elif is_file(info):
                 yield Entry(info["name"], info["size"])
-
-    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:  # noqa: ARG002
-        """Not in general."""
-        raise UnsupportedError(f"{type(self.fs).__name__} cannot replace {path!r} on a condition")
 
     def locked(self) -> AbstractContextManager[object]:
         """Nobody has to be kept away."""
@@ -136,7 +133,7 @@ class ObjectAccess:
     async def size(self, path: str) -> int | None:
         """The size of a file; `None` for a folder."""
         info = await self.fs._info(path)
-        return info["size"] if _is_file(info) else None
+        return info["size"] if is_file(info) else None
 
     def at_once(
         self, function: Callable[[str], Awaitable[T]], paths: Collection[str]
@@ -170,6 +167,25 @@ class ObjectAccess:
         return answer
 
 
-def _is_file(info: Mapping[str, Any]) -> bool:
+def change(files: Access, changes: Changes) -> None:
+    """Replace the files that have a value, and remove the others."""
+    values = {path: value for path, value in changes.items() if value is not None}
+    if values:
+        files.write(values)
+    if len(values) < len(changes):
+        files.erase([path for path, value in changes.items() if value is None])
+
+
+def files_below(fs: Any, folder: str) -> Iterator[Entry]:
+    """The files that `find` tells of."""
+    found: Any = {}
+    with suppress(*NOT_FOUND):
+        found = fs.find(folder[:-1], detail=True)
+    if not isinstance(found, dict):  # what adlfs answers if the path is a file
+        found = {}
+    return (Entry(path, info["size"]) for path, info in found.items() if is_file(info))
+
+
+def is_file(info: Mapping[str, Any]) -> bool:
     """Whether an entry is a file, not a folder nor the empty object `name/` that stands for one."""
     return info["type"] != "directory" and not info["name"].endswith("/")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import quote
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer, Capabilities, Request
-from zarrv3.store.helpers import rename_by_copy
-from zarrv3_store_fsspec.access import Access, Entry
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
+from zarrv3_store_fsspec.access import Access, Entry, SwappingAccess, change
 from zarrv3_store_fsspec.files import SCRATCH
 from zarrv3_store_fsspec.reading import Part, read_all
 
@@ -34,55 +33,33 @@ class FSDriver:
         self.capabilities = capabilities
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one batch of reads; ranges that depend on the size cost a batch of `info` more."""
+        """As the contract says: one batch of reads; ranges that depend on the size cost a batch of `info` more."""
         return read_all(self.files, [Part(self.path(key), wanted) for key, wanted in requests])
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: one batch of writes."""
-        self.files.write({self.path(key): value for key, value in items.items()})
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return self.files.sizes([self.path(key) for key in keys])
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract: one batch."""
-        self.files.erase([*dict.fromkeys(self.path(key) for key in keys)])
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: one batch of writes, and one that erases."""
+        change(self.files, {self.path(key): value for key, value in changes.items()})
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract: one listing, one batch; of S3, what other tools put there as markers of folders goes too."""
+        """As the contract says: one listing, one batch; of S3, what other tools put there as markers of folders goes too."""
         with self.files.locked():
-            self.files.erase([entry.path for entry in self._below(folder)])
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: by copying."""
-        rename_by_copy(self, source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract."""
-        return self.files.swap(
-            self.path(key), None if old is None else bytes(old), None if new is None else bytes(new)
-        )
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: from the listing."""
-        if where and not where.endswith("/"):
-            (size,) = self.files.sizes([self.path(where)])
-            return iter([] if size is None else [(where, size)])
-        return ((self._key(entry, where), entry.size or 0) for entry in self._below(where))
+            paths = [entry.path for entry in self._below(folder)]
+            if paths:
+                self.files.erase(paths)
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract."""
         return (self._key(entry, folder) for entry in self._below(folder))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        found = [*self._proper(self.files.inside(self._folder(folder)), folder)]
-        keys = {self._key(entry, folder) for entry in found if entry.size is not None}
-        folders = {f"{self._key(entry, folder)}/" for entry in found if entry.size is None}
-        return sorted(keys), sorted(folders - {SCRATCH})
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        return ((self._key(entry, folder), entry.size or 0) for entry in self._below(folder))
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """The file system object is fsspec's, which may give it to others too."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        found = self._proper(self.files.inside(self._folder(folder)), folder)
+        names = dict.fromkeys(self._key(e, folder) + "/" * (e.size is None) for e in found)
+        return (name for name in names if name != SCRATCH)
 
     def path(self, key: str) -> str:
         """The path of a key."""
@@ -111,3 +88,16 @@ class FSDriver:
         """The key of a path, below a folder in the caller's spelling."""
         start = self.path(folder) if folder else self.base
         return folder + entry.path[len(start) :]
+
+
+class SwappingFSDriver(FSDriver):
+    """The driver of files that can be replaced on a condition."""
+
+    files: SwappingAccess
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        return self.files.versioned([self.path(key) for key in keys])
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        keys = {self.path(key): key for key in swaps}
+        return [keys[path] for path in self.files.swap({path: swaps[key] for path, key in keys.items()})]

@@ -33,11 +33,19 @@ def plain(error: Exception, time_outs: str) -> Exception:
     kind: type[Exception] | None = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), None)
     if isinstance(error, OSError) and error.errno in _BUSY:
         kind = ConnectionError
+    if kind is None and _is_foreign(error):
+        return OSError(f"{type(error).__name__}: {error}")
     if kind is None and not isinstance(error, TimeoutError):
         return error
     kind = kind or TimeoutError
     text = str(error) or type(error).__name__
     return kind(f"{text}{time_outs}" if issubclass(kind, TimeoutError) else text)
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether an exception is a library's own, or what adlfs and others make of any failure."""
+    own = type(error).__module__ != "builtins" and not isinstance(error, OSError | NotImplementedError)
+    return own or type(error) is ValueError
 
 
 def _names(error: Exception) -> list[str]:

@@ -5,7 +5,6 @@ The synchronous file systems of fsspec make no promise about threads: an FTP or 
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,35 +16,39 @@ from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
-from zarrv3.store.contract import Buffer
-from zarrv3.store.helpers import compare_and_set_locked
+from zarrv3.store.contract import Buffer, Swaps, Versioned
+from zarrv3.store.forks import renew_in_children
+from zarrv3.store.helpers import unchanged
 from zarrv3.store.keys import parent
-from zarrv3_store_fsspec.access import NOT_FOUND, Entry, _is_file
+from zarrv3_store_fsspec.access import NOT_FOUND, Entry, change, files_below, is_file
 from zarrv3_store_fsspec.reading import Answer, Part
+from zarrv3_store_fsspec.systems import protocol_of
 
 SCRATCH = ".zarrv3-scratch/"
 """The folder at the root in which files are written before they are moved into place."""
 
 _VANISHED = 20  # how often a write starts again because its folder was erased meanwhile
+_KEEPS = {"webdav", "smb", "hdfs", "arrow_hdfs", "webhdfs", "dbfs"}  # moving does not replace what is there
 
 
 class FileAccess:
     """A synchronous file system.
 
-    Where it has a rename of its own (SFTP, SMB, HDFS, …), a value is written to a file of its own and moved into
-    place. Where it has none, it is an object store, or a cache around something, and its own way to write is taken.
+    Where it has a rename of its own (SFTP, …), a value is written to a file of its own and moved into place. Where it has
+    none, it is an object store, or a cache around something, and its own way to write is taken; so it is for a file that
+    is there already, where moving does not replace it (WebDAV, SMB, HDFS, …).
     """
 
     exact: bool = False
     suffixes: bool = False
-    swaps: bool = False
 
     def __init__(self, fs: Any, base: str, missing: tuple[type[BaseException], ...] = ()) -> None:
         self.fs = fs
         self.base = base
         self.missing: tuple[type[BaseException], ...] = (*NOT_FOUND, *missing)
-        self.lock = lock_of(fs)
+        self.lock = _locks.of(fs)
         self.moves = _has_rename(fs)
+        self.replaces = protocol_of(fs) not in _KEEPS
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """One after the other."""
@@ -78,10 +81,7 @@ class FileAccess:
         """By `find`."""
         with self.lock:
             self.fs.invalidate_cache()
-            found: dict[str, dict[str, Any]] = {}
-            with suppress(*NOT_FOUND):
-                found = self.fs.find(folder[:-1], detail=True)
-        return (Entry(path, info["size"]) for path, info in found.items() if _is_file(info))
+            return files_below(self.fs, folder)
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
         """By `ls`."""
@@ -94,12 +94,6 @@ class FileAccess:
             is_folder = info["type"] == "directory"
             yield Entry(info["name"].rstrip("/"), None if is_folder else info["size"])
 
-    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
-        """Under the lock, which every writer of this process holds."""
-        return compare_and_set_locked(
-            self.lock, self._whole, self._write, lambda path: self.erase([path]), path, old, new
-        )
-
     def locked(self) -> AbstractContextManager[object]:
         """The lock."""
         return self.lock
@@ -111,16 +105,10 @@ class FileAccess:
         (answer,) = self.fs.cat_ranges([part.path], [start], [stop], on_error="return")
         return None if isinstance(answer, self.missing) else answer
 
-    def _whole(self, path: str) -> bytes | None:
-        answer = self._read(Part(path, None))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     def _size(self, path: str) -> int | None:
         with suppress(*self.missing):
             info = self.fs.info(path)
-            return info["size"] if _is_file(info) else None
+            return info["size"] if is_file(info) else None
         return None
 
     def _write(self, path: str, value: Buffer) -> None:
@@ -135,20 +123,34 @@ class FileAccess:
             if self.fs.isfile(above[:-1]):
                 raise InvalidKeyError(f"{above[:-1]!r} holds a value, so that no key can lie below it")
             above = parent(above)
-        self._written(lambda: self._move_into_place(path, value))
+        self._written(lambda: self._put(path, value))
 
-    def _move_into_place(self, path: str, value: Buffer) -> None:
+    def _put(self, path: str, value: Buffer) -> None:
+        if not self._is_moved(path, value):
+            self.fs.pipe_file(path, value)
+        self.fs.invalidate_cache()
+
+    def _is_moved(self, path: str, value: Buffer) -> bool:
+        """Write beside the place and move there; whether that is done, and not refused since a file is there."""
+        if not self.replaces and self.fs.isfile(path):
+            return False
         scratch = f"{self.base}{SCRATCH}{uuid.uuid4().hex}"
         self.fs.makedirs(parent(scratch), exist_ok=True)
         self.fs.pipe_file(scratch, value)
         try:
             self.fs.makedirs(parent(path), exist_ok=True)
             self.fs.mv(scratch, path)
-        except BaseException:
+            if self.replaces or not self.fs.exists(scratch):  # WebHDFS says nothing when it refuses
+                return True
+        except BaseException as error:
             with suppress(Exception):
                 self.fs.rm_file(scratch)
-            raise
-        self.fs.invalidate_cache()
+            if not isinstance(error, FileExistsError) or not self.fs.isfile(path):
+                raise
+        else:
+            self.fs.rm_file(scratch)
+        self.replaces = False
+        return False
 
     def _written(self, write: Callable[[], None]) -> None:
         """Do it; again if somebody erases the folder meanwhile."""
@@ -173,7 +175,25 @@ class MemoryAccess(FileAccess):
     """The file system in memory: one for the whole process, and so is its lock."""
 
     suffixes = True
-    swaps = True
+
+    def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
+        """The files; the version of a value is the value itself."""
+        with self.lock:
+            values = [self._whole(path) for path in paths]
+        return [(value, value) for value in values]
+
+    def swap(self, swaps: Swaps, /) -> Collection[str]:
+        """Under the lock, which every writer of this process holds."""
+        with self.lock:
+            changes, refused = unchanged(swaps, map(self._whole, swaps))
+            change(self, changes)
+        return refused
+
+    def _whole(self, path: str) -> bytes | None:
+        answer = self._read(Part(path, None))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _size(self, path: str) -> int | None:
         file = self.fs.store.get(path)  # `info` takes a file that has others below it for a folder
@@ -195,27 +215,27 @@ class FTPAccess(FileAccess):
         return None if isinstance(answer, self.missing) else answer
 
 
-_memory_lock = threading.RLock()
-_locks: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+class _Locks:
+    """The lock of each file system object, and of the one memory."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: whoever held a lock is not here to let go of it."""
+        self.memory = threading.RLock()
+        self.others: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def of(self, fs: Any) -> AbstractContextManager[Any]:
+        """The lock of a file system object."""
+        if isinstance(fs, MemoryFileSystem):
+            return self.memory
+        lock: AbstractContextManager[Any] = self.others.setdefault(fs, threading.RLock())
+        return lock
 
 
-def lock_of(fs: Any) -> AbstractContextManager[Any]:
-    """The lock of a file system object."""
-    if isinstance(fs, MemoryFileSystem):
-        return _memory_lock
-    lock: AbstractContextManager[Any] = _locks.setdefault(fs, threading.RLock())
-    return lock
-
-
-def _forget_lock() -> None:
-    """In a forked child: whoever held the lock is not here to let go of it."""
-    global _memory_lock  # noqa: PLW0603 - as global as the memory it protects
-    _memory_lock = threading.RLock()
-    _locks.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
+_locks = _Locks()
 
 
 def _has_rename(fs: Any) -> bool:

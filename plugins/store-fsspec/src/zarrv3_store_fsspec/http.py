@@ -6,7 +6,7 @@ A server may ignore the header `Range` and send the whole value, or send another
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zarrv3.store.contract import ByteRange
@@ -32,12 +32,8 @@ class HTTPAccess(ObjectAccess):
 
         return [self._answer(answer) for answer in self.at_once(get, numbered)]
 
-    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
-        """All at once, by HEAD; by GET where the server says no size."""
-        return [self._value(answer) for answer in self.at_once(self.size, paths)]
-
     async def size(self, path: str) -> int | None:
-        """The size of a file."""
+        """The size of a file, by HEAD; by GET where the server does not say it."""
         session = await self.fs.set_session()
         async with session.head(self.fs.encode_url(path), **self._options(None)) as answer:
             length = answer.headers.get("Content-Length")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
+
+from aiobotocore.session import AioSession  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer
+from zarrv3.store.contract import Buffer, Swaps, Version, Versioned
 from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
 from zarrv3_store_fsspec.reading import Answer, Part
@@ -18,22 +23,33 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
 
 _REFUSED = {"PreconditionFailed", "412", "NoSuchKey", "404"}
 _CONFLICT = {"ConditionalRequestConflict", "409", "OperationAborted"}
+_ATTEMPTS = 10  # of a write that met another one
+
+
+def is_amazons(fs: Any) -> bool:
+    """Whether requests go to Amazon, as options, environment and configuration files have it; nothing is sent."""
+    given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
+    try:
+        session = fs.session or AioSession(**fs.kwargs)
+        profile = session.get_scoped_config()
+        services = session.full_config.get("services", {}).get(profile.get("services"), {})
+    except BotoCoreError:  # there is no such profile
+        return False
+    given = (
+        given
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or services.get("s3", {}).get("endpoint_url")
+        or profile.get("endpoint_url")
+    )
+    host = urlsplit(given).hostname if given else ""
+    return not given or f".{host}".endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 class S3Access(ObjectAccess):
-    """Objects in S3 or something that speaks its protocol, through s3fs.
-
-    Args:
-        fs: the file system.
-        missing: further exceptions that stand for a missing object.
-        conditional: whether the server obeys `If-None-Match` and `If-Match` when it writes.
-    """
+    """Objects in S3 or something that speaks its protocol, through s3fs."""
 
     suffixes: bool = True
-
-    def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = (), *, conditional: bool) -> None:
-        super().__init__(fs, missing)
-        self.swaps = conditional
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once, by `cat_ranges`."""
@@ -79,23 +95,43 @@ class S3Access(ObjectAccess):
         for answer in self.at_once(erase, batches):
             self._value(answer)
 
-    def swap(self, path: str, old: bytes | None, new: bytes | None, /) -> bool:
-        """By a write that S3 does only if nobody was faster; never sent twice."""
-        _check(path)
-        while True:
-            (found,) = self.at_once(self._fetch, [path])
-            value, tag = self._value(found) or (None, "")
-            if value != old:
-                return False
-            if value is None and new is None:
-                return True
-            (done,) = self.at_once(partial(self._put, new=new, tag=tag), [path])
-            code = _code(done)
-            if code not in {*_REFUSED, *_CONFLICT}:
-                if isinstance(done, BaseException):
-                    raise done
-                return True
-            # somebody was faster: look again, for they may have written the same value or nothing
+    def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
+        """All at once, by GET, whose answers have the etags."""
+        fit = [path for path in dict.fromkeys(paths) if not _UNFIT.search(path)]
+        found = {
+            path: self._value(answer)
+            for path, answer in zip(fit, self.at_once(self._fetch, fit), strict=True)
+        }
+        return [found.get(path) or (None, None) for path in paths]
+
+    def swap(self, swaps: Swaps, /) -> Collection[str]:
+        """All at once, by writes that S3 does only if the etag is the one given; never sent twice.
+
+        A write that met another one, so that S3 asks for it again, is compared again.
+        """
+        for path in swaps:
+            _check(path)
+        none = [path for path, swap in swaps.items() if swap == (None, None)]
+        refused = {path for path, size in zip(none, self.sizes(none), strict=True) if size is not None}
+        left = [path for path in swaps if path not in none]
+
+        async def put(path: str) -> None:
+            await self._put(path, *swaps[path])
+
+        for _ in range(_ATTEMPTS):
+            again = []
+            for path, answer in zip(left, self.at_once(put, left), strict=True):
+                code = _code(answer)
+                if code in _CONFLICT:
+                    again.append(path)
+                elif code in _REFUSED:
+                    refused.add(path)
+                elif isinstance(answer, BaseException):
+                    raise answer
+            left = again
+            if not left:
+                break
+        return refused.union(left)
 
     def _place(self, path: str) -> dict[str, str]:
         bucket, key, _ = self.fs.split_path(path)
@@ -106,12 +142,12 @@ class S3Access(ObjectAccess):
         async with answer["Body"] as body:
             return await body.read(), answer["ETag"]
 
-    async def _put(self, path: str, new: bytes | None, tag: str) -> None:
-        condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+    async def _put(self, path: str, version: Version | None, new: Buffer | None) -> None:
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         if new is None:
             await self._once._call_s3("delete_object", **self._place(path), **condition)
         else:
-            await self._once._call_s3("put_object", **self._place(path), Body=new, **condition)
+            await self._once._call_s3("put_object", **self._place(path), Body=bytes(new), **condition)
 
     @cached_property
     def _once(self) -> Any:

@@ -14,18 +14,18 @@ from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-un
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from zarrv3.errors import ConfigurationError, InvalidKeyError, StoreError, UnsupportedError
+from zarrv3.errors import ConfigurationError, InvalidKeyError, UnsupportedError
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
 from zarrv3.options.redaction import secrets_of
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Separator
-from zarrv3.store.contract import Capabilities, Limits, Store
+from zarrv3.store.contract import Capabilities, Driver, Limits
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess
-from zarrv3_store_fsspec.driver import FSDriver
+from zarrv3_store_fsspec.driver import FSDriver, SwappingFSDriver
 from zarrv3_store_fsspec.failures import plain
 from zarrv3_store_fsspec.files import FileAccess, FTPAccess, MemoryAccess
 
@@ -160,7 +160,7 @@ class FSStore(Backend):
 
         return server()
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""
         url, fs = self.option("url"), self.option("fs")
         if fs is None:
@@ -175,10 +175,10 @@ class FSStore(Backend):
             fs.makedirs(path, exist_ok=True)
         driver = self._driver(fs, path)
         if self.option("mode") == "r":
-            driver.capabilities = _reading(driver.capabilities)
+            driver.capabilities = driver.capabilities.read_only()
         elif self.option("check"):
-            driver.set_many({"zarrv3-check": b""})
-            driver.erase_many(["zarrv3-check"])
+            driver.write_many({"zarrv3-check": b""})
+            driver.write_many({"zarrv3-check": None})
         return driver
 
     def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
@@ -190,17 +190,20 @@ class FSStore(Backend):
         root = path.rstrip("/")
         base = f"{root}/" if root else fs.root_marker
         files, can = self._access(fs, base, missing)
-        return FSDriver(files, base, can, lower=lower, quoted=systems.protocol_of(fs) in {"http", "https"})
+        cls = SwappingFSDriver if can.swap else FSDriver
+        return cls(files, base, can, lower=lower, quoted=systems.protocol_of(fs) in {"http", "https"})
 
-    def _access(self, fs: Any, base: str, missing: Any) -> tuple[Access, Capabilities]:
+    def _access(self, fs: Any, base: str, missing: Any) -> tuple[Any, Capabilities]:
         """How files are reached, and what can be done with them."""
         protocol = systems.protocol_of(fs)
-        can = Capabilities(atomic_create=False, atomic_swap=False, native_ranges=True)
+        can = Capabilities(
+            write=True, erase=True, list=True, native_ranges=True, shared=True, persistent=True, durable=True
+        )
         if protocol in systems.READ_ONLY:
-            can = _reading(can)
+            can = can.read_only()
         if isinstance(fs, MemoryFileSystem):
-            all_of_it = replace(can, atomic_create=True, atomic_swap=True, shared=False, persistent=False)
-            return MemoryAccess(fs, base, missing), all_of_it
+            can = replace(can, swap=True, shared=False, persistent=False, durable=False)
+            return MemoryAccess(fs, base, missing), can
         if not (isinstance(fs, AsyncFileSystem) and fs.async_impl):
             return (FTPAccess if protocol == "ftp" else FileAccess)(fs, base, missing), can
         if protocol in {"http", "https"}:
@@ -212,21 +215,14 @@ class FSStore(Backend):
         return ObjectAccess(fs, missing), can
 
     def _s3(self, fs: Any, base: str, missing: Any, can: Capabilities) -> tuple[Access, Capabilities]:
-        from zarrv3_store_fsspec.s3 import S3Access
+        from zarrv3_store_fsspec.s3 import S3Access, is_amazons
 
         if "/" not in base:
             raise ConfigurationError("S3 needs the name of a bucket: s3://bucket/path")
         conditional = self.option("conditional_writes")
-        if conditional is None:
-            given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
-            conditional = not (
-                given or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-            )
         most = _S3_KEY - len(base.partition("/")[2].encode())
-        can = replace(
-            can, atomic_create=conditional, atomic_swap=conditional, limits=Limits(key_bytes=max(1, most))
-        )
-        return S3Access(fs, missing, conditional=conditional), can
+        swap = is_amazons(fs) if conditional is None else conditional
+        return S3Access(fs, missing), replace(can, swap=swap, limits=Limits(key_bytes=max(1, most)))
 
     def describe(self) -> str:
         """The options, of a file system object only its class."""
@@ -235,18 +231,12 @@ class FSStore(Backend):
         return text if fs is None else text.replace(repr(fs), f"<{type(fs).__name__}>")
 
     def secrets(self) -> list[str]:
-        """See `BaseStore`; with those of a file system object."""
+        """Those of the options, and of a file system object."""
         fs = self._options["fs"]
         return super().secrets() + ([] if fs is None else secrets_of(fs.storage_options))
 
-    def _translate(
-        self, error: Exception, verb: str, keys: Any, other: type[StoreError] | None
-    ) -> StoreError | None:
+    def plain_error(self, error: Exception) -> Exception:
+        """The exception of Python that one of a library amounts to."""
         protocol = str(self._options["url"]).partition("://")[0]
         options = {name: self._options[name] for name in self._storage}
-        return super()._translate(plain(error, systems.time_outs(protocol, options)), verb, keys, other)
-
-
-def _reading(can: Capabilities) -> Capabilities:
-    """The same without everything that writes."""
-    return can.without("write", "erase", "atomic_create", "atomic_swap", "transactions")
+        return plain(error, systems.time_outs(protocol, options))

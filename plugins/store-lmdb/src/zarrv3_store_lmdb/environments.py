@@ -8,7 +8,10 @@ LMDB demands that no transaction of the process is open at that moment: transact
 from __future__ import annotations
 
 import errno
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -29,6 +32,12 @@ FIRST_SIZE = 16 << 20
 
 _ROUND = 1 << 20
 _MAY_MISS = 1 << 18  # LMDB may leave its last pages unwritten when they are free
+_READ_ALL = """
+import json, lmdb, sys
+with lmdb.open(**json.loads(sys.argv[1]), readonly=True) as env, env.begin(buffers=True) as transaction:
+    for _ in transaction.cursor():
+        pass
+"""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a write cut short is an EIO to LMDB
 _PATIENCE = 10.0  # seconds that a fork waits for transactions to end
 
@@ -215,15 +224,33 @@ class Environment:
         env = _opened(self.place, options)
         info = env.info()
         self._size = info["map_size"]
-        missing = (info["last_pgno"] + 1) * env.stat()["psize"] - os.path.getsize(self.place.data)  # noqa: PTH202
-        if missing > _MAY_MISS:
+        end = (info["last_pgno"] + 1) * env.stat()["psize"]
+        missing = end - os.path.getsize(self.place.data)  # noqa: PTH202
+        if missing > _MAY_MISS or (missing > 0 and self._is_damaged()):
             env.close()
             raise StoreAccessError(
                 f"{self.place.data!r} is cut short, {missing} bytes are missing at its end; copy it again"
             )
+        if missing > 0 and not readonly:
+            with env.begin(write=True):
+                self._lengthen(end)
         if self.locking:
             env.reader_check()  # readers that died keep pages from being used again
         return env
+
+    def _is_damaged(self) -> bool:
+        """Whether a process that reads everything dies: of the signal for reading a map beyond the end of its file."""
+        options: dict[str, Any] = {name: v for name, v in self.options.items() if name == "lib_version"}
+        options |= {"path": self.place.path, "subdir": self.place.subdir, "lock": self.locking}
+        command = [sys.executable, "-c", _READ_ALL, json.dumps(options)]
+        return subprocess.run(command, check=False, capture_output=True).returncode < 0  # noqa: S603 - our own code
+
+    def _lengthen(self, end: int) -> None:
+        """Have the file as long as it says, so that nobody has to ask again whether what is missing is free."""
+        with open(self.place.data, "r+b") as file:  # noqa: PTH123
+            if file.seek(0, os.SEEK_END) < end:
+                file.seek(end - 1)
+                file.write(b"\0")
 
     def _prepare(self) -> None:
         """Make the folder and the first page of the lock file: LMDB would die of a full disk when it writes to its map."""

@@ -25,9 +25,9 @@ from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import Metadata
 from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import config
-from zarrv3.store.base import BATCH, BaseStore
-from zarrv3.store.contract import Buffer
-from zarrv3.store.helpers import chunked
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3_tools.locations import Progress, placed
 
 Coords: TypeAlias = tuple[int, ...]
@@ -246,7 +246,7 @@ class _ArrayCheck:
         """Read and decode some chunks; one by one where that fails together."""
         keys = [self.layout.key(coords) for coords in chunks]
         try:
-            values = self.layout.store.get_many([(key, None) for key in keys])
+            values = self.layout.store.get_many(whole(keys))
         except StoreUnavailableError:
             raise
         except ZarrError as error:

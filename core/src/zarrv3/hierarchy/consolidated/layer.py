@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Annotated, NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias, TypeVar
 
 from zarrv3.errors import ConfigurationError, MetadataError, ReadOnlyError, StaleMetadataWarning
 from zarrv3.format.metadata import GroupMetadata
@@ -21,6 +21,9 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import by_digest, cut
 from zarrv3.store.keys import check_folder, split_prefix
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 Sized = tuple[str, int]
 
@@ -130,19 +133,19 @@ class ConsolidatedMetadataStore(Layer):
         if not any(request[0].endswith(DOCUMENT) for request in requests):
             return self.inner.get_many(requests)
         own, contents = self._own([request[0] for request in requests]), self.documents.contents
-        rest = iter(self.inner.get_many([request for request in requests if request[0] not in own]))
+        rest = _rest(self.inner.get_many, [request for request in requests if request[0] not in own])
         return [cut(contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         own, contents = self._own(keys), self.documents.contents
-        rest = iter(self.inner.stat_many([key for key in keys if key not in own]))
+        rest = _rest(self.inner.stat_many, [key for key in keys if key not in own])
         return [
             (len(contents[key]) if key in contents else None) if key in own else next(rest) for key in keys
         ]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         own, contents = self._own(keys), self.documents.contents
-        rest = iter(self.inner.get_versioned([key for key in keys if key not in own]))
+        rest = _rest(self.inner.get_versioned, [key for key in keys if key not in own])
         return [by_digest([contents.get(key)])[0] if key in own else next(rest) for key in keys]
 
     def _own(self, keys: Sequence[str]) -> set[str]:
@@ -242,6 +245,11 @@ class ConsolidatedMetadataStore(Layer):
             f"cannot {verb} {key!r}: the consolidated metadata in {self._source} would become stale; "
             "open with use_consolidated=False to change metadata, then call zarrv3.consolidate_metadata"
         )
+
+
+def _rest(call: Callable[[list[A]], Iterable[B]], asked: list[A]) -> Iterator[B]:
+    """What the inner store answers to what is not ours; it is not asked for nothing."""
+    return iter(call(asked) if asked else ())
 
 
 def _some(keys: Collection[str]) -> str:

@@ -16,9 +16,8 @@ from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
-from zarrv3.store.base import BATCH
-from zarrv3.store.contract import Buffer
-from zarrv3.store.helpers import chunked
+from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked, sizes_by_stat
 from zarrv3_tools.copying.passing import Item, Passer, erase_strays, grid_keys, windows
 from zarrv3_tools.copying.recoding import Wanted, recoded
 from zarrv3_tools.copying.report import CopyReport, Tally
@@ -112,8 +111,8 @@ class Copier:
                     continue
                 for item in self._items(job):
                     self.tally.add(bytes=item.size or 0, chunks=1)
-                for key in job.held:
-                    self.tally.add(documents=1, bytes=sum(size for _, size in self.source.sizes(key)))
+                for size in self.source.stat_many(job.held):
+                    self.tally.add(documents=1, bytes=size or 0)
         return self.tally.report(dry_run=True)
 
     # ------------------------------------------------------------ what is to be done
@@ -188,9 +187,7 @@ class Copier:
             self._look(jobs)
         reencoded = [job for job in jobs if job.metadata is not None and job.document is not None]
         if reencoded and self.can_erase:
-            self.dest.set_many(
-                {self._mark(job): job.document for job in reencoded if job.document is not None}
-            )
+            self.dest.write_many({self._mark(job): job.document for job in reencoded})
         passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
         tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, reencoded)))
         workers = pool.threads()
@@ -202,7 +199,7 @@ class Copier:
             elif not job.failed:
                 self._count(job)
         if reencoded and self.can_erase:
-            self.dest.erase_many([self._mark(job) for job in reencoded if not job.failed])
+            self.dest.write_many({self._mark(job): None for job in reencoded if not job.failed})
 
     def _count(self, job: Job) -> None:
         is_array = isinstance(job.found.metadata, ArrayMetadata)
@@ -223,13 +220,11 @@ class Copier:
         folder, target = folder_of(found.path), folder_of(job.target)
         own = document_key(found.path)
         if isinstance(metadata, GroupMetadata):
-            sizes: Iterable[tuple[str, int | None]] = chain.from_iterable(
-                map(self.source.sizes, found.others)
-            )
+            sizes: Iterable[tuple[str, int | None]] = sizes_by_stat(found.others, self.source)
         elif isinstance(metadata, ArrayMetadata) and not self.can_list:
             sizes = ((key, None) for key in grid_keys(metadata, found.path))
         else:
-            sizes = self.source.sizes(folder)
+            sizes = self.source.list_sizes(folder)
         guess = _block_bytes(metadata) if isinstance(metadata, ArrayMetadata) else 0
         for key, size in sizes:
             if key == own:
@@ -275,7 +270,7 @@ class Copier:
     def _write_documents(self, jobs: Sequence[Job]) -> None:
         """Write the documents of nodes whose values are there, those below before those above."""
         held = [(key, self._at_key(job, key)) for job in jobs for key in job.held]
-        values = self.source.get_many([(key, None) for key, _ in held]) if held else ()
+        values = self.source.get_many(whole([key for key, _ in held])) if held else ()
         documents: dict[str, Buffer] = {
             target: value for (_, target), value in zip(held, values, strict=True) if value is not None
         }
@@ -291,13 +286,13 @@ class Copier:
 
     def _put(self, documents: Mapping[str, Buffer]) -> None:
         if self.options.resume:
-            theirs = self.dest.get_many([(key, None) for key in documents])
+            theirs = self.dest.get_many(whole(documents))
             pairs = zip(documents.items(), theirs, strict=True)
             there = {key for (key, ours), other in pairs if other is not None and _same(ours, other)}
             self.tally.add(skipped=len(there), passed=sum(len(documents[key]) for key in there))
             documents = {key: value for key, value in documents.items() if key not in there}
         if documents:
-            self.dest.set_many(documents)
+            self.dest.write_many(documents)
             self.tally.add(documents=len(documents), bytes=sum(map(len, documents.values())))
 
     def _at_key(self, job: Job, key: str) -> str:
@@ -309,7 +304,7 @@ class Copier:
         """What an earlier attempt has left of some nodes; what cannot be from this copy is refused or erased."""
         jobs = [job for job in jobs if job.document is not None]
         keys = [*(document_key(job.target) for job in jobs), *map(self._mark, jobs)]
-        found = self.dest.get_many([(key, None) for key in keys])
+        found = self.dest.get_many(whole(keys))
         for job, theirs, mark in zip(jobs, found, found[len(jobs) :], strict=False):
             assert job.document is not None
             if theirs is not None and not _same(job.document, theirs):

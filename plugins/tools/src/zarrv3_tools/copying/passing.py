@@ -8,9 +8,9 @@ from typing import NamedTuple
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.nodes import folder_of
-from zarrv3.store.base import BATCH, BaseStore
-from zarrv3.store.contract import Buffer, ByteRange
-from zarrv3.store.helpers import chunked
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3_tools.copying.report import Tally
 
 WINDOW_BYTES = 16 * 2**20
@@ -79,12 +79,12 @@ class Passer:
             items = self._unfinished(items)
         if not items:
             return
-        values = self.source.get_many([(item.key, None) for item in items])
+        values = self.source.get_many(whole([item.key for item in items]))
         found = {item: value for item, value in zip(items, values, strict=True) if value is not None}
         if self.resume and self.verify:
             found = self._differing(found)
         if found:
-            self.dest.set_many({item.target: value for item, value in found.items()})
+            self.dest.write_many({item.target: value for item, value in found.items()})
         if self.verify:
             for item in self._differing(found, count=False):
                 raise CorruptDataError(
@@ -94,23 +94,19 @@ class Passer:
         self.tally.add(chunks=len(found), bytes=sum(map(len, found.values())))
 
     def _unfinished(self, items: Sequence[Item]) -> list[Item]:
-        """Those that the destination does not have with the same size: one call that reads a byte of each.
-
-        Of a value of `size` bytes the range from `size - 1` to `size + 1` is one byte, of others none or two.
-        """
-        probes = [(item.target, _probe(item.size)) for item in items]
-        pieces = self.dest.get_many(probes)
+        """Those that the destination does not have with the same size, in one call that reads no value."""
+        sizes = self.dest.stat_many([item.target for item in items])
         there = {
             item: item.size
-            for item, piece in zip(items, pieces, strict=True)
-            if piece is not None and (item.size is None or len(piece) == min(item.size, 1))
+            for item, size in zip(items, sizes, strict=True)
+            if size is not None and item.size in {None, size}  # values are whole: what is there is complete
         }
         self.tally.add(skipped=len(there), passed=sum(size or 0 for size in there.values()))
         return [item for item in items if item not in there]
 
     def _differing(self, values: dict[Item, Buffer], *, count: bool = True) -> dict[Item, Buffer]:
         """Those values that the destination does not have, or has otherwise."""
-        theirs = self.dest.get_many([(item.target, None) for item in values])
+        theirs = self.dest.get_many(whole([item.target for item in values]))
         pairs = zip(values.items(), theirs, strict=True)
         same = {item: len(value) for (item, value), other in pairs if other is not None and other == value}
         if count:
@@ -118,16 +114,9 @@ class Passer:
         return {item: value for item, value in values.items() if item not in same}
 
 
-def _probe(size: int | None) -> ByteRange:
-    if size is None:  # values are whole: what is there is complete
-        return ByteRange(0, 0)
-    return ByteRange(max(0, size - 1), size + 1)
-
-
 def erase_strays(source: BaseStore, dest: BaseStore, keys: Iterable[str], folder: str, target: str) -> None:
     """Erase those keys of the destination that have no counterpart in the source: they would become values."""
     for part in chunked(keys, BATCH):
-        probes = [(folder + key[len(target) :], ByteRange(0, 0)) for key in part]
-        found = source.get_many(probes)
-        if stray := [key for key, piece in zip(part, found, strict=True) if piece is None]:
-            dest.erase_many(stray)
+        sizes = source.stat_many([folder + key[len(target) :] for key in part])
+        if stray := [key for key, size in zip(part, sizes, strict=True) if size is None]:
+            dest.write_many(dict.fromkeys(stray))

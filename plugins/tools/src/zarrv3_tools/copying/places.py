@@ -142,8 +142,8 @@ def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
 def _ground(place: Place) -> tuple[BaseStore, str]:
     """The store below all layers, and the folder there."""
     store, folder = place.store, nodes.folder_of(place.path)
-    while hasattr(store, "below"):
-        store, folder = store.below(folder)
+    while (below := store.below(folder))[0] is not store:
+        store, folder = below
     return store, folder
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types import fill_test
 from zarrv3.hierarchy.array import Array
-from zarrv3.store.contract import ByteRange
 from zarrv3_tools.copying.passing import numbers
 from zarrv3_tools.copying.report import Tally
 
@@ -117,8 +116,8 @@ class Recoder:
         """The blocks of a box that are stored."""
         blocks = [*product(*map(range, box.start, box.stop))]
         folder, encode = self.dest.layout.folder, self.dest.metadata.chunk_key_encoding.encode
-        pieces = self.dest.store.get_many([(folder + encode(block), ByteRange(0, 0)) for block in blocks])
-        return {block for block, piece in zip(blocks, pieces, strict=True) if piece is not None}
+        sizes = self.dest.store.stat_many([folder + encode(block) for block in blocks])
+        return {block for block, size in zip(blocks, sizes, strict=True) if size is not None}
 
     def _selection(self, start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
         return tuple(

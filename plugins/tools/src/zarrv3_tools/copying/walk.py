@@ -8,9 +8,9 @@ from typing import NamedTuple
 from zarrv3.errors import CorruptDataError, MetadataError, NodeError, ZarrError
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy.nodes import DOCUMENT, Metadata, document_key, folder_of, parsed
-from zarrv3.store.base import BATCH, BaseStore
-from zarrv3.store.contract import Buffer
-from zarrv3.store.helpers import chunked
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked
 
 NODE_ERRORS = (CorruptDataError, MetadataError, NodeError)
 """What is wrong with a node rather than with its store."""
@@ -43,17 +43,17 @@ def _below(store: BaseStore, found: Found) -> Iterator[Found]:
         yield found
         return
     folder = folder_of(found.path)
-    keys, folders = store.list_dir(folder)
-    for names in chunked(folders, BATCH):
-        for below in _looked(store, [name[:-1] for name in names]):
+    names = sorted(store.list_dir(folder))
+    for folders in chunked([name for name in names if name.endswith("/")], BATCH):
+        for below in _looked(store, [name[:-1] for name in folders]):
             yield from _below(store, below)
-    yield found._replace(others=[key for key in keys if key != folder + DOCUMENT])
+    yield found._replace(others=[name for name in names if name[-1] != "/" and name != folder + DOCUMENT])
 
 
 def _looked(store: BaseStore, paths: Sequence[str]) -> list[Found]:
     """What is at some paths, in one call; one by one if a layer cannot translate all of them."""
     try:
-        documents = store.get_many([(document_key(path), None) for path in paths])
+        documents = store.get_many(whole([document_key(path) for path in paths]))
     except NODE_ERRORS as error:
         if len(paths) == 1:
             return [Found(paths[0], None, error)]
