@@ -310,8 +310,9 @@ class LRUStoreCache(Layer):
         plain = type(self)(self.inner, **{**self._options, "cache_store": as_templates(cache.spec())})
         return plain.spec()
 
-    def _identity(self) -> Any:
-        inner, options = super()._identity()
+    def identity(self) -> Any:
+        """The options, with the second tier as the store that it is."""
+        inner, options = super().identity()
         return inner, {**options, "cache_store": self._tier and self._tier.store}
 
 
