@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Engine
@@ -27,8 +27,7 @@ from zarrv3.errors import (
 from zarrv3.options.environment import Template, as_templates
 from zarrv3.options.urls import Url, boolean, convert
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.contract import Store
-from zarrv3.store.keys import check_key
+from zarrv3.store.contract import Driver
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver
@@ -71,11 +70,11 @@ class _Table(Backend):
     def getsize(self, path: str = "") -> int:
         """The stored bytes below a path, or of one key, summed in the database."""
         path = path.strip("/")
-        driver = cast("SQLDriver", self.driver)
-        with self._translated("measure", (check_key(path),) if path else ()):
-            return driver.total(path)
+        with self.using_driver("measure", (path,) if path else ()) as driver:
+            total: int = driver.total(path)
+        return total
 
-    def _driver(self, opened: engines.Opened) -> Store:
+    def _driver(self, opened: engines.Opened) -> Driver:
         return SQLDriver(opened, _dialect(self.option("table"), opened.engine.dialect))
 
 
@@ -140,7 +139,7 @@ class SQLStore(_Table):
         found = {**cls.location(url), **convert(cls.kind, ours, cls.option_types)}
         return cls.from_options({**as_templates(found), **options})
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
         url = self.option("url")
         if isinstance(url, Engine):
@@ -240,7 +239,7 @@ class SQLiteStore(_Table):
         path = self.option("path")
         return path if self._options.get("uri") and path.startswith("file:") else _absolute(path)
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the file; nothing is touched."""
         arguments = {name: self.option(name) for name in _SQLITE_ARGUMENTS & {*self._options}}
         return self._driver(engines.sqlite(self.path, fsync=self._options["fsync"], arguments=arguments))
