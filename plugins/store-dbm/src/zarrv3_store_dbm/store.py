@@ -123,7 +123,7 @@ class DBMStore(FileBackend):
         self._flag = "c"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the options; a copy never begins anew."""
+        """Pickle the options; a copy never starts over."""
         made, (cls, options) = super().__reduce__()
         flag = options["flag"]
         return made, (cls, {**options, "flag": flag.replace("n", "c", 1) if flag[0] == "n" else flag})
