@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import redis
 
@@ -16,7 +16,7 @@ from zarrv3.errors import (
 )
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3_store_redis.client import (
     OPTION_TYPES,
     check_options,
@@ -28,7 +28,7 @@ from zarrv3_store_redis.driver import RedisDriver
 
 
 class RedisStore(Backend):
-    """A Redis or Valkey database, one string a key; `redis://user:password@host:6379/0?prefix=zarr`.
+    """A Redis or Valkey database, one string per key; `redis://user:password@host:6379/0?prefix=zarr`.
 
     Safe to write from many threads, processes and machines. Nothing is sent before the first use.
 
@@ -41,6 +41,7 @@ class RedisStore(Backend):
     """
 
     kind = "redis"
+    live_options = ("client",)
     tested_against: ClassVar[Mapping[str, str]] = {"Valkey": "9"}
     option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "prefix": str,
@@ -84,15 +85,14 @@ class RedisStore(Backend):
         return server()
 
     def reindex(self) -> None:
-        """Make the index of keys anew: what to call after others wrote below the prefix, for example zarr-python 2.
+        """Build the index of keys again: to be called after others wrote below the prefix, for example zarr-python 2.
 
         Looks through the whole database; others may read and write meanwhile.
         """
-        driver = cast("RedisDriver", self._writable("write"))
-        with self._translated("index", ()):
+        with self.using_driver("index", capability="write") as driver:
             driver.index.renew()
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over a client; nothing is sent."""
         client = self.option("client")
         if client is None:
