@@ -197,7 +197,7 @@ def test_info_lists_once() -> None:
     lines = dict(array.info)
     assert lines["Chunks initialized"] == f"{FEW}/{FEW}"
     assert lines["No. bytes stored"] == str(array.nbytes_stored)
-    assert store.calls == {"sizes": 2}  # one of them is nbytes_stored
+    assert store.calls == {"list_sizes": 2}  # one of them is nbytes_stored
 
 
 @pytest.mark.parametrize("backend", URLS)

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,20 @@ from zarrv3.errors import (
 )
 from zarrv3.options.environment import Template
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
+from zarrv3.store.contract import (
+    METHODS,
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Changes,
+    Driver,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+    whole,
+)
+from zarrv3.store.helpers import children, unchanged
 from zarrv3.store.memory import MappingDriver
 from zarrv3.store.wrapping import DriverStore
 
@@ -58,15 +72,32 @@ class Recorder(MappingDriver):
         self.record("get_many", len(requests))
         return super().get_many(requests)
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """Recorded."""
-        self.record("set_many", len(items))
-        super().set_many(items)
+        self.record("stat_many", len(keys))
+        return super().stat_many(keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """Recorded."""
-        self.record("erase_many", len(keys))
-        super().erase_many(keys)
+        self.record("get_versioned", len(keys))
+        return super().get_versioned(keys)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Recorded."""
+        self.record("write_many", len(changes))
+        super().write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Recorded."""
+        self.record("swap_many", len(swaps))
+        changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
+        super().write_many(changes)
+        return refused
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Recorded."""
+        self.record("apply_many", len(changes))
+        super().write_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
         """Recorded."""
@@ -76,15 +107,10 @@ class Recorder(MappingDriver):
         """Recorded."""
         self.record("rename_prefix")
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """Recorded."""
-        self.record("compare_and_set")
-        return super().compare_and_set(key, old, new)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         """Recorded when it is read from."""
-        self.record("sizes")
-        yield from super().sizes(where)
+        self.record("list_sizes")
+        yield from super().list_sizes(folder)
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """Recorded when it is read from."""
@@ -92,10 +118,10 @@ class Recorder(MappingDriver):
         self.record("list_prefix")
         yield from super().list_prefix(folder)
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """Recorded."""
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """Recorded when it is read from."""
         self.record("list_dir")
-        return [], []
+        yield from children(super().list_prefix(folder), folder)
 
     def flush(self) -> None:
         """Recorded."""
@@ -119,11 +145,11 @@ class Example(Backend):
         super().__init__(url=url, password=password, limits=limits)
         self.made: list[Recorder] = []
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """A new recorder."""
         made = Recorder()
         if self._options["limits"]:
-            made.capabilities = Capabilities(limits=self._options["limits"])
+            made.capabilities = replace(made.capabilities, limits=self._options["limits"])
         self.made.append(made)
         return made
 
@@ -135,15 +161,18 @@ def store() -> Example:
 
 
 CALLS: dict[str, Callable[[Backend], object]] = {
-    "get_many": lambda s: s.get_many([("a/k", None)]),
-    "set_many": lambda s: s.set_many({"a/k": b"v"}),
-    "erase_many": lambda s: s.erase_many(["a/k"]),
+    "get_many": lambda s: s.get_many(whole(["a/k"])),
+    "stat_many": lambda s: s.stat_many(["a/k"]),
+    "get_versioned": lambda s: s.get_versioned(["a/k"]),
+    "write_many": lambda s: s.write_many({"a/k": b"v"}),
+    "erasing by write_many": lambda s: s.write_many({"a/k": None}),
+    "swap_many": lambda s: s.swap_many({"a/k": (None, b"v")}),
+    "apply_many": lambda s: s.apply_many({"a/k": b"v"}),
     "erase_prefix": lambda s: s.erase_prefix("a/k/"),
     "rename_prefix": lambda s: s.rename_prefix("a/k/", "b/"),
-    "compare_and_set": lambda s: s.compare_and_set("a/k", None, b"v"),
-    "sizes": lambda s: list(s.sizes("a/k")),
+    "list_sizes": lambda s: list(s.list_sizes("a/k/")),
     "list_prefix": lambda s: list(s.list_prefix("a/k/")),
-    "list_dir": lambda s: s.list_dir("a/k/"),
+    "list_dir": lambda s: list(s.list_dir("a/k/")),
     "flush": lambda s: s.flush(),
 }
 
@@ -157,8 +186,8 @@ def test_the_driver_is_made_on_first_use(store: Example) -> None:
     assert store == pickle.loads(pickle.dumps(store))
     store.flush()
     assert store.made == []
-    store.get_many([])
-    store.get_many([])
+    assert store.capabilities.write
+    assert store.capabilities.write
     assert len(store.made) == 1
 
 
@@ -169,7 +198,7 @@ def test_threads_share_one_driver() -> None:
 
     def use() -> None:
         barrier.wait()
-        store.get_many([("k", None)])
+        store.get_many(whole(["k"]))
 
     threads = [threading.Thread(target=use) for _ in range(8)]
     for thread in threads:
@@ -181,7 +210,7 @@ def test_threads_share_one_driver() -> None:
 
 def test_closing_closes_the_driver_once(store: Example) -> None:
     """`close` reaches the driver once, a second one nobody; an unused store closes without connecting."""
-    store.get_many([])
+    assert store.capabilities.write
     store.close()
     store.close()
     assert store.made[0].closed == 1
@@ -206,7 +235,7 @@ def test_a_failing_connection_is_translated() -> None:
     class Unreachable(Example):
         tries = 0
 
-        def connect(self) -> Store:
+        def connect(self) -> Driver:
             Unreachable.tries += 1
             raise ConnectionRefusedError(111, "refused for user:hunter2@host")
 
@@ -329,39 +358,74 @@ def test_long_batches_are_split() -> None:
     """The driver never sees more keys than it takes, and results come back whole and in order."""
     store = Example(limits=Limits(batch_keys=3))
     items = {f"k{i}": b"%d" % i for i in range(8)}
-    store.set_many(items)
-    assert store.get_many([(key, None) for key in items]) == [*items.values()]
-    store.erase_many([*items])
+    store.write_many(items)
+    assert store.get_many(whole(items)) == [*items.values()]
+    assert store.stat_many([*items]) == [1] * 8
+    found = store.get_versioned([*items])
+    assert [value for value, _ in found] == [*items.values()]
+    swaps = {key: (version, b"new") for key, (_, version) in zip(items, found, strict=True)}
+    store.write_many({"k1": b"other", "k7": b"other"})
+    assert store.swap_many(swaps) == ["k1", "k7"]
+    store.write_many(dict.fromkeys(items))
+    in_parts = ("write_many", "get_many", "stat_many", "get_versioned")
     assert store.made[0].calls == [
-        *[("set_many", n) for n in (3, 3, 2)],
-        *[("get_many", n) for n in (3, 3, 2)],
-        *[("erase_many", n) for n in (3, 3, 2)],
+        *[(name, n) for name in in_parts for n in (3, 3, 2)],
+        ("write_many", 2),
+        *[(name, n) for name in ("swap_many", "write_many") for n in (3, 3, 2)],
     ]
 
 
 def test_heavy_batches_are_split() -> None:
     """A batch is cut before it has more bytes than the driver takes; a single value never is."""
     store = Example(limits=Limits(batch_bytes=10))
-    store.set_many({"a": b"1234", "b": b"5678", "c": b"9", "d": b"x" * 30, "e": b""})
-    assert store.made[0].calls == [("set_many", 3), ("set_many", 1), ("set_many", 1)]
+    items = {"a": b"1234", "b": b"5678", "c": b"9", "gone": None, "d": b"x" * 30, "e": b""}
+    store.write_many(items)
+    store.swap_many({f"new/{key}": (None, value) for key, value in items.items()})
+    calls = store.made[0].calls
+    assert calls == [(name, n) for name in ("write_many", "swap_many") for n in (4, 1, 1)]
+
+
+def test_large_transactions_are_refused() -> None:
+    """Transactions cannot be cut: one that is larger than the driver takes is refused, and it is not asked."""
+    store = Example(limits=Limits(transaction_keys=3, transaction_bytes=10))
+    store.apply_many({"a": b"12345", "b": b"12345", "c": None})
+    with pytest.raises(LimitError, match=r"transaction of 4 keys .* at most 3; nothing was written"):
+        store.apply_many(dict.fromkeys("abcd"))
+    with pytest.raises(LimitError, match=r"transaction of 11 bytes .* at most 10; nothing was written"):
+        store.apply_many({"a": b"123456", "b": b"12345"})
+    assert store.made[0].calls == [("apply_many", 3)]
+
+
+def test_empty_batches_never_reach_the_driver(store: Example) -> None:
+    """Nothing is asked of nobody: the driver is not even made."""
+    assert [*store.get_many([]), *store.stat_many([]), *store.swap_many({})] == []
+    store.write_many({})
+    assert store.made == []
+    assert store.get_versioned([]) == []
+    store.apply_many({})
+    assert not any(made.calls for made in store.made)
 
 
 def test_unlimited_batches_pass_whole(store: Example) -> None:
     """Without limits one batch is one call."""
-    store.set_many({f"k{i}": b"" for i in range(1000)})
-    store.get_many([(f"k{i}", ByteRange(1)) for i in range(1000)])
-    assert store.made[0].calls == [("set_many", 1000), ("get_many", 1000)]
+    store.write_many({f"k{i}": b"" for i in range(1000)})
+    store.get_many([Request(f"k{i}", ByteRange(1)) for i in range(1000)])
+    assert store.made[0].calls == [("write_many", 1000), ("get_many", 1000)]
 
 
 def test_limits_name_the_culprit() -> None:
     """Too long a key or too large a value is named, with the limit; nothing reaches the driver."""
     store = Example(limits=Limits(key_bytes=5, value_bytes=4))
     with pytest.raises(LimitError, match=r"key 'éééx' has 7 bytes but .* at most 5"):
-        store.get_many([("ok", None), ("éééx", None)])
+        store.get_many(whole(["ok", "éééx"]))
     with pytest.raises(LimitError, match=r"the value of 'big' has 5 bytes but .* at most 4"):
-        store.set_many({"ok": b"1", "big": b"12345"})
-    with pytest.raises(LimitError, match="the value of 'big'"):
-        store.compare_and_set("big", None, b"12345")
+        store.write_many({"ok": b"1", "big": b"12345"})
+    for call in (
+        lambda: store.swap_many({"ok": (None, b"1"), "big": (None, b"12345")}),
+        lambda: store.apply_many({"ok": b"1", "big": b"12345"}),
+    ):
+        with pytest.raises(LimitError, match="the value of 'big'"):
+            call()
     assert store.made[0].calls == []
 
 
@@ -372,12 +436,15 @@ def test_limits_name_the_culprit() -> None:
     "key", ["", "/a", "a/", "a//b", "../a", "a/../b", ".", "a\0b", "\ud800", 7, None, b"a"]
 )
 def test_bad_keys_never_reach_the_driver(store: Example, key: Any) -> None:
-    """What is no key is refused before the driver is asked."""
+    """What is not a key is refused before the driver is asked."""
     for call in (
-        lambda: store.get_many([("fine", None), (key, None)]),
-        lambda: store.set_many({"fine": b"", key: b""}),
-        lambda: store.erase_many(["fine", key]),
-        lambda: store.compare_and_set(key, None, b""),
+        lambda: store.get_many(whole(["fine", key])),
+        lambda: store.stat_many(["fine", key]),
+        lambda: store.get_versioned(["fine", key]),
+        lambda: store.write_many({"fine": b"", key: b""}),
+        lambda: store.write_many({"fine": None, key: None}),
+        lambda: store.swap_many({"fine": (None, b""), key: (None, b"")}),
+        lambda: store.apply_many({"fine": b"", key: b""}),
     ):
         with pytest.raises(InvalidKeyError):
             call()
@@ -385,68 +452,117 @@ def test_bad_keys_never_reach_the_driver(store: Example, key: Any) -> None:
 
 
 def test_bad_folders_never_reach_the_driver(store: Example) -> None:
-    """What is no folder or prefix is refused before the driver is asked, even where it cannot be hashed."""
+    """What is not a folder or prefix is refused before the driver is asked, even where it cannot be hashed."""
     bad: list[Any] = ["a", "/a/", "a//", "../", None, 7, ["a/"], b"a/"]
     for folder in bad:
-        for call in (store.erase_prefix, store.list_dir):
+        for call in (store.erase_prefix, store.list_dir, store.list_sizes):
             with pytest.raises(InvalidKeyError):
                 call(folder)
         with pytest.raises(InvalidKeyError):
             store.rename_prefix("x/", folder)
-    for where in bad[1:]:
         with pytest.raises(InvalidKeyError):
-            store.sizes(where)
-        with pytest.raises(InvalidKeyError):
-            store.list_prefix("a//" if where == "a" else where)
+            store.list_prefix("a//" if folder == "a" else folder)
     with pytest.raises(InvalidKeyError, match="one lies inside the other"):
         store.rename_prefix("a/", "a/b/")
-    assert store.made[0].calls == []
+    assert not any(made.calls for made in store.made)
 
 
 def test_list_prefix_filters_what_the_folder_holds(store: Example) -> None:
     """The driver is asked for the folder, the guard keeps what starts with the text."""
-    store.set_many({"a/foo": b"", "a/foobar/x": b"", "a/bar": b"", "b": b""})
+    store.write_many({"a/foo": b"", "a/foobar/x": b"", "a/bar": b"", "b": b""})
     assert sorted(store.list_prefix("a/foo")) == ["a/foo", "a/foobar/x"]
     assert sorted(store.list_prefix("")) == ["a/bar", "a/foo", "a/foobar/x", "b"]
 
 
 class Fixed(MappingDriver):
-    """A driver that claims nothing but reading."""
+    """A driver that claims nothing."""
 
-    capabilities = Capabilities.read_only(list=False)
+    capabilities = Capabilities()
 
 
 def test_what_is_not_claimed_is_refused() -> None:
     """A read-only store says so with `ReadOnlyError`, anything else that is not claimed is `UnsupportedError`."""
     fixed = DriverStore(Fixed({"k": b"v"}))
-    for name in ("set_many", "erase_many", "erase_prefix", "rename_prefix", "compare_and_set"):
+    for name in CALLS.keys() - {"get_many", "stat_many", "list_sizes", "list_prefix", "list_dir", "flush"}:
         with pytest.raises(ReadOnlyError, match="is read-only; open it for writing"):
             CALLS[name](fixed)
-    for name in ("list_prefix", "list_dir"):
+    for name in ("list_sizes", "list_prefix", "list_dir"):
         with pytest.raises(UnsupportedError, match="cannot list its keys"):
             CALLS[name](fixed)
-    assert list(fixed.sizes("k")) == [("k", 1)]
+    assert fixed.stat_many(["k", "none"]) == [1, None]
     assert fixed["k"] == b"v"
 
     driver = MappingDriver({})
-    driver.capabilities = Capabilities(erase=False, atomic_create=False, atomic_swap=False)
+    driver.capabilities = Capabilities(write=True)
     appending = DriverStore(driver)
     appending["k"] = b"v"
-    with pytest.raises(UnsupportedError, match="cannot erase keys"):
-        appending.erase_many(["k"])
-    with pytest.raises(UnsupportedError, match="cannot create a key atomically"):
-        appending.compare_and_set("new", None, b"")
-    with pytest.raises(UnsupportedError, match="cannot swap a value atomically"):
-        appending.compare_and_set("k", b"v", b"")
-
-
-def test_creating_is_not_erasing() -> None:
-    """Without `erase`, compare-and-set cannot be used to erase either."""
-    driver = MappingDriver({"k": b"v"})
-    driver.capabilities = Capabilities(erase=False)
-    with pytest.raises(UnsupportedError, match="cannot erase keys"):
-        DriverStore(driver).compare_and_set("k", b"v", None)
+    for name, text in {
+        "erasing by write_many": "cannot erase keys",
+        "erase_prefix": "cannot erase keys",
+        "rename_prefix": "cannot erase keys",
+        "swap_many": "cannot swap values atomically",
+        "get_versioned": "cannot swap values atomically",
+        "apply_many": "cannot make several changes at once",
+    }.items():
+        with pytest.raises(UnsupportedError, match=text):
+            CALLS[name](appending)
     assert driver.mapping == {"k": b"v"}
+
+
+def test_swapping_is_not_erasing() -> None:
+    """Without `erase`, a swap cannot be used to erase either."""
+    driver = MappingDriver({"k": b"v"})
+    driver.capabilities = Capabilities(write=True, swap=True)
+    store = DriverStore(driver)
+    with pytest.raises(UnsupportedError, match="cannot erase keys"):
+        store.swap_many({"k": (store.get_versioned(["k"])[0][1], None)})
+    assert store.swap_many({"none": (None, None)}) == []
+    assert driver.mapping == {"k": b"v"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "method"),
+    [(claim, method) for claim, methods in METHODS.items() for method in methods] + [("read", "get_many")],
+)
+def test_a_claim_needs_its_methods(claim: str, method: str) -> None:
+    """A driver that claims what it has no method for is refused at its first use, in a line that names both."""
+    driver = type("Half", (MappingDriver,), {method: None})({})
+    with pytest.raises(ConfigurationError, match=f"Half of .* but has no method `{method}`"):
+        DriverStore(driver).get("k")
+    if claim != "read":
+        driver.capabilities = MappingDriver.capabilities.without(
+            *(c for c, m in METHODS.items() if method in m)
+        )
+        assert DriverStore(driver).get("k") is None
+
+
+class Least:
+    """The least that a driver can have, and all that it claims."""
+
+    capabilities = Capabilities(write=True, erase=True, list=True)
+
+    def __init__(self, mapping: dict[str, bytes]) -> None:
+        self.inner = MappingDriver(mapping)
+        self.get_many, self.write_many, self.list_prefix = (
+            self.inner.get_many,
+            self.inner.write_many,
+            self.inner.list_prefix,
+        )
+
+
+def test_the_guard_does_what_a_driver_lacks() -> None:
+    """Three methods are enough: all others are made from them."""
+    store = DriverStore(Least({"a/x": b"1", "a/b/y": b"22", "ab/z": b"333"}))
+    assert store.stat_many(["a/b/y", "none", "a/x"]) == [2, None, 1]
+    assert sorted(store.list_dir("")) == ["a/", "ab/"]
+    assert sorted(store.list_dir("a/")) == ["a/b/", "a/x"]
+    assert dict(store.list_sizes("a/")) == {"a/x": 1, "a/b/y": 2}
+    store.rename_prefix("a/", "c/d/")
+    assert sorted(store) == ["ab/z", "c/d/b/y", "c/d/x"]
+    store.erase_prefix("c/")
+    store.flush()
+    assert sorted(store) == ["ab/z"]
+    store.close()
 
 
 # ---------------------------------------------------------------- errors
@@ -455,7 +571,7 @@ def test_creating_is_not_erasing() -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_errors_of_the_library_become_ours(store: Example, call: str) -> None:
     """Whatever call fails: our error, the key, the redacted store, the library's text, the cause kept."""
-    store.get_many([])
+    assert store.capabilities.write
     store.made[0].failure = LibraryError("disk on fire")
     with pytest.raises(StoreAccessError, match="disk on fire") as found:
         CALLS[call](store)
@@ -478,7 +594,7 @@ def test_errors_of_the_library_become_ours(store: Example, call: str) -> None:
 )
 def test_the_first_class_that_fits_counts(store: Example, theirs: Exception, ours: type[StoreError]) -> None:
     """The backend's table comes first, then the errors of the system; only what may pass is retryable."""
-    store.get_many([])
+    assert store.capabilities.write
     store.made[0].failure = theirs
     with pytest.raises(StoreError) as found:
         store.get("k")
@@ -487,8 +603,8 @@ def test_the_first_class_that_fits_counts(store: Example, theirs: Exception, our
 
 
 def test_bugs_and_our_own_errors_pass_unchanged(store: Example) -> None:
-    """An error that is no failure of the backend is not dressed up as one."""
-    store.get_many([])
+    """An error that is not a failure of the backend is not dressed up as one."""
+    assert store.capabilities.write
     for error in (ZeroDivisionError("bug"), InvalidKeyError("ours")):
         store.made[0].failure = error
         with pytest.raises(type(error)) as found:
@@ -501,7 +617,7 @@ def test_bugs_and_our_own_errors_pass_unchanged(store: Example) -> None:
 )
 def test_secrets_in_a_librarys_text_are_hidden(store: Example, text: str) -> None:
     """A text with a secret is shown without it, and the error that has it is not shown as the cause."""
-    store.get_many([])
+    assert store.capabilities.write
     store.made[0].failure = LibraryError(text)
     with pytest.raises(StoreAccessError) as found:
         store.get("k")
@@ -517,7 +633,7 @@ def test_secrets_from_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch
     store = Example(Template("example://user:${EXAMPLE_SECRET}@host"), Template("${EXAMPLE_SECRET}"))
     assert store.option("url") == "example://user:p%40ss@host"
     assert store.option("password") == "p@ss"
-    store.get_many([])
+    assert store.capabilities.write
     store.made[0].failure = LibraryError("wrong: p@ss or p%40ss")
     with pytest.raises(StoreAccessError) as found:
         store.get("k")
@@ -531,15 +647,14 @@ def test_secrets_from_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch
 
 def test_many_keys_are_summed_up(store: Example) -> None:
     """An error about a batch names its first key and how many more there were."""
-    store.get_many([])
+    assert store.capabilities.write
     store.made[0].failure = LibraryError("bad")
     with pytest.raises(StoreAccessError, match=r"cannot read 'k0' \(or one of 99 more keys\) in"):
-        store.get_many([(f"k{i}", None) for i in range(100)])
+        store.get_many(whole([f"k{i}" for i in range(100)]))
 
 
-def test_failing_listings_are_translated_half_way(store: Example) -> None:
+def test_failing_listings_are_translated_half_way() -> None:
     """A listing that fails after some items raises our error there."""
-    store.set_many({"a": b"", "b": b""})
 
     class Breaking(MappingDriver):
         def list_prefix(self, folder: str, /) -> Iterator[str]:
@@ -558,7 +673,7 @@ def test_failing_listings_are_translated_half_way(store: Example) -> None:
 class Plain:
     """The contract's methods and nothing else."""
 
-    capabilities = Capabilities(shared=False, persistent=False)
+    capabilities = MappingDriver.capabilities
 
     def __init__(self) -> None:
         self.inner = MappingDriver({})

@@ -18,7 +18,7 @@ from zarrv3.chunks.chunk_cache import ENTRY_BYTES, ChunkCache, ChunkStatistics
 from zarrv3.errors import ConfigurationError, CorruptDataError
 from zarrv3.hierarchy.array import Array
 from zarrv3.layers import Counting, Layer
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request, Versioned
 from zarrv3.store.memory import MemoryStore
 
 PATIENCE = 60
@@ -267,12 +267,22 @@ class Held(Layer):
         self.go_on = threading.Event()
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
+        """Wait with the values in hand."""
         values = self.inner.get_many(requests)
+        self.hold()
+        return values
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Wait with the values in hand."""
+        values = self.inner.get_versioned(keys)
+        self.hold()
+        return values
+
+    def hold(self) -> None:
+        """Wait for the sign, if told to."""
         if self.holding:
             self.arrived.set()
             assert self.go_on.wait(PATIENCE)
-        return values
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """The fall-backs and the arithmetic that authors of stores call on purpose, each against its slow twin."""
 
 import itertools
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from zarrv3.errors import InvalidKeyError
 from zarrv3.store import helpers
-from zarrv3.store.contract import Buffer, ByteRange, Request
+from zarrv3.store.contract import Buffer, ByteRange, Changes, Request
 from zarrv3.store.memory import MappingDriver
 
 bounds = st.integers(-12, 12)
@@ -31,18 +30,18 @@ class Recorder(MappingDriver):
         self.writes = writes
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
+        """Begin a batch."""
         self.batches.append([])
         return super().get_many(requests)
 
     def put(self, key: str, value: bytes) -> None:
-        """See the contract."""
+        """Note the key."""
         self._count()
         self.batches[-1].append(key)
         super().put(key, value)
 
     def drop(self, key: str) -> None:
-        """See the contract."""
+        """Count it."""
         self._count()
         super().drop(key)
 
@@ -84,26 +83,31 @@ def test_chunked(items: list[int], size: int) -> None:
 
 
 @given(
-    st.dictionaries(st.text(max_size=3), st.binary(max_size=9), max_size=12),
+    st.dictionaries(st.text(max_size=3), st.none() | st.binary(max_size=9), max_size=12),
     st.none() | st.integers(1, 5),
     st.none() | st.integers(1, 20),
 )
-def test_split_items(items: dict[str, bytes], keys: int | None, size: int | None) -> None:
+def test_split(items: dict[str, bytes | None], keys: int | None, size: int | None) -> None:
     """Every item once and in order; no part over a limit unless it is one value; no part could take the next item."""
-    parts = list(helpers.split_items(items, keys, size))
+    parts = list(helpers.split(items.items(), helpers.size_of, keys, size))
     assert [pair for part in parts for pair in part.items()] == list(items.items())
+
+    def total(part: dict[str, bytes | None]) -> int:
+        return sum(len(value) for value in part.values() if value is not None)
+
     for part in parts:
         assert part
         assert keys is None or len(part) <= keys
-        assert size is None or len(part) == 1 or sum(map(len, part.values())) <= size
+        assert size is None or len(part) == 1 or total(part) <= size
     for part, after in itertools.pairwise(parts):
-        total = sum(map(len, part.values())) + len(next(iter(after.values())))
-        assert len(part) == keys or (size is not None and total > size)
+        more = total(part) + len(next(iter(after.values())) or b"")
+        assert len(part) == keys or (size is not None and more > size)
 
 
 def test_by_key() -> None:
     """The distinct keys of requests, in the order of their first request."""
-    assert list(helpers.by_key([("b", None), ("a", ByteRange(1)), ("b", ByteRange(2))])) == ["b", "a"]
+    requests = [Request("b"), Request("a", ByteRange(1)), Request("b", ByteRange(2))]
+    assert list(helpers.by_key(requests)) == ["b", "a"]
 
 
 # ---------------------------------------------------------------- listing
@@ -111,12 +115,65 @@ def test_by_key() -> None:
 
 @given(st.lists(names, max_size=12), st.sampled_from(["", "a/", "a/b/"]))
 def test_children(keys: list[str], folder: str) -> None:
-    """The direct keys and the sub-folders of a listing, sorted, whole names."""
-    below = [key for key in keys if key.startswith(folder)]
+    """The direct keys and the sub-folders of a listing, whole names, each once where the listing has each key once."""
+    below = [key for key in dict.fromkeys(keys) if key.startswith(folder)]
     rests = [key[len(folder) :].split("/") for key in below]
-    direct, folders = helpers.children(below, folder)
-    assert direct == sorted({folder + rest[0] for rest in rests if len(rest) == 1})
-    assert folders == sorted({folder + rest[0] + "/" for rest in rests if len(rest) > 1})
+    expected = {folder + rest[0] + ("/" if len(rest) > 1 else "") for rest in rests}
+    assert sorted(helpers.children(below, folder)) == sorted(expected)
+
+
+def test_children_come_as_the_listing_does() -> None:
+    """Nothing is kept but the names of folders: an endless listing can be looked into."""
+    endless = (f"a/{number}" for number in itertools.count())
+    assert [*itertools.islice(helpers.children(endless, "a/"), 3)] == ["a/0", "a/1", "a/2"]
+
+
+# ---------------------------------------------------------------- sizes
+
+contents = st.dictionaries(names, st.binary(max_size=5), max_size=8)
+
+
+@given(contents, st.lists(names, max_size=12))
+def test_stat_by_reading(content: dict[str, bytes], keys: list[str]) -> None:
+    """The length of each value, in order; each key is read once."""
+    driver = Recorder(dict(content))
+    expected = [len(content[key]) if key in content else None for key in keys]
+    assert helpers.stat_by_reading(driver, keys) == expected
+    assert len(driver.batches) == 1
+
+
+@given(contents, st.sampled_from(["", "a/"]), st.integers(1, 3))
+def test_sizes_by_stat(content: dict[str, bytes], folder: str, batch: int) -> None:
+    """Every key below the folder with the length of its value; what was erased meanwhile is left out."""
+    driver = MappingDriver(dict(content))
+    listed = [*driver.list_prefix(folder), "gone/meanwhile"]
+    expected = {key: len(value) for key, value in content.items() if key.startswith(folder)}
+    assert dict(helpers.sizes_by_stat(listed, driver, batch)) == expected
+
+
+# ---------------------------------------------------------------- erasing
+
+
+@given(st.sets(names, max_size=20), st.integers(1, 5))
+def test_erase_by_listing(keys: set[str], batch: int) -> None:
+    """Everything below the folder goes, in batches; what only starts alike stays."""
+    content = {f"{top}/{key}": b"" for top in ("old", "older") for key in keys}
+    driver = MappingDriver(dict(content))
+    helpers.erase_by_listing(driver, "old/", batch)
+    assert driver.mapping == {key: b"" for key in content if key.startswith("older/")}
+
+
+def test_documents_are_erased_first() -> None:
+    """No reader finds a node whose chunks are gone: documents go first, outer ones before inner ones."""
+
+    class Erased(MappingDriver):
+        def write_many(self, changes: Changes, /) -> None:
+            order.extend(changes)
+
+    order: list[str] = []
+    keys = ["g/a/c/0", "g/a/zarr.json", "g/a/c/1", "g/zarr.json"]
+    helpers.erase_by_listing(Erased(dict.fromkeys(keys, b"")), "g/", 1)
+    assert order == ["g/zarr.json", "g/a/zarr.json", "g/a/c/0", "g/a/c/1"]
 
 
 # ---------------------------------------------------------------- renaming
@@ -179,55 +236,28 @@ def test_rename_to_a_longer_name() -> None:
     helpers.check_rename("a/", "ab/")
 
 
-# ---------------------------------------------------------------- swapping
+# ---------------------------------------------------------------- versions
 
 values = st.none() | st.sampled_from([b"", b"x", b"y"])
 
 
-@given(values, values, values, st.sampled_from([bytes, bytearray, memoryview]))
-def test_compare_and_set_locked(
-    current: bytes | None, old: bytes | None, new: bytes | None, kind: type
-) -> None:
-    """The value is replaced exactly when it is the old one, absence being a value; the buffer's type does not matter."""
-    mapping = {} if current is None else {"k": current}
-    done = helpers.compare_and_set_locked(
-        threading.Lock(),
-        mapping.get,
-        lambda key, value: mapping.update({key: bytes(value)}),
-        mapping.__delitem__,
-        "k",
-        None if old is None else kind(old),
-        None if new is None else kind(new),
-    )
-    assert done == (current == old)
-    assert mapping.get("k") == (new if current == old else current)
+@given(st.lists(st.tuples(values, values, values), max_size=6))
+def test_unchanged(cases: list[tuple[bytes | None, bytes | None, bytes | None]]) -> None:
+    """A key is swapped exactly when its version is the one of now, absence being one; nothing is erased that is missing."""
+    swaps = {f"k{number}": (version, new) for number, (version, new, _) in enumerate(cases)}
+    changes, refused = helpers.unchanged(swaps, [now for _, _, now in cases])
+    for key, (version, new, now) in zip(swaps, cases, strict=True):
+        assert (key in refused) == (version != now)
+        assert (key in changes) == (version == now and not (new is None and now is None))
+        assert changes.get(key, new) == new
 
 
-def test_compare_and_set_holds_the_lock() -> None:
-    """Reading, writing and erasing happen while the lock is held, and it is free afterwards, also after an error."""
-    lock = threading.Lock()
-    seen = []
-
-    def read(_: str) -> bytes | None:
-        seen.append(lock.locked())
-        return b"old"
-
-    def write(_: str, value: Buffer) -> None:
-        seen.append(lock.locked())
-        if value == b"bad":
-            raise Interrupted
-
-    def erase(_: str) -> None:
-        seen.append(lock.locked())
-
-    assert helpers.compare_and_set_locked(lock, read, write, erase, "k", b"old", b"new")
-    assert helpers.compare_and_set_locked(lock, read, write, erase, "k", b"old", None)
-    with pytest.raises(Interrupted):
-        helpers.compare_and_set_locked(lock, read, write, erase, "k", b"old", b"bad")
-    assert seen == [True] * 6
-    assert not lock.locked()
-
-
-def test_mapping_is_what_a_batch_is() -> None:
-    """The parts of a batch are mappings, as `set_many` takes them."""
-    assert all(isinstance(part, Mapping) for part in helpers.split_items({"a": b"1", "b": b"2"}, 1, None))
+@given(st.lists(st.none() | st.binary(max_size=3)))
+def test_digests_are_versions(found: list[bytes | None]) -> None:
+    """Equal values have equal digests and others do not, whatever holds their bytes; a missing key has none."""
+    versioned = helpers.by_digest(found)
+    assert [value for value, _ in versioned] == found
+    again = helpers.by_digest([None if value is None else memoryview(value) for value in found])
+    assert [version for _, version in again] == [version for _, version in versioned]
+    assert len({version for _, version in versioned}) == len({*found})
+    assert all((version is None) == (value is None) for value, version in versioned)

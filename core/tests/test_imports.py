@@ -20,6 +20,7 @@ ROOMS = ["errors", "registry", "options", "store", "layers", "opening", "format"
          "api", "compat", "testing"]  # fmt: skip
 """The rooms of the core from the lowest to the highest: each imports only from those before it, and from itself."""
 
+
 def imported(path: Path) -> set[str]:
     """The modules of ours that a module imports, in functions too; what is only for type checkers is left out."""
     found: set[str] = set()

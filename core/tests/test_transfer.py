@@ -3,7 +3,7 @@
 import threading
 import time
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import zarrv3
 from zarrv3 import Array, Buffer, Capabilities, Counting, Layer, MemoryStore, Request, config
 from zarrv3.errors import StoreAccessError
+from zarrv3.store.contract import Changes, Swaps, Versioned
 
 
 def counted(shape: Any, chunks: Any, **arguments: Any) -> tuple[Array, Counting]:
@@ -53,26 +54,27 @@ def test_whole_chunks_are_written_without_reading() -> None:
     array, counting = counted((95, 7), (10, 4))
     array[...] = 1
     array[10:30] = 2
-    assert set(counting.calls) == {"set_many"}
-    assert counting.requested["set_many"] == 20 + 4
+    assert set(counting.calls) == {"write_many"}
+    assert counting.requested["write_many"] == 20 + 4
 
 
 def test_parts_of_chunks_are_read_once() -> None:
-    """Writing parts reads those chunks, in one call a task, and only those."""
+    """Writing parts reads and swaps those chunks, in one call each per task, and only those; whole ones are written."""
     array, counting = counted(100, 10)
     array[5:35] = 1
-    assert counting.calls == {"get_many": 1, "set_many": 1}
-    assert counting.requested["get_many"] == 2
+    assert counting.calls == {"get_versioned": 1, "write_many": 1, "swap_many": 1}
+    assert counting.requested == {"get_versioned": 2, "write_many": 2, "swap_many": 2}
     counting.reset()
     array[5:35] = 0
-    assert counting.calls == {"get_many": 1, "erase_many": 1}
+    assert counting.calls == {"get_versioned": 1, "write_many": 1, "swap_many": 1}
+    assert [*counting.inner] == ["zarr.json"]
 
 
 def test_fill_values_into_nothing_cost_no_write() -> None:
     """Writing the fill value to part of a chunk that is not stored neither stores nor erases it."""
     array, counting = counted(100, 10)
     array[3:7] = 0
-    assert counting.calls == {"get_many": 1}
+    assert counting.calls == {"get_versioned": 1}
 
 
 def test_a_store_that_cannot_erase_keeps_empty_chunks() -> None:
@@ -151,6 +153,30 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, threads: int) -> Non
 # ---------------------------------------------------------------- threads
 
 
+class Writes(Layer):
+    """Tells what is written before it is."""
+
+    kind = "writes"
+
+    def before(self, keys: Collection[str]) -> None:
+        """Called with the keys of each batch, whichever way it is written."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Told."""
+        self.before(changes)
+        self.inner.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Told."""
+        self.before(swaps)
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Told."""
+        self.before(changes)
+        self.inner.apply_many(changes)
+
+
 class Slow(Layer):
     """A store whose reads take a while, so that writers would get in each other's way."""
 
@@ -159,6 +185,12 @@ class Slow(Layer):
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Read, then wait."""
         values = self.inner.get_many(requests)
+        time.sleep(0.002)
+        return values
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Read, then wait."""
+        values = self.inner.get_versioned(keys)
         time.sleep(0.002)
         return values
 
@@ -193,13 +225,12 @@ def test_writers_of_different_chunks_do_not_wait() -> None:
     """Tasks that share no chunk run at the same time, however many chunks each has."""
     inside = threading.Barrier(2, timeout=20)
 
-    class Meeting(Layer):
+    class Meeting(Writes):
         kind = "meeting"
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            if len(items) > 1:
+        def before(self, keys: Collection[str]) -> None:
+            if len(keys) > 1:
                 inside.wait()
-            self.inner.set_many(items)
 
     array = zarrv3.create(2000, chunks=10, dtype="i4", store=Meeting(MemoryStore()))
     with config.set(window=1000), ThreadPoolExecutor(2) as pool:
@@ -210,14 +241,13 @@ def test_writers_of_different_chunks_do_not_wait() -> None:
 def test_locks_are_given_back_after_an_error() -> None:
     """A write that fails leaves nothing locked."""
 
-    class Failing(Layer):
+    class Failing(Writes):
         kind = "failing"
         broken = True
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            if self.broken and "zarr.json" not in items:
+        def before(self, keys: Collection[str]) -> None:
+            if self.broken and "zarr.json" not in keys:
                 raise StoreAccessError("disk full")
-            self.inner.set_many(items)
 
     store = Failing(MemoryStore())
     array = zarrv3.create(10, chunks=5, store=store)

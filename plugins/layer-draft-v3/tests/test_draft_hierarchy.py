@@ -19,7 +19,7 @@ from zarrv3.errors import (
     ReadOnlyError,
 )
 from zarrv3.layers import Counting, Layer
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3_layer_draft_v3 import DraftV3
 
 
@@ -126,11 +126,10 @@ def test_both_keys_of_a_scalar(new_draft: Any) -> None:
     assert [*store.list_prefix("s/")].count("s/c") == 1
 
 
-def folders_of(listed: set[str], folder: str) -> tuple[list[str], list[str]]:
-    """`list_dir` from all keys."""
-    below = [key[len(folder) :] for key in listed if key.startswith(folder)]
-    direct = sorted(folder + rest for rest in below if "/" not in rest)
-    return direct, sorted({folder + rest.partition("/")[0] + "/" for rest in below if "/" in rest})
+def names_in(listed: set[str], folder: str) -> list[str]:
+    """`list_dir` from all keys, sorted."""
+    below = [key[len(folder) :].partition("/") for key in listed if key.startswith(folder)]
+    return sorted({folder + name + slash for name, slash, _ in below})
 
 
 def test_listings_agree(mixed: Any) -> None:
@@ -142,13 +141,14 @@ def test_listings_agree(mixed: Any) -> None:
     assert not any("partial" in key or ".z" in key for key in everything)
     folders = {key[: i + 1] for key in everything for i, letter in enumerate(key) if letter == "/"} | {""}
     for folder in folders:
-        assert store.list_dir(folder) == folders_of(everything, folder), folder
+        assert sorted(store.list_dir(folder)) == names_in(everything, folder), folder
         assert set(store.list_prefix(folder)) == {key for key in everything if key.startswith(folder)}
-        assert dict(store.sizes(folder)) == {
+        assert dict(store.list_sizes(folder)) == {
             key: len(store[key]) for key in everything if key.startswith(folder)
         }
+    sizes = store.stat_many([*everything, *everything])
+    assert sizes == [len(store[key]) for key in everything] * 2
     for key in everything:
-        assert [*store.sizes(key)] == [(key, len(store[key]))]
         assert set(store.list_prefix(key)) >= {key}
     for key in (
         "nothing",
@@ -161,8 +161,8 @@ def test_listings_agree(mixed: Any) -> None:
         "g/c/0",
     ):
         assert store.get(key) is None
-        assert [*store.sizes(key)] == []
-    assert store.list_dir("nowhere/") == ([], [])
+        assert store.stat_many([key]) == [None]
+    assert [*store.list_dir("nowhere/")] == []
 
 
 # ---------------------------------------------------------------- what it costs
@@ -179,10 +179,14 @@ def test_calls(mixed: Any) -> None:
     assert dict(counting.calls) == {"get_many": 1}
     assert counting.requested["get_many"] == 4
     counting.reset()
-    size = store.get_many([("x.array/c/0", ByteRange(-16))])[0]
+    size = store.get_many([Request("x.array/c/0", ByteRange(-16))])[0]
     assert len(size or b"") == 16
     assert dict(counting.calls) == {"get_many": 2}  # the document of an array that was not opened before
     assert counting.bytes_read < 16 + len(mixed.content["meta/root/x.array.array.json"]) + 1
+    counting.reset()
+    chunks = [f"g/x/c/{i}/{j}" for i in range(3) for j in range(2)]
+    assert store.stat_many(chunks) == [32] * 4 + [None] * 2
+    assert (counting.calls, counting.bytes_read) == ({"stat_many": 1}, 0)
     counting.reset()
     zarrv3.open_group(store, mode="r")
     assert sorted(counting.calls) == ["get_many"]
@@ -210,11 +214,12 @@ def test_every_write_is_refused(mixed: Any) -> None:
     inner = zarrv3.MemoryStore(dict(mixed.content))
     store = DraftV3(inner)
     for call in (
-        lambda: store.set_many({"k": b"v"}),
-        lambda: store.erase_many(["zarr.json"]),
+        lambda: store.write_many({"k": b"v"}),
+        lambda: store.write_many({"zarr.json": None}),
         lambda: store.erase_prefix(""),
         lambda: store.rename_prefix("g/", "h/"),
-        lambda: store.compare_and_set("k", None, b"v"),
+        lambda: store.swap_many({"k": (None, b"v")}),
+        lambda: store.get_versioned(["zarr.json"]),
         lambda: store.apply_many({"k": b"v"}),
     ):
         with pytest.raises(ReadOnlyError):
@@ -224,7 +229,7 @@ def test_every_write_is_refused(mixed: Any) -> None:
     with pytest.raises(ReadOnlyError):
         array[0] = 1
     can = store.capabilities
-    assert not any((can.write, can.erase, can.atomic_create, can.atomic_swap, can.transactions))
+    assert not any((can.write, can.erase, can.swap, can.transactions))
     store.flush()
     assert dict(inner.items()) == before
 

@@ -52,9 +52,13 @@ def test_shards_in_disguise(new_draft: Any, compressor: dict[str, Any] | None) -
     found = [damage for damage in store.report() if damage.kind == "lost-transformer"]
     assert [(damage.path, damage.key) for damage in found] == [("r", "data/root/r/c0")]
     assert "[4]" in found[0].text
-    assert {key: len(value) for key, value in store.items()} == dict(store.sizes(""))
+    assert {key: len(value) for key, value in store.items()} == dict(store.list_sizes(""))
     assert sorted(store.list_prefix("r/c/")) == [f"r/c/{i}" for i in range(8)]
-    assert [*store.sizes("r/c/3")] == [("r/c/3", len(store["r/c/3"]))]
+    assert store.stat_many(["r/c/3", "r/zarr.json", "r/c/9"]) == [
+        len(store["r/c/3"]),
+        len(store["r/zarr.json"]),
+        None,
+    ]
 
 
 def test_the_error_says_what_to_do(new_draft: Any) -> None:

@@ -11,7 +11,7 @@ import zarrv3
 from zarrv3.errors import (
     NotPortableError,
 )
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3_layer_draft_v3 import DraftV3
 
 COMPRESSORS: list[dict[str, Any] | None] = [
@@ -94,7 +94,7 @@ def test_arrays_read_as_written(new_draft: Any, made: dict[str, Any], path: str)
     assert array.chunks == made["chunks"]
     listed = set(store)
     assert len(listed) == len([*store.list_prefix("")])
-    assert {key: len(value) for key, value in store.items()} == dict(store.sizes(""))
+    assert {key: len(value) for key, value in store.items()} == dict(store.list_sizes(""))
     chunks = [key for key in draft.content if key.startswith("data/")]
     prefix = f"{path}/" if path else ""
     assert len([key for key in listed if key.startswith(f"{prefix}c") and "zarr.json" not in key]) == len(
@@ -247,7 +247,7 @@ def test_ranges(new_draft: Any, made: dict[str, Any], start: int, stop: int | No
     store = opened(draft)
     wanted = ByteRange(start, stop)
     keys = list(store)
-    pieces = store.get_many([(key, wanted) for key in keys] + [(key, None) for key in keys])
+    pieces = store.get_many([Request(key, wanted) for key in keys] + [Request(key) for key in keys])
     for piece, whole in zip(pieces, pieces[len(keys) :], strict=False):
         assert whole is not None
         assert bytes(piece or b"") == bytes(whole)[start:stop]

@@ -240,7 +240,7 @@ def test_flags_for_what_exists(open_it: Opener) -> None:
         open_it(flag="a")
 
 
-def test_beginning_anew(open_it: Opener) -> None:
+def test_starting_over(open_it: Opener) -> None:
     """`n` shows nothing of what is there and replaces it with the first write, but never again: copies are not new."""
     with open_it() as store:
         store.update({"old": b"v", "k": b"v"})
@@ -261,7 +261,7 @@ def test_beginning_anew(open_it: Opener) -> None:
     assert open_it(flag="n") == open_it(flag="c", mode=0o600)
 
 
-def test_beginning_anew_in_another_format(tmp_path: Path, available: list[str]) -> None:
+def test_starting_over_in_another_format(tmp_path: Path, available: list[str]) -> None:
     """`n` makes a database of the wanted module out of one of any module, and no file of the old one is left."""
     path = tmp_path / "d"
     for variant in [*({"module": module} for module in reversed(available)), {}]:

@@ -144,7 +144,7 @@ def test_failing_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             store.update({"k": b"new", "l": b"new"})
         store["other"] = b"o"
         with pytest.raises(StoreAccessError, match="No space left"):
-            store.delitems(["other"])  # writes the line of k anew
+            store.delitems(["other"])  # writes the line of k again
         assert store["k"] == b"old"
         monkeypatch.undo()
         store["m"] = b"x"

@@ -135,7 +135,7 @@ def test_killed_after_flush(open_it: Opener) -> None:
 def test_stores_of_one_process_share_the_database(
     open_it: Opener, tmp_path: Path, variant: dict[str, Any]
 ) -> None:
-    """The same database may be opened several times in a process, by whatever path: each sees what the others write."""
+    """A database may be opened several times in a process, by whatever path: each sees what the others write."""
     with open_it() as one:
         one["k"] = b"v"
         (tmp_path / "link").symlink_to(tmp_path / "new")

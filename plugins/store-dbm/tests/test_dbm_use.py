@@ -117,7 +117,7 @@ def test_not_a_database(tmp_path: Path) -> None:
         ("text", r"text' is a file, but not a database of Python's dbm modules"),
         ("folder", r"folder' is a folder, not a dbm database; give the path of a file in it"),
         ("half", r"index '.*half.dir' is not; restore it"),
-        ("bad", r"line 2 of '.*bad.dir' is no entry"),
+        ("bad", r"line 2 of '.*bad.dir' is not an entry"),
         ("short", r"short.dat' is damaged: it ends before the end of the value of 'k'"),
     ]:
         for flag in ("r", "c"):

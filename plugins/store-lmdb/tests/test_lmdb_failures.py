@@ -117,7 +117,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 @posix
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
-    """The same where a limit on the size of files is reached."""
+    """Likewise where a limit on the size of files is reached."""
     assert "nothing was changed" in run(FULL, str(tmp_path), str(2 << 20))
 
 
@@ -180,7 +180,7 @@ def test_opened_read_only(tmp_path: Path) -> None:
 
 
 def test_not_a_database(tmp_path: Path) -> None:
-    """A file that is no database is an error of ours when it is read or written, and stays as it is."""
+    """A file that is not a database is an error of ours when it is read or written, and stays as it is."""
     (tmp_path / "folder").mkdir()
     for name, content in (
         ("text", b"no database " * 1000),

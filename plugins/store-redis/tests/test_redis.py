@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_redis import RedisStore
 from zarrv3_store_redis.driver import RedisDriver
@@ -23,7 +23,7 @@ class UnindexedStore(RedisStore):
 
     kind = "unindexed"
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver, looking through the whole database."""
         driver = super().connect()
         assert isinstance(driver, RedisDriver)

@@ -66,7 +66,7 @@ def test_urls_become_connections() -> None:
         ("redis://h?db=one", "db"),
         ("redis://h/one", "number of a database"),
         ("redis://h/1/2", "number of a database"),
-        ("redis:h", "no URL of a server"),
+        ("redis:h", "not the URL of a server"),
         ("redis://h?decode_responses=true", "decode_responses"),
     ],
 )
@@ -85,7 +85,7 @@ def test_options_that_make_no_sense() -> None:
         "takes a Redis or None": {"client": "redis://h"},
         "prefix is text": {"prefix": b"x"},
         "an argument of its own": {"url": "redis://h?prefix=x"},
-        "no URL of a server": {"url": "http://h"},
+        "not the URL of a server": {"url": "http://h"},
     }
     for says, options in wrong.items():
         with pytest.raises(ConfigurationError, match=says):
@@ -163,11 +163,12 @@ def test_client_that_decodes(server: Any, prefix: str) -> None:
             server.client(decode_responses=True, encoding=encoding) as own,
             RedisStore(prefix, client=own) as store,
         ):
-            store.set_many({"a/é": b"\xff\x00", "b": b"v"})
+            store.write_many({"a/é": b"\xff\x00", "b": b"v"})
             assert store["a/é"] == b"\xff\x00"
             assert sorted(store) == ["a/é", "b"]
-            assert store.compare_and_set("b", b"v", b"\xfe")
-            assert store.list_dir("") == (["b"], ["a/"])
+            ((_, version),) = store.get_versioned(["b"])
+            assert not store.swap_many({"b": (version, b"\xfe")})
+            assert sorted(store.list_dir("")) == ["a/", "b"]
             store.clear()
             assert own.ping()
 

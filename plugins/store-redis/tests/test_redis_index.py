@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3.errors import StoreAccessError
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3.store.helpers import children
 from zarrv3.testing.processes import together
 from zarrv3_store_redis import RedisStore, index
@@ -64,6 +65,12 @@ def names(client: redis.Redis, prefix: str) -> set[bytes]:
     return {*client.scan_iter(match=f"{prefix}*", count=5000)}
 
 
+def swap(store: RedisStore, key: str, old: bytes | None, new: bytes | None) -> bool:
+    """Swap a value if it is `old`, by the version that it has then."""
+    version = None if old is None else hashlib.sha1(old).hexdigest()
+    return not store.swap_many({key: (version, new)})
+
+
 # ---------------------------------------------------------------- old databases
 
 
@@ -73,9 +80,9 @@ def test_old_database_opens_as_it_is(
     """What zarr-python 2 wrote is read, measured and listed, and nothing is written by that (defect 19)."""
     before = names(client, prefix)
     assert dict(store.items()) == old
-    assert dict(store.sizes("")) == {key: len(value) for key, value in old.items()}
-    assert store.list_dir("data/root/a/") == (["data/root/a/c0", "data/root/a/c1"], [])
-    assert store.list_dir("") == (["zarr.json"], ["data/", "meta/"])
+    assert dict(store.list_sizes("")) == {key: len(value) for key, value in old.items()}
+    assert sorted(store.list_dir("data/root/a/")) == ["data/root/a/c0", "data/root/a/c1"]
+    assert sorted(store.list_dir("")) == ["data/", "meta/", "zarr.json"]
     assert store.getsize("data") == 9
     assert names(client, prefix) == before
 
@@ -90,9 +97,9 @@ def test_first_write_makes_the_index(
 
 
 WRITES: dict[str, Callable[[RedisStore], object]] = {
-    "set_many": lambda s: s.set_many({"x": b"v"}),
+    "write_many": lambda s: s.write_many({"x": b"v"}),
     "apply_many": lambda s: s.apply_many({"x": b"v", "zarr.json": None}),
-    "compare_and_set": lambda s: s.compare_and_set("zarr.json", b"{}", b"v"),
+    "swap_many": lambda s: swap(s, "zarr.json", b"{}", b"v"),
     "rename_prefix": lambda s: s.rename_prefix("data/", "other/"),
     "reindex": lambda s: s.reindex(),
 }
@@ -128,7 +135,7 @@ def test_odd_names_below_the_prefix_are_no_keys(store: RedisStore, client: redis
     client.hset(f"{prefix}:hash", "f", "v")
     client.set(f"{prefix}:fine", b"v")
     assert list(store) == ["fine"]
-    assert dict(store.sizes("")) == {"fine": 1}
+    assert dict(store.list_sizes("")) == {"fine": 1}
     store["k"] = b"v"
     assert members(client, prefix) == ["", "fine", "k"]
 
@@ -140,23 +147,23 @@ def test_what_others_write_is_listed_after_reindex(
     store: RedisStore, client: redis.Redis, prefix: str
 ) -> None:
     """With an index, a foreign key is read but not listed; a foreign erasure is seen; `reindex` puts all right."""
-    store.set_many({"a/1": b"1", "a/2": b"2", "b/1": b"1"})
+    store.write_many({"a/1": b"1", "a/2": b"2", "b/1": b"1"})
     client.set(f"{prefix}:c/foreign", b"v")
     client.delete(f"{prefix}:a/1", f"{prefix}:b/1")
     assert store["c/foreign"] == b"v"
     assert sorted(store) == ["a/2"]
-    assert dict(store.sizes("")) == {"a/2": 1}
-    assert store.list_dir("") == ([], ["a/"])
+    assert dict(store.list_sizes("")) == {"a/2": 1}
+    assert sorted(store.list_dir("")) == ["a/"]
     store.reindex()
-    assert store.list_dir("") == ([], ["a/", "c/"])
+    assert sorted(store.list_dir("")) == ["a/", "c/"]
     assert members(client, prefix) == ["", "a/2", "c/foreign"]
 
 
 def test_expired_keys_are_not_listed(store: RedisStore, client: redis.Redis, prefix: str) -> None:
     """A value that the server dropped is in no listing, in no size, and is not moved."""
-    store.set_many({"a/1": b"1", "a/2": b""})
+    store.write_many({"a/1": b"1", "a/2": b""})
     client.pexpire(f"{prefix}:a/1", 0)
-    assert list(store.sizes("")) == [("a/2", 0)]
+    assert list(store.list_sizes("")) == [("a/2", 0)]
     store.rename("a", "b")
     assert store.list() == ["b/2"]
     assert members(client, prefix) == ["", "b/2"]
@@ -164,9 +171,9 @@ def test_expired_keys_are_not_listed(store: RedisStore, client: redis.Redis, pre
 
 def test_lost_index_is_made_anew(store: RedisStore, client: redis.Redis, prefix: str) -> None:
     """Without its index a store lists the same, and has one again after the next write."""
-    store.set_many({"a/1": b"1", "a/2": b"2"})
+    store.write_many({"a/1": b"1", "a/2": b"2"})
     client.delete(f"{prefix}//index")
-    assert store.list_dir("a/") == (["a/1", "a/2"], [])
+    assert sorted(store.list_dir("a/")) == ["a/1", "a/2"]
     store["b"] = b"v"
     assert members(client, prefix) == ["", "a/1", "a/2", "b"]
 
@@ -177,8 +184,8 @@ def test_index_lost_in_the_middle_of_a_listing(
     """A listing goes on without the index where it stopped: every key comes once."""
     monkeypatch.setattr(index, "PAGE", 7)
     keys = [f"k/{i}" for i in range(50)]
-    store.set_many(dict.fromkeys(keys, b"v"))
-    for listing in (store.list_prefix(""), (key for key, _ in store.sizes("k/"))):
+    store.write_many(dict.fromkeys(keys, b"v"))
+    for listing in (store.list_prefix(""), (key for key, _ in store.list_sizes("k/")), store.list_dir("k/")):
         found = [next(listing) for _ in range(10)]
         client.delete(f"{prefix}//index")
         assert sorted([*found, *listing]) == sorted(keys)
@@ -199,8 +206,8 @@ def test_values_of_another_type(store: RedisStore, client: redis.Redis, prefix: 
     client.hset(f"{prefix}:a/hash", "f", "v")
     for wanted in (None, ByteRange(0, 2)):
         with pytest.raises(StoreAccessError, match=r"a/hash.*another type"):
-            store.get_many([("k", None), ("a/hash", wanted)])
-    for call in (lambda: store.compare_and_set("a/hash", b"x", b"y"), lambda: list(store.sizes("a/hash"))):
+            store.get_many([Request("k", None), Request("a/hash", wanted)])
+    for call in (lambda: swap(store, "a/hash", b"x", b"y"), lambda: store.stat_many(["a/hash"])):
         with pytest.raises(StoreAccessError, match=r"WRONGTYPE|another type"):
             call()
     assert client.hget(f"{prefix}:a/hash", "f") == b"v"
@@ -218,7 +225,7 @@ def test_prefixes_are_no_globs(url: str, prefix: str, client: redis.Redis) -> No
     keys = ["*", "f*/k", "f[a]/k", "fa/k", "f?/k", "f\\/k", "Fa/k", "f_/k"]
     for name in odd:
         with RedisStore(name, url=url) as store:
-            store.set_many(dict.fromkeys(keys, name.encode()))
+            store.write_many(dict.fromkeys(keys, name.encode()))
     for dropped in (False, True):
         for name in odd:
             with RedisStore(name, url=url) as store:
@@ -235,7 +242,7 @@ def test_prefixes_are_no_globs(url: str, prefix: str, client: redis.Redis) -> No
 def test_folders_are_told_apart(store: RedisStore) -> None:
     """Erasing and measuring a folder touches no folder of a similar name (defects 7 and 21)."""
     keys = ["foo/k", "Foo/k", "foo2/k", "foobar", "grp_1/k", "grpA1/k", "foo-/k", "foo0/k"]
-    store.set_many(dict.fromkeys(keys, b"12"))
+    store.write_many(dict.fromkeys(keys, b"12"))
     assert store.getsize("foo") == 2
     store.rmdir("foo")
     store.rmdir("grp_1")
@@ -255,7 +262,7 @@ def test_ranges_like_slices(store: RedisStore, value: bytes, start: int, stop: i
     """A range is what a slice is."""
     store["k"] = value
     wanted = ByteRange(start, stop)
-    assert store.get_many([("k", wanted), ("missing", wanted)]) == [value[start:stop], None]
+    assert store.get_many([Request("k", wanted), Request("missing", wanted)]) == [value[start:stop], None]
 
 
 @PATIENT
@@ -273,7 +280,7 @@ def test_listing_like_a_set(
     """`list_dir` and the listings, in pages of every size and with values gone, are what the set of keys gives."""
     keys = {key.replace("+/", "/").replace("+", "/").strip("/") for key in keys}
     store.clear()
-    store.set_many(dict.fromkeys(keys, b"v"))
+    store.write_many(dict.fromkeys(keys, b"v"))
     lost = {*sorted(keys)[:gone]}
     if lost:
         client.delete(*(f"{prefix}:{key}" for key in lost))
@@ -284,20 +291,20 @@ def test_listing_like_a_set(
         for index.PAGE in (1, 2, 1000):
             for folder in folders:
                 below = {key for key in left if key.startswith(folder)}
-                assert store.list_dir(folder) == children(below, folder)
+                assert sorted(store.list_dir(folder)) == sorted(children(below, folder))
                 assert sorted(store.list_prefix(folder)) == sorted(below)
-                assert dict(store.sizes(folder)) == dict.fromkeys(below, 1)
+                assert dict(store.list_sizes(folder)) == dict.fromkeys(below, 1)
     finally:
         index.PAGE = page
 
 
 def test_long_listings(store: RedisStore) -> None:
     """A folder of thousands of names, and one of thousands of folders, come whole."""
-    store.set_many(
+    store.write_many(
         {f"n/{i}": b"" for i in range(2500)} | {f"f/{i}/{j}": b"" for i in range(1200) for j in "ab"}
     )
-    assert store.list_dir("n/") == (sorted(f"n/{i}" for i in range(2500)), [])
-    assert store.list_dir("f/") == ([], sorted(f"f/{i}/" for i in range(1200)))
+    assert sorted(store.list_dir("n/")) == sorted(f"n/{i}" for i in range(2500))
+    assert sorted(store.list_dir("f/")) == sorted(f"f/{i}/" for i in range(1200))
     store.erase_prefix("n/")
     store.rename("f", "g")
     assert len(store) == len([*store.list_prefix("g/")]) == 2400
@@ -314,7 +321,7 @@ def test_builder_that_was_killed(store: RedisStore, client: redis.Redis, prefix:
     store["new"] = b"v"
     assert sorted(store) == ["new", "old"]
     assert [m for m in members(client, prefix) if not m.startswith("/")] == ["", "new", "old", "some"]
-    assert store.list_dir("") == (["new", "old"], [])
+    assert sorted(store.list_dir("")) == ["new", "old"]
 
 
 def write_and_erase(url: str, prefix: str, number: int) -> None:
@@ -323,11 +330,11 @@ def write_and_erase(url: str, prefix: str, number: int) -> None:
     with RedisStore(prefix, url=url) as store, redis.Redis.from_url(url) as client:
         for turn in range(40):
             keys = [f"{number}/{rng.randrange(20)}" for _ in range(5)]
-            store.set_many(dict.fromkeys(keys, b"v"))
+            store.write_many(dict.fromkeys(keys, b"v"))
             if turn % 7 == number:
                 client.delete(f"{prefix}//index")
             if turn % 3 == 0:
-                store.erase_many(keys[:3])
+                store.delitems(keys[:3])
             assert {*keys[3:]} - {*keys[:3]} <= {*store.list_prefix(f"{number}/")}
 
 

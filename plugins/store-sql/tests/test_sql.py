@@ -17,8 +17,9 @@ from sqlalchemy import Engine, create_engine, event
 import zarrv3
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ConfigurationError, LimitError, RegistryError, StoreError, StoreUnavailableError
+from zarrv3.store.contract import Request, Version, whole
 from zarrv3.testing import Opener, StoreConformance
-from zarrv3.testing.processes import threads_together
+from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_sql import SQLiteStore, SQLStore
 from zarrv3_store_sql.engines import parse
 
@@ -56,6 +57,11 @@ class TestMemorySQLiteStore(StoreConformance):
     def test_equality(self, opener: Opener) -> None:
         """The kit's test of equality."""
         self.run_check("equality", opener)
+
+    @pytest.mark.xfail(reason="two databases in memory are different data")
+    def test_spec(self, opener: Opener) -> None:
+        """The kit's test of what `spec()` opens."""
+        self.run_check("spec", opener)
 
 
 class TestPostgreSQLStore(StoreConformance):
@@ -104,25 +110,36 @@ def statements_of(store: Any) -> list[str]:
     return sent
 
 
+def versions_of(store: Any, *keys: str) -> dict[str, Version | None]:
+    """The versions of some keys."""
+    return {key: version for key, (_, version) in zip(keys, store.get_versioned(keys), strict=True)}
+
+
 # ---------------------------------------------------------------- what is sent
 
 
 def test_statements_of_each_call(store: Any) -> None:
     """Each call is one statement, whatever it is about; a batch of writes is one transaction."""
     items = {f"f/{i % 7}/{i}": bytes([i]) * i for i in range(100)}
-    store.set_many(items)
+    store.write_many({**items, "k": b""})
+    versions = versions_of(store, *items, "k")
     sent = statements_of(store)
+    # in SQLite, statements of a batch do not pass through SQLAlchemy; MySQL compares by a query
+    swaps = {"sqlite": 2, "postgresql": 1}.get(store.driver.engine.dialect.name, 4)
     calls: dict[str, tuple[int, Any]] = {
-        "get_many": (1, lambda: store.get_many([(key, None) for key in items])),
-        "one value": (1, lambda: store.set_many({"k": b"v"})),
-        "many values": (3, lambda: store.set_many(items)),
-        "compare_and_set": (1, lambda: store.compare_and_set("new", None, b"v")),
-        "swap": (1, lambda: store.compare_and_set("new", b"v", b"w")),
+        "get_many": (1, lambda: store.get_many(whole(items))),
+        "one value": (1, lambda: store.write_many({"k": b"v"})),
+        "many values": (3, lambda: store.write_many(items)),
+        "stat_many": (1, lambda: store.stat_many([*items, "none"])),
+        "get_versioned": (1, lambda: store.get_versioned([*items])),
+        "create": (1, lambda: store.swap_many({"new": (None, b"v")})),
+        "swap": (1, lambda: store.swap_many({"new": (versions["k"], b"w")})),
+        "swap many": (swaps, lambda: store.swap_many({key: (versions[key], b"w") for key in items})),
         "list_prefix": (1, lambda: list(store.list_prefix("f/"))),
-        "sizes": (1, lambda: list(store.sizes("f/"))),
-        "list_dir": (1, lambda: store.list_dir("f/")),
+        "list_sizes": (1, lambda: list(store.list_sizes("f/"))),
+        "list_dir": (1, lambda: list(store.list_dir("f/"))),
         "getsize": (1, lambda: store.getsize("f")),
-        "erase_many": (1, lambda: store.erase_many(["f/0/0", "f/1/1"])),
+        "erase_many": (1, lambda: store.delitems(["f/0/0", "f/1/1"])),
         "rename_prefix": (1, lambda: store.rename_prefix("f/", "g/")),
         "erase_prefix": (1, lambda: store.erase_prefix("g/")),
     }
@@ -134,16 +151,16 @@ def test_statements_of_each_call(store: Any) -> None:
 
 def test_ranges_in_one_query(store: Any) -> None:
     """Ranges of many keys are cut in the database: by one query, or by SQLite's handles in one transaction."""
-    store.set_many({f"f/{i}": bytes(range(256)) for i in range(40)})
+    store.write_many({f"f/{i}": bytes(range(256)) for i in range(40)})
     sent = statements_of(store)
-    found = store.get_many([(f"f/{i}", ByteRange(i, i + 4)) for i in range(50)])
+    found = store.get_many([Request(f"f/{i}", ByteRange(i, i + 4)) for i in range(50)])
     assert [bytes(v) for v in found if v is not None] == [bytes(range(256))[i : i + 4] for i in range(40)]
     assert len(sent) == (52 if isinstance(store, SQLiteStore) else 1)
 
 
 def test_no_pattern_is_ever_sent(store: Any) -> None:
     """Folders are ranges of keys: no statement has LIKE, whose wildcards and case made zarr 2 erase neighbours (defect 7)."""
-    store.set_many({"grp_1/k": b"1", "grpA1/k": b"2", "foo/k": b"3", "Foo/k": b"4", "100%/k": b"5"})
+    store.write_many({"grp_1/k": b"1", "grpA1/k": b"2", "foo/k": b"3", "Foo/k": b"4", "100%/k": b"5"})
     sent = statements_of(store)
     store.rmdir("grp_1")
     store.rmdir("foo")
@@ -154,7 +171,9 @@ def test_no_pattern_is_ever_sent(store: Any) -> None:
 
 def test_sizes_of_a_path_only(store: Any) -> None:
     """`getsize` counts a path and what is below it, not what merely begins alike (defect 21)."""
-    store.set_many({"foo": b"1", "foo/a": b"22", "foobar": b"333", "foo2/x": b"4444", "zarr.json": b"55555"})
+    store.write_many(
+        {"foo": b"1", "foo/a": b"22", "foobar": b"333", "foo2/x": b"4444", "zarr.json": b"55555"}
+    )
     assert (store.getsize("foo"), store.getsize("foo2/"), store.getsize("none"), store.getsize()) == (
         3,
         4,
@@ -165,34 +184,34 @@ def test_sizes_of_a_path_only(store: Any) -> None:
 
 def test_reading_while_listing(store: Any) -> None:
     """A listing goes on while its keys are read, over any number of pages (defect 8)."""
-    store.set_many({f"f/{i:03}": b"%d" % i for i in range(300)})
+    store.write_many({f"f/{i:03}": b"%d" % i for i in range(300)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zarrv3_store_sql.driver.PAGE", 50)
         patch.setattr("zarrv3_store_sql.driver.STEPS", 50)
         assert [store[key] for key in store.list_prefix("f/")] == [b"%d" % i for i in range(300)]
-        assert store.list_dir("f/") == ([f"f/{i:03}" for i in range(300)], [])
-        assert dict(store.sizes("")) == {f"f/{i:03}": len(str(i)) for i in range(300)}
+        assert sorted(store.list_dir("f/")) == [f"f/{i:03}" for i in range(300)]
+        assert dict(store.list_sizes("")) == {f"f/{i:03}": len(str(i)) for i in range(300)}
 
 
 def test_sub_folders_over_many_pages(store: Any) -> None:
     """A folder is listed whole when its entries fill several queries, with keys between sub-folders."""
     keys = [f"f/{i:02}/{j}" for i in range(20) for j in range(9)] + [f"f/{i:02}.json" for i in range(20)]
-    store.set_many(dict.fromkeys(keys, b""))
+    store.write_many(dict.fromkeys(keys, b""))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zarrv3_store_sql.driver.STEPS", 7)
-        expected = [f"f/{i:02}.json" for i in range(20)], [f"f/{i:02}/" for i in range(20)]
-        assert store.list_dir("f/") == expected
+        expected = [f"f/{i:02}.json" for i in range(20)] + [f"f/{i:02}/" for i in range(20)]
+        assert sorted(store.list_dir("f/")) == sorted(expected)
 
 
 def test_threads_that_read(store: Any) -> None:
     """Many threads read and list through one store (defect 1: a crash)."""
     items = {f"f/{i}": b"%d" % i * 50 for i in range(20)}
-    store.set_many(items)
+    store.write_many(items)
 
     def read() -> None:
         for _ in range(15):
             assert store.getitems([*items]) == items
-            assert len(store.list_dir("f/")[0]) == 20
+            assert len([*store.list_dir("f/")]) == 20
 
     threads_together([read] * 6)
 
@@ -206,8 +225,8 @@ def test_writers_in_each_others_way(opener: Opener) -> None:
             rng = random.Random(seed)
             for _ in range(12):
                 keys = rng.sample([f"f/{i}" for i in range(40)], 25)
-                store.set_many(dict.fromkeys(keys, b"v" * 2000))
-                store.erase_many(rng.sample(keys, 12))
+                store.write_many(dict.fromkeys(keys, b"v" * 2000))
+                store.delitems(rng.sample(keys, 12))
                 store.erase_prefix("f/") if rng.random() < 0.2 else None
 
         threads_together([partial(write, seed) for seed in range(6)])
@@ -249,6 +268,131 @@ def test_key_limit(store: Any) -> None:
         store[f"{key}x"] = b"v"
 
 
+# ---------------------------------------------------------------- swaps
+
+
+def test_swaps_of_a_batch(store: Any) -> None:
+    """Of a batch of every kind of swap those are made whose keys have their versions still; the others are left alone."""
+    keys = [
+        f"{what}/{state}" for what in ("replace", "erase", "create", "none") for state in ("same", "other")
+    ]
+    store.write_many(dict.fromkeys(keys[:4], b"\0old\xff"))
+    versions = versions_of(store, *keys)
+    assert versions["create/same"] is versions["none/other"] is None
+    store.write_many(dict.fromkeys(keys[1::2], b"theirs"))
+    new = {"replace": b"new\0", "create": memoryview(b"<made>")[1:5], "erase": None, "none": None}
+    refused = store.swap_many({key: (versions[key], new[key.partition("/")[0]]) for key in keys})
+    assert sorted(refused) == sorted(keys[1::2])
+    assert store.getitems(keys) == {
+        **dict.fromkeys(keys[1::2], b"theirs"),
+        "replace/same": b"new\0",
+        "create/same": b"made",
+    }
+
+
+def test_swaps_one_by_one(store: Any) -> None:
+    """A swap of a single key follows the same rules; a version that was used is not good for a second time."""
+    assert not store.swap_many({"k": (None, None)})
+    assert not store.swap_many({"k": (None, b"")})
+    for refused in (b"v", None):
+        assert [*store.swap_many({"k": (None, refused)})] == ["k"]
+    ((value, version),) = store.get_versioned(["k"])
+    assert value == b""
+    assert not store.swap_many({"k": (version, b"1")})
+    for refused in (b"2", None):
+        assert [*store.swap_many({"k": (version, refused)})] == ["k"]
+    assert store["k"] == b"1"
+    assert not store.swap_many({"k": (versions_of(store, "k")["k"], None)})
+    assert [*store.swap_many({"k": (version, b"2")})] == ["k"]
+    assert "k" not in store
+
+
+def test_large_values_are_swapped(store: Any) -> None:
+    """A batch of values beside a large one, and of empty ones, arrives as it is."""
+    items = {"a": b"", "b": bytes(range(256)) * (1 << 13), "c": b"c", "d": b""}
+    store.write_many(dict.fromkeys(items, b"old"))
+    versions = versions_of(store, *items)
+    assert not store.swap_many({key: (versions[key], value) for key, value in items.items()})
+    assert store.getitems([*items]) == items
+
+
+def test_sizes_without_values(store: Any) -> None:
+    """`stat_many` gives the size of each key in the order asked for, of missing ones `None`, and fetches no value."""
+    store.write_many({"a": b"", "b": b"22", "c": b"v" * 1_000_000})
+    sent = statements_of(store)
+    assert [*store.stat_many(["c", "none", "a", "b", "c"])] == [1_000_000, None, 0, 2, 1_000_000]
+    assert len(sent) == 1
+    assert "length(" in sent[0]
+
+
+def count_up(store: Any, seed: int) -> dict[str, int]:
+    """Count up some keys by swaps, in batches of any order, and one of them by plain writes between; returns what was counted."""
+    rng = random.Random(seed)
+    counted: dict[str, int] = {}
+    for _ in range(15):
+        left = rng.sample([f"n/{i}" for i in range(8)], rng.randrange(1, 7))
+        counted |= {key: counted.get(key, 0) + 1 for key in left}
+        while left:
+            found = zip(left, store.get_versioned(left), strict=True)
+            left = [
+                *store.swap_many(
+                    {key: (version, b"%d" % (int(value or b"0") + 1)) for key, (value, version) in found}
+                )
+            ]
+        store.write_many({f"n/of/{seed}": b"v" * 3000, "n/all": b"%d" % seed})
+    return counted
+
+
+def check_counts(store: Any, counted: list[dict[str, int]]) -> None:
+    """Nothing that was counted is lost."""
+    expected = {
+        key: sum(one.get(key, 0) for one in counted) for key in {key for one in counted for key in one}
+    }
+    assert {key: int(value) for key, value in store.getitems([*expected]).items()} == expected
+
+
+def test_swaps_of_many_threads(store: Any) -> None:
+    """Threads that swap batches of the same keys in any order lose nothing and end well."""
+    check_counts(store, threads_together([partial(count_up, store, seed) for seed in range(5)]))
+
+
+def count_in_a_process(opener: Opener, number: int) -> dict[str, int]:
+    """Count through a store of one's own."""
+    with opener() as store:
+        return count_up(store, number)
+
+
+def test_swaps_of_many_processes(opener: Opener) -> None:
+    """Processes that swap batches of the same keys, which none of them finds at first, lose nothing."""
+    counted = together(count_in_a_process, opener, 4)
+    with opener() as store:
+        check_counts(store, counted)
+
+
+def lock_and_erase(opener: Opener, number: int) -> int:
+    """Create keys that only one may have, in batches, and erase those that were won; returns how many."""
+    rng = random.Random(number)
+    own, won = b"%d" % number, 0
+    with opener() as store:
+        for _ in range(30):
+            keys = rng.sample(["l/a", "l/b", "l/c"], 2)
+            refused = store.swap_many(dict.fromkeys(keys, (None, own)))
+            mine = [key for key in keys if key not in refused]
+            found = store.get_versioned(mine)
+            assert [value for value, _ in found] == [own] * len(mine)
+            assert not store.swap_many({key: (v, None) for key, (_, v) in zip(mine, found, strict=True)})
+            won += len(mine)
+    return won
+
+
+def test_creators_and_erasers(opener: Opener) -> None:
+    """Of processes that create the same keys one wins each, and nobody else can erase what it made."""
+    with opener() as store:
+        store["zarr.json"] = b"{}"
+        assert sum(together(lock_and_erase, opener, 4)) > 0
+        assert store.list() == ["zarr.json"]
+
+
 # ---------------------------------------------------------------- engines
 
 
@@ -263,8 +407,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def test_engine_of_the_user(engine: Engine) -> None:
     """An engine is used and outlives the store; what it has of its own is left as it was."""
     with SQLStore(engine) as store:
-        store.set_many({"f/a": b"1", "f/b": b"22"})
-        assert store.get_many([("f/b", ByteRange(1)), ("f/a", None)]) == [b"2", b"1"]
+        store.write_many({"f/a": b"1", "f/b": b"22"})
+        assert store.get_many([Request("f/b", ByteRange(1)), Request("f/a", None)]) == [b"2", b"1"]
         assert store == SQLStore(engine)
         assert store != SQLStore(engine, "other")
         with pytest.raises(ConfigurationError, match="live object"):
@@ -346,8 +490,8 @@ def test_url_that_works(tmp_path: Path) -> None:
         (lambda: open_store("sql://x"), "postgresql"),
         (lambda: open_store("sql+oracle://h/db"), "'oracle'.*sqlite, postgresql"),
         (lambda: open_store("postgresql+asyncpg://h/db"), "asyncpg"),
-        (lambda: SQLStore("no url"), "no URL"),
-        (lambda: SQLStore("postgresql://h:port/db"), "no URL"),
+        (lambda: SQLStore("no url"), "not the URL"),
+        (lambda: SQLStore("postgresql://h:port/db"), "not the URL"),
         (lambda: SQLStore("postgresql+nothing://h/db").get("k"), r"zarrv3-store-sql\[postgresql\]"),
     ],
 )

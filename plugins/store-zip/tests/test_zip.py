@@ -98,7 +98,7 @@ def test_members_are_zipfiles(key: str, value: bytes, method: int) -> None:
     assert method != zipfile.ZIP_STORED or pieces[-1].obj is value  # type: ignore[union-attr]
 
 
-def test_one_entry_a_key(path: Path) -> None:
+def test_one_entry_per_key(path: Path) -> None:
     """A key is the name of an entry, stored as it is, that unzips to a readable file; other files are not left."""
     with ZipStore(path) as store:
         store.update({"zarr.json": b"{}", "a/é/0": b"chunk"})
@@ -242,7 +242,7 @@ def test_mode_r(path: Path) -> None:
     assert (before.st_ino, before.st_mtime_ns) == (path.stat().st_ino, path.stat().st_mtime_ns)
 
 
-def test_mode_w_begins_anew_with_the_flush(path: Path) -> None:
+def test_mode_w_starts_over_with_the_flush(path: Path) -> None:
     """`w` shows an empty store; the old archive is whole until the flush, and gone after it."""
     with ZipStore(path) as store:
         store["old"] = b"v"
@@ -257,9 +257,9 @@ def test_mode_w_begins_anew_with_the_flush(path: Path) -> None:
     assert content(path) == {"new": b"w", "more": b"x"}
     ZipStore(path, mode="w").close()  # never used
     assert content(path) == {"new": b"w", "more": b"x"}
-    waiting, anew = ZipStore(path), ZipStore(path, mode="w")
+    waiting, empty = ZipStore(path), ZipStore(path, mode="w")
     waiting["big"] = bytes(5000)
-    anew["k"] = b"v"
+    empty["k"] = b"v"
     waiting.close()
     assert content(path) == {"k": b"v"}
     assert path.stat().st_size < 500
@@ -285,8 +285,8 @@ def test_mode_x_creates_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w", "x"])
-def test_beginning_anew_happens_once(path: Path, mode: Any) -> None:
-    """Pickles and specs of a store that has begun anew, or would, open what is there."""
+def test_starting_over_happens_once(path: Path, mode: Any) -> None:
+    """Pickles and specs of a store that has started over, or would, open what is there."""
     store = ZipStore(path, mode=mode)
     store["k"] = b"v"
     store.flush()
@@ -390,10 +390,10 @@ def test_with_zip64(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------- arrays
 
 
-def test_array_costs_a_read_a_chunk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An array is written with one header and one value a chunk, and copied nowhere; read with one read a chunk.
+def test_array_costs_a_read_per_chunk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An array is written with one header and one value per chunk, and copied nowhere; read with one read per chunk.
 
-    Of an archive that was opened anew the header of each is read too.
+    Of an archive that was opened again the header of each is read too.
     """
     calls: list[str] = []
     for name in ("read", "peek", "write", "copy"):

@@ -298,7 +298,7 @@ def test_damaged_headers(opened: Opened) -> None:
     "archive", [b"hello" * 100, b"PK\3\4", made(("k", b"v" * 500))[:-40], b"\0" * 70_000]
 )
 def test_what_is_no_archive(archive: bytes, opened: Opened, tmp_path: Path) -> None:
-    """What is no archive, or was cut off, is an error for every call, and is not overwritten."""
+    """What is not an archive, or was cut off, is an error for every call, and is not overwritten."""
     store = opened(archive)
     for call in (store.list, lambda: store.get("k"), lambda: [*store.list_dir("")]):
         with pytest.raises(StoreAccessError, match="cannot be read as a zip archive"):

@@ -1,5 +1,6 @@
 """Copies from store to store."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import zarrv3
 from zarrv3 import Group, MemoryStore, ReadOnly
 from zarrv3.errors import NodeExistsError, NodeNotFoundError, NodeTypeError, ReadOnlyError, ZarrError
+from zarrv3.store.contract import Changes, Swaps
 
 
 @pytest.fixture
@@ -103,9 +105,17 @@ def test_documents_come_last(source: Group) -> None:
     class Watching(zarrv3.Layer):
         kind = "watching"
 
-        def set_many(self, items: Any, /) -> None:
-            super().set_many(items)
-            order.extend(items)
+        def write_many(self, changes: Changes, /) -> None:
+            super().write_many(changes)
+            order.extend(changes)
+
+        def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+            order.extend(swaps)
+            return super().swap_many(swaps)
+
+        def apply_many(self, changes: Changes, /) -> None:
+            super().apply_many(changes)
+            order.extend(changes)
 
     zarrv3.copy(source.store, Watching(MemoryStore()))
     assert order[-1] == "zarr.json"

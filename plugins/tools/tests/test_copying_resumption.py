@@ -1,7 +1,7 @@
 """Copies that are interrupted, and go on."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StoreUnavailableError,
 )
-from zarrv3.store.contract import Buffer
+from zarrv3.store.contract import Changes, Swaps
 from zarrv3.testing import Faults
 
 GZIP = {"name": "gzip", "configuration": {"level": 1}}
@@ -33,10 +33,21 @@ class Writes(Layer):
         super().__init__(store)
         self.stored: Counter[str] = Counter()
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """Count the keys."""
-        super().set_many(items)
-        self.stored.update([*items])
+    def write_many(self, changes: Changes, /) -> None:
+        """Count the keys that get a value."""
+        super().write_many(changes)
+        self.stored.update([key for key, value in changes.items() if value is not None])
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Count the keys that get a value."""
+        refused = super().swap_many(swaps)
+        self.stored.update([key for key in swaps if key not in refused])
+        return refused
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Count the keys that get a value."""
+        super().apply_many(changes)
+        self.stored.update([key for key, value in changes.items() if value is not None])
 
 
 @pytest.fixture
@@ -81,11 +92,17 @@ def test_interrupted_copies_go_on(after: int, seed: int, change: dict[str, Any])
         kind = "late"
         calls = 0
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            self.calls += 1
+        def write_many(self, changes: Changes, /) -> None:
+            self.calls += any(value is not None for value in changes.values())
             if self.calls == after + 1:
-                faults.fail_next("set_many")
-            super().set_many(items)
+                faults.fail_next("write_many")
+            super().write_many(changes)
+
+        def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+            return super().swap_many(swaps)
+
+        def apply_many(self, changes: Changes, /) -> None:
+            super().apply_many(changes)
 
     try:
         zarrv3.copy(group, Late(faults), **change)
@@ -126,11 +143,17 @@ def _failing_at(faults: Faults, call: int) -> Layer:
         kind = "late"
         calls = 0
 
-        def set_many(self, items: Mapping[str, Buffer], /) -> None:
-            self.calls += 1
+        def write_many(self, changes: Changes, /) -> None:
+            self.calls += any(value is not None for value in changes.values())
             if self.calls == call:
-                faults.fail_next("set_many")
-            super().set_many(items)
+                faults.fail_next("write_many")
+            super().write_many(changes)
+
+        def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+            return super().swap_many(swaps)
+
+        def apply_many(self, changes: Changes, /) -> None:
+            super().apply_many(changes)
 
     return Late(faults)
 

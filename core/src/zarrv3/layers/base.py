@@ -57,6 +57,7 @@ class Layer(BaseStore):
             if method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
                 inherited = getattr(cls, name)
                 method = inherited if inherited is getattr(Layer, name) else None
+                check = _CHECKS_INHERITED.get(name, check)  # noqa: PLW2901
             if method is not None and not isinstance(method, property):
                 setattr(cls, name, _checking(method, check))
 
@@ -188,13 +189,15 @@ def _check_renaming(layer: Layer, source: str, target: str) -> None:
         require(layer.capabilities, capability, layer, (source, target))
 
 
-def _check_listing(layer: Layer, folder: str) -> None:
+def _check_folder(layer: Layer, folder: str) -> None:  # noqa: ARG001
     check_folder(folder)
-    require(layer.capabilities, "list", layer)
 
 
-def _check_prefix(layer: Layer, prefix: str) -> None:
+def _check_prefix(layer: Layer, prefix: str) -> None:  # noqa: ARG001
     split_prefix(prefix)
+
+
+def _check_listing(layer: Layer, folder: str) -> None:  # noqa: ARG001
     require(layer.capabilities, "list", layer)
 
 
@@ -209,8 +212,8 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "stat_many": _check_keys,
     "get_versioned": _check_versions,
     "list_prefix": _check_prefix,
-    "list_dir": _check_listing,
-    "list_sizes": _check_listing,
+    "list_dir": _check_folder,
+    "list_sizes": _check_folder,
     "write_many": _check_changes,
     "swap_many": _check_swaps,
     "apply_many": _check_transaction,
@@ -218,6 +221,11 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "rename_prefix": _check_renaming,
 }
 """What is checked before each method of a layer runs."""
+
+_CHECKS_INHERITED: Mapping[str, Callable[..., None]] = dict.fromkeys(
+    ("list_prefix", "list_dir", "list_sizes"), _check_listing
+)
+"""What is checked instead where the method is `Layer`'s own; one that overrides it may know what its store cannot list."""
 
 _ALWAYS = {"get_many", "stat_many"}
 """What needs no capability."""

@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import DataType, parse_data_type
@@ -34,6 +34,8 @@ class Note(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class DraftArray:
     """An array of the draft: its final document, and what is needed to find its chunks."""
+
+    kind: ClassVar[str] = "array"
 
     document: bytes
     grid: Grid

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
 from zarrv3.format.extensions import shown
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer
-from zarrv3.store.helpers import chunked
+from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import (
     EMPTY_GROUP,
@@ -23,13 +23,12 @@ from zarrv3_layer_draft_v3.documents import (
 from zarrv3_layer_draft_v3.entry import ENTRY, draft_suffix
 from zarrv3_layer_draft_v3.unreadable import unreadable
 
-BATCH = 64
-"""How many documents are read at once."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DraftGroup:
     """A group of the draft."""
+
+    kind: ClassVar[str] = "group"
 
     document: bytes
     explicit: bool = True
@@ -80,7 +79,7 @@ class Hierarchy:
         """What the names of documents end in; raises `MetadataError` when the store holds something else."""
         if self._suffix is not None:
             return self._suffix
-        document = self.store.get_many([(ENTRY, None)])[0]
+        document = self.store.get_many(whole([ENTRY]))[0]
         if document is None:
             return ".json"  # as without a draft, and as in one that lost its entry point
         suffix = draft_suffix(document)
@@ -120,7 +119,7 @@ class Hierarchy:
         suffix = self.suffix
         wanted = [path for path in dict.fromkeys(paths) if keys.is_path(path)]
         names = [keys.draft_document(path, kind, suffix) for path in wanted for kind in ("array", "group")]
-        values = self.store.get_many([(name, None) for name in names]) if names else []
+        values = self.store.get_many(whole(names)) if names else []
         found: dict[str, Found | None] = dict.fromkeys(paths)
         for index, path in enumerate(wanted):
             array, group = values[2 * index], values[2 * index + 1]
@@ -168,26 +167,25 @@ class Hierarchy:
             return False
         if not self.store.capabilities.list:
             return False
-        names, folders = self.store.list_dir(f"{keys.meta_name(keys.CONSOLIDATED)}/")
-        documents = [name for name in names if keys.split_document(name, self.suffix)]
-        return bool(names) and not folders and not documents
+        names = [*self.store.list_dir(f"{keys.meta_name(keys.CONSOLIDATED)}/")]
+        nodes = [name for name in names if name.endswith("/") or keys.split_document(name, self.suffix)]
+        return bool(names) and not nodes
+
+    def _hides_consolidated(self, names: Collection[str]) -> bool:
+        return keys.CONSOLIDATED in names and self.look([keys.CONSOLIDATED])[keys.CONSOLIDATED] is None
 
     # ------------------------------------------------------------ names
 
     def members(self, path: str) -> list[str]:
         """The names of the nodes directly below a path, sorted; one listing."""
         folder = f"{keys.meta_name(path)}/"
-        documents, folders = self.store.list_dir(folder)
-        found = {name[len(folder) : -1] for name in folders}
-        for key in documents:
-            split = keys.split_document(key, self.suffix)
-            if split is not None:
+        found = set()
+        for name in self.store.list_dir(folder):
+            if name.endswith("/"):
+                found.add(name[len(folder) : -1])
+            elif (split := keys.split_document(name, self.suffix)) is not None:
                 found.add(split[0].rpartition("/")[2])
-        if (
-            not path
-            and keys.CONSOLIDATED in found
-            and self.look([keys.CONSOLIDATED])[keys.CONSOLIDATED] is None
-        ):
+        if not path and self._hides_consolidated(found):
             found.discard(keys.CONSOLIDATED)
         return sorted(name for name in found if keys.is_path(name) and "/" not in name and name)
 
@@ -204,11 +202,7 @@ class Hierarchy:
                 found[above] = "implicit"
                 above = above.rpartition("/")[0]
         found.pop(path, None)
-        if (
-            not path
-            and keys.CONSOLIDATED in found
-            and self.look([keys.CONSOLIDATED])[keys.CONSOLIDATED] is None
-        ):
+        if not path and self._hides_consolidated(found):
             del found[keys.CONSOLIDATED]
         return [Listed(name, found[name]) for name in sorted(found) if keys.is_path(name)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError, StoreClosedError
 from zarrv3.layers.base import Layer
@@ -11,11 +11,11 @@ from zarrv3.layers.read_only import ReadOnly
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import boolean
 from zarrv3.store.contract import Buffer, Capabilities, Request
-from zarrv3.store.helpers import children, cut
-from zarrv3.store.keys import check_folder, check_keys, check_where, split_prefix
+from zarrv3.store.helpers import children, cut, stat_by_reading
+from zarrv3.store.keys import check_folder, split_prefix
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray, Options, per_dimension
-from zarrv3_layer_draft_v3.hierarchy import DraftGroup, Hierarchy
+from zarrv3_layer_draft_v3.hierarchy import DraftGroup, Found, Hierarchy
 from zarrv3_layer_draft_v3.listing import Listing
 from zarrv3_layer_draft_v3.repair import PlainArray, Repaired, blosc_fits
 from zarrv3_layer_draft_v3.report import Damage, examine
@@ -27,6 +27,18 @@ Paths = Sequence[str]
 def _paths(text: str) -> bool | list[str]:
     """`true`, `false`, or paths separated by commas."""
     return boolean(text) if text.lower() in {"true", "false"} else text.split(",")
+
+
+class Located(NamedTuple):
+    """Where a chunk lies in the draft."""
+
+    path: str
+    array: DraftArray
+    coords: tuple[int, ...]
+    names: list[str]
+    """The draft keys that it may have."""
+    repair: Repaired | None
+    """How it is read where the array has lost its transformer."""
 
 
 class DraftV3(ReadOnly):
@@ -99,125 +111,122 @@ class DraftV3(ReadOnly):
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one call for chunks, one more for documents that are asked for or not yet known."""
+        """As the contract says: one call for chunks, one more for documents that are asked for or not yet known."""
         self._check_open()
-        check_keys([key for key, _ in requests])
         nodes = {key: node for key, _ in requests if (node := keys.node_of(key)) is not None}
-        chunks = {
-            key: chunk
-            for key, _ in requests
-            if key not in nodes and (chunk := keys.split_final(key)) is not None
-        }
         found = self._hierarchy.look(nodes.values()) if nodes else {}
-        arrays = self._hierarchy.arrays({chunk.path for chunk in chunks.values()}, found)
-        values = self._chunks(arrays, chunks, [request for request in requests if request[0] in chunks])
+        values = self._chunks([request for request in requests if request.key not in nodes], found)
         results: list[Buffer | None] = []
-        for key, wanted in requests:
-            translated = found.get(nodes[key]) if key in nodes else None
+        for request in requests:
+            translated = found.get(nodes[request.key]) if request.key in nodes else None
             document = None if translated is None else translated.document
-            results.append(values.get((key, wanted)) if document is None else cut(document, wanted))
+            results.append(values.get(request) if document is None else cut(document, request.range))
         return results
 
+    def stat_many(self, wanted: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says; documents, and chunks that are repaired, are read, since their sizes here are others."""
+        self._check_open()
+        chunks = self._located([key for key in wanted if keys.node_of(key) is None], {})
+        names = {key: chunk.names for key, chunk in chunks.items() if chunk.repair is None}
+        below = [name for group in names.values() for name in group]
+        found = iter(self.inner.stat_many(below) if below else ())
+        sizes: dict[str, int | None] = {}
+        for key, group in names.items():
+            pieces = [next(found) for _ in group]
+            sizes[key] = next((size for size in pieces if size is not None), None)
+        rest = [key for key in wanted if key not in sizes]
+        sizes |= zip(rest, stat_by_reading(self, rest), strict=True)
+        return [sizes[key] for key in wanted]
+
+    def _located(self, chunk_keys: Sequence[str], found: Mapping[str, Found | None]) -> dict[str, Located]:
+        """Where the chunks lie that some keys name; keys of no array's chunk are left out."""
+        chunks = {key: chunk for key in chunk_keys if (chunk := keys.split_final(key)) is not None}
+        arrays = self._hierarchy.arrays({chunk.path for chunk in chunks.values()}, found)
+        located = {}
+        for key, chunk in chunks.items():
+            array = arrays.get(chunk.path)
+            if array is not None and keys.fits(chunk, array.grid):
+                names = keys.draft_chunks(chunk.path, chunk.coords, array.grid.separator)
+                repair = self._repaired(chunk.path, array)
+                located[key] = Located(chunk.path, array, chunk.coords, names, repair)
+        return located
+
     def _chunks(
-        self,
-        arrays: Mapping[str, DraftArray],
-        chunks: Mapping[str, keys.Chunk],
-        requests: Sequence[Request],
+        self, requests: Sequence[Request], found: Mapping[str, Found | None]
     ) -> dict[Request, Buffer | None]:
         """The requested pieces of chunks or shards: one call below, one more for each array that is repaired."""
-        asked: dict[Request, list[str]] = {}
-        repaired: dict[str, dict[Request, tuple[int, ...]]] = {}
-        repairs = {path: self._repaired(path, array) for path, array in arrays.items()}
+        chunks = self._located([request.key for request in requests], found)
+        asked: list[Request] = []
+        repaired: dict[str, list[Request]] = {}
         for request in dict.fromkeys(requests):
-            chunk = chunks[request[0]]
-            array = arrays.get(chunk.path)
-            if array is None or not keys.fits(chunk, array.grid):
-                continue
-            if repairs[chunk.path] is not None:
-                repaired.setdefault(chunk.path, {})[request] = chunk.coords
-            else:
-                asked[request] = keys.draft_chunks(chunk.path, chunk.coords, array.grid.separator)
-        below = [(name, request[1]) for request, names in asked.items() for name in names]
-        got = iter(self.inner.get_many(below)) if below else iter(())
+            if (chunk := chunks.get(request.key)) is not None:
+                (asked if chunk.repair is None else repaired.setdefault(chunk.path, [])).append(request)
+        below = [Request(name, wanted) for key, wanted in asked for name in chunks[key].names]
+        got: Iterator[Buffer | None] = iter(self.inner.get_many(below) if below else ())
         values: dict[Request, Buffer | None] = {}
-        for request, names in asked.items():
-            pieces = [next(got) for _ in names]
+        for request in asked:
+            chunk = chunks[request.key]
+            pieces = [next(got) for _ in chunk.names]
             values[request] = next((piece for piece in pieces if piece is not None), None)
-            path = chunks[request[0]].path
-            self._check(request, names[0], path, arrays[path], values[request])
-        for path, coords in repaired.items():
-            repair = repairs[path]
+            self._check(request, chunk, values[request])
+        for some in repaired.values():
+            repair = chunks[some[0].key].repair
             assert repair is not None
-            wholes = repair.read(list(coords.values()))
-            values.update((r, cut(v, r[1])) for r, v in zip(coords, wholes, strict=True))
+            wholes = repair.read([chunks[request.key].coords for request in some])
+            values.update((r, cut(v, r.range)) for r, v in zip(some, wholes, strict=True))
         return values
 
-    def _check(self, request: Request, name: str, path: str, array: DraftArray, value: Buffer | None) -> None:
+    def _check(self, request: Request, chunk: Located, value: Buffer | None) -> None:
         """Raise `CorruptDataError` for a value that is a shard where the metadata say that it is a chunk.
 
         Sizes tell; where they do not, decoding the chunk fails.
         """
-        if value is None or request[1] is not None or array.is_sharded:
+        array = chunk.array
+        if value is None or request.range is not None or array.is_sharded:
             return
         is_odd = (array.raw_size is not None and len(value) != array.raw_size) or (
             array.is_blosc and not blosc_fits(value, len(value))
         )
         if is_odd and (count := count_of(value)) is not None:
             raise CorruptDataError(
-                f"{request[0]!r} ({name!r} in {self.inner.describe()}) is a shard of {count} chunks, but the metadata of "
-                f"/{path} have lost the sharding transformer; open it with repair=True, or "
-                f"chunks_per_shard={{{path!r}: [...]}} if that does not find out"
+                f"{request.key!r} ({chunk.names[0]!r} in {self.inner.describe()}) is a shard of {count} chunks, but the "
+                f"metadata of /{chunk.path} have lost the sharding transformer; open it with repair=True, or "
+                f"chunks_per_shard={{{chunk.path!r}: [...]}} if that does not find out"
             )
 
     # ------------------------------------------------------------ listing
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract; documents are read, since their size here is that of the translation."""
-        self._check_open()
-        where = check_where(where)
-        if not where or where.endswith("/"):
-            return self._listing.below(where, where, sized=True)
-        if keys.node_of(where) is not None:
-            value = self.get_many([(where, None)])[0]
-            return iter([] if value is None else [(where, len(value))])
-        return self._size(where)
-
-    def _size(self, key: str) -> Iterator[tuple[str, int]]:
-        chunk = keys.split_final(key)
-        array = None if chunk is None else self._hierarchy.arrays({chunk.path}).get(chunk.path)
-        if chunk is None or array is None or not keys.fits(chunk, array.grid):
-            return
-        if self._repaired(chunk.path, array) is not None:
-            value = self.get_many([(key, None)])[0]
-            if value is not None:
-                yield key, len(value)
-            return
-        for name in keys.draft_chunks(chunk.path, chunk.coords, array.grid.separator):
-            for _, size in self.inner.sizes(name):
-                yield key, size
-                return
-
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract; costs a listing of the documents and one of the chunks below the folder."""
+        """As the contract says; costs a listing of the documents and one of the chunks below the folder."""
         self._check_open()
         folder, prefix = split_prefix(prefix)
         return (key for key, _ in self._listing.below(folder, prefix, sized=False))
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract; chunks are listed for arrays only."""
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """As the contract says; documents are read, since their size here is that of the translation."""
         self._check_open()
         folder = check_folder(folder)
+        return self._listing.below(folder, folder, sized=True)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says; chunks are listed for arrays only."""
+        self._check_open()
+        return self._names(check_folder(folder))
+
+    def _names(self, folder: str) -> Iterator[str]:
         path = folder[:-1]
-        names = [f"{folder}{name}/" for name in self._hierarchy.members(path)] if keys.is_path(path) else []
-        node = self._hierarchy.look([path])[path] if keys.is_path(path) else None
-        direct = [keys.final_document(path)] if node is not None else []
+        given: set[str] = set()
+        node = None
+        if keys.is_path(path):
+            node = self._hierarchy.look([path])[path]
+            given |= {keys.final_document(path)} if node is not None else set()
+            given |= {f"{folder}{name}/" for name in self._hierarchy.members(path)}
+            yield from given
         if not isinstance(node, DraftGroup):
-            found, folders = children(self._listing.chunks_below(folder), folder)
-            direct, names = [*direct, *found], [*names, *folders]
-        return sorted(set(direct)), sorted(set(names))
+            chunks = children(self._listing.chunks_below(folder), folder)
+            yield from (name for name in chunks if name not in given)
 
     def close(self) -> None:
-        """See the contract."""
         self._closed = True
         super().close()
 

@@ -73,7 +73,7 @@ class Listing:
                 yield keys.final_chunk(name, coords, separator), size
         store = self._hierarchy.store
         folder = keys.DATA + (f"{path}/" if path else "")
-        listed = store.sizes(folder) if sized else ((key, 0) for key in store.list_prefix(folder))
+        listed = store.list_sizes(folder) if sized else ((key, 0) for key in store.list_prefix(folder))
         single: set[str] = set()
         for key, size in listed:
             chunk = keys.split_draft(key.removeprefix(keys.DATA))

@@ -19,15 +19,14 @@ from zarrv3.errors import CorruptDataError, ZarrError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, ByteRange
-from zarrv3.store.helpers import chunked
+from zarrv3.store.contract import Buffer, ByteRange, Request, whole
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray
 from zarrv3_layer_draft_v3.shards import Entry, count_of, index_of, may_be_index
 
 Coords = tuple[int, ...]
 
-_BATCH = 64
 _VALUES = 8
 """How many whole shards are held at once."""
 
@@ -58,7 +57,7 @@ class PlainArray:
     def stored(self) -> Iterator[tuple[Coords, str, int]]:
         """The values there are: coordinates, draft key, size."""
         folder = keys.DATA + (f"{self.path}/" if self.path else "")
-        for key, size in self.store.sizes(folder):
+        for key, size in self.store.list_sizes(folder):
             chunk = keys.split_draft(key.removeprefix(keys.DATA))
             if chunk is None or chunk.path != self.path:
                 continue
@@ -88,12 +87,12 @@ class PlainArray:
     def findings(self) -> Findings:
         """Look through all values: sizes and a few bytes of each, and whole those that look like shards."""
         suspects: dict[Coords, str] = {}
-        for part in chunked(self.stored(), _BATCH):
+        for part in chunked(self.stored(), BATCH):
             suspects.update(self._suspects(part))
         shards: dict[Coords, int | None] = {}
         sound = True
         for some in chunked(suspects.items(), _VALUES):
-            values = self.store.get_many([(key, None) for _, key in some])
+            values = self.store.get_many(whole(key for _, key in some))
             for (coords, _), value in zip(some, values, strict=True):
                 if value is None or self.is_plain(value):
                     continue
@@ -108,7 +107,7 @@ class PlainArray:
         if array.raw_size is not None:
             return {coords: key for coords, key, size in stored if size != array.raw_size}
         wanted = ByteRange(0, 16) if array.is_blosc else ByteRange(-16)
-        pieces = self.store.get_many([(key, wanted) for _, key, _ in stored])
+        pieces = self.store.get_many([Request(key, wanted) for _, key, _ in stored])
         found = {}
         for (coords, key, size), piece in zip(stored, pieces, strict=True):
             if piece is None:
@@ -152,7 +151,7 @@ class Repaired:
         """
         places = [(coords, self._shard_of(coords)) for coords in wanted]
         needed = dict.fromkeys(self._key(place) for pair in places for place in pair)
-        values = dict(zip(needed, self.plain.store.get_many([(key, None) for key in needed]), strict=True))
+        values = dict(zip(needed, self.plain.store.get_many(whole(needed)), strict=True))
         known: dict[str, list[Entry | None] | None] = {}
         for key, value in values.items():
             if value is not None:
@@ -167,7 +166,7 @@ class Repaired:
         given: dict[Coords, int] = {}
         doubtful: set[Coords] = set()
         for part in chunked(self.plain.stored(), _VALUES):
-            values = self.plain.store.get_many([(key, None) for _, key, _ in part])
+            values = self.plain.store.get_many(whole(key for _, key, _ in part))
             for (coords, key, _), value in zip(part, values, strict=True):
                 if value is None:
                     continue

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
-from zarrv3.store.contract import JSON
+from zarrv3.store.contract import JSON, whole
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray
 from zarrv3_layer_draft_v3.entry import ENTRY
@@ -65,14 +65,7 @@ def examine(hierarchy: Hierarchy, chunks_per_shard: Mapping[str, Any]) -> list[D
     documents: set[str] = set()
     suffix = hierarchy.suffix
     for path, node in hierarchy.nodes(""):
-        kind = (
-            node.kind
-            if isinstance(node, BrokenNode)
-            else "array"
-            if isinstance(node, DraftArray)
-            else "group"
-        )
-        key = keys.draft_document(path, kind, suffix)
+        key = keys.draft_document(path, node.kind, suffix)
         if isinstance(node, DraftArray):
             arrays[path] = node
             found += [Damage(path, key, "foreign", f"{text} has no final form") for text in node.foreign]
@@ -81,9 +74,7 @@ def examine(hierarchy: Hierarchy, chunks_per_shard: Mapping[str, Any]) -> list[D
         if isinstance(node, BrokenNode):
             found.append(Damage(path, key, "unreadable", str(node.error)))
         else:
-            found += (
-                [Damage(path, key, *note) for note in node.notes] if not isinstance(node, BrokenNode) else []
-            )
+            found += [Damage(path, key, *note) for note in node.notes]
     for key in hierarchy.store.list_prefix(keys.META):
         split = keys.split_document(key, suffix)
         if split is not None:
@@ -180,7 +171,7 @@ def _stale(hierarchy: Hierarchy, documents: Iterable[str]) -> Iterator[Damage]:
     """Consolidated metadata that are not what the documents say."""
     folder = f"{keys.meta_name(keys.CONSOLIDATED)}/"
     names = [key for key in hierarchy.store.list_prefix(folder) if key not in documents]
-    for name, value in zip(names, hierarchy.store.get_many([(name, None) for name in names]), strict=True):
+    for name, value in zip(names, hierarchy.store.get_many(whole(names)), strict=True):
         try:
             held = load_document(value or b"", source=name)
         except MetadataError as error:
@@ -200,7 +191,7 @@ def _stale(hierarchy: Hierarchy, documents: Iterable[str]) -> Iterator[Damage]:
 
 def _differing(hierarchy: Hierarchy, documents: list[str], metadata: Mapping[str, JSON]) -> list[str]:
     """The documents that are not in the store as they are in consolidated metadata."""
-    values = hierarchy.store.get_many([(key, None) for key in documents])
+    values = hierarchy.store.get_many(whole(documents))
     found = set(metadata) - set(documents) - {ENTRY}
     for key, value in zip(documents, values, strict=True):
         try:

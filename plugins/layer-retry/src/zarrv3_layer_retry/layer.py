@@ -1,8 +1,9 @@
 """`Retry`: which calls are repeated, and when that would be wrong."""
 
+import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Annotated, Any, TypeVar
 
 import stamina
@@ -11,7 +12,8 @@ from zarrv3.errors import StoreAccessError, StoreError
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Request
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
+from zarrv3.store.keys import summary
 
 T = TypeVar("T")
 
@@ -19,6 +21,8 @@ _SECONDS: dict[str, Any] = {
     "check": lambda seconds: 0 <= seconds < math.inf,
     "takes": "a number of seconds from 0 on",
 }
+
+_log = logging.getLogger("zarrv3_layer_retry")
 
 
 class Retry(Layer):
@@ -29,7 +33,7 @@ class Retry(Layer):
     never repeated: a second one would find the store closed and hide that the first one lost something.
 
     A listing that breaks off is begun again and continues with the keys that it has not given yet; each time that it made
-    progress it has all attempts before it. `compare_and_set` says `True` or `False` only when that is known.
+    progress it has all attempts before it. `swap_many` does nothing twice: see there.
     """
 
     kind = "retry"
@@ -78,76 +82,81 @@ class Retry(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """The same; asking for them may connect."""
-        return self._attempt(lambda: self.inner.capabilities)
+        return self._repeat(lambda: self.inner.capabilities)
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract."""
-        return self._attempt(self.inner.get_many, requests)
+        return self._repeat(self.inner.get_many, requests)
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract; storing the same values again changes nothing."""
-        self._attempt(self.inner.set_many, items)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        return self._repeat(self.inner.stat_many, keys)
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract; missing keys are fine, so erasing again changes nothing."""
-        self._attempt(self.inner.erase_many, keys)
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract."""
-        self._attempt(self.inner.erase_prefix, folder)
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract; once more moves what is still at the source."""
-        self._attempt(self.inner.rename_prefix, source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract; after an error the key is read before the next attempt, since the swap may have been done.
-
-        While it still has `old` the swap is tried again. Otherwise nobody can know whether this call or another writer
-        replaced it, not even when it has `new` now: two who count from 1 to 2 must not both be told `True`. That raises
-        `StoreAccessError`, which is not retryable. Read the key and decide; a value that is unique to its writer (an
-        owner's name, a random token) tells.
-        """
-        return self._attempt(_Swap(self.inner, key, old, new).attempt)
-
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract; the same changes once more, all at once, change nothing."""
-        self._attempt(self.inner.apply_many, changes)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract."""
-
-        def start() -> Iterator[tuple[str, int]]:
-            return self.inner.sizes(where)
-
-        return self._resumed(self._attempt(start), start, lambda item: item[0])
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        return self._repeat(self.inner.get_versioned, keys)
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """See the contract."""
+        return self._resumed(partial(self.inner.list_prefix, prefix), str)
 
-        def start() -> Iterator[str]:
-            return self.inner.list_prefix(prefix)
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        return self._resumed(partial(self.inner.list_dir, folder), str)
 
-        return self._resumed(self._attempt(start), start, lambda key: key)
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        return self._resumed(partial(self.inner.list_sizes, folder), lambda item: item[0])
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract."""
-        return self._attempt(self.inner.list_dir, folder)
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says; making the same changes again changes nothing."""
+        self._repeat(self.inner.write_many, changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says; after an error keys are read before the next attempt, since they may have been swapped.
+
+        A key that still has its version is tried again; one that has its new value counts as swapped. Anything else
+        nobody can know: this call may have swapped the key before another writer did. That raises `StoreAccessError`,
+        which is not retryable: read the key and decide.
+
+        Another writer may have given the key the same new value. Where both should count, a value needs something that
+        is its writer's own, such as a random token. Documents (`zarr.json`) have nothing such: two who append a row
+        write the same length. For them the new value is not enough, and the error is raised.
+        """
+        return self._repeat(_Swap(self.inner, swaps).attempt)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """As the contract says; the same changes once more, all at once, change nothing."""
+        self._repeat(self.inner.apply_many, changes)
+
+    def erase_prefix(self, folder: str, /) -> None:
+        self._repeat(self.inner.erase_prefix, folder)
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """As the contract says; once more moves what is still at the source."""
+        self._repeat(self.inner.rename_prefix, source, target)
 
     def flush(self) -> None:
-        """See the contract."""
-        self._attempt(self.inner.flush)
+        self._repeat(self.inner.flush)
 
-    def _resumed(
-        self, listing: Iterator[T], start: Callable[[], Iterator[T]], key_of: Callable[[T], str]
-    ) -> Iterator[T]:
+    def _repeat(self, call: Callable[..., T], *arguments: Any) -> T:
+        """What a call returns in the end; tells the log about every attempt that fails."""
+        attempts = 0
+
+        def attempt() -> T:
+            nonlocal attempts
+            attempts += 1
+            try:
+                return call(*arguments)
+            except StoreError as error:
+                if error.retryable:
+                    _log.warning("attempt %d of %d failed: %s", attempts, self.option("attempts"), error)
+                raise
+
+        return self._attempt(attempt)
+
+    def _resumed(self, start: Callable[[], Iterator[T]], key_of: Callable[[T], str]) -> Iterator[T]:
         """The items of a listing, each key once, however often it has to be begun again.
 
         Remembers the keys it has given. In a second listing they are passed over: what was there all the time comes
         exactly once; what came or went meanwhile may or may not come, as in any listing.
         """
         given: set[str] = set()
-        current: Iterator[T] | None = listing
+        current: Iterator[T] | None = None
         failed: StoreError | None = None
 
         def step() -> list[T]:
@@ -167,7 +176,7 @@ class Retry(Layer):
                 found = step()
             except StoreError as error:
                 failed = error
-                found = self._attempt(step)
+                found = self._repeat(step)
             if not found:
                 return
             given.add(key_of(found[0]))
@@ -175,40 +184,44 @@ class Retry(Layer):
 
 
 class _Swap:
-    """One `compare_and_set` through all its attempts."""
+    """One `swap_many` through all its attempts."""
 
-    def __init__(self, store: BaseStore, key: str, old: Buffer | None, new: Buffer | None) -> None:
+    def __init__(self, store: BaseStore, swaps: Swaps) -> None:
         self._store = store
-        self._key = key
-        self._old = old
-        self._new = new
-        self._unsure: StoreError | None = None
+        self._left = dict(swaps)
+        self._error: StoreError | None = None
 
-    def attempt(self) -> bool:
-        """Swap, unless an earlier attempt that failed may have done it."""
-        if self._unsure is not None and (current := self._read()) != self._old:
-            raise self._unknown(current) from self._unsure
+    def attempt(self) -> Collection[str]:
+        """Swap what earlier attempts have not swapped."""
+        if self._error is not None:
+            self._look_at([*self._left], again=True)
         try:
-            done = self._store.compare_and_set(self._key, self._old, self._new)
+            refused = self._store.swap_many(self._left)
         except StoreError as error:
             if error.retryable:
-                self._unsure = error
+                self._error = error
             raise
-        if (
-            not done and self._unsure is not None
-        ):  # replaced since it was read, perhaps by the first attempt, late
-            raise self._unknown(self._read()) from self._unsure
-        return done
+        if self._error is None or not refused:
+            return refused
+        self._look_at([*refused], again=False)  # changed since then, perhaps by the first attempt, late
+        return ()
 
-    def _read(self) -> Buffer | None:
-        return self._store.get_many([(self._key, None)])[0]
-
-    def _unknown(self, current: Buffer | None) -> StoreAccessError:
-        what = "the new value" if current == self._new else "not the new value"
-        return StoreAccessError(
-            f"whether this call replaced {self._key!r} in {self._store.describe()} is unknown: the connection failed "
-            f"meanwhile, and the key has {what} now; read it and decide"
-        )
+    def _look_at(self, keys: Sequence[str], *, again: bool) -> None:
+        """Forget those keys that have been swapped; those that have their version may be left for another attempt."""
+        unknown = []
+        for key, (value, version) in zip(keys, self._store.get_versioned(keys), strict=True):
+            expected, new = self._left[key]
+            if again and version == expected:
+                continue
+            if value == new and key.rpartition("/")[2] != "zarr.json":
+                del self._left[key]
+            else:
+                unknown.append(key)
+        if unknown:
+            raise StoreAccessError(
+                f"whether this call or another writer replaced {summary(unknown)} in {self._store.describe()} is unknown: "
+                "the connection failed meanwhile; read what is there and decide"
+            ) from self._error
 
 
 def _is_retryable(error: Exception) -> bool:

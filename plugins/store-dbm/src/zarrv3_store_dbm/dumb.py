@@ -167,7 +167,7 @@ class DumbHandle:
         return new
 
     def _free(self, keys: Iterable[bytes]) -> None:
-        """The index on the disk points to the values of these keys no more."""
+        """The index on the disk no longer points to the values of these keys."""
         for key in keys:
             if (old := self._index.get(key)) is not None:
                 self._space.give(*old)
@@ -235,7 +235,7 @@ def _parse(path: str, text: bytes, index: dict[bytes, _Place]) -> int:
         entry = _entry(line)
         if entry is None:
             raise StoreAccessError(
-                f"line {number} of {path!r} is no entry of a dbm.dumb index; it is damaged, or no database"
+                f"line {number} of {path!r} is not an entry of a dbm.dumb index; the file is damaged, or not a database"
             )
         index[entry[0]] = entry[1]
     entry = _entry(last) if last else None

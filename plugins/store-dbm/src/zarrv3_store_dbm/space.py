@@ -27,20 +27,19 @@ class Space:
     """
 
     def __init__(self, taken: Iterable[tuple[int, int]], size: int) -> None:
-        self._gaps: dict[int, list[int]] = {}
-        self._lengths: list[int] = []
+        self._gaps: list[tuple[int, int]] = []  # sorted: lengths and where they begin
         self._waiting: list[tuple[int, int]] = []
-        self._used = self._idle = 0
-        end = 0
+        self._used = self._idle = end = 0
         for position, length in sorted(taken):
             start = position // BLOCK
             if start > end:
-                self._add(end, start - end)
+                self._gaps.append((start - end, end))
             end = max(end, start + blocks(length))
             self._used += blocks(length)
         self._end = max(end, blocks(size))
         if self._end > end:
-            self._add(end, self._end - end)
+            self._gaps.append((self._end - end, end))
+        self._gaps.sort()
 
     def take(self, size: int) -> int:
         """The position of a free place for so many bytes: in the smallest gap that has room, else at the end."""
@@ -48,23 +47,19 @@ class Space:
         if not wanted:
             return 0
         self._used += wanted
-        place = bisect_left(self._lengths, wanted)
-        if place == len(self._lengths):
-            start = self._end
-            self._end += wanted
+        place = bisect_left(self._gaps, (wanted, 0))
+        if place == len(self._gaps):
+            start, self._end = self._end, self._end + wanted
             return start * BLOCK
-        length = self._lengths[place]
-        start = self._gaps[length].pop()
-        if not self._gaps[length]:
-            del self._gaps[length], self._lengths[place]
+        length, start = self._gaps.pop(place)
         if length > wanted:
-            self._add(start + wanted, length - wanted)
+            insort(self._gaps, (length - wanted, start + wanted))
         return start * BLOCK
 
     def give(self, position: int, size: int) -> None:
         """A value is no longer needed."""
         if size:
-            self._waiting.append((position // BLOCK, blocks(size)))
+            self._waiting.append((blocks(size), position // BLOCK))
             self._used -= blocks(size)
             self._idle += blocks(size)
 
@@ -75,12 +70,6 @@ class Space:
 
     def settle(self) -> None:
         """Everything given back may be written over: no index on the disk points there any more."""
-        waiting, self._waiting, self._idle = self._waiting, [], 0
-        for start, length in waiting:
-            self._add(start, length)
-
-    def _add(self, start: int, length: int) -> None:
-        if length not in self._gaps:
-            self._gaps[length] = []
-            insort(self._lengths, length)
-        self._gaps[length].append(start)
+        self._gaps += self._waiting
+        self._gaps.sort()
+        self._waiting, self._idle = [], 0

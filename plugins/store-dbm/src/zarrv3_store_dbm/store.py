@@ -142,7 +142,7 @@ class DBMStore(FileBackend):
         self._has_begun = True
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the options; a copy never begins anew."""
+        """Pickle the options; a copy never starts over."""
         made, (cls, options) = super().__reduce__()
         flag = options["flag"]
         return made, (

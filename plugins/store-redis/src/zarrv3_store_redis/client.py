@@ -77,7 +77,7 @@ class Reconnect(Retry):
     def call_with_retry(
         self, do: Callable[[], T], fail: Any, is_retryable: Any = None, with_failure_count: bool = False
     ) -> T:
-        """See redis-py."""
+        """As redis-py says; an error names the time-outs."""
         try:
             return super().call_with_retry(do, fail, is_retryable or _may_pass, with_failure_count)
         except redis.TimeoutError as error:
@@ -109,7 +109,7 @@ def plain_url(text: str) -> str:
     url = parse_part(text)
     if url.authority is None or url.scheme not in _SCHEMES:
         raise ConfigurationError(
-            f"{redact_url(text)!r} is no URL of a server; write redis://host:6379/0 or unix:///path"
+            f"{redact_url(text)!r} is not the URL of a server; write redis://host:6379/0 or unix:///path"
         )
     return _SCHEMES[url.scheme] + re.split("[?#]", text, maxsplit=1)[0][len(url.scheme) :]
 
@@ -156,7 +156,7 @@ def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
 
 @cache
 def _driver_info() -> redis.DriverInfo:
-    """What a connection tells about its library: redis-py would find out its version anew for each."""
+    """What a connection tells about its library: redis-py would look up its version again for each."""
     return redis.DriverInfo()
 
 

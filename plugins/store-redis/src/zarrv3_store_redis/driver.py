@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from hashlib import sha1
 from typing import Any
 
 import redis
 
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
-from zarrv3.store.helpers import by_key, children, chunked, cut, rename_by_copy
+from zarrv3.store.contract import (
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Changes,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+    whole,
+)
+from zarrv3.store.helpers import by_key, chunked, cut, rename_by_copy
 from zarrv3_store_redis import scripts
 from zarrv3_store_redis.index import PAGE, Index
 from zarrv3_store_redis.names import Names, bounds
 
 LARGEST = 512 << 20
 """The most bytes that a name or a value has (the server's `proto-max-bulk-len`, as it is delivered)."""
+
+TRANSACTION = 960 << 20
+"""The most bytes of values in a transaction: the server breaks off a client that has sent 1 GiB of one, names included."""
 
 BATCH = 1000
 """The most keys in one command."""
@@ -38,35 +52,43 @@ class RedisDriver:
         self.owned = owned
         self.index = Index(client, self.names)
         self.capabilities = Capabilities(
-            native_ranges=True,
+            write=True,
+            erase=True,
+            list=True,
+            swap=True,
             transactions=True,
+            native_ranges=True,
+            shared=True,
+            persistent=True,
+            durable=True,
             limits=Limits(
                 batch_keys=BATCH,
                 batch_bytes=32 << 20,
                 key_bytes=LARGEST - len(self.names.prefix),
                 value_bytes=LARGEST,
+                transaction_bytes=TRANSACTION,
             ),
         )
 
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: MGET and GETRANGE in one transaction, so that all of them see one state."""
-        whole = [*by_key([request for request in requests if request[1] is None])]
+        """As the contract says: MGET and GETRANGE in one transaction, so that all of them see one state."""
+        wholes = [*by_key([request for request in requests if request.range is None])]
         ranged = [(key, wanted) for key, wanted in requests if wanted is not None]
         commands: list[tuple[Any, ...]] = []
-        if whole:
-            names = [*map(self.names.value, whole)]
+        if wholes:
+            names = [*map(self.names.value, wholes)]
             commands += [("MGET", *names), ("EXISTS", *names)]
-        parts = [*by_key(ranged)]
+        parts = [*dict(ranged)]
         commands += [("EXISTS", self.names.value(key)) for key in parts]
         commands += [("GETRANGE", self.names.value(key), *_span(wanted)) for key, wanted in ranged]
         replies = self._run(commands, transaction=bool(ranged))
         values: dict[str, Buffer | None] = {}
-        if whole:
+        if wholes:
             found, there, *replies = replies
-            values = dict(zip(whole, found, strict=True))
-            if there != len(whole) - found.count(None):
+            values = dict(zip(wholes, found, strict=True))
+            if there != len(wholes) - found.count(None):
                 self._refuse_other_types([key for key, value in values.items() if value is None])
         exists = dict(zip(parts, replies, strict=False))
         pieces = iter(replies[len(parts) :])
@@ -75,50 +97,35 @@ class RedisDriver:
             for key, wanted in requests
         ]
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: all at once, with the index."""
-        self.apply_many(items)
-
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract: all at once, with the index."""
-        self.apply_many(dict.fromkeys(keys))
-
-    def erase_prefix(self, folder: str, /) -> None:
-        """See the contract; in steps, so that the server is never busy for long."""
-        start, end = bounds(folder)
-        while (erased := self.index.run(scripts.ERASE, start, end, PAGE)) == PAGE:
-            pass
-        if erased is None:
-            for keys in self.index.scan(folder):
-                for part in chunked(keys, BATCH):
-                    self.erase_many(part)
-
-    def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: in one step, unless the server keeps evicting the index."""
-        arguments = (*bounds(source), len(source.encode()), target.encode())
-        if self.index.run(scripts.RENAME, *arguments) is None:
-            self.index.build()
-            if self.index.run(scripts.RENAME, *arguments) is None:
-                rename_by_copy(self, source, target)
-
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: in one step of the server."""
-        done, complete = self._once(
-            "EVAL",
-            scripts.SWAP,
-            1,
-            self.names.index,
-            self.names.prefix,
-            key.encode(),
-            *_maybe(old),
-            *_maybe(new),
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        """As the contract says: STRLEN on the server."""
+        names = [*map(self.names.value, keys)]
+        replies = self._run(
+            [(command, name) for name in names for command in ("STRLEN", "EXISTS")], transaction=True
         )
-        if done and not complete:
-            self.index.build()
-        return bool(done)
+        return [size if there else None for size, there in zip(replies[::2], replies[1::2], strict=True)]
 
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: one MULTI … EXEC, which the server does whole or not at all."""
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """As the contract says; the version is the SHA-1 of the value, which is what scripts can compute."""
+        return [
+            (value, None if value is None else sha1(value, usedforsecurity=False).hexdigest())
+            for value in self.get_many(whole(keys))
+        ]
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: a page of keys per round trip."""
+        return self.index.keys(folder)
+
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: from name to name, whatever lies below them."""
+        return self.index.names_in(folder)
+
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        """As the contract says: STRLEN on the server, a page of keys per round trip."""
+        return self.index.sizes(folder)
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: one MULTI … EXEC, which the server does whole or not at all, with the index."""
         values = {key: value for key, value in changes.items() if value is not None}
         gone = [key for key, value in changes.items() if value is None]
         commands: list[tuple[Any, ...]] = []
@@ -128,36 +135,45 @@ class RedisDriver:
         for part in chunked(gone, BATCH):
             commands.append(("ZREM", self.names.index, *map(str.encode, part)))
             commands.append(("UNLINK", *map(self.names.value, part)))
-        if commands:
-            commands.append(("ZSCORE", self.names.index, b""))
-            complete = self._run(commands, transaction=True)[-1] is not None
-            if values and not complete:
-                self.index.build()
+        commands.append(("ZSCORE", self.names.index, b""))
+        complete = self._run(commands, transaction=True)[-1] is not None
+        if values and not complete:
+            self.index.build()
 
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: STRLEN on the server, a page of keys a round trip."""
-        if not where or where.endswith("/"):
-            yield from self.index.sizes(where)
-            return
-        name = self.names.value(where)
-        size, there = self._run([("STRLEN", name), ("EXISTS", name)], transaction=True)
-        if there:
-            yield where, size
+    def apply_many(self, changes: Changes, /) -> None:
+        self.write_many(changes)
 
-    def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract: a page of keys a round trip."""
-        return self.index.keys(folder)
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """As the contract says: in one step of the server, which is never asked twice."""
+        arguments = _flat(
+            (key.encode(), version or b"", int(new is not None), b"" if new is None else _sendable(new))
+            for key, (version, new) in swaps.items()
+        )
+        complete, *refused = self._once(
+            "EVAL", scripts.SWAP, 1, self.names.index, self.names.prefix, *arguments
+        )
+        if not complete:
+            self.index.build()
+        keys = [*swaps]
+        return [keys[number] for number in refused]
 
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract: from name to name, whatever lies below them."""
-        names = self.index.names_in(folder)
-        if names is None:
-            return children(self.index.keys(folder), folder)
-        keys = sorted(name for name in names if not name.endswith("/"))
-        return keys, sorted(name for name in names if name.endswith("/"))
+    def erase_prefix(self, folder: str, /) -> None:
+        """As the contract says; in steps, so that the server is never busy for long."""
+        start, end = bounds(folder)
+        while (erased := self.index.run(scripts.ERASE, start, end, PAGE)) == PAGE:
+            pass
+        if erased is None:
+            for keys in self.index.scan(folder):
+                for part in chunked(keys, BATCH):
+                    self.write_many(dict.fromkeys(part))
 
-    def flush(self) -> None:
-        """Nothing is held back: see the README for what the server's settings promise."""
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """As the contract says: in one step, unless the server keeps evicting the index."""
+        arguments = (*bounds(source), len(source.encode()), target.encode())
+        if self.index.run(scripts.RENAME, *arguments) is None:
+            self.index.build()
+            if self.index.run(scripts.RENAME, *arguments) is None:
+                rename_by_copy(self, source, target)
 
     def close(self) -> None:
         """Close the connections that this driver has opened."""
@@ -199,7 +215,7 @@ class RedisDriver:
         return reply
 
     def _refuse_other_types(self, keys: list[str]) -> None:
-        """MGET takes a key that is no string for missing; a reader must not."""
+        """Raise for keys that are not strings, which MGET takes for missing."""
         types = self._run([("TYPE", self.names.value(key)) for key in keys], transaction=False)
         for key, kind in zip(keys, types, strict=True):
             if kind not in {b"none", b"string", "none", "string"}:
@@ -226,16 +242,12 @@ def _trimmed(piece: bytes, wanted: ByteRange, *, exists: int) -> Buffer | None:
     return piece[:stop] if stop is not None and stop < 0 else piece
 
 
-def _maybe(value: Buffer | None) -> tuple[int, Any]:
-    return (0, b"") if value is None else (1, _sendable(value))
-
-
 def _sendable(value: Buffer) -> bytes | memoryview:
     return memoryview(value) if isinstance(value, bytearray) else value
 
 
-def _flat(pairs: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
-    return (item for pair in pairs for item in pair)
+def _flat(rows: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    return (item for row in rows for item in row)
 
 
 def _other_type(name: bytes) -> str:

@@ -1,7 +1,7 @@
 """Which keys there are: a sorted set beside the values, so that listing costs what it returns.
 
 All members have the score 0, so the set is in the order of the keys' bytes, and a folder is a range of it. Every write of
-ours changes value and index in one step. Two kinds of member are no keys: the empty one says that the index is complete,
+ours changes value and index in one step. Two kinds of member are not keys: the empty one says that the index is complete,
 and those that begin with `/` are tokens of somebody who is building it.
 
 An index is not complete, or not there, in a database that zarr-python 2 wrote, in an empty one, and when the server
@@ -19,6 +19,7 @@ from typing import Any
 
 import redis
 
+from zarrv3.store.helpers import children
 from zarrv3_store_redis import scripts
 from zarrv3_store_redis.names import Names, bounds
 
@@ -28,7 +29,7 @@ PAGE = 1000
 SCANNED = 5000
 """How many entries of the database one SCAN looks at."""
 
-_ATTEMPTS = 3  # how often building starts anew when the index is dropped meanwhile
+_ATTEMPTS = 3  # how often building starts again when the index is dropped meanwhile
 
 
 class Index:
@@ -52,17 +53,19 @@ class Index:
             for key, size in zip(page[::2], page[1::2], strict=True):
                 yield key.decode(), size
 
-    def names_in(self, folder: str) -> list[str] | None:
-        """The keys and sub-folders directly below a folder; `None` when the index is not complete."""
+    def names_in(self, folder: str) -> Iterator[str]:
+        """The keys and sub-folders directly below a folder."""
         start, end = bounds(folder)
-        found: list[str] = []
+        seen: set[str] = set()
         while start:
             reply = self.run(scripts.DIRECTORY, start, end, len(folder.encode()), PAGE)
-            if reply is None:
-                return None
-            start, names = reply
-            found += map(bytes.decode, names)
-        return found
+            if reply is None:  # not complete, or dropped meanwhile
+                yield from (name for name in children(self.keys(folder), folder) if name not in seen)
+                return
+            start, page = reply
+            names = [*map(bytes.decode, page)]
+            seen.update(names)
+            yield from names
 
     def scan(self, folder: str) -> Iterator[list[str]]:
         """Every key below a folder in lists, by looking through the whole database."""

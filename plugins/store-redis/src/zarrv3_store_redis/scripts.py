@@ -103,23 +103,31 @@ return count
 )
 
 SWAP: Final = b"""
--- prefix, key, "1" if there is an old value, it, "1" if there is a new value, it -> whether done, whether complete
-local name = ARGV[1] .. ARGV[2]
-local complete = redis.call('ZSCORE', KEYS[1], '') and 1 or 0
-local current = redis.call('GET', name)
-local expected = ARGV[3] == '1' and ARGV[4]
-if current ~= expected then return {0, complete} end
-if ARGV[5] == '1' then
-  redis.call('ZADD', KEYS[1], 0, ARGV[2])
-  redis.call('SET', name, ARGV[6])
-elseif current then
-  redis.call('UNLINK', name)
-  redis.call('ZREM', KEYS[1], ARGV[2])
-  complete = 1
-else
-  complete = 1
+-- prefix, then of each key: it, the SHA-1 of its old value ("" of none), 1 if there is a new value, it
+-- -> 0 if the index is not complete and should be, the numbers of the keys that are refused; all are compared before any is written
+local complete = redis.call('ZSCORE', KEYS[1], '')
+local entries, values, gone, names, refused = {}, {}, {}, {}, {}
+for i = 2, #ARGV, 4 do
+  local key, name = ARGV[i], ARGV[1] .. ARGV[i]
+  local current = redis.call('GET', name)
+  if (current and redis.sha1hex(current) or '') ~= ARGV[i + 1] then
+    refused[#refused + 1] = (i - 2) / 4
+  elseif ARGV[i + 2] == '1' then
+    entries[#entries + 1], entries[#entries + 2] = 0, key
+    values[#values + 1], values[#values + 2] = name, ARGV[i + 3]
+  elseif current then
+    gone[#gone + 1], names[#names + 1] = key, name
+  end
 end
-return {1, complete}
+if #entries > 0 then
+  redis.call('ZADD', KEYS[1], unpack(entries))
+  redis.call('MSET', unpack(values))
+end
+if #gone > 0 then
+  redis.call('UNLINK', unpack(names))
+  redis.call('ZREM', KEYS[1], unpack(gone))
+end
+return {(complete or #entries == 0) and 1 or 0, unpack(refused)}
 """
 
 ENTER: Final = b"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 import redis
 
@@ -18,7 +18,7 @@ from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Separator
-from zarrv3.store.contract import Store
+from zarrv3.store.contract import Driver
 from zarrv3.store.keys import encodable
 from zarrv3_store_redis.client import (
     RedisOptions,
@@ -31,12 +31,13 @@ from zarrv3_store_redis.driver import RedisDriver
 
 
 class RedisStore(Backend):
-    """A Redis or Valkey database, one string a key; `redis://user:password@host:6379/0?prefix=zarr`.
+    """A Redis or Valkey database, one string per key; `redis://user:password@host:6379/0?prefix=zarr`.
 
     Safe to write from many threads, processes and machines. Nothing is sent before the first use.
     """
 
     kind = "redis"
+    live_options = ("client",)
     tested_against: ClassVar[Mapping[str, str]] = {"Valkey": "9"}
     errors: ClassVar[ErrorTable] = {
         redis.AuthenticationError: StoreAccessError,
@@ -85,15 +86,14 @@ class RedisStore(Backend):
         return server()
 
     def reindex(self) -> None:
-        """Make the index of keys anew: what to call after others wrote below the prefix, for example zarr-python 2.
+        """Build the index of keys again: to be called after others wrote below the prefix, for example zarr-python 2.
 
         Looks through the whole database; others may read and write meanwhile.
         """
-        driver = cast("RedisDriver", self._writable("write"))
-        with self._translated("index", ()):
+        with self.using_driver("index", capability="write") as driver:
             driver.index.renew()
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over a client; nothing is sent."""
         client = self.option("client")
         if client is None:

@@ -6,8 +6,10 @@ without, `folder0`: `0` follows `/`. No `LIKE`, no collation of a language.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
+from itertools import accumulate
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -24,9 +26,12 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    insert,
     literal,
+    literal_column,
     select,
     text,
+    update,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect as Theirs
@@ -34,7 +39,8 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.dml import Delete, Insert
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from zarrv3.store.contract import ByteRange, Limits
+from zarrv3.store.contract import Buffer, ByteRange, Changes, Limits, Swaps, Version
+from zarrv3.store.helpers import chunked, unchanged
 
 Piece = tuple[int, str, ByteRange]
 """A wanted range with its place among the requests and its key."""
@@ -50,8 +56,15 @@ class Dialect:
 
     Attributes:
         limits: what the database holds.
+        among: the condition for the keys of the parameter `keys`, a list.
+        values: the query for these keys and their values.
+        versioned: the query for these keys, their values, and what the database says of their versions.
+        sizes: the query for these keys and the lengths of their values.
+        upsert: what stores a value, replacing what was there.
         begin: how a transaction that writes begins.
+        insert: SQLAlchemy's function for a statement that may do something else where a key is there.
         asks: whether only the server knows its limits.
+        swaps_at_once: whether `swap` is one statement, however many keys there are.
         walks: whether a recursive query can follow the keys of a folder from one to the next.
     """
 
@@ -59,10 +72,12 @@ class Dialect:
     begin = "BEGIN"
     walks = True
     asks = False
+    swaps_at_once = False
     key_type: TypeEngine[str] = Text()
     value_type: TypeEngine[bytes] = LargeBinary()
     position = "strpos(substr({key}, {skip}), '/')"
     nullable = False
+    insert: Any = None
     options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, table: str, dialect: Theirs) -> None:
@@ -76,6 +91,16 @@ class Dialect:
             **self.options,
         )
         self.name = dialect.identifier_preparer.format_table(self.table)
+        k, v = self.table.c.k, self.table.c.v
+        self.among = self._among()
+        self.values = select(k, v).where(self.among)
+        self.versioned = self.values
+        self.sizes = select(k, func.length(v)).where(self.among)
+        self.upsert = self._upsert()
+        same = (k == bindparam("key")) & (self._version_there() == bindparam("version"))
+        self.replacing = update(self.table).where(same).values(v=bindparam("new"))
+        self.erasing = delete(self.table).where(same)
+        self.making = self._insert_new().execution_options(preserve_rowcount=True)
 
     # ------------------------------------------------------------ the table
 
@@ -97,10 +122,6 @@ class Dialect:
         if not folder:
             return []
         return [self.table.c.k >= folder, self.table.c.k < end(folder)]
-
-    def among(self) -> ColumnElement[bool]:
-        """The condition for the keys of the parameter `keys`, a list."""
-        return self.table.c.k.in_(bindparam("keys", expanding=True))
 
     def moved(self, source: str, target: str) -> ColumnElement[str]:
         """A key below `source` as it is called below `target`."""
@@ -132,20 +153,62 @@ class Dialect:
 
     # ------------------------------------------------------------ values
 
-    def upsert(self) -> Insert:
-        """Store a value, replacing what was there."""
-        raise NotImplementedError
-
-    def insert_new(self) -> Insert:
-        """Store a value unless the key is there."""
-        raise NotImplementedError
-
     def erase(self, *conditions: ColumnElement[bool]) -> Delete:
         """Remove the rows for which all conditions hold."""
         return delete(self.table).where(*conditions)
 
+    def apply(self, connection: Connection, changes: Changes) -> None:
+        """Store and erase, in the order of the keys, so that writers wait for each other and none is undone."""
+        gone = sorted(key for key, value in changes.items() if value is None)
+        for keys in chunked(gone, self.limits.batch_keys or len(gone)):
+            connection.execute(self.erase(self.among), {"keys": keys})
+        rows = [{"k": key, "v": bytes(value)} for key, value in sorted(changes.items()) if value is not None]
+        if rows:
+            connection.execute(self.upsert, rows)
+
+    # ------------------------------------------------------------ swaps
+
+    def version(self, value: bytes, *stamps: Any) -> Version:
+        """The version of a value, of which the database may say something."""
+        raise NotImplementedError
+
+    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+        """Swap values; returns the keys that are refused. A single key is one statement, more are in one transaction."""
+        return [key for key in sorted(swaps) if not self._swap_one(connection, key, *swaps[key])]
+
+    def _swap_one(
+        self, connection: Connection, key: str, version: Version | None, new: Buffer | None
+    ) -> bool:
+        if version is None and new is None:
+            return connection.execute(self.sizes, {"keys": [key]}).first() is None
+        if version is None:
+            return connection.execute(self.making, {"k": key, "v": bytes(new or b"")}).rowcount == 1
+        if new is None:
+            return connection.execute(self.erasing, {"key": key, "version": version}).rowcount == 1
+        row = {"key": key, "version": version, "new": bytes(new)}
+        return connection.execute(self.replacing, row).rowcount == 1
+
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """Ranges of values, cut in the database, with their places among the requests."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ what a database says its own way
+
+    def _among(self) -> ColumnElement[bool]:
+        return self.table.c.k.in_(bindparam("keys", expanding=True))
+
+    def _upsert(self) -> Insert:
+        made = self.insert(self.table)  # the row keeps its number
+        upsert: Insert = made.on_conflict_do_update(index_elements=["k"], set_={"v": made.excluded.v})
+        return upsert
+
+    def _insert_new(self) -> Insert:
+        """Store a value unless the key is there."""
+        made: Insert = self.insert(self.table).on_conflict_do_nothing()
+        return made
+
+    def _version_there(self) -> ColumnElement[Any]:
+        """The version of the value of a row."""
         raise NotImplementedError
 
 
@@ -155,6 +218,7 @@ class SQLite(Dialect):
     limits = Limits(batch_keys=500, batch_bytes=32 << 20, key_bytes=1 << 15, value_bytes=10**9 - (1 << 16))
     begin = "BEGIN IMMEDIATE"
     nullable = True
+    insert = staticmethod(sqlite.insert)
     position = "instr(substr({key}, {skip}), '/')"
 
     def prepare(self, connection: Connection) -> None:
@@ -162,17 +226,35 @@ class SQLite(Dialect):
         connection.exec_driver_sql("PRAGMA page_size = 16384")
         connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()  # else the next commit is refused
 
-    def upsert(self) -> Insert:
-        """See the base class; the row keeps its number."""
-        insert = sqlite.insert(self.table)
-        return insert.on_conflict_do_update(index_elements=["k"], set_={"v": insert.excluded.v})
+    def version(self, value: bytes, *_: Any) -> Version:
+        """The value itself: it is compared where it lies."""
+        return value
 
-    def insert_new(self) -> Insert:
-        """See the base class."""
-        return sqlite.insert(self.table).on_conflict_do_nothing(index_elements=["k"])
+    def _version_there(self) -> ColumnElement[Any]:
+        return self.table.c.v
+
+    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+        """As the base class says; SQLAlchemy takes ten times as long as SQLite for each statement of a batch."""
+        if len(swaps) == 1:
+            return super().swap(connection, swaps)
+        run: Any = connection.connection.driver_connection.execute  # type: ignore[union-attr]
+        refused: list[str] = []
+        for key, (version, new) in swaps.items():
+            if version is None and new is None:
+                done = run(f"SELECT 1 FROM {self.name} WHERE k = ?", (key,)).fetchone() is None  # noqa: S608
+            elif version is None:
+                done = run(f"INSERT OR IGNORE INTO {self.name} (k, v) VALUES (?, ?)", (key, new)).rowcount  # noqa: S608
+            elif new is None:
+                done = run(f"DELETE FROM {self.name} WHERE k = ? AND v = ?", (key, version)).rowcount  # noqa: S608
+            else:
+                change = f"UPDATE {self.name} SET v = ? WHERE k = ? AND v = ?"  # noqa: S608
+                done = run(change, (new, key, version)).rowcount
+            if not done:
+                refused.append(key)
+        return refused
 
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
-        """See the base class: through SQLite's handle on a blob; `substr` would load all of it."""
+        """As the base class says: through SQLite's handle on a blob; `substr` would load all of it."""
         by_key: dict[str, list[tuple[int, ByteRange]]] = {}
         for place, key, part in wanted:
             by_key.setdefault(key, []).append((place, part))
@@ -192,10 +274,16 @@ class SQLite(Dialect):
         connection.exec_driver_sql("COMMIT")
 
 
+_STAMP = "(z.ctid::text || ' ' || z.xmin::text)"
+"""Where a row of `z` lies and which transaction wrote it: of no two rows that ever were are both the same."""
+
+
 class PostgreSQL(Dialect):
     """A server: text ordered as `"C"` does, values stored uncompressed so that a range reads its own pages only."""
 
     limits = Limits(batch_keys=1000, batch_bytes=16 << 20, key_bytes=2692, value_bytes=(1 << 29) - (1 << 16))
+    swaps_at_once = True
+    insert = staticmethod(postgresql.insert)
     key_type = Text(collation="C")
     value_type = postgresql.BYTEA()
 
@@ -214,33 +302,69 @@ class PostgreSQL(Dialect):
             bindparam("starts", type_=ARRAY(Integer)),
             bindparam("stops", type_=ARRAY(Integer)),
         )
+        self.versioned = self.values.add_columns(self._version_there())
+        # the new values are cut from one parameter, since clients send arrays of bytes as hexadecimal text
+        self.swapping = text(
+            f"WITH n AS (SELECT * FROM unnest(:keys, :versions, :starts, :lengths) AS n(k, d, s, l)), "  # noqa: S608
+            f'held AS (SELECT z.k FROM {self.name} z JOIN n ON z.k = n.k COLLATE "C" '
+            f"WHERE {_STAMP} = n.d ORDER BY z.k FOR UPDATE OF z), "
+            f"gone AS (DELETE FROM {self.name} z USING held, n "
+            f'WHERE z.k = held.k AND z.k = n.k COLLATE "C" AND n.l IS NULL RETURNING z.k), '
+            f"put AS (INSERT INTO {self.name} AS z (k, v) SELECT n.k, substr(:data, n.s, n.l) FROM n "
+            f'WHERE n.l IS NOT NULL AND (n.d IS NULL OR n.k COLLATE "C" IN (SELECT k FROM held)) '
+            f"ON CONFLICT (k) DO UPDATE SET v = excluded.v WHERE z.k IN (SELECT k FROM held) RETURNING z.k) "
+            f"SELECT k FROM gone UNION ALL SELECT k FROM put UNION ALL "
+            f"SELECT n.k FROM n WHERE n.l IS NULL AND n.d IS NULL "
+            f'AND NOT EXISTS (SELECT FROM {self.name} z WHERE z.k = n.k COLLATE "C")'
+        ).bindparams(
+            bindparam("keys", type_=ARRAY(Text)),
+            bindparam("versions", type_=ARRAY(Text)),
+            bindparam("starts", type_=ARRAY(Integer)),
+            bindparam("lengths", type_=ARRAY(Integer)),
+            bindparam("data", type_=postgresql.BYTEA()),
+        )
 
-    def among(self) -> ColumnElement[bool]:
-        """See the base class: one parameter, so that the statement is the same, and prepared, however many keys there are."""
+    def _among(self) -> ColumnElement[bool]:
+        """One parameter, so that the statement is the same, and prepared, however many keys there are."""
         return self.table.c.k == func.any(bindparam("keys", type_=ARRAY(Text)))
 
     def create(self, connection: Connection) -> None:
-        """See the base class; one at a time, since PostgreSQL's `IF NOT EXISTS` fails in a race."""
+        """As the base class says; one at a time, since PostgreSQL's `IF NOT EXISTS` fails in a race."""
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('zarrv3'))").close()
         super().create(connection)
         connection.exec_driver_sql(f"ALTER TABLE {self.name} ALTER COLUMN v SET STORAGE EXTERNAL")
 
-    def upsert(self) -> Insert:
-        """See the base class."""
-        insert = postgresql.insert(self.table)
-        return insert.on_conflict_do_update(index_elements=["k"], set_={"v": insert.excluded.v})
+    def _version_there(self) -> ColumnElement[Any]:
+        return literal_column(_STAMP.replace("z.", ""), Text())
 
-    def insert_new(self) -> Insert:
-        """See the base class."""
-        return postgresql.insert(self.table).on_conflict_do_nothing(index_elements=["k"])
+    def version(self, value: bytes, *stamps: Any) -> Version:  # noqa: ARG002
+        """What the server says of the row: neither it nor the client looks at the value."""
+        return str(*stamps)
 
     def erase(self, *conditions: ColumnElement[bool]) -> Delete:
-        """See the base class; rows are locked in the order of their keys, as writers do: two wait, none is undone."""
+        """As the base class says; rows are locked in the order of their keys, as writers do: two wait, none is undone."""
         k = self.table.c.k
         return delete(self.table).where(k.in_(select(k).where(*conditions).order_by(k).with_for_update()))
 
+    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+        """As the base class says; a batch is one statement, which locks the rows that still match, in the order of their keys."""
+        if len(swaps) == 1:
+            return super().swap(connection, swaps)
+        keys = sorted(swaps)
+        values = [swaps[key][1] for key in keys]
+        lengths = [None if value is None else len(value) for value in values]
+        arguments = {
+            "keys": keys,
+            "versions": [swaps[key][0] for key in keys],
+            "starts": [*accumulate((length or 0 for length in lengths), initial=1)][:-1],
+            "lengths": lengths,
+            "data": b"".join(value for value in values if value is not None),
+        }
+        done = {*connection.execute(self.swapping, arguments).scalars()}
+        return [key for key in keys if key not in done]
+
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
-        """See the base class: one query."""
+        """As the base class says: one query."""
         places, keys, parts = zip(*wanted, strict=True)
         starts = [min(max(part.start, -_FAR), _FAR) for part in parts]
         stops = [_FAR if part.stop is None else min(max(part.stop, -_FAR), _FAR) for part in parts]
@@ -277,23 +401,41 @@ class MySQL(Dialect):
         for option, value in (("engine", "InnoDB"), ("row_format", "DYNAMIC"))
     }
 
-    def upsert(self) -> Insert:
-        """See the base class."""
+    def _upsert(self) -> Insert:
         insert = mysql.insert(self.table)
         return insert.on_duplicate_key_update(v=insert.inserted.v)
 
-    def insert_new(self) -> Insert:
-        """See the base class."""
-        return mysql.insert(self.table).prefix_with("IGNORE")
+    def _insert_new(self) -> Insert:
+        return insert(self.table).prefix_with("IGNORE")
+
+    def _version_there(self) -> ColumnElement[Any]:
+        return func.unhex(func.sha2(self.table.c.v, 256))
+
+    def version(self, value: bytes, *_: Any) -> Version:
+        """The digest of a value, which the server can compute too."""
+        return sha256(value).digest()
+
+    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+        """As the base class says; a batch is compared by one query, which locks the rows."""
+        if len(swaps) == 1:
+            return super().swap(connection, swaps)
+        versions = select(self.table.c.k, self._version_there()).where(self.among).with_for_update()
+        now: dict[str, Version] = dict(connection.execute(versions, {"keys": sorted(swaps)}).fetchall())
+        changes, refused = unchanged(swaps, [now.get(key) for key in swaps])
+        made = [{"k": key, "v": bytes(changes.pop(key) or b"")} for key in sorted({*changes} - {*now})]
+        self.apply(connection, changes)
+        if made:  # an upsert could overwrite what somebody else has made since
+            connection.execute(insert(self.table), made)
+        return refused
 
     def limits_of(self, connection: Connection) -> Limits:
-        """See the base class: a statement, in which a byte of a value may need two, has to fit a packet."""
+        """As the base class says: a statement, in which a byte of a value may need two, has to fit a packet."""
         packet = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
         most = packet // 2 - (1 << 14)
         return replace(self.limits, value_bytes=most, batch_bytes=min(most, 8 << 20))
 
     def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
-        """See the base class: one query, a branch for each range."""
+        """As the base class says: one query, a branch for each range."""
         branches = [
             f"SELECT {place}, {_cut(part)} FROM {self.name} WHERE k = :k{place}"  # noqa: S608 - numbers, a quoted name
             for place, _, part in wanted

@@ -7,32 +7,31 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import lru_cache
+from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Insert,
-    Select,
-    func,
-    inspect,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, func, inspect, or_, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from zarrv3.errors import StoreAccessError
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request
-from zarrv3.store.helpers import chunked
+from zarrv3.store.contract import (
+    Buffer,
+    ByteRange,
+    Capabilities,
+    Changes,
+    Limits,
+    Request,
+    Swaps,
+    Versioned,
+)
+from zarrv3.store.forks import renew_in_children
+from zarrv3.store.helpers import children
+from zarrv3.store.locks import FairLock
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Opened, give_back
 from zarrv3_store_sql.failures import explained, is_conflict
-from zarrv3_store_sql.turns import Turns
 
 T = TypeVar("T")
 
@@ -42,10 +41,9 @@ PAGE = 10_000
 STEPS = 1000
 """How many entries of a folder one query follows."""
 
-_ATTEMPTS = 20  # of a transaction that the database undid in favour of another one
+_ATTEMPTS = 30  # of a transaction that the database undid in favour of another one
 
-_living: weakref.WeakSet[SQLDriver] = weakref.WeakSet()
-_inherited: list[Engine] = []  # connections of the parent process, never to be closed by a child
+_inherited: list[Engine] = []  # of a parent process, whose sessions a child would end by closing connections
 
 
 class SQLDriver:
@@ -63,32 +61,40 @@ class SQLDriver:
         self.ready = False  # the table is there
         self.writable = False  # and so is all that writing needs
         self.making = threading.Lock()
-        self.turns: AbstractContextManager[None] = Turns() if opened.private else nullcontext()
+        self.turns: AbstractContextManager[None] = FairLock() if opened.private else nullcontext()
         self.capabilities = Capabilities(
+            write=True,
+            erase=True,
+            list=True,
+            swap=True,
             transactions=True,
             native_ranges=True,
             shared=not opened.private,
             persistent=not opened.private,
+            durable=not opened.private,
             limits=self._limits(),
         )
-        self.among, self.values_of, self.upsert, self.insert_new = _statements(dialect)
-        _living.add(self)
+        renew_in_children(self)
         self.left = weakref.finalize(self, _dispose, opened.engine, os.getpid()) if opened.own else None
+
+    def renew(self) -> None:
+        """In a forked child: keep the parent's connections open and unused."""
+        _inherited.append(self.opened.engine)
 
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """See the contract: one query for whole values, one for ranges."""
-        whole = {key for key, wanted in requests if wanted is None}
+        """As the contract says: one query for whole values, one for ranges."""
+        wholes = {key for key, wanted in requests if wanted is None}
         pieces = [
             (i, key, ByteRange(*wanted)) for i, (key, wanted) in enumerate(requests) if wanted is not None
         ]
         found: list[Buffer | None] = [None] * len(requests)
-        if not requests or not self._is_there():
+        if not self._is_there():
             return found
         with self._connected() as connection:
-            if whole:
-                rows = connection.execute(self.values_of, {"keys": [*whole]}).fetchall()
+            if wholes:
+                rows = connection.execute(self.sql.values, {"keys": [*wholes]}).fetchall()
                 values = {row[0]: row[1] for row in rows}
                 for i, (key, wanted) in enumerate(requests):
                     if wanted is None and key in values:
@@ -98,72 +104,57 @@ class SQLDriver:
                     found[i] = _bytes(value)
         return found
 
-    def set_many(self, items: Mapping[str, Buffer], /) -> None:
-        """See the contract: one transaction; keys in order, so that two writers do not wait for each other."""
-        if items:
-            rows = [{"k": key, "v": bytes(items[key])} for key in sorted(items)]
-            self._write(lambda connection: connection.execute(self.upsert, rows), single=len(rows) == 1)
+    def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
+        sizes = dict(self._rows(self.sql.sizes, keys=[*{*keys}]))
+        return [sizes.get(key) for key in keys]
 
-    def erase_many(self, keys: Collection[str], /) -> None:
-        """See the contract: one statement."""
-        if keys and self._is_there():
-            self._write(lambda connection: connection.execute(self.sql.erase(self.among), {"keys": [*keys]}))
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        found = {
+            key: (value := _bytes(v), self.sql.version(value, *stamps))
+            for key, v, *stamps in self._rows(self.sql.versioned, keys=[*{*keys}])
+        }
+        return [found.get(key, (None, None)) for key in keys]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """As the contract says: all at once, however many."""
+        erases_only = all(value is None for value in changes.values())
+        if not erases_only or self._is_there():
+            single = len(changes) == 1 or (erases_only and len(changes) <= (self.sql.limits.batch_keys or 1))
+            self._write(partial(self.sql.apply, changes=changes), single=single)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        self.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        creates = any(version is None and new is not None for version, new in swaps.values())
+        if not creates and not self._is_there():
+            return [key for key, (version, _) in swaps.items() if version is not None]
+        single = self.sql.swaps_at_once or len(swaps) == 1
+        return self._write(partial(self.sql.swap, swaps=swaps), single=single)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """See the contract: one statement over a range of keys."""
+        """As the contract says: one statement over a range of keys."""
         if self._is_there():
             self._write(lambda connection: connection.execute(self.sql.erase(*self.sql.below(folder))))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """See the contract: one statement, so that a reader sees all keys below one folder or all below the other."""
+        """As the contract says: one statement, so that a reader sees all keys below one folder or all below the other."""
         if self._is_there():
             moved = (
                 update(self.sql.table).where(*self.sql.below(source)).values(k=self.sql.moved(source, target))
             )
             self._write(lambda connection: connection.execute(moved))
 
-    def compare_and_set(self, key: str, old: Buffer | None, new: Buffer | None, /) -> bool:
-        """See the contract: one statement that says how many rows it has changed."""
-        k, v = self.sql.table.c.k, self.sql.table.c.v
-        if old is None and new is None:
-            return next(self.sizes(key), None) is None
-        if old is None:
-            row = {"k": key, "v": bytes(new or b"")}
-            return self._write(lambda connection: connection.execute(self.insert_new, row).rowcount) == 1
-        if not self._is_there():
-            return False
-        unchanged = (k == key) & (v == bytes(old))
-        change: Any = (
-            self.sql.erase(unchanged)
-            if new is None
-            else update(self.sql.table).where(unchanged).values(v=bytes(new))
-        )
-        return self._write(lambda connection: connection.execute(change).rowcount) == 1
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: page by page, without an open cursor."""
+        return (row[0] for row in self._pages(folder))
 
-    def apply_many(self, changes: Mapping[str, Buffer | None], /) -> None:
-        """See the contract: one transaction, however large."""
-        rows = [{"k": key, "v": bytes(value)} for key, value in sorted(changes.items()) if value is not None]
-        gone = sorted(key for key, value in changes.items() if value is None)
+    def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
+        return ((key, size) for key, size in self._pages(folder, func.length(self.sql.table.c.v)))
 
-        def apply(connection: Connection) -> None:
-            for keys in chunked(gone, self.capabilities.limits.batch_keys or len(gone)):
-                connection.execute(self.sql.erase(self.among), {"keys": keys})
-            if rows:
-                connection.execute(self.upsert, rows)
-
-        if changes:
-            self._write(apply, single=False)
-
-    def sizes(self, where: str, /) -> Iterator[tuple[str, int]]:
-        """See the contract: lengths as the database knows them."""
-        table = self.sql.table
-        length = func.length(table.c.v)
-        if where and not where.endswith("/"):
-            for _, size in self._rows(select(table.c.k, length).where(table.c.k == where)):
-                yield where, size
-            return
-        for key, size in self._pages(where, length):
-            yield key, size
+    def list_dir(self, folder: str, /) -> Iterator[str]:
+        """As the contract says: a sub-folder costs one look-up, whatever is in it."""
+        return children(self._entries(folder), folder)
 
     def total(self, path: str) -> int:
         """The bytes of a key and of everything below the folder of that name (`""`: of everything), summed there."""
@@ -175,27 +166,8 @@ class SQLDriver:
         rows = self._rows(sum_of)
         return int(rows[0][0]) if rows else 0
 
-    def list_prefix(self, folder: str, /) -> Iterator[str]:
-        """See the contract: page by page, without an open cursor."""
-        return (row[0] for row in self._pages(folder))
-
-    def list_dir(self, folder: str, /) -> tuple[list[str], list[str]]:
-        """See the contract: a sub-folder costs one look-up, whatever is in it."""
-        keys: list[str] = []
-        folders: list[str] = []
-        low: str | None = folder
-        while low is not None:
-            found, low = self._entries(folder, low)
-            for key in found:
-                cut = key.find("/", len(folder))
-                if cut < 0:
-                    keys.append(key)
-                elif not folders or folders[-1] != key[: cut + 1]:
-                    folders.append(key[: cut + 1])
-        return sorted(keys), sorted(folders)
-
     def flush(self) -> None:
-        """See the README: SQLite's write-ahead log goes into the file; servers have committed already."""
+        """As the README says: SQLite's write-ahead log goes into the file; servers have committed already."""
         if self.opened.path is not None and self.ready:
             with self._connected() as connection:
                 # its row is not read: until the cursor is closed SQLite takes it for a write that is under way
@@ -222,25 +194,28 @@ class SQLDriver:
                 return
             low = rows[-1][0] + SUCCESSOR
 
-    def _entries(self, folder: str, low: str) -> tuple[list[str], str | None]:
-        """Some keys of a folder, at least one of each sub-folder passed, and where to go on."""
-        if self.sql.walks:
-            rows = self._rows(self.sql.walk(folder).bindparams(low=low, most=STEPS))
-        else:
-            k = self.sql.table.c.k
-            conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
-            rows = self._rows(select(k).where(*conditions).order_by(k).limit(STEPS))
-        keys = [row[0] for row in rows]
-        if len(keys) < STEPS:
-            return keys, None
-        cut = keys[-1].find("/", len(folder))
-        return keys, keys[-1] + SUCCESSOR if cut < 0 else end(keys[-1][: cut + 1])
+    def _entries(self, folder: str) -> Iterator[str]:
+        """The keys directly in a folder, and at least one of each sub-folder."""
+        k = self.sql.table.c.k
+        low: str | None = folder
+        while low is not None:
+            if self.sql.walks:
+                rows = self._rows(self.sql.walk(folder), low=low, most=STEPS)
+            else:
+                conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
+                rows = self._rows(select(k).where(*conditions).order_by(k).limit(STEPS))
+            keys = [row[0] for row in rows]
+            yield from keys
+            low = None
+            if len(keys) == STEPS:
+                cut = keys[-1].find("/", len(folder))
+                low = keys[-1] + SUCCESSOR if cut < 0 else end(keys[-1][: cut + 1])
 
-    def _rows(self, statement: Any) -> Sequence[Any]:
+    def _rows(self, statement: Any, **parameters: Any) -> Sequence[Any]:
         if not self._is_there():
             return []
         with self._connected() as connection:
-            return connection.execute(statement).fetchall()
+            return connection.execute(statement, parameters).fetchall()
 
     # ------------------------------------------------------------ connections
 
@@ -289,7 +264,7 @@ class SQLDriver:
         """
         if not self.writable:
             self._make()
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             with self._connected() as connection:
                 try:
                     with nullcontext() if single else _transaction(connection, self.sql.begin):
@@ -297,7 +272,7 @@ class SQLDriver:
                 except DBAPIError as error:
                     if not is_conflict(error):
                         raise
-            time.sleep(random.uniform(0, 0.05))  # noqa: S311 - lest both try again at once
+            time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - lest both try again at once
         raise StoreAccessError(
             f"the database undid the transaction {_ATTEMPTS} times in favour of other writers"
         )
@@ -326,15 +301,6 @@ def _transaction(connection: Connection, begin: str) -> Iterator[None]:
         raise
 
 
-@lru_cache(maxsize=16)
-def _statements(dialect: Dialect) -> tuple[ColumnElement[bool], Select[Any], Insert, Insert]:
-    """The condition for some `keys`, and the statements that get, set and create rows; made once for a table."""
-    k, v = dialect.table.c.k, dialect.table.c.v
-    among = dialect.among()
-    insert_new = dialect.insert_new().execution_options(preserve_rowcount=True)
-    return among, select(k, v).where(among), dialect.upsert(), insert_new
-
-
 def _bytes(value: Any) -> bytes:
     return value if type(value) is bytes else bytes(value)
 
@@ -343,12 +309,3 @@ def _dispose(engine: Engine, process: int) -> None:
     """Close the connections of a store that nobody has any more; never those of a parent process."""
     if process == os.getpid():
         engine.dispose()
-
-
-def _leave_inherited() -> None:
-    """In a forked child: keep the parent's connections unused and open, since closing them would end its sessions."""
-    _inherited.extend(driver.opened.engine for driver in _living)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_inherited)

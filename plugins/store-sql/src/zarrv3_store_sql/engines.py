@@ -56,12 +56,12 @@ def parse(url: str) -> URL:
         parsed = make_url(url.removeprefix("sql+"))
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "that is no URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
+            "that is not the URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
         ) from error
     database = parsed.get_backend_name()
     if database not in DIALECTS:
         raise ConfigurationError(
-            f"{database!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
+            f"{database!r} is not a database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
         )
     if parsed.get_driver_name() in ASYNCHRONOUS or (
         database == "sqlite" and parsed.get_driver_name() != "pysqlite"
@@ -158,7 +158,7 @@ def given(engine: Engine) -> Opened:
     """An engine of the user's, used as it is and not disposed of."""
     if engine.dialect.name not in DIALECTS:
         raise ConfigurationError(
-            f"{engine.dialect.name!r} is no database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
+            f"{engine.dialect.name!r} is not a database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
         )
     if engine.dialect.is_async:
         raise ConfigurationError(

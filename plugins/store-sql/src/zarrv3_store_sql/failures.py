@@ -29,12 +29,8 @@ class TooLargeError(DatabaseError):
     """A key or value is larger than the database takes."""
 
 
-_CONFLICTS = {
-    "40P01",
-    "40001",
-    1213,
-    1020,
-}  # PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed
+_CONFLICTS = {"40P01", "40001", 1213, 1020, 1062}
+"""PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed, record was made meanwhile."""
 
 _BY_CODE: dict[object, type[DatabaseError]] = {
     **dict.fromkeys(("54000", 1153, 1406), TooLargeError),

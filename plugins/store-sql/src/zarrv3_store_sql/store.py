@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, Unpack, cast
+from typing import Annotated, Any, ClassVar, TypeAlias, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import URL, Engine
@@ -29,8 +29,7 @@ from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Separator
-from zarrv3.store.contract import Store
-from zarrv3.store.keys import check_key
+from zarrv3.store.contract import Driver
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver
@@ -80,11 +79,11 @@ class _Table(Backend):
     def getsize(self, path: str = "") -> int:
         """The stored bytes below a path, or of one key, summed in the database."""
         path = path.strip("/")
-        driver = cast("SQLDriver", self.driver)
-        with self._translated("measure", (check_key(path),) if path else ()):
-            return driver.total(path)
+        with self.using_driver("measure", (path,) if path else ()) as driver:
+            total: int = driver.total(path)
+        return total
 
-    def _driver(self, opened: engines.Opened) -> Store:
+    def _driver(self, opened: engines.Opened) -> Driver:
         return SQLDriver(opened, _dialect(self.option("table"), opened.engine.dialect))
 
 
@@ -144,7 +143,7 @@ class SQLStore(_Table):
         table = cls.declared()
         return table.from_url(cls, url, {n: text for n, text in url.query.items() if n in table.options})
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
         url = self.option("url")
         if isinstance(url, Engine):
@@ -230,7 +229,7 @@ class SQLiteStore(_Table):
             else _absolute(path)
         )
 
-    def connect(self) -> Store:
+    def connect(self) -> Driver:
         """The driver over the file; nothing is touched."""
         arguments = {
             name: self.option(name) for name in self._options if name in SQLiteOptions.__annotations__

@@ -30,7 +30,7 @@ class Entry:
         info: its entry in the directory.
         file: the archive or the spool.
         start: where its header begins.
-        outdated: whether the header has to be written anew when the entry is copied.
+        outdated: whether the header has to be written again when the entry is copied.
     """
 
     __slots__ = ("_data", "file", "info", "outdated", "start")
@@ -72,7 +72,7 @@ class Entry:
         return self.file.read(self.data + start, length)
 
     def under(self, key: str) -> Entry:
-        """The same value under another key."""
+        """The value under another key."""
         return Entry(renamed(self.info, key), self.file, self.start, self.data, outdated=True)
 
 

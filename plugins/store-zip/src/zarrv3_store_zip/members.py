@@ -119,7 +119,7 @@ def _raw_name(info: ZipInfo) -> bytes:
 
 
 def renamed(info: ZipInfo, key: str) -> ZipInfo:
-    """The same member under another name, with a plain header: no extra fields, and sizes before the data."""
+    """A member under another name, with a plain header: no extra fields, and sizes before the data."""
     new = copy.copy(info)
     new.filename = key
     new.extra = b""
@@ -165,7 +165,7 @@ def header_room(info: ZipInfo) -> int:
 
 
 def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, tuple[Buffer, ...]]:
-    """A value as a member: its entry, and header with data. The same value always becomes the same bytes.
+    """A value as a member: its entry, and header with data; equal values become equal bytes.
 
     A value that is stored as it is is not copied. Its bytes are those that `zipfile` would write.
     """

@@ -112,7 +112,7 @@ class File:
 
     @contextlib.contextmanager
     def stream(self, mode: str, position: int = 0) -> Iterator[IO[bytes]]:
-        """The same file as a stream."""
+        """The file as a stream."""
         with open(self.fd, mode, closefd=False) as stream:
             stream.seek(position)
             yield stream
@@ -155,9 +155,8 @@ class Spool:
         while True:
             file = File(str(self.path), os.O_RDWR | os.O_CREAT)
             mine = file.locked()
-            if _same(
-                file.stamp(), Stamp.at(str(self.path))
-            ):  # else its owner has just flushed: the name is free again
+            there = Stamp.at(str(self.path))  # unless its owner has just flushed: the name is free again
+            if there is not None and there[:2] == file.stamp()[:2]:
                 if mine:
                     return file
                 raise StoreUnavailableError(
@@ -203,7 +202,3 @@ class Spool:
         self.other.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.file.unlock()
-
-
-def _same(one: Stamp, other: Stamp | None) -> bool:
-    return other is not None and (one.device, one.number) == (other.device, other.number)

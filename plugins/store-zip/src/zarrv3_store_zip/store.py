@@ -98,7 +98,7 @@ class ZipStore(FileBackend):
         return spec
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the configuration: the copy does not begin anew."""
+        """Pickle the configuration: the copy does not start over."""
         rebuild, (cls, options) = super().__reduce__()
         return rebuild, (cls, {**options, "mode": self._later_mode()})
 
