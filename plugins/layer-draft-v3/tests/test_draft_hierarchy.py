@@ -311,7 +311,7 @@ def test_auto_leaves_other_stores_alone() -> None:
     ("entry", "match"),
     [
         (b'{"zarr_format": 3, "node_type": "group"}', "final Zarr V3 format"),
-        (b'{"zarr_format": 2}', "no entry point"),
+        (b'{"zarr_format": 2}', "not the entry point"),
         (b"[]", "must be an object"),
         (b"\xff", "not UTF-8"),
     ],

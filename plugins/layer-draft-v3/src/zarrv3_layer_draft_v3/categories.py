@@ -50,7 +50,7 @@ class Categorize(ArrayArrayCodec):
         return self
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """The same shape, with numbers."""
+        """The shape is kept; the elements are numbers."""
         return spec._replace(data_type=self.number, fill_value=self.number.default_fill())
 
     def encode(self, array: Array, spec: ChunkSpec) -> Array:

@@ -150,7 +150,7 @@ def _compressor_of(value: JSON, item_size: int) -> JSON:
     uri = value.get("codec") if isinstance(value, dict) else None
     options = value.get("configuration", {}) if isinstance(value, dict) else None
     if not isinstance(uri, str) or not isinstance(options, dict):
-        raise MetadataError(f"compressor {shown(value)} is no object with codec and configuration")
+        raise MetadataError(f"compressor {shown(value)} is not an object with codec and configuration")
     if uri == BARE_URI:
         raise UnknownExtensionError(
             "the compressor has no name: zarr-python 2 wrote that for codecs without a URI (Zstd before 2.18.2) and then "
@@ -205,4 +205,4 @@ def _named(options: Mapping[str, Any], member: str, default: DType) -> DType:
             return np.dtype(value)
     except (TypeError, ValueError):
         pass
-    raise MetadataError(f"attributes.filters: {member} {shown(value)} is no dtype")
+    raise MetadataError(f"attributes.filters: {member} {shown(value)} is not a dtype")

@@ -262,7 +262,7 @@ def _attributes(value: JSON) -> tuple[dict[str, JSON], tuple[Note, ...]]:
     found = {name: _valid(item, name, replaced) for name, item in value.items()}
     if not replaced:
         return found, ()
-    text = f"NaN or Infinity in the attributes {', '.join(sorted(set(replaced)))} are no JSON; they are read as texts"
+    text = f"NaN or Infinity in the attributes {', '.join(sorted(set(replaced)))} are not JSON; they are read as texts"
     return found, (Note("not-json", text),)
 
 

@@ -11,7 +11,7 @@ _URIS = ("zarr/spec/protocol/core/3.0", "zarr/spec/core/3.0")
 
 
 def draft_suffix(document: Buffer) -> str | None:
-    """What the entry point of a hierarchy says the names of documents end in; `None` if it is no draft's."""
+    """What the entry point of a hierarchy says the names of documents end in; `None` if it is not a draft's."""
     try:
         found = load_document(document, source=ENTRY)
     except MetadataError:

@@ -84,17 +84,17 @@ class Hierarchy:
             return ".json"  # as without a draft, and as in one that lost its entry point
         suffix = draft_suffix(document)
         if suffix is None:
-            raise MetadataError(self._no_draft(document))
+            raise MetadataError(self._not_a_draft(document))
         self._suffix = suffix
         return suffix
 
-    def _no_draft(self, document: Buffer) -> str:
+    def _not_a_draft(self, document: Buffer) -> str:
         where = f"{ENTRY!r} in {self.store.describe()}"
         found = load_document(document, source=where)
         version = found.get("zarr_format")
         if version == 3:
             return f"{where} is of the final Zarr V3 format; open it without '|draft-v3:'"
-        return f"{where} is no entry point of a draft V3 hierarchy: zarr_format is {shown(version)}"
+        return f"{where} is not the entry point of a draft V3 hierarchy: zarr_format is {shown(version)}"
 
     # ------------------------------------------------------------ documents
 

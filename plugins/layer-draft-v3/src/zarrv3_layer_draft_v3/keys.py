@@ -39,7 +39,7 @@ class Grid(NamedTuple):
 
 
 def node_of(key: str) -> str | None:
-    """The path of the node whose final document has this key, `None` if it is no document of a node with an allowed name."""
+    """The path of the node whose final document has this key, `None` if it is not one, or its name is not allowed."""
     if key != ENTRY and not key.endswith("/" + ENTRY):
         return None
     path = key[: -len(ENTRY) - 1]
@@ -71,7 +71,7 @@ def meta_name(path: str) -> str:
 
 
 def split_document(key: str, suffix: str) -> tuple[str, str] | None:
-    """Path and kind of a draft key below `meta/root`; `None` if it is no document of a node.
+    """Path and kind of a draft key below `meta/root`; `None` if it is not a node's document.
 
     A name may itself end in `.array.json`: one suffix is taken away.
     """
@@ -88,7 +88,7 @@ def split_document(key: str, suffix: str) -> tuple[str, str] | None:
 
 
 def split_final(key: str) -> Chunk | None:
-    """A final chunk key (`a/c/0/1`, `a/c.0.1`, `a/c`) taken apart; `None` if it is none."""
+    """A final chunk key (`a/c/0/1`, `a/c.0.1`, `a/c`) taken apart; `None` for any other key."""
     match = _FINAL.fullmatch(key)
     if match is None:
         return None
@@ -97,7 +97,7 @@ def split_final(key: str) -> Chunk | None:
 
 
 def split_draft(key: str) -> Chunk | None:
-    """A draft chunk key without `data/root/` (`a/c0/1`, `a/c0.1`) taken apart; `None` if it is none."""
+    """A draft chunk key without `data/root/` (`a/c0/1`, `a/c0.1`) taken apart; `None` for any other key."""
     match = _DRAFT.fullmatch(key)
     if match is None:
         return None

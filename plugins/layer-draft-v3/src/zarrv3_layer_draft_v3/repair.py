@@ -35,7 +35,7 @@ class Findings(NamedTuple):
     """What the values of an array without transformer are."""
 
     shards: dict[Coords, int | None]
-    """Those that are no plain chunks, with the number of chunks in the shard where that is certain."""
+    """Those that are not plain chunks, with the number of chunks in the shard where that is certain."""
     per_shard: Coords | None
     """The chunks for each dimension of a shard, where that is certain."""
 
@@ -232,7 +232,7 @@ class Repaired:
         )
 
     def _within(self, shard: Coords) -> Iterator[Coords]:
-        """The same, as far as the array reaches."""
+        """The chunks of a shard that lie in the array."""
         array = self.plain.array
         grid = [-(-length // chunk) for length, chunk in zip(array.shape, array.chunk_shape, strict=True)]
         return itertools.product(

@@ -32,8 +32,8 @@ KINDS: Mapping[str, str] = {
     "filters-attribute": "an attribute `filters` that names no filters; it is kept",
     "partial": "a file that a killed writer left behind; it is not shown",
     "other-format": "documents of Zarr version 2 beside the draft; they are not shown",
-    "mangled-key": "a metadata key of no node (`copy_store` with a path wrote such); it is not shown",
-    "unknown-key": "a key that is none of the draft's; it is not shown",
+    "mangled-key": "a metadata key that belongs to no node (`copy_store` with a path wrote such keys); it is not shown",
+    "unknown-key": "a key that the draft does not have; it is not shown",
 }
 """The kinds of findings and what they mean."""
 

@@ -81,7 +81,7 @@ class Retry(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same; asking for them may connect."""
+        """Those of the inner store; asking for them may connect."""
         return self._repeat(lambda: self.inner.capabilities)
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:

@@ -5,7 +5,7 @@ systems   from options to a file system: packages, time-outs, copies after a for
 driver    the contract over paths
 reading   which byte ranges are asked for, and what the answers mean
 access    files through fsspec: object stores, all keys at once (`ObjectAccess`)
-files     the same for file systems with folders, under a lock (`FileAccess`)
+files     file systems with folders, and the one in memory, under a lock (`FileAccess`)
 s3        what S3 has besides: bulk erasing, conditional writes
 http      reading from web servers, whatever they make of a range
 failures  what the exceptions of the libraries below mean

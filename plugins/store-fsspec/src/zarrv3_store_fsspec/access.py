@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 
 from zarrv3.store.contract import Buffer, Changes, Swaps, Versioned
-from zarrv3_store_fsspec.reading import Answer, Part
+from zarrv3_store_fsspec.reading import Answer, Part, Readable
 
 T = TypeVar("T")
 
@@ -29,19 +29,8 @@ class Entry(NamedTuple):
     size: int | None
 
 
-class Access(Protocol):
+class Access(Readable, Protocol):
     """The files of a file system, by paths."""
-
-    exact: bool
-    suffixes: bool
-
-    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """See `reading.Readable`."""
-        ...
-
-    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
-        """See `reading.Readable`."""
-        ...
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
         """Replace the files, each at once."""
@@ -57,10 +46,6 @@ class Access(Protocol):
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
         """The files and folders directly inside a folder."""
-        ...
-
-    def locked(self) -> AbstractContextManager[object]:
-        """Keep others of this process away, where needed, during calls that belong together."""
         ...
 
 
@@ -92,15 +77,16 @@ class ObjectAccess:
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once, by `cat_ranges`."""
-        paths = [part.path for part in parts]
-        starts = [part.wanted.start if part.wanted else None for part in parts]
-        stops = [part.wanted.stop if part.wanted else None for part in parts]
-        answers = self.fs.cat_ranges(paths, starts, stops, on_error="return", **self.reading)
-        return [self._answer(answer) for answer in answers]
+        fit = [part for part in parts if self.holds(part.path)]
+        starts = [part.wanted.start if part.wanted else None for part in fit]
+        stops = [part.wanted.stop if part.wanted else None for part in fit]
+        paths = [part.path for part in fit]
+        answers = iter(self.fs.cat_ranges(paths, starts, stops, on_error="return", **self.reading))
+        return [self._answer(next(answers)) if self.holds(part.path) else None for part in parts]
 
     def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
         """All at once, by `info`."""
-        return [self._value(answer) for answer in self.at_once(self.size, paths)]
+        return self.each(self.size, paths)
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
         """All at once, by `pipe`."""
@@ -108,8 +94,7 @@ class ObjectAccess:
 
     def erase(self, paths: Sequence[str], /) -> None:
         """All at once; fsspec's `rm` would take a path with `*` for a pattern."""
-        for answer in self.at_once(self.fs._rm_file, paths):
-            self._value(answer)
+        self.each(self.fs._rm_file, paths)
 
     def below(self, folder: str, /) -> Iterator[Entry]:
         """By `find`, without anything remembered."""
@@ -126,14 +111,21 @@ class ObjectAccess:
             elif is_file(info):
                 yield Entry(info["name"], info["size"])
 
-    def locked(self) -> AbstractContextManager[object]:
-        """Nobody has to be kept away."""
-        return nullcontext()
+    def holds(self, path: str) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether there can be such a path."""
+        return True
 
     async def size(self, path: str) -> int | None:
         """The size of a file; `None` for a folder."""
         info = await self.fs._info(path)
         return info["size"] if is_file(info) else None
+
+    def each(self, function: Callable[[str], Awaitable[T | None]], paths: Collection[str]) -> list[T | None]:
+        """The results of a coroutine function for each path, all at once; `None` for what is not there or cannot be."""
+        fit = [path for path in dict.fromkeys(paths) if self.holds(path)]
+        answers = zip(fit, self.at_once(function, fit), strict=True)
+        found = {path: self._value(answer) for path, answer in answers}
+        return [found.get(path) for path in paths]
 
     def at_once(
         self, function: Callable[[str], Awaitable[T]], paths: Collection[str]

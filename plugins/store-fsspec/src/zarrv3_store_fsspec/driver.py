@@ -45,10 +45,7 @@ class FSDriver:
 
     def erase_prefix(self, folder: str, /) -> None:
         """As the contract says: one listing, one batch; of S3, what other tools put there as markers of folders goes too."""
-        with self.files.locked():
-            paths = [entry.path for entry in self._below(folder)]
-            if paths:
-                self.files.erase(paths)
+        self.files.erase([entry.path for entry in self._below(folder)])
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         return (self._key(entry, folder) for entry in self._below(folder))

@@ -94,10 +94,6 @@ class FileAccess:
             is_folder = info["type"] == "directory"
             yield Entry(info["name"].rstrip("/"), None if is_folder else info["size"])
 
-    def locked(self) -> AbstractContextManager[object]:
-        """The lock."""
-        return self.lock
-
     # ------------------------------------------------------------ one file
 
     def _read(self, part: Part) -> Answer:

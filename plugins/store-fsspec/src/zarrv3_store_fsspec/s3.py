@@ -16,7 +16,6 @@ from zarrv3.errors import InvalidKeyError
 from zarrv3.store.contract import Buffer, Swaps, Version, Versioned
 from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
-from zarrv3_store_fsspec.reading import Answer, Part
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
 """What no name here has: XML cannot hold the one, s3fs takes the other for the version of an object."""
@@ -51,18 +50,9 @@ class S3Access(ObjectAccess):
 
     suffixes: bool = True
 
-    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """All at once, by `cat_ranges`."""
-        if not any(_UNFIT.search(part.path) for part in parts):
-            return super().read(parts)
-        answers = iter(super().read([part for part in parts if not _UNFIT.search(part.path)]))
-        return [None if _UNFIT.search(part.path) else next(answers) for part in parts]
-
-    def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
-        """All at once, by HEAD."""
-        fit = [path for path in paths if not _UNFIT.search(path)]
-        found = dict(zip(fit, super().sizes(fit), strict=True))
-        return [found.get(path) for path in paths]
+    def holds(self, path: str) -> bool:
+        """Whether a name can be that of an object."""
+        return not _UNFIT.search(path)
 
     async def size(self, path: str) -> int | None:
         """The size of an object, by one request."""
@@ -77,9 +67,7 @@ class S3Access(ObjectAccess):
 
     def erase(self, paths: Sequence[str], /) -> None:
         """A thousand by each request."""
-        batches = {
-            part[0]: part for part in chunked((path for path in paths if not _UNFIT.search(path)), 1000)
-        }
+        batches = {part[0]: part for part in chunked(filter(self.holds, paths), 1000)}
 
         async def erase(first: str) -> None:
             keys = [{"Key": self._place(path)["Key"]} for path in batches[first]]
@@ -92,17 +80,11 @@ class S3Access(ObjectAccess):
                     f"S3 did not erase {error.get('Key')!r}: {error.get('Code')} {error.get('Message')}"
                 )
 
-        for answer in self.at_once(erase, batches):
-            self._value(answer)
+        self.each(erase, batches)
 
     def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
         """All at once, by GET, whose answers have the etags."""
-        fit = [path for path in dict.fromkeys(paths) if not _UNFIT.search(path)]
-        found = {
-            path: self._value(answer)
-            for path, answer in zip(fit, self.at_once(self._fetch, fit), strict=True)
-        }
-        return [found.get(path) or (None, None) for path in paths]
+        return [found or (None, None) for found in self.each(self._fetch, paths)]
 
     def swap(self, swaps: Swaps, /) -> Collection[str]:
         """All at once, by writes that S3 does only if the etag is the one given; never sent twice.

@@ -3,7 +3,7 @@
 store    the options and the URL: `MongoDBStore`
 client   the pymongo client that the options ask for
 driver   the contract over commands
-heads    one document a key: queries, and the index that makes keys unique
+heads    one document per key: queries, and the index that makes keys unique
 parts    values that no document can hold, in documents of their own
 testing  a server to try things on
 """

@@ -126,29 +126,23 @@ class MongoDBDriver:
         heads = {
             key: self._stored(key, new, version) for key, (version, new) in swaps.items() if new is not None
         }
-        fresh = {key: heads.get(key) for key, (version, _) in swaps.items() if version is None}
-        refused = {
-            *self.heads.create_many([head for head in fresh.values() if head is not None]),
-            *self.heads.sizes_of([key for key, head in fresh.items() if head is None]),
-        }
-        old = [key for key in swaps if key not in fresh]
+        fresh = {key for key, (version, _) in swaps.items() if version is None}
+        refused = {*self.heads.create_many([heads[key] for key in heads if key in fresh])}
+        if none := fresh - heads.keys():
+            refused |= self.heads.sizes_of(none).keys()
 
         def swap(key: str) -> bool:
             return self.heads.swap(key, swaps[key][0], heads.get(key))
 
+        old = [key for key in swaps if key not in fresh]
         if len(old) > 1:
             with ThreadPoolExecutor(min(_AT_ONCE, len(old))) as pool:
                 done = [*pool.map(swap, old)]
         else:
             done = [*map(swap, old)]
         refused |= {key for key, was_done in zip(old, done, strict=True) if not was_done}
-        self.parts.remove([generation_of(heads.get(key)) for key in refused])
         self.parts.remove(
-            [
-                version if isinstance(version, str) else None
-                for key, (version, _) in swaps.items()
-                if key not in refused
-            ]
+            [generation_of(heads.get(key)) if key in refused else swaps[key][0] for key in swaps]
         )
         return refused
 

@@ -112,11 +112,8 @@ class Heads:
     def keys(self, folder: str) -> Iterator[str]:
         """Every key below a folder, from the index alone, page by page."""
         if not self.unique:
-            seen: set[str] = set()
-            for document in self.documents.find({"key": below(folder)}, {"_id": 0, "key": 1}):
-                if document["key"] not in seen:
-                    seen.add(document["key"])
-                    yield document["key"]
+            found = self.documents.find({"key": below(folder)}, {"_id": 0, "key": 1})
+            yield from dict.fromkeys(document["key"] for document in found)
             return
         where = below(folder)
         while True:
@@ -154,8 +151,6 @@ class Heads:
 
     def sizes_of(self, keys: Collection[str]) -> dict[str, int]:
         """The lengths of the values of those keys that exist, in one query."""
-        if not keys:
-            return {}
         stages: list[Document] = [
             {"$match": {"key": {"$in": [*keys]}}},
             {"$project": {"key": 1, "size": _SIZE}},
@@ -188,9 +183,7 @@ class Heads:
 
     def create_many(self, heads: Sequence[Document]) -> list[str]:
         """Insert documents in one batch; returns the keys that there are already."""
-        if not heads:
-            return []
-        refused = self.write([InsertOne({**head}) for head in heads])
+        refused = self.write([InsertOne({**head}) for head in heads]) if heads else []
         return [heads[number]["key"] for number in refused]
 
     def swap(self, key: str, version: Version, head: Document | None) -> bool:
@@ -208,7 +201,14 @@ class Heads:
         try:
             self.documents.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
-            return _refused(error)
+            if error.has_error_label("TransientTransactionError"):
+                raise
+            failed = error.details.get("writeErrors", [])
+            for one in [*failed, *error.details.get("writeConcernErrors", [])]:
+                if one.get("code") != _DUPLICATE:
+                    text = f"{one.get('errmsg')} (code {one.get('code')})"
+                    raise WriteFailedError(text) from None
+            return [one["index"] for one in failed]
         return []
 
 
@@ -255,15 +255,3 @@ def _newest(documents: Iterable[Document]) -> dict[str, Document]:
         if other is None or str(document["_id"]) > str(other["_id"]):
             found[document["key"]] = document
     return found
-
-
-def _refused(error: BulkWriteError) -> list[int]:
-    """The numbers of the writes that met a document of the same key, unless one failed for good."""
-    if error.has_error_label("TransientTransactionError"):
-        raise error
-    failed = error.details.get("writeErrors", [])
-    for one in [*failed, *error.details.get("writeConcernErrors", [])]:
-        if one.get("code") != _DUPLICATE:
-            text = f"{one.get('errmsg')} (code {one.get('code')})"
-            raise WriteFailedError(text) from None
-    return [one["index"] for one in failed]

@@ -21,7 +21,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError
 
-from zarrv3.store.contract import Buffer, ByteRange
+from zarrv3.store.contract import Buffer, ByteRange, Version
 from zarrv3.store.helpers import chunked, resolve
 from zarrv3_store_mongodb.heads import Document, Documents, WriteFailedError, generation_of
 
@@ -134,10 +134,10 @@ class Parts:
         """Whether a generation is young enough to come to life."""
         return self._now() - int(place.generation[:8], 16) < GRACE / 2
 
-    def remove(self, generations: Collection[str | None]) -> None:
-        """Remove the parts of generations that no head names any more."""
-        for generation in generations:
-            if generation is not None:
+    def remove(self, versions: Collection[Version | None]) -> None:
+        """Remove the parts of those versions that are generations, which no head names any more."""
+        for generation in versions:
+            if isinstance(generation, str):
                 self.documents.delete_many({"_id": {"$gte": f"{generation}-", "$lt": f"{generation}."}})
 
     def sweep(self) -> None:
