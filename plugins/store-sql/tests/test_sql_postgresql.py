@@ -139,6 +139,16 @@ def test_array_statements(store: SQLStore, sent: list[str]) -> None:
     assert sent == ["SELECT"] * 25
 
 
+def test_partial_write_statements(store: SQLStore, sent: list[str]) -> None:
+    """Writing a part of each of several chunks reads them by one statement and swaps them by another."""
+    array = create_array(store, name="array", shape=(32, 32), chunks=(16, 16), dtype="u2", fill_value=1)
+    array[...] = 2
+    sent.clear()
+    array[8:24, 8:24] = 3
+    assert sent == ["SELECT", "WITH"]
+    assert array[...].sum() == 2 * 32 * 32 + 16 * 16
+
+
 def test_idle_connections(store: SQLStore, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that was idle for long is asked before it is used; one that does not answer is replaced."""
     store["k"] = b"v"

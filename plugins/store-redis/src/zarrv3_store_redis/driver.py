@@ -99,11 +99,8 @@ class RedisDriver:
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """As the contract says: STRLEN on the server."""
-        names = [*map(self.names.value, keys)]
-        replies = self._run(
-            [(command, name) for name in names for command in ("STRLEN", "EXISTS")], transaction=True
-        )
-        return [size if there else None for size, there in zip(replies[::2], replies[1::2], strict=True)]
+        sizes = self.index.run(scripts.SIZES, *map(str.encode, keys))
+        return [None if size < 0 else size for size in sizes]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As the contract says; the version is the SHA-1 of the value, which is what scripts can compute."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import redis
@@ -134,16 +134,8 @@ class Index:
     def _scanned(self, folder: str, after: bytes, *, sized: bool) -> Iterator[list[Any]]:
         for keys in self.scan(folder):
             names = [name for name in map(str.encode, keys) if name > after]
-            yield self._measured(names) if sized else names
-
-    def _measured(self, keys: Iterable[bytes]) -> list[Any]:
-        with self.client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.execute_command("STRLEN", self.names.prefix + key)
-                pipe.execute_command("EXISTS", self.names.prefix + key)
-            replies = pipe.execute(raise_on_error=False)
-        found: list[Any] = []
-        for key, size, there in zip(keys, replies[::2], replies[1::2], strict=True):
-            if isinstance(size, int) and there:
-                found += [key, size]
-        return found
+            if sized:
+                pairs = zip(names, self.run(scripts.SIZES, *names), strict=True)
+                yield [item for pair in pairs if pair[1] >= 0 for item in pair]
+            else:
+                yield names

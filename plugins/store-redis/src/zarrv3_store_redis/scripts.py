@@ -44,6 +44,17 @@ return {last, out}
 """
 )
 
+SIZES: Final = b"""
+-- prefix, keys -> the length of each value, -1 of none
+local sizes = {}
+for i = 2, #ARGV do
+  local name = ARGV[1] .. ARGV[i]
+  local size = redis.call('STRLEN', name)
+  sizes[i - 1] = (size > 0 or redis.call('EXISTS', name) == 1) and size or -1
+end
+return sizes
+"""
+
 DIRECTORY: Final = b"""
 -- prefix, from, to, length of the folder, most names -> where to go on ("" at the end), names (of folders with "/")
 if not redis.call('ZSCORE', KEYS[1], '') then return false end
