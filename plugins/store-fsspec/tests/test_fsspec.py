@@ -11,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 import zarrv3
+from zarrv3.errors import StoreAccessError
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_fsspec import FSStore
 
@@ -118,6 +119,38 @@ def test_what_another_writer_was_faster_with(tmp_path: Path) -> None:
         store["f/k"] = b"ours"
         assert dict(store.items()) == {"f/k": b"ours"}
         assert [*tmp_path.rglob("*-scratch/*")] == []
+
+
+class OddFileSystem(RemoteFileSystem):
+    """Files as over adlfs: what lies below a file is a list, and failures are its own or values that are wrong."""
+
+    failure: Exception | None = None
+
+    def find(self, path: str, *args: Any, **options: Any) -> Any:
+        """A list of the file itself."""
+        return [path] if self.isfile(path) else super().find(path, *args, **options)
+
+    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+        """Fail, if told to."""
+        if self.failure is not None:
+            raise self.failure
+        super().pipe_file(path, value, **options)
+
+
+class OddError(Exception):
+    """An exception of a library that nobody knows."""
+
+
+def test_a_file_system_of_its_own_mind(tmp_path: Path) -> None:
+    """The size of a key is told where `find` answers a list for a file, and what a library raises becomes an error of ours."""
+    fs = OddFileSystem(skip_instance_cache=True)
+    store = FSStore(str(tmp_path), fs=fs)
+    store["k"] = b"value"
+    assert (store.getsize("k"), store.getsize()) == (5, 5)
+    for fs.failure in (OddError("no"), ValueError("no")):
+        with pytest.raises(StoreAccessError, match=f"cannot write 'k' in .*{type(fs.failure).__name__}: no"):
+            store["k"] = b"other"
+    assert store["k"] == b"value"
 
 
 class TestWebFSStore(StoreConformance):

@@ -27,22 +27,22 @@ _ATTEMPTS = 10  # of a write that met another one
 
 def is_amazons(fs: Any) -> bool:
     """Whether requests go to Amazon, as options, environment and configuration files have it; nothing is sent."""
-    given = fs.endpoint_url or fs.client_kwargs.get("endpoint_url")
     try:
         session = fs.session or AioSession(**fs.kwargs)
         profile = session.get_scoped_config()
         services = session.full_config.get("services", {}).get(profile.get("services"), {})
     except BotoCoreError:  # there is no such profile
         return False
-    given = (
-        given
+    endpoint = (
+        fs.endpoint_url
+        or fs.client_kwargs.get("endpoint_url")
         or os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
         or services.get("s3", {}).get("endpoint_url")
         or profile.get("endpoint_url")
+        or "https://s3.amazonaws.com"
     )
-    host = urlsplit(given).hostname if given else ""
-    return not given or f".{host}".endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return f".{urlsplit(endpoint).hostname}".endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 class S3Access(ObjectAccess):

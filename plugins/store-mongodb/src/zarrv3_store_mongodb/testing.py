@@ -38,7 +38,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.folder = folder
-        self.options: dict[str, Any] = {"transaction_lifetime_seconds": 5, **options}
+        self.options: dict[str, Any] = {"transaction_lifetime_seconds": 3, **options}
         self.url = f"mongodb://127.0.0.1:{self.port}"
         self.start()
 
