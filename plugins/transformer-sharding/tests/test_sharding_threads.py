@@ -88,7 +88,7 @@ def test_threads_lose_nothing(options: dict[str, Any], rounds: int) -> None:
 
 
 def test_users_of_the_store_lose_nothing(options: dict[str, Any]) -> None:
-    """Those who set, erase and swap chunks through the store itself take the same turns, whatever object they hold."""
+    """Those who set, erase and swap chunks through the store itself, or in a transaction, take the same turns, whatever object they hold."""
     store = Slow(MemoryStore(name="users-of-shards"))  # whose pickled copies have the same content
     array = zarrv3.create_array(
         store, shape=2 * MANY, chunks=2, dtype="u1", compressors=None, overwrite=True, **options
@@ -106,11 +106,12 @@ def test_users_of_the_store_lose_nothing(options: dict[str, Any]) -> None:
                 lambda chunks=chunks, key=key, i=i: chunks.write_many({key: bytes([i, i])}),
                 lambda chunks=chunks, key=key: chunks.write_many({key: None}),
                 lambda chunks=chunks, key=key, i=i: chunks.swap_many({key: (digest(b"\1\1"), bytes([i, i]))}),
+                lambda chunks=chunks, key=key, i=i: chunks.apply_many({key: bytes([i, i])}),
                 lambda i=i: array.__setitem__(slice(2 * i, 2 * i + 2), i),
-            ][i % 4]
+            ][i % 5]
         )
     together(actions)
-    expected = [0 if i % 4 == 1 else i for i in range(MANY)]
+    expected = [0 if i % 5 == 1 else i for i in range(MANY)]
     assert array[...].tolist() == np.repeat(expected, 2).tolist()
 
 
