@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_names_follow_the_folder(folder: Path) -> None:
     assert sources(folder).name == expected
     if folder.name != "core":
         assert "zarrv3-core" in required(project(folder)["dependencies"])
+
+
+@packages
+def test_the_contract_is_pinned(folder: Path) -> None:
+    """A package needs others of ours in this minor version only: the next one may change the contract."""
+    own = project(folder)
+    major, minor, _ = own["version"].split(".")
+    needs = [*own.get("dependencies", []), *chain(*own.get("optional-dependencies", {}).values())]
+    for need in needs:
+        if need.startswith("zarrv3-"):
+            assert need.endswith(f">={major}.{minor},<{major}.{int(minor) + 1}"), need
 
 
 @packages
