@@ -9,6 +9,7 @@ import pytest
 
 import zarrv3
 from zarrv3.errors import (
+    ConfigurationError,
     ReadOnlyError,
     StoreAccessError,
     StoreTimeoutError,
@@ -111,6 +112,14 @@ def test_what_else_is_missing_can_be_said(web: Callable[..., Any]) -> None:
     """`missing_exceptions` counts what a user names, for servers that answer 403 for what is not there."""
     url = web("403", {}).url
     assert FSStore(url, missing_exceptions=(PermissionError,)).get("k") is None
+    assert FSStore(url, missing_exceptions=["KeyError", "PermissionError"]).get("k") is None
+    store = zarrv3.open_store(f"{url}?missing_exceptions=KeyError,PermissionError")
+    assert store.get("k") is None
+    assert store == FSStore(url, missing_exceptions=(KeyError, PermissionError))
+    assert zarrv3.open_store(store.spec()).get("k") is None
+    for wrong in ("PermissionEror", "len", [3], ""):
+        with pytest.raises(ConfigurationError, match=r"is not an exception of Python"):
+            FSStore(url, missing_exceptions=wrong)
     with pytest.raises(StoreAccessError):
         FSStore(url, exceptions=(KeyError, PermissionError, OSError)).get("k")
 

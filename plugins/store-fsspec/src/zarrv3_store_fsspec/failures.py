@@ -1,6 +1,11 @@
 """What the exceptions of the libraries below fsspec mean, known by their names: none of them is imported for it."""
 
+import builtins
 import errno
+from collections.abc import Iterable
+from typing import Any
+
+from zarrv3.errors import ConfigurationError
 
 _BY_NAME: dict[str, type[OSError]] = {
     "botocore.exceptions.ConnectTimeoutError": TimeoutError,
@@ -40,6 +45,26 @@ def plain(error: Exception, time_outs: str) -> Exception:
     kind = kind or TimeoutError
     text = str(error) or type(error).__name__
     return kind(f"{text}{time_outs}" if issubclass(kind, TimeoutError) else text)
+
+
+def names_of(exceptions: str | Iterable[str | type[BaseException]] | None) -> Any:
+    """Exceptions as they can be written down, by their names with commas between them; as they are, if not all are Python's."""
+    if exceptions is None or isinstance(exceptions, str):
+        return exceptions
+    given = (*exceptions,)
+    names = [one if isinstance(one, str) else getattr(one, "__name__", "") for one in given]
+    known = all(one in {name, getattr(builtins, name, None)} for one, name in zip(given, names, strict=True))
+    return ",".join(names) if known else given
+
+
+def classes_of(exceptions: str | Iterable[Any] | None) -> tuple[type[BaseException], ...]:
+    """The exceptions that `names_of` stands for; `ConfigurationError` for anything else."""
+    names = exceptions.split(",") if isinstance(exceptions, str) else exceptions or ()
+    found: list[Any] = [getattr(builtins, one.strip(), one) if isinstance(one, str) else one for one in names]
+    for one in found:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise ConfigurationError(f"{one!r} is not an exception of Python")
+    return tuple(found)
 
 
 def _is_foreign(error: Exception) -> bool:

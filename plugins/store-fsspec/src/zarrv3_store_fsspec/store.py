@@ -26,7 +26,7 @@ from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess
 from zarrv3_store_fsspec.driver import FSDriver, SwappingFSDriver
-from zarrv3_store_fsspec.failures import plain
+from zarrv3_store_fsspec.failures import classes_of, names_of, plain
 from zarrv3_store_fsspec.files import FileAccess, FTPAccess, MemoryAccess
 
 Errors = Sequence[type[BaseException]]
@@ -77,16 +77,19 @@ class FSStore(Backend):
         check: Annotated[bool, Option("when connecting, see whether the root can be written")] = False,
         create: Annotated[bool, Option("when connecting, make the root (for S3: the bucket)")] = False,
         missing_exceptions: Annotated[
-            Errors | None,
+            str | Errors | None,
             Option(
-                'exceptions that stand for a missing key besides "not found"', live=True, takes="exceptions"
+                'what stands for a missing key besides "not found": names such as `PermissionError,KeyError`',
+                check=classes_of,
+                takes="names of exceptions of Python, with commas between them, or exceptions",
             ),
         ] = None,
         *,
         conditional_writes: Annotated[
             bool | None,
             Option(
-                "whether the S3 server obeys `If-Match` and `If-None-Match` when it writes; `None`: when it is Amazon's"
+                "whether the S3 server obeys `If-Match` and `If-None-Match` when it writes and erases; `None`: "
+                "when it is Amazon's"
             ),
         ] = None,
         **storage_options: Annotated[
@@ -112,7 +115,7 @@ class FSStore(Backend):
             fs=fs,
             check=check,
             create=create,
-            missing_exceptions=None if missing_exceptions is None else tuple(missing_exceptions),
+            missing_exceptions=names_of(missing_exceptions),
             conditional_writes=conditional_writes,
             **storage_options,
         )
@@ -182,7 +185,7 @@ class FSStore(Backend):
         return driver
 
     def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
-        lower, missing = self.option("normalize_keys"), self._options["missing_exceptions"] or ()
+        lower, missing = self.option("normalize_keys"), classes_of(self.option("missing_exceptions"))
         while isinstance(fs, DirFileSystem):  # a folder of another file system
             fs, path = fs.fs, fs._join(path)
         if isinstance(fs, LocalFileSystem) and systems.protocol_of(fs) == "file":
