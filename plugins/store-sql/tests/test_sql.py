@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 import zarrv3
 from zarrv3 import ByteRange, open_store
@@ -22,6 +23,7 @@ from zarrv3.testing import Opener, StoreConformance
 from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_sql import SQLiteStore, SQLStore
 from zarrv3_store_sql.engines import parse
+from zarrv3_store_sql.failures import TimedOutError, explained, is_conflict
 
 
 def fresh_table(url: str) -> Iterator[Opener]:
@@ -391,6 +393,32 @@ def test_creators_and_erasers(opener: Opener) -> None:
         store["zarr.json"] = b"{}"
         assert sum(together(lock_and_erase, opener, 4)) > 0
         assert store.list() == ["zarr.json"]
+
+
+class ClientError(Exception):
+    """What a database's Python package raises; some have the SQLSTATE beside MySQL's number."""
+
+    sqlstate: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("argument", "state", "conflict"),
+    [
+        ("deadlock detected", "40P01", True),  # psycopg
+        ({"C": "40001", "M": "could not serialize access"}, None, True),  # pg8000
+        (1213, "40001", True),  # PyMySQL
+        (1062, "23000", True),  # another writer made the key meanwhile
+        (1205, "HY000", False),
+        ("value too long", "22001", False),
+    ],
+)
+def test_conflicts_of_every_client(argument: Any, state: str | None, conflict: bool) -> None:
+    """Whether a transaction is tried again is seen whichever way the client tells the error's code."""
+    error = ClientError(argument, "text")
+    error.sqlstate = state
+    assert is_conflict(DBAPIError("", None, error)) is conflict
+    if argument == 1205:
+        assert isinstance(explained(DBAPIError("", None, error), None, None), TimedOutError)
 
 
 # ---------------------------------------------------------------- engines

@@ -310,7 +310,7 @@ class PostgreSQL(Dialect):
             f"WHERE {_STAMP} = n.d ORDER BY z.k FOR UPDATE OF z), "
             f"gone AS (DELETE FROM {self.name} z USING held, n "
             f'WHERE z.k = held.k AND z.k = n.k COLLATE "C" AND n.l IS NULL RETURNING z.k), '
-            f"put AS (INSERT INTO {self.name} AS z (k, v) SELECT n.k, substr(:data, n.s, n.l) FROM n "
+            f"put AS (INSERT INTO {self.name} AS z (k, v) SELECT n.k, substr(CAST(:data AS bytea), n.s, n.l) FROM n "
             f'WHERE n.l IS NOT NULL AND (n.d IS NULL OR n.k COLLATE "C" IN (SELECT k FROM held)) '
             f"ON CONFLICT (k) DO UPDATE SET v = excluded.v WHERE z.k IN (SELECT k FROM held) RETURNING z.k) "
             f"SELECT k FROM gone UNION ALL SELECT k FROM put UNION ALL "

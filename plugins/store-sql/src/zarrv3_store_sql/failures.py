@@ -82,16 +82,22 @@ def explained(
 
 
 def _code(error: DBAPIError) -> object:
-    """The SQLSTATE of PostgreSQL, the number of MySQL, or `None`."""
+    """The number of MySQL, the SQLSTATE of PostgreSQL, or `None`."""
     original = error.orig
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     first = original.args[0] if original is not None and original.args else None
-    return state or (first if isinstance(first, int) else None)
+    if isinstance(first, int):
+        return first
+    if isinstance(first, dict):  # pg8000
+        return first.get("C")
+    return getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
 
 
 def _text(error: DBAPIError) -> str:
     """What the database says, in one line."""
     original = error.orig
     args = original.args if original is not None else ()
-    text = str(args[1] if len(args) > 1 and isinstance(args[0], int) else original)
+    first = args[0] if args else None
+    if isinstance(first, dict):  # pg8000
+        return str(first.get("M"))
+    text = str(args[1] if len(args) > 1 and isinstance(first, int) else original)
     return " ".join(text.split())
