@@ -76,6 +76,41 @@ def test_the_first_error_is_raised_when_all_have_ended() -> None:
     pool.run(ended.append, [5], 1, 1)
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from zarrv3 import config
+from zarrv3.chunks import pool
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever began this process ignores it
+main, begun, ended = threading.get_ident(), threading.Event(), []
+
+def task(number):
+    if threading.get_ident() == main:
+        begun.set()
+    else:
+        begun.wait(float(sys.argv[1]))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        ended.append(number)
+
+try:
+    with config.set(threads=2):
+        pool.run(task, iter(int, 1), 1000, 2)
+except KeyboardInterrupt:
+    print(len(ended))
+"""
+
+
+@pytest.mark.parametrize(("patience", "expected"), [("60", ["1"]), ("0", ["0", "1"])])
+def test_an_interrupt_is_raised_when_all_have_ended(patience: str, expected: list[str]) -> None:
+    """Ctrl-C is raised after every task under way has ended; while threads are being started, the process still ends."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, patience], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.strip() in expected
+    assert ended.stderr == ""
+
+
 def test_the_number_of_threads_is_the_setting() -> None:
     """The setting counts, else the processors of this process."""
     with config.set(threads=5):

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from zarrv3.options.settings import config
+from zarrv3.forks import at_forks
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,20 +46,17 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
             action(task)
         return
     shared = _Shared(iter(tasks))
-    futures: list[Future[None]] = _submitted(shared, action, workers - 1)
-    errors: list[BaseException] = []
+    futures: list[Future[None]] = []
     try:
+        futures += _submitted(shared, action, workers - 1)
         _drain(shared, action)  # this thread is one of them: it need not be woken
-    except BaseException as error:  # noqa: BLE001 - raised below, as those of the others
-        errors.append(error)
-    for future in futures:
-        try:
+        for future in futures:
             future.result()
-        except BaseException as error:  # noqa: BLE001 - raised below, when no thread works on our tasks any more
-            shared.stop()
-            errors.append(error)
-    if errors:
-        raise errors[0]
+    except BaseException:
+        shared.stop()
+        for future in futures:
+            future.exception()  # until no thread works on our tasks; a second interrupt does not wait for that
+        raise
 
 
 class _Shared(Iterator[T]):
@@ -113,6 +111,10 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
                 futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
             except RuntimeError:
                 break
+            except BaseException:  # interrupted while a thread began: the pool does not know of it, and it would never end
+                _pool.shutdown(wait=False)
+                _pool = None
+                raise
     return futures
 
 
@@ -123,5 +125,4 @@ def _forget() -> None:
     _pool = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+at_forks(in_child=_forget)
