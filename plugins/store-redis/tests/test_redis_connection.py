@@ -83,7 +83,7 @@ def test_options_that_make_no_sense() -> None:
         "values are bytes": {"decode_responses": True},
         "not both": {"client": redis.Redis(), "url": "redis://h"},
         "takes a Redis or None": {"client": "redis://h"},
-        "prefix is text": {"prefix": b"x"},
+        "takes text": {"prefix": b"x"},
         "an argument of its own": {"url": "redis://h?prefix=x"},
         "not the URL of a server": {"url": "http://h"},
     }
