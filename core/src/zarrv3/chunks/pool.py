@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
-from zarrv3.options.settings import config
 from zarrv3.forks import at_forks
+from zarrv3.options.settings import config
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -111,7 +111,7 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
                 futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
             except RuntimeError:
                 break
-            except BaseException:  # interrupted while a thread began: the pool does not know of it, and it would never end
+            except BaseException:  # interrupted while a thread began, which the pool would not know of, nor end
                 _pool.shutdown(wait=False)
                 _pool = None
                 raise
