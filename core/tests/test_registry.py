@@ -364,3 +364,20 @@ def test_lookup_scans_once(install: Install, monkeypatch: pytest.MonkeyPatch) ->
         registry.load("stores", name)
     registry.plugins()
     assert len(scans) == 1
+
+
+def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class can be made known for this process, until the registry is reset; names of the core are the core's."""
+    monkeypatch.setattr(registry, "_loaded", {})
+
+    class Noted(MemoryStore):
+        kind = "noted"
+
+    registry.register("stores", "noted", Noted)
+    assert registry.installed("stores", "noted")
+    assert type(open_store("noted:")) is Noted
+    with pytest.raises(RegistryError, match="the store 'memory' belongs to the core"):
+        registry.register("stores", "memory", Noted)
+    registry.reset()
+    with pytest.raises(RegistryError, match="noted"):
+        registry.load("stores", "noted")

@@ -133,11 +133,15 @@ class Forgetful(zarrv3.Layer):
             for value, (_, wanted) in zip(values, requests, strict=True)
         ]
 
+    def get_versioned(self, keys: Any, /) -> Any:
+        """Whole values, as they are."""
+        return self.inner.get_versioned(keys)
+
 
 @pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> str:
+def forgetful() -> str:
     """The adapter of a layer that violates a rule."""
-    monkeypatch.setitem(registry._loaded, ("layers", "forgetful"), Forgetful)
+    registry.register("layers", "forgetful", Forgetful)
     return "|forgetful:"
 
 
@@ -154,7 +158,7 @@ def test_check_of_a_store_that_violates_a_rule(url: str, run: Run, forgetful: st
     assert sorted(Path(url).rglob("*")) == before
 
 
-def test_check_of_a_store_that_cannot_erase(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_of_a_store_that_cannot_erase(run: Run) -> None:
     """Where the scratch cannot be erased that is said."""
 
     class Keeping(zarrv3.Layer):
@@ -164,7 +168,7 @@ def test_check_of_a_store_that_cannot_erase(run: Run, monkeypatch: pytest.Monkey
         def capabilities(self) -> zarrv3.Capabilities:
             return self.inner.capabilities.without("erase")
 
-    monkeypatch.setitem(registry._loaded, ("layers", "keeping"), Keeping)
+    registry.register("layers", "keeping", Keeping)
     ended = run("check", "memory://keeping|keeping:", "--only", "every_range")
     assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 passed, 0 failed, 0 not applicable")
     assert "cannot erase" in ended.err

@@ -13,6 +13,8 @@ import zarrv3
 import zarrv3_tools
 from zarrv3 import registry
 from zarrv3.errors import NodeNotFoundError, StoreAccessError, StoreUnavailableError
+from zarrv3.store.memory import MappingDriver
+from zarrv3.store.wrapping import DriverStore
 from zarrv3_tools import Problem, VerifyReport, verify
 
 
@@ -166,19 +168,31 @@ def test_what_is_not_installed(folder: Path) -> None:
     assert found(folder) == {("unreadable", "z/zarr.json")}
 
 
-def test_transformed_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformed_keys(tmp_path: Path) -> None:
     """Below a storage transformer chunks are found through it."""
 
     class Turned(zarrv3.StorageTransformer):
         extension_uri = "example.turned"
 
         def get_many(self, requests: Any, /) -> Any:
-            return [None if value is None else bytes(value)[::-1] for value in self.inner.get_many(requests)]
+            return [turned(value) for value in self.inner.get_many(requests)]
 
-        def set_many(self, items: Any, /) -> None:
-            self.inner.set_many({key: bytes(value)[::-1] for key, value in items.items()})
+        def get_versioned(self, keys: Any, /) -> Any:
+            return [(turned(value), version) for value, version in self.inner.get_versioned(keys)]
 
-    monkeypatch.setitem(registry._loaded, ("storage_transformers", "example.turned"), Turned)
+        def write_many(self, changes: Any, /) -> None:
+            self.inner.write_many({key: turned(value) for key, value in changes.items()})
+
+        def swap_many(self, swaps: Any, /) -> Any:
+            return self.inner.swap_many({key: (old, turned(value)) for key, (old, value) in swaps.items()})
+
+        def apply_many(self, changes: Any, /) -> None:
+            self.inner.apply_many({key: turned(value) for key, value in changes.items()})
+
+    def turned(value: Any) -> bytes | None:
+        return None if value is None else bytes(value)[::-1]
+
+    registry.register("storage_transformers", "example.turned", Turned)
     array = zarrv3.create_array(
         tmp_path / "a", shape=(6,), chunks=(2,), dtype="i4", storage_transformers=[{"name": "example.turned"}]
     )
@@ -187,35 +201,44 @@ def test_transformed_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (report.groups, report.arrays, report.chunks, report.problems) == (0, 1, 3, ())
 
 
+class Failing(zarrv3.Layer):
+    """Fails where a key with a text in it is read."""
+
+    kind = "failing"
+
+    def __init__(self, store: object, text: str, error: type[Exception]) -> None:
+        super().__init__(store)
+        self.text, self.error = text, error
+
+    def get_many(self, requests: Any, /) -> Any:
+        """Values, or the error."""
+        self._check([key for key, _ in requests])
+        return self.inner.get_many(requests)
+
+    def get_versioned(self, keys: Any, /) -> Any:
+        """Values and versions, or the error."""
+        self._check(keys)
+        return self.inner.get_versioned(keys)
+
+    def _check(self, keys: list[str]) -> None:
+        if any(self.text in key for key in keys):
+            raise self.error("no")
+
+
 def test_a_store_that_goes_away(folder: Path) -> None:
     """When the store cannot be reached any more verifying stops with its error, instead of reporting every key."""
 
-    class Gone(zarrv3.Layer):
-        kind = "gone"
-
-        def get_many(self, requests: Any, /) -> Any:
-            if any("/c/" in key for key, _ in requests):
-                raise StoreUnavailableError("the server has gone away")
-            return self.inner.get_many(requests)
-
     with pytest.raises(StoreUnavailableError):
-        verify(Gone(zarrv3.open_store(folder)))
+        verify(Failing(zarrv3.open_store(folder), "/c/", StoreUnavailableError))
 
 
 def test_keys_that_cannot_be_read(folder: Path) -> None:
     """Where the store fails for single keys, those are reported and the others are read."""
 
-    class Forbidden(zarrv3.Layer):
-        kind = "forbidden"
-
-        def get_many(self, requests: Any, /) -> Any:
-            if any(key == "a/t/c/4/2" for key, _ in requests):
-                raise StoreAccessError("permission denied")
-            return self.inner.get_many(requests)
-
     seen: list[tuple[int, int | None]] = []
     report = verify(
-        Forbidden(zarrv3.open_store(folder)), progress=lambda done, total: seen.append((done, total))
+        Failing(zarrv3.open_store(folder), "a/t/c/4/2", StoreAccessError),
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert [(problem.kind, problem.key) for problem in report.problems] == [("unreadable", "a/t/c/4/2")]
     assert report.chunks == 38
@@ -225,11 +248,9 @@ def test_keys_that_cannot_be_read(folder: Path) -> None:
 def test_stores_that_cannot_list(folder: Path) -> None:
     """Where keys cannot be listed every chunk of the grid is asked for, of the nodes that consolidated metadata tell of."""
     zarrv3.consolidate_metadata(folder)
-    from zarrv3.store.memory import DriverStore, MemoryDriver
-
-    driver = MemoryDriver(dict(zarrv3.open_store(folder).items()))
-    driver.capabilities = zarrv3.Capabilities().without("list")
-    driver.set_many({"a/t/c/0/0": b"short"})
+    driver = MappingDriver(dict(zarrv3.open_store(folder).items()))
+    driver.capabilities = zarrv3.Capabilities()
+    driver.write_many({"a/t/c/0/0": b"short"})
     report = verify(DriverStore(driver), "a/t")
     assert [problem.key for problem in report.problems] == ["a/t/c/0/0"]
     assert (report.arrays, report.groups, report.chunks) == (1, 0, 30)
