@@ -620,10 +620,17 @@ class Array(Node[ArrayMetadata]):
         if not isinstance(lengths, Iterable):
             raise MetadataError(f"shape must be lengths of dimensions, not {lengths!r}")
         wanted = tuple(lengths)
-        self._reshape(lambda _: wanted)
+        self.resize_with(lambda _: wanted)
 
-    def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
-        """Change the shape on top of what it is by now; returns what it was."""
+    def resize_with(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[int, ...]:
+        """Change the lengths of the dimensions on top of what they are by now; returns what they were.
+
+        What becomes of elements and chunks, and what is raised, is as in `resize`.
+
+        Args:
+            lengths: from the shape in the store to the new one; called again where somebody else was faster. What it raises
+                reaches the caller, and nothing has been changed then.
+        """
         changes: list[tuple[ArrayMetadata, ArrayMetadata]] = []
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
@@ -660,7 +667,7 @@ class Array(Node[ArrayMetadata]):
                 )
             return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
 
-        old = self._reshape(longer)
+        old = self.resize_with(longer)
         new = slice(old[axis], old[axis] + array.shape[axis])
         appended = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
         self._set(plan_basic, appended, array, keep_padding=True)

@@ -281,4 +281,4 @@ def _grow(array: Array, axis: int, before: int, after: int) -> None:
             )
         return (*shape[:axis], after, *shape[axis + 1 :])
 
-    array._reshape(longer)
+    array.resize_with(longer)
