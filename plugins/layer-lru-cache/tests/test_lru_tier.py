@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
 from zarrv3.opening.stores import open_store
+from zarrv3.store.backend import Backend
 from zarrv3.store.contract import ByteRange, Changes, Limits, Request
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
@@ -358,13 +359,16 @@ def test_names_keep_stores_apart(tmp_path: Path, tier: Counting, monkeypatch: py
 def test_names_are_those_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How one gets at the data changes no name: another token or password, retries, or another working directory."""
 
-    class Remote(MemoryStore):
+    class Remote(Backend):
         kind = "remote"
 
         def __init__(self, url: str, key: str, token: str) -> None:
-            super().__init__()
-            self._driver.capabilities = replace(self._driver.capabilities, persistent=True)
-            self._options = {"url": url, "key": key, "token": token}
+            super().__init__(url=url, key=key, token=token)
+
+        def connect(self) -> MemoryDriver:
+            driver = MemoryDriver({})
+            driver.capabilities = replace(driver.capabilities, persistent=True)
+            return driver
 
     def named(url: str = "s3://lab/x.zarr", key: str = "abc", token: str = "ta") -> str:
         return name_of(Remote(url, key, token))

@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import ByteRange, Changes
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.keys import parent
 from zarrv3_layer_lru_cache.entries import FOLDER, MISS, SIZE, Entries, Item, Part, Statistics, lists
 

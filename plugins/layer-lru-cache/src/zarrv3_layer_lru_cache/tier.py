@@ -18,11 +18,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError, ZarrError
+from zarrv3.forks import renew_in_children
 from zarrv3.options.environment import as_templates, expand
 from zarrv3.options.redaction import HIDDEN, redact_options
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import whole
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import BATCH, chunked
 from zarrv3.store.keys import summary
 from zarrv3_layer_lru_cache.sealed import seal, unseal
