@@ -320,6 +320,19 @@ def test_write_empty_chunks(fill: float) -> None:
             assert np.array_equal(array[...], np.full(8, fill), equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("bytes", b"ab\0"), ("bytes", b"\0"), ("string", "ab\0"), ("string", "\0")]
+)
+def test_fill_values_that_end_in_zero_bytes(dtype: str, fill: Any) -> None:
+    """What a partial write leaves alone keeps the fill value, as long as it is; so does what is cut off and grown again."""
+    array = zarrv3.create_array(shape=6, chunks=3, dtype=dtype, fill_value=fill)
+    array[0] = array[5] = fill[:0]
+    assert array[...].tolist() == [fill[:0], *[fill] * 4, fill[:0]]
+    array.resize(5)
+    array.resize(6)
+    assert array[...].tolist() == [fill[:0], *[fill] * 5]
+
+
 def test_minus_zero_is_not_the_fill_value_zero() -> None:
     """-0.0 is stored where the fill value is 0.0."""
     array = zarrv3.create(4, chunks=2, dtype="f8")

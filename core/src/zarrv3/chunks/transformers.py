@@ -157,7 +157,7 @@ class StorageTransformer(Layer):
         """The transformer that a type and a configuration describe."""
         try:
             return cls(_type, **config)
-        except TypeError as error:
+        except (TypeError, ConfigurationError) as error:
             raise MetadataError(
                 f"{cls.__name__} does not take the configuration {dict(config)!r}: {error}"
             ) from error

@@ -19,7 +19,7 @@ from zarrv3.chunks.layout import Layout
 from zarrv3.chunks.tasks import Array, Fields, Progress, kernel_for, run, unreadable
 from zarrv3.chunks.transformers import Coords
 from zarrv3.errors import ZarrError
-from zarrv3.format.data_types import fill_test
+from zarrv3.format.data_types import fill_test, filled
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
 
@@ -164,7 +164,7 @@ class _Writer:
     def _old_chunk(self, coords: Coords, old: Buffer | None) -> Array:
         layout = self.layout
         if old is None:
-            return np.full(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
+            return filled(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
         try:
             if layout.metadata.data_type.item_size is None:
                 return layout.chain.decode(old).copy()
@@ -187,7 +187,7 @@ def erase(layout: Layout, plan: Plan) -> None:
 
 def clear(layout: Layout, plan: Plan) -> None:
     """Set the selected elements to the fill value, touching only chunks that are stored."""
-    fill = np.full((), layout.metadata.fill_value, layout.dtype)
+    fill = filled((), layout.metadata.fill_value, layout.dtype)
     write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
 
 

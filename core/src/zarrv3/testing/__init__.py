@@ -1,6 +1,7 @@
 """The conformance kit: what a store has to do, as tests that a backend's author gets for one fixture.
 
 conformance  `StoreConformance`, `LayerConformance`: the classes that an author's pytest class derives from
+codecs data_types transformers  the same for extensions of the format: `CodecConformance`, …
 checks       the same as plain functions without pytest: `CHECKS`, `run_checks(opener)` for a live store
 rules        the rules that checks name when they fail, and `ConformanceError`
 machine      a hypothesis state machine: the store against a dict
@@ -10,6 +11,7 @@ faults       `Faults`: a layer that fails on purpose
 Importing this package imports neither pytest nor hypothesis; the classes are looked up on first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zarrv3.testing.checks import CHECKS, Check, Opener, Result, run_checks
@@ -17,26 +19,38 @@ from zarrv3.testing.faults import Faults
 from zarrv3.testing.rules import ConformanceError, NotApplicableError
 
 if TYPE_CHECKING:
+    from zarrv3.testing.codecs import CodecConformance
     from zarrv3.testing.conformance import LayerConformance, StoreConformance
+    from zarrv3.testing.data_types import DataTypeConformance
+    from zarrv3.testing.transformers import TransformerConformance
+
+_LATE = {
+    "CodecConformance": "codecs",
+    "DataTypeConformance": "data_types",
+    "LayerConformance": "conformance",
+    "StoreConformance": "conformance",
+    "TransformerConformance": "transformers",
+}
 
 __all__ = [
     "CHECKS",
     "Check",
+    "CodecConformance",
     "ConformanceError",
+    "DataTypeConformance",
     "Faults",
     "LayerConformance",
     "NotApplicableError",
     "Opener",
     "Result",
     "StoreConformance",
+    "TransformerConformance",
     "run_checks",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """The classes that need pytest, imported when they are asked for."""
-    if name in {"LayerConformance", "StoreConformance"}:
-        from zarrv3.testing import conformance
-
-        return getattr(conformance, name)
+    if name in _LATE:
+        return getattr(import_module(f"zarrv3.testing.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

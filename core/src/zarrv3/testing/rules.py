@@ -46,6 +46,20 @@ TRANSACTIONS: Final = "the changes of a transaction are all seen or none is, at 
 FAULTS: Final = "after an error a key has its old or its new value, and nothing acknowledged is lost"
 OPTIONS: Final = "what a store was made with can be given in a URL, and comes back from spec()"
 LAYERS: Final = "a layer never claims more than its inner store, and one batch in is at most one batch out"
+CONFIGURATION: Final = (
+    "an extension comes back from its document; a configuration that is wrong raises MetadataError"
+)
+ROUND_TRIP: Final = (
+    "what is encoded decodes to the same bits, into given memory as without it, and is nobody's memory"
+)
+ENCODED_SIZE: Final = "encoded_size is the exact number of encoded bytes, or None"
+DAMAGE: Final = "stored bytes that are cut short, too long or changed raise CorruptDataError, or decode to the right shape and size"
+FITS: Final = (
+    "a codec that cannot encode a chunk raises MetadataError from evolve, before any byte is touched"
+)
+DATA_TYPES: Final = "a data type has one dtype in native byte order, one document and a default serializer"
+FILLS: Final = "a fill value comes back from its document bit by bit; what is not one raises MetadataError"
+TRANSFORMERS: Final = "through a storage transformer an array reads what was written, and keys that are not chunks are passed on"
 OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"
 
 

@@ -24,6 +24,13 @@ def all_equal_fill(array: np.ndarray[Any, Any], fill: Any) -> bool:
     return fill_test(array.dtype, array.ndim, fill)(array)
 
 
+def filled(shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """A new array full of a fill value; unlike `numpy.full`, it keeps zero bytes at the end of texts and byte strings."""
+    array = np.empty(shape, dtype)
+    array[...] = fill
+    return array
+
+
 def fill_test(dtype: np.dtype[Any], ndim: int, fill: Any) -> Callable[[np.ndarray[Any, Any]], bool]:
     """`all_equal_fill` as a function of arrays, to be used on many of one dtype and number of dimensions."""
     first = (0,) * ndim
