@@ -16,7 +16,7 @@ from zarrv3 import registry
 ROOT = Path(zarrv3.__file__).parent
 PLUGINS = sorted(path.parent for path in Path(__file__).parents[2].glob("plugins/*/src/*/__init__.py"))
 
-ROOMS = ["errors", "registry", "options", "store", "layers", "opening", "format", "indexing", "chunks", "hierarchy",
+ROOMS = ["errors", "forks", "registry", "options", "store", "layers", "opening", "format", "indexing", "chunks", "hierarchy",
          "api", "compat", "testing"]  # fmt: skip
 """The rooms of the core from the lowest to the highest: each imports only from those before it, and from itself."""
 

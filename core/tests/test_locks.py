@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from zarrv3.store.forks import _renew
+from zarrv3.forks import Lock, _renew
 from zarrv3.store.locks import NamedLocks, ReadWriteLock
 
 
@@ -57,6 +57,19 @@ def test_in_a_child_nothing_is_held() -> None:
         _renew()
         with locks.held(["a"]):
             pass
+
+
+def test_a_lock_is_free_in_a_child() -> None:
+    """What a thread of the parent held is free after a fork; who forked within its own block leaves it in peace."""
+    lock = Lock()
+    with lock.taken:
+        _renew()
+        other = threading.Thread(target=lambda: lock.taken.acquire(timeout=10) and lock.taken.release())
+        with lock.taken:
+            pass
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
 
 
 def test_readers_and_writers() -> None:

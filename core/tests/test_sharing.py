@@ -2,7 +2,7 @@
 
 import gc
 
-from zarrv3.store.forks import _renew
+from zarrv3.forks import _renew
 from zarrv3.store.sharing import Sharing
 
 

@@ -1,4 +1,5 @@
 # errors · registry    what can go wrong; plugins by name
+# forks                what forked children make new
 # options              declared options, URLs, `${NAME}`, redaction, settings
 # store · layers       the contract, the guard, stores in memory; stores around stores
 # opening              from a URL, a path or a configuration to a store

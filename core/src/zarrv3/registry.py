@@ -8,11 +8,11 @@ installed distributions once. Only the plugin asked for is imported, so a broken
 import contextlib
 import importlib
 import itertools
-import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from zarrv3.errors import RegistryError
+from zarrv3.forks import Lock
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
@@ -184,7 +184,7 @@ class Plugin(NamedTuple):
     version: str
 
 
-_lock = threading.RLock()
+_lock = Lock()
 _loaded: dict[tuple[str, str], Any] = {}
 _scan: dict[str, dict[str, "list[EntryPoint]"]] | None = None
 
@@ -292,7 +292,7 @@ def hooks() -> "Iterator[EntryPoint]":
 def reset() -> None:
     """Forget what was found: the next lookup scans again. For tests, and after installing into a running process."""
     global _scan  # noqa: PLW0603 - the registry is the one piece of global state
-    with _lock:
+    with _lock.taken:
         _scan = None
         _loaded.clear()
         importlib.invalidate_caches()
@@ -379,7 +379,7 @@ def _unknown(kind: Kind, name: str) -> str:
 
 def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":
     global _scan  # noqa: PLW0603 - the one scan of this process
-    with _lock:
+    with _lock.taken:
         if _scan is None:
             found: dict[str, dict[str, list[EntryPoint]]] = {}
             for point in _installed():

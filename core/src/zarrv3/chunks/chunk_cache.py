@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.forks import renew_in_children
 from zarrv3.options.urls import byte_size
 from zarrv3.store.base import BaseStore
-from zarrv3.store.forks import renew_in_children
 
 Chunk: TypeAlias = np.ndarray[Any, Any] | None
 """A decoded chunk that nobody can write to; `None` is one that is not stored."""

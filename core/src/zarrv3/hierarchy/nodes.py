@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
@@ -18,6 +17,7 @@ from zarrv3.errors import (
     StaleMetadataWarning,
     UnsupportedError,
 )
+from zarrv3.forks import Lock
 from zarrv3.format.documents import dump_document
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
 from zarrv3.format.node_names import normalize_path
@@ -326,11 +326,11 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
     """
     if store.capabilities.swap:
         return _change(store, path, wanted, changed)
-    with _changing:  # at least no thread of this process comes in between
+    with _changing.taken:  # at least no thread of this process comes in between
         return _change(store, path, wanted, changed)
 
 
-_changing = threading.RLock()
+_changing = Lock()
 
 
 def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:

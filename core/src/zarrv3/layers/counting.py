@@ -1,9 +1,9 @@
 """The layer that counts: what tests and benchmarks measure round trips, keys and bytes with."""
 
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
+from zarrv3.forks import Lock
 from zarrv3.layers.base import Layer
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import size_of
@@ -23,12 +23,12 @@ class Counting(Layer):
 
     def __init__(self, store: object) -> None:
         super().__init__(store)
-        self._guard = threading.Lock()
+        self._guard = Lock()
         self.reset()
 
     def reset(self) -> None:
         """Start again from zero."""
-        with self._guard:
+        with self._guard.taken:
             self.calls: Counter[str] = Counter()
             self.requested: Counter[str] = Counter()
             self.bytes_read = 0
@@ -83,7 +83,7 @@ class Counting(Layer):
         self._count("rename_prefix", 1)
 
     def _count(self, method: str, keys: int, *, read: int = 0, written: int = 0) -> None:
-        with self._guard:
+        with self._guard.taken:
             self.calls[method] += 1
             self.requested[method] += keys
             self.bytes_read += read

@@ -1,10 +1,10 @@
 """The layer that keeps writes back until they are all made at once: what `store.transaction()` gives."""
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zarrv3.errors import ConfigurationError, StoreClosedError
+from zarrv3.forks import Lock
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request
@@ -23,20 +23,20 @@ class Transaction(Layer):
 
     def __init__(self, store: object) -> None:
         super().__init__(store)
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._changes: dict[str, bytes | None] = {}
         self._ended = False
 
     def commit(self) -> None:
         """Make all changes at once; nothing can be written through this object afterwards."""
-        with self._lock:
+        with self._lock.taken:
             self._ended = True
             if self._changes:
                 self.inner.apply_many(self._changes)
 
     def abandon(self) -> None:
         """Forget all changes; nothing can be written through this object afterwards."""
-        with self._lock:
+        with self._lock.taken:
             self._ended = True
             self._changes.clear()
 
@@ -46,13 +46,13 @@ class Transaction(Layer):
         return self.inner.capabilities.without("swap", "transactions")
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        with self._lock:
+        with self._lock.taken:
             own = {key: self._changes[key] for key, _ in requests if key in self._changes}
         rest = iter(self.inner.get_many([request for request in requests if request[0] not in own]))
         return [cut(own[key], wanted) if key in own else next(rest) for key, wanted in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        with self._lock:
+        with self._lock.taken:
             own = {key: self._changes[key] for key in keys if key in self._changes}
         rest = iter(self.inner.stat_many([key for key in keys if key not in own]))
         return [(None if (v := own[key]) is None else len(v)) if key in own else next(rest) for key in keys]
@@ -86,7 +86,7 @@ class Transaction(Layer):
 
     def write_many(self, changes: Changes, /) -> None:
         copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
-        with self._lock:
+        with self._lock.taken:
             if self._ended:
                 raise StoreClosedError(
                     "the transaction has ended; begin another one with store.transaction()"
@@ -109,7 +109,7 @@ class Transaction(Layer):
 
     def _own(self, prefix: str) -> dict[str, bytes | None]:
         """What the transaction has changed of the keys that start with a prefix."""
-        with self._lock:
+        with self._lock.taken:
             return {key: value for key, value in self._changes.items() if key.startswith(prefix)}
 
     @classmethod

@@ -4,12 +4,12 @@ A plugin's module is named by an entry point of the group `zarrv3.hooks`; its fu
 hook that fails is reported as a `HookWarning` with its plugin's name, and everything goes on without it.
 """
 
-import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zarrv3 import registry
+from zarrv3.forks import Lock, at_forks
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
@@ -54,14 +54,15 @@ def hookimpl(function: Callable[..., Any]) -> Callable[..., Any]:
     return pluggy.HookimplMarker("zarrv3")(function)
 
 
-_lock = threading.RLock()
+_lock = Lock()
 _manager: "pluggy.PluginManager | None" = None
+_is_complete = False
 
 
 def manager() -> "pluggy.PluginManager":
     """The plugin manager of pluggy with all installed hooks, made on first use."""
-    global _manager  # noqa: PLW0603 - one per process, like the registry
-    with _lock:
+    global _manager, _is_complete  # noqa: PLW0603 - one per process, like the registry
+    with _lock.taken:
         if _manager is None:
             import pluggy
 
@@ -71,13 +72,17 @@ def manager() -> "pluggy.PluginManager":
                 if name.startswith("zarrv3_"):
                     marker(function)
             made.add_hookspecs(HookSpecs)
-            _manager = made  # already now: a hook's module may open a store while it is imported
+            _manager, _is_complete = (
+                made,
+                False,
+            )  # already now: a hook's module may open a store while it is imported
             for point in registry.hooks():
                 name = f"{point.name} of {registry.origin(point)}"
                 try:
                     made.register(point.load(), name=name)
                 except Exception as error:  # noqa: BLE001 - whatever a plugin does wrong must not stop the others
                     _report(name, "cannot be loaded", error)
+            _is_complete = True
         return _manager
 
 
@@ -95,8 +100,17 @@ def unregister(name: str) -> None:
 def reset() -> None:
     """Forget all hooks; the installed ones are found again on the next use."""
     global _manager  # noqa: PLW0603
-    with _lock:
+    with _lock.taken:
         _manager = None
+
+
+def _renew() -> None:
+    """In a forked child: what another thread was making will not be completed."""
+    if not _is_complete:
+        reset()
+
+
+at_forks(in_child=_renew)
 
 
 def call_each(hook: str, **arguments: Any) -> list[Any]:

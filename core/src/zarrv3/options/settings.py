@@ -13,12 +13,12 @@ A setting is looked up in code (`config.set`), then in `ZARRV3_<SETTING>`, then 
 """
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.forks import Lock
 from zarrv3.options.urls import boolean
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Config:
     """The settings of this process; thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._set: dict[str, Any] = {}
         self._file: tuple[str, dict[str, Any]] | None = None
 
@@ -94,10 +94,14 @@ class Config:
         """Change settings; used in a `with` statement, the old ones come back at its end."""
         for name, value in settings.items():
             _checked(name, value)
-        with self._lock:
-            before = dict(self._set)
-            self._set = {**before, **settings}
-            return _Restore(self, {name: before.get(name, _ABSENT) for name in settings})
+        return _Restore(self, self._replace(settings))
+
+    def _replace(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Change settings without a check, `_ABSENT` takes one away; returns what they were."""
+        with self._lock.taken:
+            before = self._set
+            self._set = {n: v for n, v in {**before, **settings}.items() if v is not _ABSENT}
+        return {name: before.get(name, _ABSENT) for name in settings}
 
     def named_store(self, name: str) -> Any:
         """The URL or configuration of a named store; an unknown name is an error that lists the known ones."""
@@ -114,9 +118,8 @@ class Config:
 
     def reset(self) -> None:
         """Forget what was set in code and read from the file."""
-        with self._lock:
-            self._set = {}
-            self._file = None
+        self._set = {}
+        self._file = None
 
     def __repr__(self) -> str:
         """All settings as they are now."""
@@ -124,11 +127,11 @@ class Config:
 
     def _table(self, name: str) -> Mapping[str, Any]:
         path = _place()
-        with self._lock:
-            if self._file is None or self._file[0] != path:
-                self._file = (path, _read(path))
-            table: Mapping[str, Any] = self._file[1].get(name, {})
-            return table
+        kept = self._file
+        if kept is None or kept[0] != path:  # threads may read it at once
+            kept = self._file = (path, _read(path))
+        table: Mapping[str, Any] = kept[1].get(name, {})
+        return table
 
 
 class _Restore:
@@ -143,9 +146,7 @@ class _Restore:
 
     def __exit__(self, *_: object) -> None:
         """Put the old settings back."""
-        with self._config._lock:
-            settings = {**self._config._set, **self._before}
-            self._config._set = {name: value for name, value in settings.items() if value is not _ABSENT}
+        self._config._replace(self._before)
 
 
 _ABSENT = object()

@@ -1,5 +1,5 @@
 # contract      what every store provides           keys          which texts are keys
-# helpers       free functions for drivers          forks locks   what threads and forked children share
+# helpers       free functions for drivers          locks         what threads share
 # base          what users hold                     backend       the guard around a driver
 # file_backend  stores in a file or folder          memory        stores in this process's memory
 """Stores: the contract, the guard around drivers, and what users hold."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable
 from types import TracebackType
 
-from zarrv3.store.forks import renew_in_children
+from zarrv3.forks import renew_in_children
 
 LOOK_AGAIN = 0.05
 """Seconds after which a waiting thread looks whether whoever holds a lock is gone without a word."""

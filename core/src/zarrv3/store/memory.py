@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequ
 from typing import Annotated, Any, TypeVar
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.forks import renew_in_children
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import Separator
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Driver, Request, Swaps, Versioned
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import cut, unchanged
 from zarrv3.store.keys import parent
 from zarrv3.store.sharing import Sharing

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from zarrv3.store.forks import renew_in_children
+from zarrv3.forks import renew_in_children
 
 R = TypeVar("R")
 
@@ -16,7 +16,7 @@ class Sharing(Generic[R]):
     """The resources of one kind that this process uses, by the place that each stands for; thread-safe.
 
     It keeps none of them alive: their users do, and are counted where they say so (`use`, `release`). In a forked child it is
-    empty; what is to become of the parent's resources is their own matter (`zarrv3.store.forks`).
+    empty; what is to become of the parent's resources is their own matter (`zarrv3.forks`).
     """
 
     def __init__(self) -> None:

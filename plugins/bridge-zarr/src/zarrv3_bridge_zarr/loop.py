@@ -1,4 +1,4 @@
-"""The thread whose event loop runs the coroutines of foreign stores: one a process, started on first use.
+"""The thread whose event loop runs the coroutines of foreign stores: one per process, started on first use.
 
 It is not zarr-python's own loop, so that a store of ours can be used from there, and stores may lie on one another.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from zarrv3.forks import at_forks
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def stop() -> None:
-    """End the thread and close the loop; the next use starts anew."""
+    """End the thread and close the loop; the next use starts another."""
     global _loop, _thread
     with _lock:
         loop, thread, _loop, _thread = _loop, _thread, None, None
@@ -69,5 +70,4 @@ def _forget() -> None:
 
 
 atexit.register(stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+at_forks(in_child=_forget)

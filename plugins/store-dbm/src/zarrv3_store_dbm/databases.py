@@ -15,8 +15,8 @@ from functools import partial
 from typing import cast
 
 from zarrv3.errors import ConfigurationError, StoreClosedError
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Changes
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.sharing import Sharing
 from zarrv3_store_dbm.lock import LockFile

@@ -16,8 +16,8 @@ from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer, Swaps, Versioned
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.keys import parent
 from zarrv3_store_fsspec.access import NOT_FOUND, Entry, change, files_below, is_file

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import lmdb
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
-from zarrv3.store.forks import at_forks, renew_in_children
+from zarrv3.forks import at_forks, renew_in_children
 from zarrv3.store.locks import ReadWriteLock
 from zarrv3.store.sharing import Sharing
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, func, inspect, or_, select, update
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from zarrv3.errors import StoreAccessError
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import (
     Buffer,
     ByteRange,
@@ -26,7 +27,6 @@ from zarrv3.store.contract import (
     Swaps,
     Versioned,
 )
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import children
 from zarrv3.store.locks import FairLock
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zarrv3.errors import StoreAccessError
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Version
-from zarrv3.store.forks import renew_in_children
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.sharing import Sharing

@@ -1,6 +1,7 @@
 """What a forked child makes new: its parent's other threads are gone, and the locks they held stay held."""
 
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Protocol
@@ -19,6 +20,18 @@ _all: "weakref.WeakSet[Renewable]" = weakref.WeakSet()
 def renew_in_children(subject: Renewable) -> None:
     """Let every forked child renew an object before it does anything else; the object may be forgotten meanwhile."""
     _all.add(subject)
+
+
+class Lock:
+    """A lock that a thread may take again, and that nobody holds in a forked child: `with lock.taken: …`."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin again with nobody holding it."""
+        self.taken = threading.RLock()
 
 
 def at_forks(
