@@ -1,13 +1,18 @@
 """Write what is generated in these pages: `python docs/generate.py`, or with `--check` only say whether it is current.
 
-With names of pages (`cli.md`, and `README.md` for the options in those of the plugins), only those. The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
+With names of pages (`cli.md`, `ARCHITECTURE.md`, and `README.md` for the options in those of the plugins), only those.
+
+The table of capabilities has one rule for all backends: what a live store says. It is opened at the class's `example_url`,
 or on the server that its `example_server` starts. A class that has neither is not in the table.
 """
 
+import ast
 import difflib
 import re
+import runpy
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -135,7 +140,70 @@ def option_tables(text: str) -> str:
     return OPTIONS.sub(made, text)
 
 
-PAGES: dict[str, Callable[[], str]] = {"capabilities.md": generated, "cli.md": command_line}
+def floor_plan() -> str:
+    """Which room of the core imports from which, and the modules of each room, those below first."""
+    tests = runpy.run_path(str(FOLDER.parent / "core" / "tests" / "test_imports.py"))
+    rooms: list[str] = tests["ROOMS"]
+    edges: dict[str, set[str]] = tests["graph"](tests["ROOT"])
+    inside = {room: [name for name in edges if name.split(".")[1:2] == [room]] for room in rooms}
+    lines = [f"{'':15}{''.join(f'{number:3}' for number in range(1, len(rooms) + 1))}"]
+    for number, room in enumerate(rooms, 1):
+        below = {other.split(".")[1] for name in inside[room] for other in edges[name] if "." in other} - {
+            room
+        }
+        lines.append(f"{number:2} {room:12}{''.join('  x' if other in below else '  .' for other in rooms)}")
+    plan = "".join(f"{line.rstrip(' .')}\n" for line in lines)
+    return f"```\n{plan}```\n\n```\n{''.join(module_map(room, inside[room], edges) for room in rooms)}```\n"
+
+
+def module_map(room: str, modules: list[str], edges: dict[str, set[str]]) -> str:
+    """A room with the first sentence of its docstring, and its modules folder by folder."""
+    source = Path(zarrv3.__file__).parent / room
+    source = source / "__init__.py" if source.is_dir() else source.with_suffix(".py")
+    docstring = ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
+    folders: dict[str, list[str]] = {}
+    for name in ordered(modules, edges):
+        if name.count(".") > 1 and not is_package(name):
+            folder, _, own = name.partition(f"zarrv3.{room}.")[2].rpartition(".")
+            folders.setdefault(folder, []).append(own)
+    sentence = re.sub(r"^(The )?\w+: ", "", docstring.splitlines()[0].split(". ")[0].rstrip("."))
+    text = f"{room:12} {sentence}\n"
+    for folder, names in sorted(folders.items()):
+        label = f"{folder}/ " if folder else ""
+        text += "".join(
+            f"{line}\n"
+            for line in textwrap.wrap(
+                label + " ".join(names), 108, initial_indent=" " * 15, subsequent_indent=" " * 17
+            )
+        )
+    return text
+
+
+def is_package(name: str) -> bool:
+    """Whether a module is a folder's `__init__`."""
+    return Path(zarrv3.__file__).parent.joinpath(*name.split(".")[1:]).is_dir()
+
+
+def ordered(modules: list[str], edges: dict[str, set[str]]) -> list[str]:
+    """Modules in an order in which each imports only from those before it."""
+    left, order = {*modules}, list[str]()
+    while left:
+        ready = sorted(name for name in left if not edges[name] & left)
+        order += ready
+        left.difference_update(ready)
+    return order
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "ARCHITECTURE.md": floor_plan,
+    "capabilities.md": generated,
+    "cli.md": command_line,
+}
+
+
+def page_of(name: str) -> Path:
+    """A page in this folder, or beside it."""
+    return FOLDER / name if (FOLDER / name).exists() else FOLDER.parent / name
 
 
 def current(page: Path, make: Callable[[], str], *, check: bool) -> bool:
@@ -160,7 +228,7 @@ def main() -> int:
     """Write the pages, or with `--check` compare; the exit code is 1 when one is not current."""
     check = "--check" in sys.argv[1:]
     names = [name for name in sys.argv[1:] if name != "--check"] or [*PAGES, "README.md"]
-    found = [current(FOLDER / name, PAGES[name], check=check) for name in names if name in PAGES]
+    found = [current(page_of(name), make, check=check) for name, make in PAGES.items() if name in names]
     if "README.md" in names:
         pages = [(page, page.read_text(encoding="utf-8")) for page in READMES]
         found += [written(page, text, option_tables(text), check=check) for page, text in pages]
