@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 
 from zarrv3 import MemoryStore
-from zarrv3.errors import InvalidKeyError, StoreAccessError, StoreClosedError, StoreUnavailableError
+from zarrv3.errors import (
+    InvalidKeyError,
+    StoreAccessError,
+    StoreClosedError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
 from zarrv3.store import contract
@@ -66,20 +72,17 @@ class Gate(Layer):
 
     def write_many(self, changes: contract.Changes, /) -> None:
         """Write and erase, when it may."""
-        for verb, erased in (("set", False), ("erase", True)):
-            keys = [key for key, value in changes.items() if (value is None) == erased]
-            if keys:
-                self._pass(verb, keys)
+        self._pass("write", changes.keys())
         self.inner.write_many(changes)
 
     def swap_many(self, swaps: contract.Swaps, /) -> Collection[str]:
         """Write, when it may."""
-        self._pass("set", swaps.keys())
+        self._pass("write", swaps.keys())
         return self.inner.swap_many(swaps)
 
     def apply_many(self, changes: contract.Changes, /) -> None:
         """Write, when it may."""
-        self._pass("set", changes.keys())
+        self._pass("write", changes.keys())
         self.inner.apply_many(changes)
 
 
@@ -107,9 +110,9 @@ async def test_one_turn_is_one_batch() -> None:
     assert counting.calls == {"get_many": 1}
     assert counting.requested == {"get_many": 200}
     counting.reset()
-    await asyncio.gather(*(store.delete(f"k/{i}") for i in range(200)))
+    await asyncio.gather(*(store.delete(f"k/{i}") for i in range(200)), store.set("last", buffer(b"v")))
     assert counting.calls == {"write_many": 1}
-    assert not [key async for key in store.list()]
+    assert [key async for key in store.list()] == ["last"]
 
 
 async def test_windows_bound_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,21 +131,21 @@ async def test_windows_bound_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_comes_while_batches_run_leaves_together() -> None:
-    """While all lanes are taken, calls of many turns wait, and then are one batch."""
+    """While as many batches as may be are under way, calls of many turns wait, and then are one batch."""
     gate = Gate()
     gate.inner.write_many({f"k/{i}": b"%d" % i for i in range(50)})
     store = ZarrStore(gate)
     gate.open.clear()
     running = []
-    for i in range(gathering.LANES):
+    for i in range(gathering.CONCURRENCY):
         running.append(asyncio.create_task(value(store, f"k/{i}")))
         await entered(gate)
-    for i in range(gathering.LANES, 50):
+    for i in range(gathering.CONCURRENCY, 50):
         running.append(asyncio.create_task(value(store, f"k/{i}")))
         await asyncio.sleep(0)
     gate.open.set()
     assert await asyncio.gather(*running) == [b"%d" % i for i in range(50)]
-    assert [len(keys) for _, keys in gate.order] == [1] * gathering.LANES + [50 - gathering.LANES]
+    assert [len(keys) for _, keys in gate.order] == [1] * gathering.CONCURRENCY + [50 - gathering.CONCURRENCY]
 
 
 async def test_the_loop_is_not_blocked() -> None:
@@ -213,7 +216,7 @@ async def test_a_read_waits_for_the_write_before_it() -> None:
     reading = asyncio.create_task(value(store, "k"))
     other = asyncio.create_task(value(store, "other"))
     await entered(gate)
-    assert gate.order == [("set", ("k",)), ("get", ("other",))]
+    assert gate.order == [("write", ("k",)), ("get", ("other",))]
     gate.open.set()
     assert (await writing, await reading, await other) == (None, b"new", None)
 
@@ -284,6 +287,28 @@ async def test_a_lost_server_is_not_asked_key_by_key() -> None:
     assert len(gate.order) == 1
 
 
+class Undeletable(Layer):
+    """Refuses to erase."""
+
+    @property
+    def capabilities(self) -> contract.Capabilities:
+        """Without erasing."""
+        return self.inner.capabilities.without("erase")
+
+
+async def test_what_a_store_cannot_do_fails_alone() -> None:
+    """Where keys cannot be erased, values that are stored in the same turn are stored."""
+    store = ZarrStore(Undeletable(MemoryStore({"old": b"v"})))
+    found = await asyncio.gather(
+        store.set("new", buffer(b"1")),
+        store.delete("old"),
+        store.set("other", buffer(b"2")),
+        return_exceptions=True,
+    )
+    assert [type(one) for one in found] == [type(None), UnsupportedError, type(None)]
+    assert dict(store.store.items()) == {"old": b"v", "new": b"1", "other": b"2"}
+
+
 async def test_a_closed_store_says_so() -> None:
     """After closing, every call raises the store's own error."""
     store = ZarrStore(MemoryStore())
@@ -339,7 +364,7 @@ async def test_a_cancelled_call_that_has_not_begun_never_does() -> None:
     store = ZarrStore(gate)
     gate.open.clear()
     holding = []
-    for i in range(gathering.LANES):
+    for i in range(gathering.CONCURRENCY):
         holding.append(asyncio.create_task(value(store, f"hold/{i}")))
         await entered(gate)
     doomed = [
@@ -351,7 +376,7 @@ async def test_a_cancelled_call_that_has_not_begun_never_does() -> None:
     for task in doomed:
         task.cancel()
     gate.open.set()
-    assert await asyncio.gather(*holding) == [None] * gathering.LANES
+    assert await asyncio.gather(*holding) == [None] * gathering.CONCURRENCY
     assert await spared is None
     assert all(task.cancelled() for task in doomed)
     assert "k" not in gate.inner
@@ -371,7 +396,7 @@ async def test_cancelling_a_batch_of_reads_drops_what_has_not_begun() -> None:
         await reading
     gate.open.set()
     assert await value(store, "last") is None
-    assert sum(len(keys) for _, keys in gate.order) <= gathering.LANES * gathering.WINDOW + 1
+    assert sum(len(keys) for _, keys in gate.order) <= gathering.CONCURRENCY * gathering.WINDOW + 1
 
 
 async def test_the_caller_may_change_a_buffer_after_cancelling() -> None:

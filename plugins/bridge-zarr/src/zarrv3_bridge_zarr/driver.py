@@ -13,12 +13,14 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
+from itertools import accumulate
 from typing import TypeVar
 
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request
+from zarrv3.errors import InvalidKeyError
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request
 from zarrv3.store.helpers import chunked, resolve
 from zarrv3_bridge_zarr.loop import run
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
@@ -37,7 +39,7 @@ class ZarrDriver:
 
     Args:
         store: any store of zarr-python.
-        persistent: whether its values outlive this process and other processes see them.
+        persistent: whether other processes see each value once it is stored, and it outlives this one.
         concurrency: how many calls of a batch are under way at once.
     """
 
@@ -113,10 +115,18 @@ class ZarrDriver:
         try:
             value = await self._read(key, asked)
         except Exception:
-            within = await self._within(key, wanted)
-            if within is None or within == asked:
+            size = await self._size(key)
+            if size is None:
+                return None
+            if wanted is None:
                 raise
-            return await self._read(key, within) if within.end > within.start else b""
+            start, length = resolve(
+                wanted, size
+            )  # to many stores, a range that reaches beyond the value is an error
+            within = RangeByteRequest(start, start + length)
+            if within == asked:
+                raise
+            return await self._read(key, within) if length else b""
         if isinstance(asked, SuffixByteRequest) and value is not None and len(value) < asked.suffix:
             # a short value, or a store of zarr-python before 3.4, which cuts a longer suffix at a wrong place
             value, rest = await self._read(key, None), wanted
@@ -126,19 +136,18 @@ class ZarrDriver:
         found = await self.store.get(key, self.prototype, asked)
         return None if found is None else found.to_bytes()
 
-    async def _within(self, key: str, wanted: ByteRange | None) -> RangeByteRequest | None:
-        """A range clipped to the value: to many stores, one that reaches beyond it, or lies outside, is an error."""
-        size = None if wanted is None else await self._size(key)
-        if size is None:
-            return None
-        start, length = resolve(wanted, size)
-        return RangeByteRequest(start, start + length)
-
     async def _write(self, change: tuple[str, Buffer | None]) -> None:
         """Store or remove a key, and only that: `delete` of some stores removes a folder of that name with all in it."""
         key, value = change
         if value is not None:
-            await self.store.set(key, self.prototype.buffer.from_bytes(bytes(value)))
+            try:
+                await self.store.set(key, self.prototype.buffer.from_bytes(bytes(value)))
+            except Exception as error:
+                if await self._is_below_key(key) or await self._is_folder(key):
+                    raise InvalidKeyError(
+                        f"{key!r} cannot be a key: a value lies above it, or keys below it"
+                    ) from error
+                raise
         elif await self._is_key(key):
             await self.store.delete(key)
 
@@ -153,7 +162,18 @@ class ZarrDriver:
         try:
             return await self.store.get(key, self.prototype, RangeByteRequest(0, 1)) is not None
         except Exception:  # noqa: BLE001 - to some stores, the first byte of an empty value is an error
+            return await self._exists(key)
+
+    async def _exists(self, key: str) -> bool:
+        try:
             return await self.store.exists(key)
+        except Exception:  # to obstore's folders, a key below another key is an error, not a missing key
+            if await self._is_below_key(key):
+                return False
+            raise
+
+    async def _is_below_key(self, key: str) -> bool:
+        return any([await self._is_key(part) for part in accumulate(key.split("/")[:-1], "{}/{}".format)])
 
     async def _is_folder(self, name: str) -> bool:
         """Whether there is a key below; `is_empty` of some stores is true of a folder of folders."""

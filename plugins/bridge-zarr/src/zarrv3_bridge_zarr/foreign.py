@@ -20,17 +20,25 @@ from zarrv3.store.backend import Backend
 from zarrv3_bridge_zarr.driver import ZarrDriver
 
 
-def from_zarr_store(store: Store, /, *, persistent: bool = True, concurrency: int = 64) -> ForeignStore:
-    """A store of ours over any store of zarr-python: an icechunk session's, obstore's, fsspec's; see `ForeignStore`."""
+def from_zarr_store(store: Store, /, *, persistent: bool = False, concurrency: int = 64) -> ForeignStore:
+    """A store of ours over any store of zarr-python: an icechunk session's, obstore's, fsspec's; see `ForeignStore`.
+
+    Args:
+        store: the store; closing ours closes it, and pickling ours pickles it.
+        persistent: whether other processes see each value once it is stored, and it outlives this one: so with folders,
+            buckets and servers, not with memory, zip files and sessions of icechunk. The foreign store does not say.
+        concurrency: how many calls of one batch are under way at once.
+    """
     return ForeignStore(store, persistent=persistent, concurrency=concurrency)
 
 
 class ForeignStore(Backend):
     """A store of zarr-python as a store of ours.
 
-    A batch becomes concurrent calls on an event loop of this package. Reading, writing, erasing and listing are claimed as
-    the foreign store does; transactions and swaps are not, since its methods cannot tell who was first. That
-    a value is whole-old or whole-new at any instant, and what survives a crash, is as good as the foreign store makes it.
+    A batch becomes concurrent calls on an event loop of this package. Writing, erasing and listing are claimed as the foreign
+    store does; that other processes see values, and that they survive this one, if you say so (`persistent`). Transactions
+    and swaps are not claimed, since no method of a foreign store tells who was first. Whether a value is whole-old or
+    whole-new at any instant depends on the foreign store.
     """
 
     kind = "zarr-python"
@@ -56,8 +64,8 @@ class ForeignStore(Backend):
         ],
         *,
         persistent: Annotated[
-            bool, Option("whether values outlive this process and other processes see them")
-        ] = True,
+            bool, Option("whether other processes see each value once it is stored, and it outlives this one")
+        ] = False,
         concurrency: Annotated[
             int,
             Option(

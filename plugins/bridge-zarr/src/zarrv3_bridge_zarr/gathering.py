@@ -2,8 +2,8 @@
 
 zarr-python asks for one key at a time, many times concurrently; a store of ours answers a batch in one round trip. So a
 call only enters a queue, and at the end of the loop's turn, when every task that was ready has run, the queue goes to
-the store. While `LANES` batches are under way, what comes in waits and leaves together: the slower the store, the fuller
-the batches. Batches run in the loop's default executor; the loop is never blocked.
+the store. While `CONCURRENCY` batches are under way, what comes in waits and leaves together: the slower the store, the
+fuller the batches. Batches run in the loop's default executor; the loop is never blocked.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from zarrv3.errors import (
     StoreAccessError,
     StoreClosedError,
     StoreError,
-    UnsupportedError,
 )
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request
 
-Kind: TypeAlias = Literal["get", "set", "erase", "create"]
+Kind: TypeAlias = Literal["get", "write", "create"]
 
-LANES = 2
+CONCURRENCY = 2
 """How many batches of an event loop are under way at once."""
 
 WINDOW = 256
@@ -127,14 +126,14 @@ class Gatherer:
         self._ready[call.kind].append(call)
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._scheduled and self._running < LANES:
+        if not self._scheduled and self._running < CONCURRENCY:
             self._scheduled = True
             loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         """Start as many batches as may be under way, those first whose calls have waited longest."""
         self._scheduled = False
-        while self._running < LANES and any(self._ready.values()):
+        while self._running < CONCURRENCY and any(self._ready.values()):
             kind = min((q[0].number, kind) for kind, q in self._ready.items() if q)[1]
             batch = self._batch(self._ready[kind])
             if batch:
@@ -195,8 +194,8 @@ def carry_out(store: BaseStore, kind: Kind, calls: Sequence[Call]) -> None:
     """Carry out a batch and note at each call its value or error.
 
     When a batch fails, its halves are tried, and so on, so that a call fails only by its own key; unless the error is
-    one that no call would escape: the store is closed, cannot be reached, or cannot do it at all. Trying again is harmless:
-    the same values are stored, the same keys are erased.
+    one that no call would escape: the store is closed, read-only, or cannot be reached. Trying again is harmless: the same
+    values are stored, the same keys are erased.
     """
     try:
         _ACTIONS[kind](store, calls)
@@ -211,7 +210,7 @@ def carry_out(store: BaseStore, kind: Kind, calls: Sequence[Call]) -> None:
 
 
 def _concerns_all(error: Exception) -> bool:
-    return isinstance(error, StoreClosedError | UnsupportedError | ReadOnlyError) or (
+    return isinstance(error, StoreClosedError | ReadOnlyError) or (
         isinstance(error, StoreError) and error.retryable
     )
 
@@ -222,20 +221,13 @@ def _get(store: BaseStore, calls: Sequence[Call]) -> None:
         call.value = value
 
 
-def _set(store: BaseStore, calls: Sequence[Call]) -> None:
-    store.write_many({call.key: cast("bytes", call.item) for call in calls})
-
-
-def _erase(store: BaseStore, calls: Sequence[Call]) -> None:
-    store.write_many({call.key: None for call in calls})
+def _write(store: BaseStore, calls: Sequence[Call]) -> None:
+    store.write_many({call.key: cast("bytes | None", call.item) for call in calls})
 
 
 def _create(store: BaseStore, calls: Sequence[Call]) -> None:
-    create(store, {call.key: cast("bytes", call.item) for call in calls})
-
-
-def create(store: BaseStore, values: Mapping[str, bytes]) -> None:
     """Store the values of keys that do not exist: atomically where the store can, else by looking first."""
+    values = {call.key: cast("bytes", call.item) for call in calls}
     if store.capabilities.swap:
         store.swap_many({key: (None, value) for key, value in values.items()})
     else:
@@ -245,7 +237,6 @@ def create(store: BaseStore, values: Mapping[str, bytes]) -> None:
 
 _ACTIONS: Mapping[Kind, Callable[[BaseStore, Sequence[Call]], None]] = {
     "get": _get,
-    "set": _set,
-    "erase": _erase,
+    "write": _write,
     "create": _create,
 }

@@ -247,7 +247,7 @@ class ZarrStore(Store):
     async def set(self, key: str, value: Buffer) -> None:
         """Store a value, replacing what was there; when this has been awaited, every reader sees it."""
         self._check_writable()
-        await self._gatherer.call("set", key, _content(value)).answer()
+        await self._gatherer.call("write", key, _content(value)).answer()
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         """Store a value unless the key exists: atomically where the store below can, else by looking first."""
@@ -261,7 +261,7 @@ class ZarrStore(Store):
     async def delete(self, key: str) -> None:
         """Remove a key; a missing one is fine."""
         self._check_writable()
-        await self._gatherer.call("erase", key).answer()
+        await self._gatherer.call("write", key).answer()
 
     async def delete_dir(self, prefix: str) -> None:
         """Remove every key below a folder, in one operation of the store below."""
@@ -306,7 +306,7 @@ class ZarrStore(Store):
     def get_sync(
         self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """What `get` does, in the calling thread."""
+        """The value of a key or a part of it, read in the calling thread; `None` when the key is missing."""
         return _buffer(self.store.get_many([Request(key, to_range(byte_range))])[0], prototype)
 
     def get_ranges_sync(
@@ -317,7 +317,10 @@ class ZarrStore(Store):
         prototype: BufferPrototype,
         **tuning: int,  # noqa: ARG002 - how zarr-python would merge requests: the store below knows better
     ) -> Sequence[tuple[int, Buffer | None]]:
-        """What `get_ranges` does, in the calling thread and at once."""
+        """Parts of one value with their positions among `byte_ranges`, read in the calling thread.
+
+        Raises an exception group of a `FileNotFoundError` when the key is missing.
+        """
         if not byte_ranges:
             return []
         with _grouped(key):
@@ -325,12 +328,12 @@ class ZarrStore(Store):
             return _parts(key, byte_ranges, values, prototype)
 
     def set_sync(self, key: str, value: Buffer) -> None:
-        """What `set` does, in the calling thread."""
+        """Store a value, replacing what was there, in the calling thread."""
         self._check_writable()
         self.store.write_many({key: _content(value)})
 
     def delete_sync(self, key: str) -> None:
-        """What `delete` does, in the calling thread."""
+        """Remove a key, in the calling thread; a missing one is fine."""
         self._check_writable()
         self.store.write_many({key: None})
 
