@@ -37,7 +37,6 @@ class DBMDriver:
             native_ranges=dumb,
             persistent=True,
             durable=place.module in DURABLE,
-            local=True,
         )
         self.capabilities = can.read_only() if flag == "r" else can
 

@@ -269,7 +269,6 @@ def _capabilities(*, readonly: bool, locking: bool) -> Capabilities:
         shared=locking,
         persistent=True,
         durable=True,
-        local=True,
         limits=Limits(key_bytes=KEY_BYTES, value_bytes=_VALUE_BYTES, batch_bytes=_BATCH_BYTES),
     )
     return can.read_only() if readonly else can

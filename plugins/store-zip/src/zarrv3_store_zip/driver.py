@@ -48,7 +48,6 @@ class ZipDriver:
             shared=mode == "r",
             persistent=True,
             durable=mode == "r",
-            local=True,
             limits=Limits(key_bytes=KEY_BYTES, value_bytes=None if zip64 else zipfile.ZIP64_LIMIT),
         )
         self.capabilities = can.read_only() if mode == "r" else can
