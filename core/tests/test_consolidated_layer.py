@@ -252,10 +252,11 @@ def test_without_listing(store: MemoryStore) -> None:
 
     layer = ConsolidatedMetadataStore(Unlisted(store))
     assert [path for path, _ in zarrv3.open_group(layer).members(None)] == ["array", "group", "group/below"]
+    assert sorted(ReadOnly(layer).list_dir("")) == ["array/", "group/", "zarr.json"]
     assert layer.verify() == Staleness(complete=False)
     for listing in (lambda: layer.list_dir("array/"), lambda: layer.list_prefix("")):
         with pytest.raises(UnsupportedError):
-            listing()
+            [*listing()]
 
 
 def test_verifying_reads_in_batches() -> None:

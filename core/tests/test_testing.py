@@ -7,17 +7,18 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import pytest
 
 from zarrv3 import registry
 from zarrv3.errors import StoreUnavailableError
 from zarrv3.layers import Layer
+from zarrv3.options.declared import Option
 from zarrv3.store.backend import Backend
 from zarrv3.store.contract import (
     Buffer,
@@ -889,33 +890,35 @@ class ReadsToTellSizes(Layer):
         return stat_by_reading(self, keys)
 
 
-class NoUrlOption(Layer):
-    """Has an option that no URL can give."""
+class HiddenOption(Layer):
+    """Has an option that its signature does not tell, so that neither a URL nor a configuration can give it."""
 
-    kind = "no-url-option"
+    kind = "hidden-option"
 
-    def __init__(self, store: object, level: int = 3) -> None:
+    def __init__(self, store: object) -> None:
+        super().__init__(store, level=3)
+
+
+class TextOption(Layer):
+    """Has an option that means something else as text."""
+
+    kind = "text-option"
+
+    def __init__(self, store: object, level: Annotated[int, Option("how much", convert=len)] = 3) -> None:
         super().__init__(store, level=level)
 
 
-class TextOption(NoUrlOption):
-    """Has an option that means something else in a URL."""
-
-    kind = "text-option"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"level": str}
-
-
-class ForgetsOption(NoUrlOption):
+class ForgetsOption(Layer):
     """Keeps an option to itself."""
 
     kind = "forgets-option"
-    option_types: ClassVar[Mapping[str, Callable[[str], Any]]] = {"level": int}
 
     def __init__(self, store: object, level: int = 3) -> None:
-        Layer.__init__(self, store)
+        super().__init__(store)
         self.level = level
 
-    def _identity(self) -> Any:
+    def identity(self) -> Any:
+        """With the option."""
         return self.inner, self.level
 
 
@@ -965,8 +968,8 @@ def test_a_wrong_layer_is_found(layer: type[Layer], test: Callable[[Any], None])
         (ForgetsSwaps, "ways_of_reading_agree"),
         (Inverts, "ways_of_reading_agree"),
         (Pads, "ways_of_reading_agree"),
-        (NoUrlOption, "url_options"),
-        (partial(TextOption, level=5), "url_options"),
+        (HiddenOption, "declared_options"),
+        (partial(TextOption, level=5), "declared_options"),
     ],
 )
 def test_a_layer_that_is_only_half_there_is_found(layer: Callable[[Any], Layer], check: str) -> None:
@@ -1053,7 +1056,7 @@ class Unreachable(MappingDriver):
 
 
 BROKEN: list[tuple[type[MappingDriver], str]] = [
-    (without("get_many"), "claims to read but has no method `get_many`"),
+    (without("get_many"), "takes a Driver, not Lacking"),
     (without("write_many"), "claims to write but has no method `write_many`"),
     (without("list_prefix"), "claims to list but has no method `list_prefix`"),
     (without("get_versioned"), "claims to swap but has no method `get_versioned`"),
@@ -1172,9 +1175,10 @@ def test_run_checks_reports_failures() -> None:
 
 def test_run_checks_refuses_a_scratch_folder_in_use() -> None:
     """A scratch folder that holds something is not touched."""
-    store = MemoryStore({"zarrv3-check/k": b"v"})
+    content = {"zarrv3-check/k": b"v"}
     with pytest.raises(ValueError, match="is not empty"):
-        next(run_checks(lambda: MemoryStore(store._driver.mapping)))
+        next(run_checks(partial(MemoryStore, content)))
+    assert content == {"zarrv3-check/k": b"v"}
 
 
 def test_run_checks_on_a_read_only_store() -> None:

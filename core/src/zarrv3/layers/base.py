@@ -57,7 +57,6 @@ class Layer(BaseStore):
             if method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
                 inherited = getattr(cls, name)
                 method = inherited if inherited is getattr(Layer, name) else None
-                check = _CHECKS_INHERITED.get(name, check)  # noqa: PLW2901
             if method is not None and not isinstance(method, property):
                 setattr(cls, name, _checking(method, check))
 
@@ -197,10 +196,6 @@ def _check_prefix(layer: Layer, prefix: str) -> None:  # noqa: ARG001
     split_prefix(prefix)
 
 
-def _check_listing(layer: Layer, folder: str) -> None:  # noqa: ARG001
-    require(layer.capabilities, "list", layer)
-
-
 _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_many"))
 """Methods of which a layer overrides all or none: values are read, and written, by each of them.
 
@@ -222,13 +217,8 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
 }
 """What is checked before each method of a layer runs."""
 
-_CHECKS_INHERITED: Mapping[str, Callable[..., None]] = dict.fromkeys(
-    ("list_prefix", "list_dir", "list_sizes"), _check_listing
-)
-"""What is checked instead where the method is `Layer`'s own; one that overrides it may know what its store cannot list."""
-
-_ALWAYS = {"get_many", "stat_many"}
-"""What needs no capability."""
+_ALWAYS = {"get_many", "stat_many", "list_prefix", "list_dir", "list_sizes"}
+"""What is passed on unchecked: reading needs no capability, and a store below may list more than it claims."""
 
 
 def _checking(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:

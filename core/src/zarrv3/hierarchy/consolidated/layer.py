@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, NoReturn, TypeAlias, TypeVar
 
@@ -130,27 +130,26 @@ class ConsolidatedMetadataStore(Layer):
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; documents are not asked of the inner store."""
-        if not any(request[0].endswith(DOCUMENT) for request in requests):
-            return self.inner.get_many(requests)
-        own, contents = self._own([request[0] for request in requests]), self.documents.contents
+        own, contents = self._own([request[0] for request in requests])
         rest = _rest(self.inner.get_many, [request for request in requests if request[0] not in own])
         return [cut(contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        own, contents = self._own(keys), self.documents.contents
+        own, contents = self._own(keys)
         rest = _rest(self.inner.stat_many, [key for key in keys if key not in own])
         return [
             (len(contents[key]) if key in contents else None) if key in own else next(rest) for key in keys
         ]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        own, contents = self._own(keys), self.documents.contents
+        own, contents = self._own(keys)
         rest = _rest(self.inner.get_versioned, [key for key in keys if key not in own])
         return [by_digest([contents.get(key)])[0] if key in own else next(rest) for key in keys]
 
-    def _own(self, keys: Sequence[str]) -> set[str]:
-        """Those of some keys that the consolidated metadata answer for."""
-        return {key for key in keys if key.endswith(DOCUMENT) and self.documents.holds(key)}
+    def _own(self, keys: Sequence[str]) -> tuple[set[str], Mapping[str, bytes]]:
+        """Those of some keys that the consolidated metadata answer for, and what they say."""
+        own = {key for key in keys if key.endswith(DOCUMENT) and self.documents.holds(key)}
+        return own, self.documents.contents if own else {}
 
     def list_sizes(self, folder: str, /) -> Iterator[Sized]:
         folder = check_folder(folder)

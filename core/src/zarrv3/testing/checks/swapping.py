@@ -188,8 +188,10 @@ def check_flapping_threads(opener: Opener) -> None:
     with opened(opener) as store:
 
         def flap(number: int) -> int:
-            won = 0
-            for _ in range(20):
+            won = turns = 0
+            end = time.monotonic() + SPELL
+            while turns < ROUNDS or time.monotonic() < end:
+                turns += 1
                 if _creates(store, "deep/er/lock", number):
                     won += 1
                     value, version = store.get_versioned(["deep/er/lock"])[0]
