@@ -1,5 +1,6 @@
 """The project's commands: `nox -l` lists them, `nox -s tests` runs one."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,10 +30,31 @@ def group(*names: str) -> list[str]:
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install every package of the repository, editable, and what some dependency groups ask for."""
+    """Install every package of the repository, editable, and what some dependency groups ask for.
+
+    Nothing is done where the environment has that from an earlier run; delete `.nox` to begin again.
+    """
+    done, wanted = Path(session.virtualenv.location, "installed"), fingerprint(*groups)
+    if done.exists() and done.read_text() == wanted:
+        return
     session.install("hatchling", "editables", "setuptools>=77", *group(*groups))
     editable = [argument for path in PACKAGES for argument in ("-e", str(path))]
     session.install("--no-build-isolation", *editable, env=compiler(session))
+    note = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+    session.run_install(
+        "python", "-c", note, str(done), wanted, silent=True
+    )  # not by `nox -R`, which installs nothing
+
+
+def fingerprint(*groups: str) -> str:
+    """What stands for an environment: some dependency groups, and all that an installation reads."""
+    files = [path / "pyproject.toml" for path in [ROOT, *PACKAGES]]
+    files += [
+        path
+        for path in sorted(ROOT.glob("plugins/native/**/*"))
+        if path.suffix in {".c", ".h"} or path.name == "setup.py"
+    ]
+    return hashlib.sha256(repr((groups, [path.read_bytes() for path in files])).encode()).hexdigest()
 
 
 def compiler(session: nox.Session) -> dict[str, str]:
@@ -45,8 +67,12 @@ def compiler(session: nox.Session) -> dict[str, str]:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests on this interpreter, then on the other supported ones that are found."""
-    for version in OTHERS:
+    """Run all tests on this interpreter, then on the other supported ones that are found.
+
+    With files or folders behind `--`, run the tests there, on this interpreter only.
+    """
+    chosen = any(Path(argument.partition("::")[0]).exists() for argument in session.posargs)
+    for version in [] if chosen else OTHERS:
         if find_interpreter(version):
             session.notify(f"others-{version}", session.posargs)
         else:
@@ -162,7 +188,7 @@ def measure(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write what is generated in `docs` anew; with `-- --check`, fail where it is not current."""
+    """Write what is generated in the documents; with `-- --check`, fail where it is not current."""
     install(session, "tests")
     session.run("python", "docs/generate.py", *session.posargs)
     if "--check" not in session.posargs:  # otherwise a test does that
@@ -171,7 +197,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build all wheels, install them without the checkout, and run the demo and the conformance checks there."""
+    """Build all wheels, install them without the checkout, and run the demo and the conformance checks there.
+
+    With a folder behind `--`, the wheels are put there when all of that has worked.
+    """
     session.install("build", "hatchling", "setuptools>=77")
     environment = compiler(session)
     with tempfile.TemporaryDirectory(prefix="zarrv3-wheels-") as folder:
@@ -195,3 +224,5 @@ def wheels(session: nox.Session) -> None:
             run("-m", "pip", "check")
             run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
             run("-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py")
+        for target in session.posargs:
+            shutil.copytree(away / "wheels", ROOT / target, dirs_exist_ok=True)

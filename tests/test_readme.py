@@ -77,6 +77,15 @@ def moved(text: str, folder: Path) -> str:
     return re.sub(r"(?<=file://)/(?:tmp|data)(?=/)|(?<=[\"'])/(?:tmp|data)(?=/)", folder.as_posix(), text)
 
 
+def test_the_readme_names_every_package() -> None:
+    """The tables of the README have a row for each package that there is."""
+    rows = {
+        line.split("`")[1] for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")
+    }
+    packages = {f"zarrv3-{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")}
+    assert rows == packages | {"zarrv3-core"}
+
+
 @pytest.mark.parametrize("session", ["demo", "tests"])
 def test_commands_are_there(session: str) -> None:
     """The README shows the two commands, each alone in a block, word for word."""
