@@ -61,7 +61,7 @@ class Result:
 
 
 class Other:
-    """zarr-python 2 in its process, which is killed when it takes too long and started anew.
+    """zarr-python 2 in its process, which is killed when it takes too long and started again.
 
     Args:
         python: the interpreter of its environment.

@@ -41,7 +41,7 @@ class Result:
 
     backend: str
     requests: int
-    """How many requests the chunks need: one a window, of S3 one a chunk."""
+    """How many requests the chunks need: one per window, of S3 one per chunk."""
     at_once: int
     """How many of them are under way at once."""
     latency: float

@@ -41,7 +41,7 @@ def status(name: str) -> int:
 def peak_of(action: Callable[[], Any]) -> dict[str, int]:
     """The bytes of the process before an action, and the most there were until its end, with what it returned."""
     before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts again
     kept = action()
     peak = status("VmHWM")
     del kept
@@ -66,7 +66,7 @@ def read_or_write(name: str, action: str, workload: Workload, path: str, shared:
 
 
 class MadeUp:
-    """A store that has one array: every chunk is the same bytes, made anew for whoever asks."""
+    """A store that has one array: every chunk is the same bytes, made again for whoever asks."""
 
     def __init__(self, document: bytes, chunk: bytes, grid: tuple[int, int]) -> None:
         from zarrv3 import Capabilities
@@ -80,7 +80,7 @@ class MadeUp:
             yield from (f"c/{row}/{column}" for column in range(self.grid[1]))
 
     def get_many(self, requests: Sequence[Any], /) -> list[bytes | None]:
-        """See the contract; as from a network, every value has memory of its own."""
+        """As from a network, every value has memory of its own."""
         found: list[bytes | None] = []
         for key, wanted in requests:
             whole = self.document if key == "zarr.json" else self.chunk if key.startswith("c/") else None

@@ -56,7 +56,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset(self) -> Counts:
-        """What was counted; counting begins anew."""
+        """What was counted; counting starts again from nothing."""
         with self._lock:
             counted, self.counts = self.counts, Counts()
             return counted

@@ -174,7 +174,7 @@ def compare(url: str, images: Mapping[str, Picture]) -> float:
 
 
 def compare_in_new_process(url: str) -> float:
-    """The same by a process that knows nothing but the URL."""
+    """Read everything back in a process that knows nothing but the URL."""
     command = [sys.executable, __file__, "--compare", url]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
     if ended.returncode != 0:

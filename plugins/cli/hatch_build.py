@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - what hatchling runs is no package
+# ruff: noqa: INP001 - what hatchling runs is not a package
 """Takes the repository's folder `template` into the wheel and the source distribution, where no second copy is kept."""
 
 from pathlib import Path

@@ -23,7 +23,7 @@ MEMORY = 400 * 2**20
 
 
 class Clusters:
-    """One cluster of two processes with one thread each, made when it is first needed and anew when it has lost one."""
+    """One cluster of two processes with one thread each, made when it is first needed, and again when it has lost one."""
 
     def __init__(self, folder: Path) -> None:
         self.settings = {

@@ -67,5 +67,5 @@ def opener_of(served: Callable[[str], str], tmp_path: Path) -> Callable[[str], O
 
 @pytest.fixture(params=[*LOCAL, *SERVED])
 def opener(request: pytest.FixtureRequest, opener_of: Callable[[str], Opener]) -> Opener:
-    """The same, for every backend."""
+    """What opens one empty place, for every backend."""
     return opener_of(request.param)

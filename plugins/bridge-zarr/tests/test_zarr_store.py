@@ -73,7 +73,7 @@ class Ranged(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same and ranges."""
+        """Reads, writes and ranges."""
         return replace(self.inner.capabilities, native_ranges=True)
 
 
@@ -120,7 +120,7 @@ def test_every_byte_request(wrap: Callable[[object], BaseStore], value: bytes, w
     ],
 )
 async def test_a_wrong_byte_request_is_refused(wrong: Any) -> None:
-    """What is no byte request of zarr-python, or negative, is an error and not another part of the value."""
+    """What is not a byte request of zarr-python, or is negative, is an error and not another part of the value."""
     store = ZarrStore(MemoryStore({"k": b"value"}))
     with pytest.raises(ValueError, match="Unexpected byte_range, got"):
         await store.get("k", PROTOTYPE, wrong)

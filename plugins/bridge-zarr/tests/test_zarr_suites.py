@@ -83,7 +83,7 @@ class TestMachines:
 
     @pytest.mark.slow
     def test_long(self, machine: str, opener: Opener) -> None:
-        """The same for every backend, at length."""
+        """Every backend, at length."""
         play(MACHINES[machine], opener, examples=60, steps=40)
 
 

@@ -47,7 +47,7 @@ def test_copy_that_changes(url: str, run: Run, tmp_path: Path) -> None:
     there = tmp_path / "copy.zarr"
     ended = run("copy", f"{url}/a/t", there, "--chunks", "50,30", "--compressor", "gzip:level=9", "--verify")
     assert ended.code == 0, ended.err
-    assert "(1 encoded anew)" in ended.out
+    assert "(1 re-encoded)" in ended.out
     copied = zarrv3.open_array(there, mode="r")
     assert copied.chunks == (50, 30)
     assert [codec.to_json() for codec in copied.compressors] == [

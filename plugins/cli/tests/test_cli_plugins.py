@@ -22,6 +22,7 @@ from zarrv3.opening import hooks
 from zarrv3.opening.hooks import HookWarning
 from zarrv3_cli import template
 from zarrv3_cli.arguments import _option_names
+from zarrv3_store_directory import DirectoryStore
 
 Run = Callable[..., Any]
 PACKAGE = Path(__file__).parents[1]
@@ -62,10 +63,8 @@ def test_stores(run: Run) -> None:
 
 def test_options_of_a_store(run: Run) -> None:
     """With the name of a store or layer its options are listed: what each takes, its default, its meaning."""
-    assert (
-        "fsync\ttrue or false\tFalse\treturn from a write only when the value is on the disk"
-        in run("stores", "file").out
-    )
+    meaning = DirectoryStore.declared().options["fsync"].option.help
+    assert f"fsync\ttrue or false\tFalse\t{meaning}" in run("stores", "file").out.splitlines()
     found = json.loads(run("stores", "prefix", "--json").out)
     assert [one["option"] for one in found] == ["prefix"]
     assert run("stores", "nonsense").code == 1
@@ -74,7 +73,7 @@ def test_options_of_a_store(run: Run) -> None:
 def test_completion_of_options() -> None:
     """Behind `-o` the shell offers the options of the store on the line, with their meaning."""
     offered = _option_names(cast("Any", SimpleNamespace(params={"url": "file:///x"})), "fs")
-    assert offered == [("fsync=", "return from a write only when the value is on the disk")]
+    assert offered == [("fsync=", DirectoryStore.declared().options["fsync"].option.help)]
     assert _option_names(cast("Any", SimpleNamespace(params={"url": "nonsense://x"})), "") == []
 
 

@@ -83,7 +83,7 @@ def test_parts_end_at_chunks(length: int, chunk: int, step: int) -> None:
 
 @pytest.mark.parametrize("text", ["[1:2, :]", " 1:2,:", "1:2,:,"])
 def test_spellings(text: str) -> None:
-    """Brackets, spaces and a comma at the end are let pass."""
+    """Brackets, spaces and a comma at the end are accepted."""
     assert selections.parse(text) == (slice(1, 2), slice(None))
 
 

@@ -263,7 +263,7 @@ def test_what_has_a_kernel() -> None:
 
 
 def test_what_is_left() -> None:
-    """Pieces with arrays as indices and values that are no chunk are left; the others are done beside them."""
+    """Pieces with arrays as indices and values that are not chunks are left; the others are done beside them."""
     with with_kernels("native"):
         kernel = chunk_kernel(chain_of(shape=8, chunks=4, dtype="i4", compressors=None))
     assert kernel is not None

@@ -227,14 +227,12 @@ class Failing(zarrv3.Layer):
 
 def test_a_store_that_goes_away(folder: Path) -> None:
     """When the store cannot be reached any more verifying stops with its error, instead of reporting every key."""
-
     with pytest.raises(StoreUnavailableError):
         verify(Failing(zarrv3.open_store(folder), "/c/", StoreUnavailableError))
 
 
 def test_keys_that_cannot_be_read(folder: Path) -> None:
     """Where the store fails for single keys, those are reported and the others are read."""
-
     seen: list[tuple[int, int | None]] = []
     report = verify(
         Failing(zarrv3.open_store(folder), "a/t/c/4/2", StoreAccessError),

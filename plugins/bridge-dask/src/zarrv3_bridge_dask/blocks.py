@@ -113,8 +113,7 @@ def check_aligned(
         axes = sorted({axis for axis, _ in found})
         raise UnalignedBlocksError(
             f"blocks of the dask array meet at {end} along axis {axis}, inside what {what} stores as one value "
-            f"({tuple(unit)}): two tasks would write it, over and over at best, and where the store cannot swap one "
-            "undoes what the other wrote. "
+            f"({tuple(unit)}): two tasks would write it again and again, or one undo the other. "
             + (
                 f"Write .chunk({shown(better, axes, names)}) of the dataset, or pass align_chunks=True"
                 if names

@@ -45,7 +45,7 @@ class LazyArray(BackendArray):
         return np.asarray(found, self.array.dtype)
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
-        """The same in another thread."""
+        """Read what an indexer selects, in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
 
 
@@ -74,7 +74,7 @@ def dimensions(array: Array) -> tuple[str, ...]:
     )
     if names is None or not is_named:
         raise MetadataError(
-            f"{array!r} has no names for its dimensions, without which it is no variable of xarray; "
+            f"{array!r} has no names for its dimensions, without which it is not a variable of xarray; "
             f"leave it out (drop_variables={array.basename!r}) or create it with dimension_names"
         )
     return tuple(str(name) for name in names)
@@ -120,7 +120,7 @@ def _decoded_fill(array: Array, value: Any) -> Any:
         return array.metadata.data_type.fill_from_json(value)
     except MetadataError as error:
         raise MetadataError(
-            f"{array!r}: the attribute _FillValue, {value!r}, is no value of {array.dtype}"
+            f"{array!r}: the attribute _FillValue, {value!r}, is not a value of {array.dtype}"
         ) from error
 
 

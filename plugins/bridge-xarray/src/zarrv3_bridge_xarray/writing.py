@@ -239,14 +239,13 @@ def _create(plans: list[Plan], where: Place, mode: Mode) -> None:
         return
     if mode == "w-":
         nodes.create(where.store, where.path, groups.pop(where.path))  # of several writers one gets it
-        nodes.create_many(where.store, {**groups, **arrays}) if groups or arrays else None
+        nodes.create_many(where.store, {**groups, **arrays})
         return
     found = nodes.find_many(where.store, [*groups])
     if wrong := [path for path, there in zip(groups, found, strict=True) if isinstance(there, ArrayMetadata)]:
         raise NodeTypeError(f"{nodes.where(where.store, wrong[0])} is an array, not a group")
     new = {path: groups[path] for path, there in zip(groups, found, strict=True) if there is None}
-    if new or arrays:
-        nodes.create_many(where.store, {**new, **arrays})
+    nodes.create_many(where.store, {**new, **arrays})
     for plan in plans:
         if plan.path not in new and plan.attributes is not None:
             Group(where.store, plan.path).attrs.put(plan.attributes)

@@ -24,7 +24,7 @@ def line(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """Write one line to stderr: what is no result."""
+    """Write one line to stderr: what is not a result."""
     sys.stderr.write(one_line(text) + "\n")
 
 

@@ -24,13 +24,13 @@ def _index(text: str) -> Index:
         return ...
     numbers = text.split(":")
     if len(numbers) > 3:
-        raise ValueError(f"{text!r} is no index: at most start:stop:step")
+        raise ValueError(f"{text!r} is not an index: at most start:stop:step")
     try:
         if len(numbers) == 1:
             return int(text)
         return slice(*(int(number) if number.strip() else None for number in numbers))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no index: expected a number, start:stop:step or ...") from error
+        raise ValueError(f"{text!r} is not an index: expected a number, start:stop:step or ...") from error
 
 
 def complete(selection: tuple[Index, ...], shape: tuple[int, ...]) -> Full:

@@ -124,7 +124,7 @@ def _tell(done: "CopyReport", *, as_json: bool) -> None:
 
 
 def _summary(done: "CopyReport") -> str:
-    recoded = f" ({done.recoded} encoded anew)" if done.recoded else ""
+    recoded = f" ({done.recoded} re-encoded)" if done.recoded else ""
     skipped = f", {done.skipped} were there already" if done.skipped else ""
     return (
         f"{'would copy' if done.dry_run else 'copied'} {done.arrays} arrays{recoded} and {done.groups} groups: "
@@ -137,7 +137,7 @@ def _lengths(text: str, name: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip() or text.count(",") == 0)
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r} is no shape; write it as 100,100", param_hint=f"'{name}'"
+            f"{text!r} is not a shape; write it as 100,100", param_hint=f"'{name}'"
         ) from error
 
 
@@ -155,7 +155,7 @@ def _codec(text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise typer.BadParameter(f"{text!r} is no JSON: {error}", param_hint="'--compressor'") from error
+            raise typer.BadParameter(f"{text!r} is not JSON: {error}", param_hint="'--compressor'") from error
     name, _, rest = text.partition(":")
     configuration: dict[str, Any] = {}
     for pair in filter(None, rest.split(",")):
