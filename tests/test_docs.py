@@ -148,7 +148,9 @@ def test_the_reference_is_complete() -> None:
         "errors",
         "tested_against",
         "identity",
+        "plain_error",
         "secrets",
+        "using_driver",
     }
     expected |= {"example_url", "example_server"}
     assert expected - written == set()
