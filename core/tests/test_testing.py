@@ -1057,10 +1057,10 @@ class Unreachable(MappingDriver):
 
 BROKEN: list[tuple[type[MappingDriver], str]] = [
     (without("get_many"), "takes a Driver, not Lacking"),
-    (without("write_many"), "claims to write but has no method `write_many`"),
-    (without("list_prefix"), "claims to list but has no method `list_prefix`"),
-    (without("get_versioned"), "claims to swap but has no method `get_versioned`"),
-    (without("apply_many"), "claims to transactions but has no method `apply_many`"),
+    (without("write_many"), "claims `write` but has no method `write_many`"),
+    (without("list_prefix"), "claims `list` but has no method `list_prefix`"),
+    (without("get_versioned"), "claims `swap` but has no method `get_versioned`"),
+    (without("apply_many"), "claims `transactions` but has no method `apply_many`"),
     (NoCapabilities, "has no attribute `capabilities` of class zarrv3.Capabilities"),
     (SwapsWithoutWriting, "it claims `swap` but not `write`"),
     (OneAnswer, "get_many returns 0 answers to 1 questions"),

@@ -407,12 +407,12 @@ def _check_driver(driver: object, store: BaseStore) -> None:
             f"the driver {name} of {store.describe()} has no attribute `capabilities` of class zarrv3.Capabilities"
         )
     claims = {
-        "read": ("get_many",),
-        **{claim: methods for claim, methods in METHODS.items() if getattr(can, claim)},
+        "to read": ("get_many",),
+        **{f"`{claim}`": methods for claim, methods in METHODS.items() if getattr(can, claim)},
     }
     for claim, methods in claims.items():
         for method in methods:
             if not callable(getattr(driver, method, None)):
                 raise ConfigurationError(
-                    f"the driver {name} of {store.describe()} claims to {claim} but has no method `{method}`"
+                    f"the driver {name} of {store.describe()} claims {claim} but has no method `{method}`"
                 )
