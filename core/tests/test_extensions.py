@@ -1,12 +1,24 @@
 """Extension definitions: names with configurations, and what they stand for."""
 
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
+import numpy as np
 import pytest
+from importlib_metadata import EntryPoint
 
-from zarrv3.errors import MetadataError, UnknownExtensionError
+import zarrv3
+from zarrv3 import registry
+from zarrv3.chunks.transformers import StorageTransformer
+from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
+from zarrv3.format.codecs import BytesBytesCodec, ChunkSpec, CodecChain, parse_codec
+from zarrv3.format.codecs.gzip import GZip
+from zarrv3.format.codecs.support import deliver
+from zarrv3.format.data_types import data_type_of
+from zarrv3.format.data_types.numerics import Integer
 from zarrv3.format.extensions import NamedConfig, check_members, resolve, shown
-from zarrv3.format.grids import RegularGrid
+from zarrv3.format.grids import DefaultKeys, RegularGrid
+from zarrv3.store.contract import JSON, Buffer
 
 
 @pytest.mark.parametrize(
@@ -57,25 +69,25 @@ def test_json_is_short() -> None:
 def test_a_known_name_becomes_its_object() -> None:
     """The class is found in the registry and given the configuration."""
     value = {"name": "regular", "configuration": {"chunk_shape": [2]}}
-    assert resolve("chunk_grids", value, "chunk_grid") == RegularGrid((2,))
+    assert resolve("chunk_grids", RegularGrid, value, "chunk_grid") == RegularGrid((2,))
 
 
 def test_an_unknown_name_is_answered_with_advice() -> None:
     """The registry's advice reaches the user."""
     with pytest.raises(UnknownExtensionError, match="did you mean 'regular'"):
-        resolve("chunk_grids", "regulr", "chunk_grid")
+        resolve("chunk_grids", RegularGrid, "regulr", "chunk_grid")
 
 
 def test_must_understand_false_is_no_way_around_a_grid() -> None:
     """The specification does not allow it for data types, grids and key encodings."""
     with pytest.raises(MetadataError, match="must_understand"):
-        resolve("chunk_grids", {"name": "x", "must_understand": False}, "chunk_grid")
+        resolve("chunk_grids", RegularGrid, {"name": "x", "must_understand": False}, "chunk_grid")
 
 
 def test_errors_of_a_configuration_name_the_member() -> None:
     """Where it stands and what it is called."""
     with pytest.raises(MetadataError, match=r"codecs\[0\]: codec 'gzip'.*lacks level"):
-        resolve("codecs", "gzip", "codecs[0]")
+        resolve("codecs", GZip, "gzip", "codecs[0]")
 
 
 def test_members_are_all_or_nothing() -> None:
@@ -91,3 +103,125 @@ def test_values_in_errors_are_short() -> None:
     """Whatever a document holds, an error stays readable."""
     assert len(shown("x" * 1000)) == 80
     assert shown(10**5000) == "a int"
+
+
+# ---------------------------------------------------------------- plugins that fail
+
+
+@pytest.fixture
+def entry_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A function that adds entry points, each of a group, a name and a value."""
+    there = [*registry._installed()]
+
+    def add(*points: tuple[str, str, str]) -> None:
+        own = [EntryPoint(group=group, name=name, value=value) for group, name, value in points]
+        monkeypatch.setattr(registry, "_installed", lambda: iter([*there, *own]))
+        registry.reset()
+
+    yield add
+    monkeypatch.undo()
+    registry.reset()
+
+
+class Failing(BytesBytesCodec):
+    """A codec that fails where it is told to, with errors that are not ours."""
+
+    def __init__(self, where: str, error: type[BaseException] = RuntimeError) -> None:
+        self.where, self.error = where, error
+
+    def fail(self, where: str) -> None:
+        """Raise if this is the place."""
+        if where == self.where:
+            raise self.error("no way to redis://u:hunter2@h/")
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """What the configuration says."""
+        made = cls(str(configuration.get("where")))
+        made.fail("from_json")
+        return made
+
+    def to_json(self) -> JSON:
+        """As it is read."""
+        return {"name": "failing", "configuration": {"where": self.where}}
+
+    def evolve(self, spec: ChunkSpec) -> Self:
+        """As it is."""
+        self.fail("evolve")
+        return self
+
+    def encode(self, buffer: Buffer) -> Buffer:
+        """As they are."""
+        self.fail("encode")
+        return bytes(buffer)
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        """As they are."""
+        self.fail("decode")
+        return deliver("failing", buffer, size, out, limit)
+
+
+@pytest.mark.parametrize("serializer", ["bytes", "vlen-bytes"])
+@pytest.mark.parametrize("where", ["from_json", "evolve", "encode", "decode"])
+def test_a_plugin_that_fails_is_named(where: str, serializer: str, entry_points: Callable[..., Any]) -> None:
+    """Whatever a codec raises becomes our error that says where it stands, whose it is, and no password."""
+    entry_points(("zarrv3.codecs", "failing", f"{__name__}:Failing"))
+    codec = {"name": "failing", "configuration": {"where": where}}
+    dtype = "bytes" if serializer == "vlen-bytes" else "u1"
+    expected = CorruptDataError if where == "decode" else MetadataError
+    with pytest.raises(  # noqa: PT012
+        expected, match=r"codecs\[1\]: codec 'failing' of \S+.* failed: RuntimeError"
+    ) as caught:
+        array = zarrv3.create_array({}, shape=2, dtype=dtype, codecs=[serializer, codec])
+        array[:] = np.array([b"a", b"b"], object) if dtype == "bytes" else 1
+        array[:]
+    assert "hunter2" not in str(caught.value)
+    error: BaseException | None = caught.value
+    while error is not None and not isinstance(error, RuntimeError):
+        error = error.__cause__
+    assert error is not None
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["evolve", "encode", "decode"])
+def test_what_says_nothing_about_a_plugin_passes(where: str, error: type[BaseException]) -> None:
+    """Having no memory, and being interrupted, stay what they are."""
+    with pytest.raises(error):  # noqa: PT012
+        chain = CodecChain.build(
+            [parse_codec("bytes"), Failing(where, error)], ChunkSpec((2,), data_type_of("u1"), 0)
+        )
+        chain.decode(chain.encode(np.zeros(2, "u1")))
+
+
+@pytest.mark.parametrize(
+    ("cls", "hook", "member"),
+    [
+        (RegularGrid, "check", "chunk_grid: chunk grid"),
+        (DefaultKeys, "encode", "chunk_key_encoding: chunk key encoding"),
+        (Integer, "fill_from_json", "fill_value: data type"),
+        (StorageTransformer, "from_json", r"storage_transformers\[0\]: storage transformer"),
+        (StorageTransformer, "bind", "storage_transformers: storage transformer"),
+    ],
+)
+def test_hooks_of_every_kind_are_guarded(
+    cls: type[Any],
+    hook: str,
+    member: str,
+    monkeypatch: pytest.MonkeyPatch,
+    entry_points: Callable[..., Any],
+) -> None:
+    """Grids, key encodings, data types and storage transformers are named when they fail."""
+    entry_points(("zarrv3.storage_transformers", "plain", "zarrv3:StorageTransformer"))
+    monkeypatch.setattr(StorageTransformer, "extension_uri", "plain")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no way")
+
+    transformers = [{"name": "plain", "configuration": {"type": "x"}}]
+    with pytest.raises(MetadataError, match=rf"{member} .* failed: RuntimeError: no way"):  # noqa: PT012
+        array = zarrv3.create_array({}, shape=2, dtype="i4", storage_transformers=transformers)
+        monkeypatch.setattr(cls, hook, fail)
+        array = zarrv3.open_array(array.store)
+        array[:] = 1

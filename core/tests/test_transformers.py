@@ -159,7 +159,7 @@ def test_the_base_class_passes_everything_on() -> None:
 def test_unknown_transformers(installed: None) -> None:
     """An array with an unknown transformer is not opened, unless it need not be understood; nothing is created."""
     store = MemoryStore()
-    with pytest.raises(RegistryError, match="broken: Broken is no subclass"):
+    with pytest.raises(RegistryError, match="broken: Broken is not a subclass"):
         zarrv3.create(4, store=store, storage_transformers=["broken"])
     with pytest.raises(UnknownExtensionError, match="nobody-knows"):
         zarrv3.create(4, store=store, storage_transformers=["nobody-knows"])

@@ -11,12 +11,11 @@ import numpy as np
 
 from zarrv3.chunks.chunk_cache import ArrayChunks
 from zarrv3.chunks.transformers import StorageTransformer, plain
-from zarrv3.errors import MetadataError, RegistryError
+from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec, CodecChain
-from zarrv3.format.extensions import NamedConfig
+from zarrv3.format.extensions import NamedConfig, blame
 from zarrv3.format.grids import ChunkGrid, RegularGrid
 from zarrv3.format.metadata import ArrayMetadata
-from zarrv3.registry import owner
 from zarrv3.store.base import BaseStore
 
 
@@ -66,7 +65,7 @@ class Layout:
 
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""
-        return self.folder + self.metadata.chunk_key_encoding.encode(coords)
+        return self.chunks.chunk_keys([coords])[0]
 
     def coords(self, key: str) -> tuple[int, ...] | None:
         """The chunk that a key below the array's folder belongs to, `None` if to none of the grid."""
@@ -85,13 +84,17 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
     transformers that do not fit.
     """
     transformers: list[StorageTransformer] = [
-        _resolved(named, f"storage_transformers[{index}]")
+        named.resolve("storage_transformers", StorageTransformer, f"storage_transformers[{index}]")
         for index, named in enumerate(metadata.storage_transformers)
         if named.must_understand or _is_known(named)
     ]
     grid, codecs = metadata.chunk_grid, metadata.codecs
     while len(codecs) == 1:
-        lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
+        try:
+            lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
+        except Exception as error:
+            blame("codecs", codecs[0], "codecs[0]", error)
+            raise
         if lowered is None:
             break
         grid, codecs = lowered.grid, lowered.codecs
@@ -125,11 +128,19 @@ def _stacked(
     if not transformers:
         return None, None
     first, *others = transformers
-    block = _padded(first, len(metadata.shape))
+    try:
+        block = _padded(first, len(metadata.shape))
+    except Exception as error:
+        blame("storage_transformers", first, "storage_transformers", error)
+        raise
     lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
     seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
     below, outer = _stacked(others, store, folder, seen)
-    bound = first.bind(store if below is None else below, folder, metadata)
+    try:
+        bound = first.bind(store if below is None else below, folder, metadata)
+    except Exception as error:
+        blame("storage_transformers", first, "storage_transformers", error)
+        raise
     if block is None or outer is None:
         return bound, outer if block is None else block
     return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])
@@ -145,16 +156,6 @@ def _padded(transformer: StorageTransformer, ndim: int) -> tuple[int, ...] | Non
             f"{transformer.describe()} stores blocks of {len(block)} dimensions, the array has {ndim}"
         )
     return (*block, *(1,) * (ndim - len(block)))
-
-
-def _resolved(named: NamedConfig, member: str) -> StorageTransformer:
-    found = named.resolve("storage_transformers", member)
-    if not isinstance(found, StorageTransformer):
-        raise RegistryError(
-            f"plugin {named.name!r} of {owner('storage_transformers', named.name)} is broken: "
-            f"{type(found).__name__} is no subclass of zarrv3.StorageTransformer"
-        )
-    return found
 
 
 def _is_known(named: NamedConfig) -> bool:

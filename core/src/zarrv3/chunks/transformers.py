@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.format.extensions import blame
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Changes, Version, whole
@@ -87,8 +88,16 @@ class StorageTransformer(Layer):
 
     def get_chunks(self, places: Sequence[Coords], /) -> Sequence[Buffer | None]:
         """The values of chunks by their coordinates, in order: what an array reads its chunks by."""
+        return self.get_many(whole(self.chunk_keys(places)))
+
+    def chunk_keys(self, places: Collection[Coords]) -> list[str]:
+        """The keys of chunks by their coordinates."""
         folder, encode = self._folder, self._encoding.encode
-        return self.get_many(whole([folder + encode(coords) for coords in places]))
+        try:
+            return [folder + encode(coords) for coords in places]
+        except Exception as error:
+            blame("chunk_key_encodings", self._encoding, "chunk_key_encoding", error)
+            raise
 
     def change_chunks(
         self,
@@ -99,8 +108,7 @@ class StorageTransformer(Layer):
         keep_padding: bool = False,
     ) -> None:
         """Read, change and write chunks by their coordinates: what an array writes its chunks by; see `change_many`."""
-        folder, encode = self._folder, self._encoding.encode
-        keys = {chunk: folder + encode(chunk) for chunk in chunks}
+        keys = dict(zip(chunks, self.chunk_keys(chunks), strict=True))
         names = {key: chunk for chunk, key in keys.items()}
 
         def make_keyed(some: Collection[str], olds: Changes) -> Changes:

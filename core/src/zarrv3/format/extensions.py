@@ -6,11 +6,14 @@ An extension is a name with an optional configuration, written as `"name"` or as
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError
-from zarrv3.registry import NOUN, Kind, load
+from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError, ZarrError
+from zarrv3.options.redaction import redact
+from zarrv3.registry import NOUN, Kind, load, owner
 from zarrv3.store.contract import JSON
+
+T = TypeVar("T")
 
 _MEMBERS = frozenset({"name", "configuration", "must_understand"})
 
@@ -64,21 +67,55 @@ class NamedConfig:
         except RegistryError as error:
             raise UnknownExtensionError(str(error)) from error
 
-    def resolve(self, kind: Kind, member: str) -> Any:
-        """The object that name and configuration stand for: `class.from_json(name, configuration)`."""
+    def resolve(self, kind: Kind, base: type[T], member: str) -> T:
+        """The object that name and configuration stand for: `class.from_json(name, configuration)`, which must be a `base`."""
         cls = self.find(kind)
         try:
-            return cls.from_json(self.name, self.configuration)
+            found = cls.from_json(self.name, self.configuration)
         except MetadataError as error:
             raise type(error)(f"{member}: {error}") from error
+        except Exception as error:
+            blame(kind, self.name, member, error)
+            raise
+        if isinstance(found, base):
+            return found
+        raise RegistryError(
+            f"{NOUN[kind]} {self.name!r} of {owner(kind, self.name)} is broken: {type(found).__name__} is not a subclass "
+            f"of zarrv3's {base.__name__}"
+        )
 
 
-def resolve(kind: Kind, value: JSON, member: str) -> Any:
+def resolve(kind: Kind, base: type[T], value: JSON, member: str) -> T:
     """Parse an extension definition that must be understood, and build its object."""
     named = NamedConfig.parse(value, member)
     if not named.must_understand:
         raise MetadataError(f"{member}: must_understand=false is not possible for a {NOUN[kind]}")
-    return named.resolve(kind, member)
+    return named.resolve(kind, base, member)
+
+
+def blame(kind: Kind, extension: Any, member: str, error: Exception) -> None:
+    """Raise the `MetadataError` for an exception of an extension, an object or a name, unless it is one that may pass."""
+    if not isinstance(error, (*PASSED, RecursionError)):  # a document nested too deep is told by who reads it
+        raise MetadataError(broken(kind, extension, member, error)) from error
+
+
+PASSED = (ZarrError, MemoryError)
+"""What an extension may raise: our errors, and what says nothing about the extension."""
+
+
+def broken(kind: Kind, extension: Any, member: str, error: Exception) -> str:
+    """What to say of an exception that an extension should not have raised."""
+    name = extension
+    if not isinstance(name, str):
+        try:
+            document = extension.to_json()
+            name = document if isinstance(document, str) else document["name"]
+        except Exception:  # noqa: BLE001 - it is broken
+            name = type(extension).__name__
+    told = redact(f"{type(error).__name__}: {error}")
+    return (
+        f"{member}: {NOUN[kind]} {name!r} of {owner(kind, name) or type(extension).__module__} failed: {told}"
+    )
 
 
 def check_members(

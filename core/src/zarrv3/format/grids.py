@@ -184,14 +184,12 @@ class V2Keys(_Separated):
 
 def parse_grid(value: JSON, member: str = "chunk_grid") -> ChunkGrid:
     """The chunk grid that a document names."""
-    grid: ChunkGrid = resolve("chunk_grids", value, member)
-    return grid
+    return resolve("chunk_grids", ChunkGrid, value, member)  # type: ignore[type-abstract]
 
 
 def parse_keys(value: JSON, member: str = "chunk_key_encoding") -> ChunkKeyEncoding:
     """The chunk key encoding that a document names."""
-    encoding: ChunkKeyEncoding = resolve("chunk_key_encodings", value, member)
-    return encoding
+    return resolve("chunk_key_encodings", ChunkKeyEncoding, value, member)  # type: ignore[type-abstract]
 
 
 def check_shape(value: Any, item_size: int | None, member: str = "shape") -> Shape:

@@ -16,7 +16,7 @@ from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.format.documents import check_json, dump_document, load_document
-from zarrv3.format.extensions import NamedConfig, shown
+from zarrv3.format.extensions import NamedConfig, blame, shown
 from zarrv3.format.grids import (
     ChunkGrid,
     ChunkKeyEncoding,
@@ -131,7 +131,11 @@ class ArrayMetadata:
         grid = chunk_grid or RegularGrid(
             tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
         )
-        fill = data_type.cast_fill(fill_value)
+        try:
+            fill = data_type.cast_fill(fill_value)
+        except Exception as error:
+            blame("data_types", data_type, "fill_value", error)
+            raise
         spec = ChunkSpec(grid.chunk_shape, data_type, fill)
         if codecs is None:
             codecs = default_codecs(data_type)
@@ -170,12 +174,20 @@ class ArrayMetadata:
         data_type = parse_data_type(document["data_type"])
         shape = check_shape(document["shape"], data_type.item_size)
         grid = parse_grid(document["chunk_grid"])
-        grid.check(shape)
+        try:
+            grid.check(shape)
+        except Exception as error:
+            blame("chunk_grids", grid, "chunk_grid", error)
+            raise
         if math.prod(grid.chunk_shape) * (data_type.item_size or 1) >= 2**63:
             raise MetadataError(f"chunk_shape {shown(grid.chunk_shape)}: a chunk of more than 2**63 bytes")
-        fill = data_type.fill_from_json(document["fill_value"])
-        if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
-            document["fill_value"] = data_type.fill_to_json(fill)
+        try:
+            fill = data_type.fill_from_json(document["fill_value"])
+            if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
+                document["fill_value"] = data_type.fill_to_json(fill)
+        except Exception as error:
+            blame("data_types", data_type, "fill_value", error)
+            raise
         codecs = _codecs(document["codecs"])
         check_order(codecs)
         transformers = document.get("storage_transformers", [])
@@ -282,7 +294,7 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
             if named.must_understand:
                 raise UnknownExtensionError(f"{member}: {error}") from error
             continue
-        codecs.append(named.resolve("codecs", member))
+        codecs.append(named.resolve("codecs", Codec, member))  # type: ignore[type-abstract]
     return tuple(codecs)
 
 

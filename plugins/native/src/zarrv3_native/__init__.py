@@ -16,9 +16,6 @@ import numpy as np
 from zarrv3.chunks.kernels import UNDONE, Undone
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.blosc import Blosc, library
-from zarrv3.format.codecs.support import lazy
-from zarrv3.format.codecs.zstd import Zstd
 from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
 
@@ -140,8 +137,6 @@ class Memory:
 
 def _codec(codec: BytesBytesCodec) -> object | None:
     """A compressor as the functions of numcodecs' libraries; `None` for others, and where these cannot be found."""
-    if type(codec) is Blosc:
-        return _kernels.blosc(library().__file__, *codec.arguments)
-    if type(codec) is Zstd:
-        return _kernels.zstd(lazy("numcodecs.zstd").__file__, codec.level, codec.checksum)
-    return None
+    name, library, arguments = codec.native() or ("", "", ())
+    make: Any = {"blosc": _kernels.blosc, "zstd": _kernels.zstd}.get(name)
+    return None if make is None else make(library, *arguments)

@@ -65,9 +65,7 @@ class ShardingIndexed(ArrayBytesCodec):
     @property
     def depth(self) -> int:
         """How many levels of shards there are, this one included."""
-        return 1 + max(
-            (codec.depth for codec in self.codecs if isinstance(codec, ShardingIndexed)), default=0
-        )
+        return 1 + max((codec.depth for codec in self.codecs), default=0)
 
     def to_json(self) -> JSON:
         return {

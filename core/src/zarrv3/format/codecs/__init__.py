@@ -18,17 +18,15 @@ def parse_codec(value: JSON, member: str = "codec") -> Codec:
     """The codec that a document names (`"gzip"`, `{"name": "gzip", "configuration": …}`); a `Codec` is returned as it is."""
     if isinstance(value, Codec):
         return value
-    codec: Codec = resolve("codecs", value, member)
-    return codec
+    return resolve("codecs", Codec, value, member)  # type: ignore[type-abstract]
 
 
 def default_serializer(data_type: DataType) -> Codec:
-    """The array → bytes codec for a data type: little-endian `bytes`, or `vlen-…` where elements differ in length."""
-    if data_type.item_size is not None:
-        return parse_codec(
-            {"name": "bytes", "configuration": {"endian": "little"}} if data_type.has_byte_order else "bytes"
-        )
-    return parse_codec("vlen-utf8" if data_type.numpy.kind == "T" else "vlen-bytes")
+    """The array → bytes codec for a data type: the one it names, little-endian where there is a byte order."""
+    name = data_type.serializer
+    return parse_codec(
+        {"name": name, "configuration": {"endian": "little"}} if data_type.has_byte_order else name
+    )
 
 
 def default_codecs(data_type: DataType, extra: Iterable[Codec] | None = None) -> tuple[Codec, ...]:

@@ -43,6 +43,11 @@ class Codec(ABC):
     kind: ClassVar[Kind]
 
     @property
+    def depth(self) -> int:
+        """How many levels of shards within shards it makes."""
+        return 0
+
+    @property
     def portable(self) -> bool:
         """Documents with it may be stored; false for codecs that exist only in what a layer shows."""
         return True
@@ -120,6 +125,13 @@ class BytesBytesCodec(Codec):
 
     def encoded_size(self, size: int) -> int | None:  # noqa: ARG002 - for those who know
         """The encoded bytes of `size` bytes; `None` if that depends on what they are."""
+        return None
+
+    def native(self) -> tuple[str, str, tuple[Any, ...]] | None:
+        """For kernels: what the codec is called, the file of the library that does it, and what the library is told.
+
+        `None` if only Python can do it, which a subclass that encodes otherwise says too.
+        """
         return None
 
     def check_size(self, size: int) -> None:

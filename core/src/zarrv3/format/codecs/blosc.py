@@ -80,6 +80,9 @@ class Blosc(BytesBytesCodec):
         typesize = self.typesize if self.typesize and self.typesize <= MAX_TYPESIZE else 1
         return self.cname.encode(), self.clevel, SHUFFLES.index(self.shuffle), self.blocksize, typesize
 
+    def native(self) -> tuple[str, str, tuple[Any, ...]]:
+        return "blosc", library().__file__, self.arguments
+
     def encode(self, buffer: Buffer) -> Buffer:
         self.check_size(len(buffer))
         try:
@@ -119,6 +122,8 @@ def blosc_decode(
             out[:] = decoded
         else:
             library().decompress(buffer, out)
+    except MemoryError:
+        raise
     except Exception as error:
         name = _FORMATS.get(HEADER.unpack_from(buffer)[0] >> 5, "")
         if name and name not in library().list_compressors():

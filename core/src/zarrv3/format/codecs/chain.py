@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from zarrv3.errors import CorruptDataError, MetadataError, ZarrError
+from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import (
     Array,
     ArrayArrayCodec,
@@ -17,9 +17,11 @@ from zarrv3.format.codecs.base import (
     Codec,
 )
 from zarrv3.format.codecs.support import deliver, wrong_size
+from zarrv3.format.extensions import PASSED, blame, broken
 from zarrv3.store.contract import JSON, Buffer
 
 Decode = Callable[[Buffer, Array | None], Array]
+Compressors = tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
 
 _ORDER = ("array-array", "array-bytes", "bytes-bytes")
 
@@ -38,7 +40,7 @@ class CodecChain:
     """What the serializer encodes."""
     plain: bool
     """What the serializer makes is the memory of the array."""
-    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
+    compressors: Compressors
     """The bytes → bytes codecs, each with the exact size of what it encodes, or the most it can be."""
     encoded_size: int | None
     """The bytes of every encoded chunk; `None` if that depends on the values."""
@@ -60,30 +62,36 @@ class CodecChain:
         compressors: list[tuple[BytesBytesCodec, int | None, int | None]] = []
         current, size, limit = spec, cast("int | None", None), cast("int | None", None)
         serializer: ArrayBytesCodec | None = None
-        for codec in given:
-            codec = codec.evolve(current)  # noqa: PLW2901 - the same codec, completed
-            evolved.append(codec)
-            if codec.kind == "array-array":
-                filter_ = cast("ArrayArrayCodec", codec)
-                filters.append((filter_, current))
-                current = filter_.resolve(current)
-            elif codec.kind == "array-bytes":
-                serializer = cast("ArrayBytesCodec", codec)
-                size = serializer.encoded_size(current)
-                limit = size if size is not None or current.nbytes is None else _loose(current.nbytes)
-            else:
-                compressor = cast("BytesBytesCodec", codec)
-                if size is not None:
-                    compressor.check_size(size)
-                compressors.append((compressor, size, limit))
-                size = None if size is None else compressor.encoded_size(size)
-                limit = size if size is not None or limit is None else _loose(limit)
+        for index, one in enumerate(given):
+            try:
+                codec = one.evolve(current)
+                evolved.append(codec)
+                if codec.kind == "array-array":
+                    filter_ = cast("ArrayArrayCodec", codec)
+                    filters.append((filter_, current))
+                    current = filter_.resolve(current)
+                elif codec.kind == "array-bytes":
+                    serializer = cast("ArrayBytesCodec", codec)
+                    size = serializer.encoded_size(current)
+                    limit = size if size is not None or current.nbytes is None else _loose(current.nbytes)
+                else:
+                    compressor = cast("BytesBytesCodec", codec)
+                    if size is not None:
+                        compressor.check_size(size)
+                    compressors.append((compressor, size, limit))
+                    size = None if size is None else compressor.encoded_size(size)
+                    limit = size if size is not None or limit is None else _loose(limit)
+            except Exception as error:
+                blame("codecs", one, f"codecs[{index}]", error)
+                raise
         assert serializer is not None
-        decode = _decoder(spec, tuple(filters), serializer, current, tuple(compressors))
-        plain = serializer.is_plain(current)
-        return cls(
-            spec, tuple(evolved), tuple(filters), serializer, current, plain, tuple(compressors), size, decode
-        )
+        try:
+            plain = serializer.is_plain(current)
+        except Exception as error:
+            blame("codecs", serializer, f"codecs[{len(filters)}]", error)
+            raise
+        parts = tuple(filters), serializer, current, plain, tuple(compressors)
+        return cls(spec, tuple(evolved), *parts, size, _decoder(spec, tuple(evolved), *parts))
 
     @cached_property
     def kernels(self) -> dict[Any, Any]:
@@ -101,16 +109,23 @@ class CodecChain:
             raise MetadataError(
                 f"a chunk of {array.dtype} {array.shape} where {spec.data_type.numpy} {spec.shape} belongs"
             )
-        for codec, before in self.filters:
-            array = codec.encode(array, before)
-        if not self.compressors or not self.plain:
-            data = self.serializer.encode(array, self.inner)
-            for compressor, _, _ in self.compressors:
-                data = compressor.encode(data)
-            return data
-        data = _memory(np.ascontiguousarray(array), self.inner.data_type.carrier)
-        for compressor, _, _ in self.compressors:
-            data = compressor.encode(data)
+        codec: Any = self.serializer
+        try:
+            for codec, before in self.filters:
+                array = codec.encode(array, before)
+            codec = self.serializer
+            if not self.compressors or not self.plain:
+                data = self.serializer.encode(array, self.inner)
+                for codec, _, _ in self.compressors:
+                    data = codec.encode(data)
+                return data
+            data = _memory(np.ascontiguousarray(array), self.inner.data_type.carrier)
+            for codec, _, _ in self.compressors:
+                data = codec.encode(data)
+        except PASSED:
+            raise
+        except Exception as error:
+            raise MetadataError(_broken(codec, self.codecs, error)) from error
         return bytes(data) if isinstance(data, memoryview) else data
 
     def to_json(self) -> list[JSON]:
@@ -121,6 +136,11 @@ class CodecChain:
 def _loose(size: int) -> int:
     """More than any sane compressor makes of `size` bytes."""
     return 2 * size + 2**20
+
+
+def _broken(codec: Codec, codecs: Sequence[Codec], error: Exception) -> str:
+    index = next(index for index, one in enumerate(codecs) if one is codec)
+    return broken("codecs", codec, f"codecs[{index}]", error)
 
 
 def _label(codec: Codec) -> str:
@@ -142,31 +162,34 @@ def check_order(codecs: Sequence[Codec]) -> None:
 
 def _decoder(
     spec: ChunkSpec,
+    codecs: Sequence[Codec],
     filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
     serializer: ArrayBytesCodec,
     inner: ChunkSpec,
-    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...],
+    plain: bool,
+    compressors: Compressors,
 ) -> Decode:
     """The fastest function that does it."""
-    if not filters and serializer.is_plain(inner) and spec.nbytes:
-        return _plain_decoder(spec, compressors)
-    return _general_decoder(filters, serializer, inner, compressors)
+    if not filters and plain and spec.nbytes:
+        return _plain_decoder(spec, codecs, compressors)
+    return _general_decoder(codecs, filters, serializer, inner, compressors)
 
 
-def _plain_decoder(
-    spec: ChunkSpec, compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
-) -> Decode:
+def _plain_decoder(spec: ChunkSpec, codecs: Sequence[Codec], compressors: Compressors) -> Decode:
     """For chunks that are stored as they are in memory: the last decompression writes into the result."""
     shape, size, dtype = spec.shape, cast("int", spec.nbytes), spec.data_type.numpy
     frombuffer, count, carrier = np.frombuffer, spec.item_count, spec.data_type.carrier
     outer = tuple(reversed(compressors[1:]))
+    first: Any = compressors[0][0] if compressors else codecs[0]
     innermost = compressors[0][0].decode if compressors else _copy
     one_dimension, borrowed = len(shape) == 1, carrier is not dtype
 
     def decode(buffer: Buffer, out: Array | None = None) -> Array:
+        codec = first
         try:
-            for compressor, exact, limit in outer:
-                buffer = compressor.decode(buffer, exact, None, limit=limit)
+            for codec, exact, limit in outer:
+                buffer = codec.decode(buffer, exact, None, limit=limit)
+            codec = first
             if out is not None:
                 innermost(buffer, size, _memory(out, carrier))
                 return out
@@ -179,10 +202,10 @@ def _plain_decoder(
             if not one_dimension:
                 array = array.reshape(shape)
             array.setflags(write=False)
-        except ZarrError:
+        except PASSED:
             raise
         except Exception as error:
-            raise CorruptDataError(f"{type(error).__name__}: {error}") from error
+            raise CorruptDataError(_broken(codec, codecs, error)) from error
         return array
 
     return decode
@@ -202,27 +225,30 @@ def _memory(out: Array, carrier: np.dtype[Any]) -> memoryview:
 
 
 def _general_decoder(
+    codecs: Sequence[Codec],
     filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
     serializer: ArrayBytesCodec,
     inner: ChunkSpec,
-    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...],
+    compressors: Compressors,
 ) -> Decode:
     """For everything else."""
     stages, undo = tuple(reversed(compressors)), tuple(reversed(filters))
 
     def decode(buffer: Buffer, out: Array | None = None) -> Array:
+        codec: Any = serializer
         try:
-            for compressor, exact, limit in stages:
-                buffer = compressor.decode(buffer, exact, None, limit=limit)
+            for codec, exact, limit in stages:
+                buffer = codec.decode(buffer, exact, None, limit=limit)
+            codec = serializer
             if not undo:
                 return serializer.decode(buffer, inner, out)
             array = serializer.decode(buffer, inner, None)
             for codec, before in undo:
                 array = codec.decode(array, before)
-        except ZarrError:
+        except PASSED:
             raise
         except Exception as error:
-            raise CorruptDataError(f"{type(error).__name__}: {error}") from error
+            raise CorruptDataError(_broken(codec, codecs, error)) from error
         if out is None:
             return array
         out[...] = array

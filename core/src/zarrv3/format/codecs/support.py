@@ -37,7 +37,7 @@ def guarded(codec: str) -> Callable[[F], F]:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
-            except ZarrError:
+            except (ZarrError, MemoryError):
                 raise
             except Exception as error:
                 raise CorruptDataError(f"{codec}: {type(error).__name__}: {error}") from error

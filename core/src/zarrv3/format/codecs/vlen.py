@@ -4,14 +4,13 @@ import struct
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
 from zarrv3.format.codecs.support import lazy, named
-from zarrv3.format.data_types import data_type_of
 from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON, Buffer
 
@@ -24,7 +23,6 @@ class _VLen(ArrayBytesCodec):
     """What the two have in common: the layout."""
 
     name: ClassVar[str]
-    data_type: ClassVar[Any]
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
@@ -36,7 +34,7 @@ class _VLen(ArrayBytesCodec):
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the data type."""
-        if type(spec.data_type) is not type(data_type_of(self.data_type)):
+        if spec.data_type.serializer != self.name:
             raise MetadataError(f"codec {self.name!r} cannot encode data type {spec.data_type.describe()}")
         if spec.item_count > _MAX_LENGTH:
             raise MetadataError(f"codec {self.name!r} encodes at most {_MAX_LENGTH} elements a chunk")
@@ -96,7 +94,6 @@ class VLenUTF8(_VLen):
     """Text as UTF-8."""
 
     name: ClassVar[str] = "vlen-utf8"
-    data_type: ClassVar[Any] = str
 
     def _items(self, array: Array) -> Iterable[bytes]:
         try:
@@ -127,7 +124,6 @@ class VLenBytes(_VLen):
     """Byte strings as they are."""
 
     name: ClassVar[str] = "vlen-bytes"
-    data_type: ClassVar[Any] = bytes
 
     def _items(self, array: Array) -> Iterable[bytes]:
         items = array.ravel().tolist()

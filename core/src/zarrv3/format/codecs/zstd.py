@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import BytesBytesCodec
@@ -48,6 +48,9 @@ class Zstd(BytesBytesCodec):
         # zarr-python 3 always writes checksum, and some of its versions need it
         return named("zstd", {"level": self.level, "checksum": self.checksum})
 
+    def native(self) -> tuple[str, str, tuple[Any, ...]]:
+        return "zstd", lazy("numcodecs.zstd").__file__, (self.level, self.checksum)
+
     def encode(self, buffer: Buffer) -> Buffer:
         return lazy("numcodecs.zstd").compress(buffer, self.level, self.checksum)  # type: ignore[no-any-return]
 
@@ -79,6 +82,8 @@ def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit:
 def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
     try:
         decoded: Buffer = lazy("numcodecs.zstd").decompress(buffer, out)
+    except MemoryError:
+        raise
     except Exception as error:
         raise CorruptDataError(f"zstd: {error}") from error
     return decoded if out is None else out

@@ -14,6 +14,9 @@ from zarrv3.store.contract import JSON
 class DataType(ABC):
     """A data type of the specification or of an extension; instances are immutable and compare by value."""
 
+    serializer: ClassVar[str] = "bytes"
+    """The name of the array → bytes codec of a new array."""
+
     portable: ClassVar[bool] = True
     """Documents with it may be stored; false for types that exist only in what a layer shows."""
 

@@ -168,6 +168,8 @@ class VariableBytes(DataType):
     zarr-python reads both names; `bytes` is the registered one and is written unless a document says otherwise.
     """
 
+    serializer = "vlen-bytes"
+
     name: str = "bytes"
 
     @classmethod

@@ -33,6 +33,8 @@ def text_of(value: Any) -> str | None:
 class String(DataType):
     """`string`: text of any length, in memory numpy's `StringDType`."""
 
+    serializer = "vlen-utf8"
+
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
         check_members(f"data type {name!r}", configuration)
