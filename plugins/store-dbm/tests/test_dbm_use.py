@@ -153,7 +153,7 @@ def test_options(tmp_path: Path) -> None:
     for options, message in [
         ({"module": "bsd"}, "'module' of 'dbm' takes one of dumb, gnu, ndbm, sqlite3, not 'bsd'"),
         ({"modul": "gnu"}, "'dbm' has no option 'modul'; its options are: path, flag"),
-        ({"open": "gnu"}, r"open= is a function, as dbm.gnu.open; not str"),
+        ({"open": "gnu"}, "'open' of 'dbm' takes a function or None, not 'gnu'"),
         ({"open": print, "module": "gnu"}, "not both"),
         ({"flag": "cs"}, "flag must be"),
     ]:

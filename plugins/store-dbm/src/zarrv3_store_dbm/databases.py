@@ -1,7 +1,8 @@
 """Databases: one per path and process, however many stores use it.
 
-No dbm module allows a second open in one process, or a use after a fork. So databases are shared by all stores over one path,
-and left alone by a forked child. Every call holds the database's lock: the modules are not thread-safe, not even for reading.
+No dbm module can be opened twice in one process, or used after a fork. So databases are shared by all stores
+over one path, and left alone by a forked child. Every call holds the database's lock: the modules are not
+thread-safe, not even for reading.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _NO_THREAD = {"dumb", "gnu", "ndbm"}
 
 
 class Database:
-    """A database that this process uses: opened when it is needed, for writing when it is written."""
+    """A database that this process uses: opened when needed, for writing when it is written to."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -60,7 +61,7 @@ class Database:
             self._dirty = True
             try:
                 yield handle
-            except BaseException:  # who knows how far it came
+            except BaseException:  # how far it got is unknown
                 self.forget()
                 raise
 
@@ -91,12 +92,12 @@ class Database:
         there = None if self._index is None else self._index.mapping
         distinct = dict.fromkeys(keys)
         unknown = [key for key in distinct if key not in self._sizes and (there is None or key in there)]
-        found = dict(zip(unknown, handle.stat_many(unknown), strict=True))
-        self._sizes.update({key: size for key, size in found.items() if size is not None})
+        sizes = dict(zip(unknown, handle.stat_many(unknown), strict=True))
+        self._sizes.update({key: size for key, size in sizes.items() if size is not None})
         return [self._sizes.get(key) for key in keys]
 
     def forget(self) -> None:
-        """List again: something happened that is not in the index."""
+        """Forget the index: something happened that is not in it."""
         self._index = None
         self._sizes.clear()
 
@@ -111,16 +112,16 @@ class Database:
         if not writing:
             if not self.place.exists():
                 return None
-            flag = "w" if self._locked else "r"  # whoever has written is going to write again
+            flag = "w" if self._locked else "r"  # a process that has written is going to write again
         self._prepare(flag)
-        if not writing and not self.place.exists():  # it went away before it was locked
+        if not writing and not self.place.exists():  # it vanished before it was locked
             return None
         self.handle = self._made(partial(self.place.open_handle, flag))
         self._writing = flag != "r"
         return self.handle
 
     def _prepare(self, flag: str) -> None:
-        """Close what is open and have the lock for what comes."""
+        """Close what is open and take the lock for what follows."""
         self._close_handle()
         writing = flag != "r"
         if writing:
@@ -140,7 +141,7 @@ class Database:
         return make() if self.place.module in _NO_THREAD else cast("Handle", WorkerThread(make))
 
     def flush(self) -> None:
-        """Have everything that was written on the disk."""
+        """Bring everything that was written to the disk."""
         with self.lock:
             if self.handle is None or not self._dirty:
                 return
@@ -174,7 +175,7 @@ class Database:
             self.handle.abandon()
 
     def __del__(self) -> None:
-        """A store that was dropped without `close` loses nothing all the same."""
+        """Flush a store that was dropped without `close`."""
         if not self.closed:
             with suppress(Exception):
                 self.close()
@@ -186,17 +187,17 @@ _databases: Sharing[Database] = Sharing()
 
 
 def acquire(user: object, place: Place) -> Database:
-    """The database of a place; raises `ConfigurationError` when it is in use in another way."""
+    """The database of a place; raises `ConfigurationError` when it is open with other options."""
     place = place._replace(path=os.path.realpath(place.path))
     with _databases.lock:
-        found, _ = _databases.get_or_make(place.path, lambda: Database(place))
-        _agree(place, found.place)
-        _databases.use(found, user)
-        return found
+        database, _ = _databases.get_or_make(place.path, lambda: Database(place))
+        _agree(place, database.place)
+        _databases.use(database, user)
+        return database
 
 
 def release(user: object, database: Database) -> None:
-    """Use it no longer, flushed; the last user closes it."""
+    """Flush it and stop using it; the last user closes it."""
     with _databases.lock:
         if _databases.release(database, user):
             database.close()
@@ -205,9 +206,9 @@ def release(user: object, database: Database) -> None:
 
 
 def in_use(path: str) -> str | None:
-    """The module that this process uses a path with, if it does."""
-    found = _databases.find(os.path.realpath(path))
-    return None if found is None else found.place.module
+    """The module with which this process has a path open, if any."""
+    database = _databases.find(os.path.realpath(path))
+    return None if database is None else database.place.module
 
 
 def _agree(wanted: Place, there: Place) -> None:
@@ -219,7 +220,7 @@ def _agree(wanted: Place, there: Place) -> None:
 
 
 def _close_all() -> None:
-    """At the end of the process: flush and close what was never closed."""
+    """At exit: flush and close what was never closed."""
     for database in _databases.every():
         _databases.drop(database)
         with suppress(Exception):

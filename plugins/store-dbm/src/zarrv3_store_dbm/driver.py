@@ -18,9 +18,9 @@ class DBMDriver:
     """Keys as UTF-8 bytes in a database that all stores of this process over it share.
 
     Args:
-        place: where the database is, or will be.
+        place: where the database is or will be.
         flag: `r`, `w`, `c` or `n`; with `n` it is empty, whatever is there, and replaced by the first write.
-        begun: called when that has happened.
+        begun: called when that has been done.
     """
 
     def __init__(self, place: Place, flag: str, begun: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class DBMDriver:
             return [None] * len(requests) if handle is None else handle.get_many(requests)
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        """As the contract says, but for the modules that cannot tell sizes: their values are read, once, and not kept."""
+        """As the contract says; modules that cannot tell sizes have their values read, once, and not kept."""
         with self._reading() as handle:
             return [None] * len(keys) if handle is None else self.database.stat_many(handle, keys)
 
@@ -127,7 +127,7 @@ class DBMDriver:
 
 
 class DumbDriver(DBMDriver):
-    """What the format of `dbm.dumb` can do besides."""
+    """What the format of `dbm.dumb` can do in addition."""
 
     def apply_many(self, changes: Changes, /) -> None:
         """As the contract says: by replacing the index."""

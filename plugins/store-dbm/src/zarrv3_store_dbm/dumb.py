@@ -27,7 +27,7 @@ from zarrv3_store_dbm.space import Space
 
 _Place = tuple[int, int]
 _LINE = re.compile(r"'([^'\\]*)', \((\d+), (\d+)\)")
-_SLACK = 1000  # how many lines too many the index may have, besides its own length
+_SLACK = 1000  # how many superfluous lines the index may have, besides as many as it has entries
 
 
 class DumbHandle:
@@ -37,7 +37,7 @@ class DumbHandle:
         path: without the endings.
         writing: open it for writing; it is made when it does not exist.
         mode: permissions of a new file, before the umask.
-        new: forget what is there.
+        new: discard what is there.
     """
 
     def __init__(self, path: str, *, writing: bool, mode: int, new: bool = False) -> None:
@@ -60,21 +60,21 @@ class DumbHandle:
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request]) -> list[bytes | None]:
-        """Values, or the parts that are wanted; nothing else is read."""
+        """Values or the requested parts of them; nothing else is read."""
         return [self._get(request) for request in requests]
 
     def stat_many(self, keys: Collection[str]) -> list[int | None]:
         """Lengths of values, from the index."""
-        found = [self._index.get(key.encode()) for key in keys]
-        return [place and place[1] for place in found]
+        places = [self._index.get(key.encode()) for key in keys]
+        return [place and place[1] for place in places]
 
     def keys(self) -> list[str]:
         """Every key that is text."""
-        found: list[str] = []
+        keys: list[str] = []
         for key in self._index:
             with suppress(UnicodeDecodeError):
-                found.append(key.decode())
-        return found
+                keys.append(key.decode())
+        return keys
 
     def _get(self, request: Request) -> bytes | None:
         key, wanted = request
@@ -87,7 +87,7 @@ class DumbHandle:
         self._values.seek(place[0] + start)
         value = self._values.read(length)
         while len(value) < length and (more := self._values.read(length - len(value))):
-            value += more  # a system reads two gigabytes at most in one call
+            value += more  # the system reads at most two gigabytes in one call
         if len(value) != length:
             raise StoreAccessError(
                 f"{self._dat!r} is damaged: it ends before the end of the value of {key!r}; restore it from a copy"
@@ -97,7 +97,7 @@ class DumbHandle:
     # ------------------------------------------------------------ writing
 
     def write_many(self, changes: Changes) -> None:
-        """Values to free places, then their lines in one go; where something is removed, a new index."""
+        """Write values to free places, then their lines in one go; when something is removed, a new index."""
         if None in changes.values():
             self.apply_many(changes)
             return
@@ -117,7 +117,7 @@ class DumbHandle:
             self.sync()
 
     def apply_many(self, changes: Changes) -> None:
-        """Values to free places, then a new index: everything at once."""
+        """Write values to free places, then a new index: everything takes effect at once."""
         new = self._placed(changes)
         gone = [
             name for key, value in changes.items() if value is None and (name := key.encode()) in self._index
@@ -131,7 +131,7 @@ class DumbHandle:
             self._index = index
 
     def move(self, names: Mapping[str, str]) -> None:
-        """Other names for keys, at once; no value is copied."""
+        """Rename keys, all at once; no value is copied."""
         index = dict(self._index)
         for old, new in names.items():
             index[new.encode()] = index.pop(old.encode())
@@ -139,7 +139,7 @@ class DumbHandle:
         self._index = index
 
     def sync(self) -> bool:
-        """Have everything on the disk, so that freed places can be used again."""
+        """Bring everything to the disk, so that freed places can be used again."""
         os.fsync(self._values.fileno())
         if self._lines > 2 * len(self._index) + _SLACK:
             self._rewrite(self._index)
@@ -151,11 +151,11 @@ class DumbHandle:
         return True
 
     def close(self) -> None:
-        """Close the data file; nothing is pending."""
+        """Close the data file; nothing is pending by then."""
         self._values.close()
 
     def abandon(self) -> None:
-        """See `Handle`: closing a file that nothing buffers writes nothing."""
+        """See `Handle`: closing an unbuffered file writes nothing."""
 
     def _placed(self, changes: Changes) -> dict[bytes, _Place]:
         new: dict[bytes, _Place] = {}
@@ -198,7 +198,7 @@ class DumbHandle:
 
 
 def _write(file: BinaryIO, value: Buffer, position: int) -> None:
-    """All of a value, however many calls that takes."""
+    """Write a whole value, however many calls that takes."""
     file.seek(position)
     rest = memoryview(value)
     while rest.nbytes:
@@ -212,8 +212,8 @@ def _line(key: bytes, place: _Place) -> bytes:
 def _read(path: str, backup: str) -> tuple[dict[bytes, _Place], int, int, bool]:
     """The index, its number of lines, its length in bytes, and whether it can be added to as it is.
 
-    When the index was cut off in the middle, by Python's own module too, the backup that this module makes is put below
-    it: no value is lost, though a key that was just erased may be there again.
+    When the index was cut off in the middle, by Python's own module too, its backup is read first: no value
+    is lost, though a key that was just erased may reappear.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123
@@ -245,9 +245,9 @@ def _parse(path: str, text: bytes, index: dict[bytes, _Place]) -> int:
 
 
 def _entry(line: str) -> tuple[bytes, _Place] | None:
-    found = _LINE.fullmatch(line.rstrip())
-    if found:
-        return found[1].encode("latin-1"), (int(found[2]), int(found[3]))
+    match = _LINE.fullmatch(line.rstrip())
+    if match:
+        return match[1].encode("latin-1"), (int(match[2]), int(match[3]))
     try:
         key, (position, size) = ast.literal_eval(line)
         return key.encode("latin-1"), (int(position), int(size))
@@ -256,7 +256,7 @@ def _entry(line: str) -> tuple[bytes, _Place] | None:
 
 
 def _sync_folder(path: str) -> None:
-    """Have a renamed file under its new name on the disk."""
+    """Make the new name of a renamed file durable."""
     if os.name == "posix":
         folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)  # noqa: PTH120
         try:

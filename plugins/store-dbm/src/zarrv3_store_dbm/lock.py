@@ -25,10 +25,10 @@ _NO_FILE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class LockFile:
-    """`NAME.lock` beside a database, while it is open: shared by readers, of one process alone while it writes.
+    """`NAME.lock` beside an open database: shared by readers, exclusive to a process that writes.
 
-    The file goes away with its last user. One that a killed process left is empty and holds nobody up. Where no file can
-    be made (a reader in a folder that it may not write), or the file system has no locks, there is none.
+    The file goes away with its last user. One left by a killed process is empty and blocks nobody. There is
+    none where it cannot be made (a reader in a folder that it may not write) or the file system has no locks.
     """
 
     def __init__(self, path: str) -> None:
@@ -36,9 +36,9 @@ class LockFile:
         self.fd: int | None = None
 
     def take(self, *, exclusive: bool) -> None:
-        """Have the lock, or change the kind of it; raises `StoreUnavailableError` when another process is in the way.
+        """Take the lock or change its kind; raises `StoreUnavailableError` when another process holds it.
 
-        After that error there is no lock at all.
+        After that error no lock is held.
         """
         if fcntl is None:  # pragma: no cover - Windows
             return
@@ -53,7 +53,7 @@ class LockFile:
                     what = "in use" if exclusive else "written"
                     raise StoreUnavailableError(
                         f"the database is {what} by another process, which holds {self.path!r}; "
-                        "one process at a time may write to it: close it there, and call again"
+                        "only one process at a time may write to it: close it there and call again"
                     ) from error
                 time.sleep(0.01)
             except OSError as error:
@@ -63,7 +63,7 @@ class LockFile:
                 raise
 
     def release(self) -> None:
-        """Let go, and remove the file unless somebody else has it."""
+        """Release the lock, and remove the file unless another process holds it."""
         if self.fd is None:
             return
         with suppress(OSError):
@@ -73,13 +73,13 @@ class LockFile:
         self.forget()
 
     def forget(self) -> None:
-        """Close the file as it is: what a forked child does with its parent's lock, which stays its parent's."""
+        """Close the file as it is: in a forked child, where the lock stays the parent's."""
         fd, self.fd = self.fd, None
         if fd is not None:
             os.close(fd)
 
     def _try(self, kind: int) -> bool:
-        """Whether the lock is had on the file that is there now, not on one that its last user has removed."""
+        """Whether the lock is on the file that is there now, not on one that its last user has removed."""
         if self.fd is None:
             self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         fcntl.flock(self.fd, kind | fcntl.LOCK_NB)

@@ -20,13 +20,13 @@ MODULES = ("dumb", "gnu", "ndbm", "sqlite3")
 """The modules of Python's package `dbm`."""
 
 DEFAULT = "dumb"
-"""What a new database is made with: the one format that every Python reads."""
+"""The module for new databases: the one format that every Python reads."""
 
 FOREIGN = "an open function"
-"""What stands for the module where the user gives a function of some other library."""
+"""Stands for the module when the user gives the open function of another library."""
 
 DURABLE = ("dumb", "sqlite3")
-"""Modules with which a write that has returned is in the file."""
+"""Modules whose writes are in the file once they have returned."""
 
 _OPENERS = {"dbm.dumb": "dumb", "_gdbm": "gnu", "_dbm": "ndbm", "dbm.sqlite3": "sqlite3"}
 _FILES = {
@@ -39,7 +39,7 @@ _GNU = {0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1}
 _BERKELEY = 0x00061561
 _HELP = {
     "gnu": "on Debian the package python3-gdbm has it",
-    "ndbm": "many builds of Python leave it out; the one of your system may have it",
+    "ndbm": "many builds of Python leave it out; your system's may have it",
     "sqlite3": "it comes with Python 3.13",
 }
 
@@ -64,7 +64,7 @@ class Handle(Protocol):
         ...
 
     def sync(self) -> bool:
-        """Have everything in the file; `False` where only closing does that."""
+        """Bring everything to the file; `False` where only closing does that."""
         ...
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Handle(Protocol):
         ...
 
     def abandon(self) -> None:
-        """In a forked child: see to it that nothing is ever freed whose freeing would write to the file."""
+        """In a forked child: make sure that nothing is ever freed if freeing it would write to the file."""
         ...
 
 
@@ -86,19 +86,19 @@ class Place(NamedTuple):
     options: Mapping[str, Any]
     mode: int
     letters: str
-    """What stands after the first letter of the flag: `f`, `s`, `u` of `dbm.gnu`."""
+    """The rest of the flag after its first letter: `f`, `s`, `u` of `dbm.gnu`."""
 
     def exists(self) -> bool:
         """Whether there is a database; raises when what is there is something else."""
         if self.module == FOREIGN:
             return _is_any_file(self.path)
-        found = module_of(self.path)
-        if found not in {None, self.module}:
+        written_by = module_of(self.path)
+        if written_by not in {None, self.module}:
             raise StoreAccessError(
-                f"{self.path!r} was written by dbm.{found}, not by dbm.{self.module}; open it with module={found!r}, "
+                f"{self.path!r} was written by dbm.{written_by}, not by dbm.{self.module}; open it with module={written_by!r}, "
                 "or leave the module out"
             )
-        return found is not None
+        return written_by is not None
 
     def open_handle(self, flag: str) -> Handle:
         """Open the file: `r`, `w`, `c` or `n`."""
@@ -109,14 +109,14 @@ class Place(NamedTuple):
         return NdbmHandle(database) if self.module == "ndbm" else ModuleHandle(database)
 
     def remove(self) -> None:
-        """Remove the files of whatever database is there, so that a new one can be made."""
-        found = None if self.module == FOREIGN else module_of(self.path)
-        for ending in _FILES.get(found or "", ()):
+        """Remove the files of the database that is there, so that a new one can be made."""
+        written_by = None if self.module == FOREIGN else module_of(self.path)
+        for ending in _FILES.get(written_by or "", ()):
             with suppress(FileNotFoundError):
                 os.unlink(self.path + ending)  # noqa: PTH108
 
     def sync_files(self) -> None:
-        """Have the files on the disk, where the module itself does not see to it; they are closed."""
+        """Bring the closed files to the disk, where the module itself does not."""
         if self.module == "ndbm":
             for ending in _FILES["ndbm"]:
                 with suppress(FileNotFoundError), open(self.path + ending, "rb") as file:  # noqa: PTH123
@@ -134,17 +134,17 @@ class ModuleHandle:
         return [_bytes(cut(self._get(key), wanted)) for key, wanted in requests]
 
     def stat_many(self, keys: Collection[str]) -> list[int | None]:
-        """See `Handle`; there is no way but to read the values."""
+        """See `Handle`; the values have to be read."""
         values = map(self._get, keys)
         return [None if value is None else len(value) for value in values]
 
     def keys(self) -> list[str]:
         """See `Handle`."""
-        found: list[str] = []
+        keys: list[str] = []
         for key in self.database.keys():  # noqa: SIM118 - objects of _gdbm and _dbm cannot be iterated
             with suppress(UnicodeDecodeError):
-                found.append(key if isinstance(key, str) else bytes(key).decode())
-        return found
+                keys.append(key if isinstance(key, str) else bytes(key).decode())
+        return keys
 
     def write_many(self, changes: Changes) -> None:
         """See `Handle`."""
@@ -168,7 +168,7 @@ class ModuleHandle:
         self.database.close()  # type: ignore[attr-defined]
 
     def abandon(self) -> None:
-        """See `Handle`: one reference more than are ever dropped."""
+        """See `Handle`: a reference that is never dropped."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.database))
 
     def _get(self, key: str) -> Buffer | None:
@@ -193,11 +193,11 @@ class NdbmHandle(ModuleHandle):
             (there.discard if value is None else there.add)(key.encode())
 
     def _get(self, key: str) -> Buffer | None:
-        found = super()._get(key)
-        return b"" if found is None and key.encode() in self._there() else found
+        value = super()._get(key)
+        return b"" if value is None and key.encode() in self._there() else value
 
     def _there(self) -> set[bytes]:
-        """The keys that there are: what is among them and not found has an empty value."""
+        """All keys: one of them whose value is not found has an empty value."""
         if self._listed is None:
             self._listed = set(self.database.keys())
         return self._listed
@@ -207,14 +207,14 @@ class NdbmHandle(ModuleHandle):
 
 
 def module_named(function: OpenFunction) -> str | None:
-    """The module whose `open` a function is, of those that are known here."""
+    """The known module whose `open` a function is, if any."""
     if getattr(function, "__name__", None) != "open":
         return None
     return _OPENERS.get(getattr(function, "__module__", None) or "")
 
 
 def imported(module: str, path: str) -> Any:
-    """The module of that name; raises `ConfigurationError` that tells where to get it."""
+    """The module of that name; the `ConfigurationError` it raises tells where to get a missing one."""
     try:
         return importlib.import_module(f"dbm.{module}")
     except ImportError as error:
@@ -286,7 +286,7 @@ def _start(path: str) -> bytes:
 
 
 def _numbers(start: bytes) -> list[int]:
-    """What may be the number that tells a format, in either order of bytes."""
+    """What may be the magic number of a format, in either byte order."""
     return [int.from_bytes(start[at : at + 4], order) for at in (0, 12) for order in ("little", "big")]
 
 

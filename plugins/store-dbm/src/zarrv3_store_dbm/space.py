@@ -6,20 +6,20 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 BLOCK = 512
-"""Values start at multiples of this: what `dbm.dumb` does."""
+"""Values start at multiples of this, as in `dbm.dumb`."""
 
 _SETTLE = 64 << 20
 
 
 def blocks(size: int) -> int:
-    """How many blocks so many bytes take."""
+    """How many blocks a number of bytes takes."""
     return -(-size // BLOCK)
 
 
 class Space:
-    """The free blocks of a file, by the length of the gap they are in.
+    """The free blocks of a file, as gaps by length.
 
-    What is given back stays untouched until `settle`: an index on the disk may still point there.
+    What is given back is not reused until `settle`: an index on the disk may still point there.
 
     Args:
         taken: positions and sizes in bytes of what is in use.
@@ -42,7 +42,7 @@ class Space:
         self._gaps.sort()
 
     def take(self, size: int) -> int:
-        """The position of a free place for so many bytes: in the smallest gap that has room, else at the end."""
+        """The position of a free place for a number of bytes: in the smallest gap with room, else at the end."""
         wanted = blocks(size)
         if not wanted:
             return 0
@@ -65,11 +65,11 @@ class Space:
 
     @property
     def is_wasteful(self) -> bool:
-        """Whether so much was given back that it is worth while to settle."""
+        """Whether enough was given back to make settling worthwhile."""
         return self._idle * BLOCK > _SETTLE and self._idle > self._used // 2
 
     def settle(self) -> None:
-        """Everything given back may be written over: no index on the disk points there any more."""
+        """Everything given back may be overwritten: no index on the disk points there any more."""
         self._gaps += self._waiting
         self._gaps.sort()
         self._waiting, self._idle = [], 0

@@ -31,11 +31,11 @@ from zarrv3_store_dbm.modules import (
 
 
 class DBMStore(FileBackend):
-    """A database of one of Python's `dbm` modules, or of a library like them; `dbm:///absolute/path`.
+    """A database of one of Python's `dbm` modules, or of a similar library; `dbm:///absolute/path`.
 
-    Safe to use from many threads, and by one process at a time: a second one that writes, or that reads while the first
-    writes, is told so. Nothing is created before the first write. Close the store, or use it in a `with` block; `flush` and
-    `close` bring what was written to the disk.
+    Safe to use from many threads, and by one process at a time: a second one that writes, or reads while the
+    first writes, gets an error. Nothing is created before the first write. Close the store or use it in a
+    `with` block; `flush` and `close` bring writes to the disk.
     """
 
     kind = "dbm"
@@ -43,14 +43,14 @@ class DBMStore(FileBackend):
     errors: ClassVar[ErrorTable] = {
         TimeoutError: StoreTimeoutError,
         ConnectionError: StoreUnavailableError,
-        Exception: StoreAccessError,  # an open function may raise whatever its library has
+        Exception: StoreAccessError,  # an open function may raise any exception of its library
     }
 
     def __init__(
         self,
         path: Annotated[
             str | os.PathLike[str],
-            Option("the path of the database; the modules add endings of their own to it"),
+            Option("the path of the database; modules add endings of their own"),
         ],
         flag: Annotated[
             str,
@@ -73,12 +73,12 @@ class DBMStore(FileBackend):
         open: Annotated[
             OpenFunction | None,
             Option(
-                "a function like `dbm.gnu.open` or `bsddb3.btopen`: it gets the path, the flag, the mode and all other options",
+                "a function like `dbm.gnu.open` or `bsddb3.btopen`: called with the path, the flag, the mode and all other options",
                 live=True,
             ),
         ] = None,
         write_lock: Annotated[
-            bool, Option("has no effect: readers and writers of one process always wait for each other")
+            bool, Option("has no effect: readers and writers of one process always exclude each other")
         ] = True,
         dimension_separator: Separator = None,
         *,
@@ -95,7 +95,7 @@ class DBMStore(FileBackend):
         function, module = _checked(open, module, open_kwargs)
         letters = len(flag) > 1 and not isinstance(flag, Template) and not isinstance(module, Template)
         if letters and function is None and module != "gnu":
-            raise ConfigurationError(f"more letters than one in {flag!r} need module='gnu' or open=")
+            raise ConfigurationError(f"more than one letter in {flag!r} need module='gnu' or open=")
         super().__init__(
             path,
             flag=flag,
@@ -119,8 +119,8 @@ class DBMStore(FileBackend):
         used = in_use(path)  # then the file is left alone: closing it again would drop SQLite's locks
         module = FOREIGN if function else self.option("module")
         if module is None:
-            found = used or module_of(path)
-            module = DEFAULT if found is None or (self._flag == "n" and not used) else found
+            existing = used or module_of(path)
+            module = DEFAULT if existing is None or (self._flag == "n" and not used) else existing
         if module not in {FOREIGN, DEFAULT}:
             imported(module, path)
         place = Place(
@@ -138,7 +138,7 @@ class DBMStore(FileBackend):
         return (DumbDriver if module == "dumb" else DBMDriver)(place, self._flag, self._begun)
 
     def _begun(self) -> None:
-        """A database that was to be new has been made: from now on, in forked children too, it is not to be made again."""
+        """The new database has been made: from now on, in forked children too, it is not made again."""
         self._has_begun = True
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -159,7 +159,7 @@ class DBMStore(FileBackend):
 def _checked(
     function: OpenFunction | None, module: str | None, open_kwargs: Mapping[str, Any]
 ) -> tuple[OpenFunction | None, str | None]:
-    """Function and module, of which there is one at most: `dbm.gnu.open` is the module `gnu`, `dbm.open` is neither."""
+    """Function or module, at most one of them: `dbm.gnu.open` is the module `gnu`, `dbm.open` is neither."""
     if function is not None and module is not None:
         raise ConfigurationError("give open= or module=, not both")
     if function is not None and (named := module_named(function)):
@@ -170,6 +170,6 @@ def _checked(
         known = "path, flag, mode, open, write_lock, dimension_separator, module"
         name = min(open_kwargs)
         raise ConfigurationError(
-            f"'dbm' has no option {name!r}; its options are: {known}, and with open= what the function takes"
+            f"'dbm' has no option {name!r}; its options are: {known}, and with open= those of the function"
         )
     return function, module

@@ -1,4 +1,4 @@
-"""A thread that alone touches a handle."""
+"""A thread that alone uses a handle."""
 
 from __future__ import annotations
 
