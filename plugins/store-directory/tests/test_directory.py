@@ -477,7 +477,7 @@ def test_a_file_as_root(kind: type[DirectoryStore], tmp_path: Path) -> None:
         store.list,
         lambda: [*store.list_dir("")],
     ):
-        with pytest.raises(StoreAccessError, match=r"is a file, not a folder; an archive opens as .*zip:"):
+        with pytest.raises(StoreAccessError, match=r"is a file, not a folder; open an archive as .*zip:"):
             call()
     with pytest.raises(StoreAccessError, match="cannot write 'k'"):
         kind(tmp_path / "file" / "below")["k"] = b"v"

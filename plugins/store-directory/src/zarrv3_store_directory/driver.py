@@ -39,12 +39,12 @@ except ImportError:  # pragma: no cover - Windows
 T = TypeVar("T")
 
 TEMPORARY = ".zarrv3-"
-"""How the names of temporary files begin; no key may have a part that does."""
+"""The prefix of temporary files' names; no part of a key may begin with it."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 SETS_TIME = os.utime in os.supports_fd
-_VANISHED = 500  # how often a write starts again because its folder was erased meanwhile
+_VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _serial = count()
 
@@ -70,7 +70,7 @@ class DirectoryDriver:
         self.anchored = anchored
         self.reading = OPEN_FILE | (0 if follow_symlinks else _NOFOLLOW)
         self.spelling = Spelling()
-        self.swap_lock = threading.RLock()  # stands in for flock where there is none
+        self.swap_lock = threading.RLock()  # replaces flock where there is none
         self.capabilities = Capabilities(
             write=True,
             erase=True,
@@ -104,7 +104,7 @@ class DirectoryDriver:
         return values
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        """As the contract says; the version is what the file system says of the file: see `_version`."""
+        """As the contract says; the version comes from the file's status: see `_version`."""
         return [
             (None, None) if folder is None else self._read_versioned(folder, name)
             for folder, name in self._located(keys)
@@ -144,7 +144,7 @@ class DirectoryDriver:
     # ------------------------------------------------------------ writing
 
     def write_many(self, changes: Changes, /) -> None:
-        """As the contract says: temporary file and rename, file by file, folder by folder; empty folders go."""
+        """As the contract says: by temporary file and rename, file by file, folder by folder; empty folders are removed."""
         folders: dict[str, list[tuple[str, Buffer]]] = {}
         erased: list[str] = []
         for key, value in changes.items():
@@ -186,7 +186,7 @@ class DirectoryDriver:
         return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        """As the contract says; everything below the folder goes, temporary files too, and folders that become empty."""
+        """As the contract says; everything below the folder is removed, temporary files and emptied folders too."""
         path = self._folder_name(folder)
         with self._walk() as walk:
             there = walk.folder(path)
@@ -252,7 +252,7 @@ class DirectoryDriver:
     # ------------------------------------------------------------ one file
 
     def _read_together(self, requests: Sequence[Request]) -> tuple[list[Buffer | None], Sequence[int]]:
-        """What a kernel reads, and the numbers of the requests that it leaves."""
+        """What a kernel reads, and the numbers of the requests that it leaves undone."""
         kernel = file_kernel() if self.anchored and not self.lower else None
         if kernel is None:
             return [None] * len(requests), range(len(requests))
@@ -262,7 +262,7 @@ class DirectoryDriver:
     def _read(
         self, folder: Folder, name: str, wanted: ByteRange | None
     ) -> tuple[bytes, os.stat_result] | tuple[None, None]:
-        """The wanted part of a file, and what the file system says of it."""
+        """The requested part of a file, and the file's status."""
         try:
             fd = os.open(folder.at(name), self.reading, dir_fd=folder.fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -309,9 +309,9 @@ class DirectoryDriver:
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
-            found = walk.folder(self._folder_name(folder))
-            if found is not None:
-                yield from self._below(walk, found, folder)
+            start = walk.folder(self._folder_name(folder))
+            if start is not None:
+                yield from self._below(walk, start, folder)
 
     def _below(self, walk: Walk, folder: Folder, path: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         for entry in folder.entries():
@@ -320,7 +320,7 @@ class DirectoryDriver:
             if entry.is_symlink() and not self.follow:
                 raise link_error(f"{folder.path}/{entry.name}")
             if not entry.is_dir():
-                if entry.is_file():  # no pipe, socket or device
+                if entry.is_file():  # not a pipe, socket or device
                     yield path + entry.name, entry
                 continue
             inner = walk.inside(folder, entry.name)
@@ -333,7 +333,7 @@ class DirectoryDriver:
     # ------------------------------------------------------------ files of one folder
 
     def _in_folder(self, walk: Walk, path: str, action: Callable[[Folder], T]) -> T:
-        """Do something in a folder, which is made; again if somebody erases it meanwhile."""
+        """Call a function with a folder, which is made; again if it is erased in the meantime."""
         for attempt in range(_VANISHED):
             with contextlib.suppress(FileNotFoundError):
                 folder = walk.folder(path, create=True)
@@ -342,12 +342,12 @@ class DirectoryDriver:
             if self.fsync:
                 walk.sync()
             walk.forget()
-            if attempt > 10:  # several who only make and erase it: let another one finish
+            if attempt > 10:  # several writers make and erase it: let another one finish
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311 - nothing secret
         raise StoreAccessError(f"{path!r}: the folder was erased each of the {_VANISHED} times it was made")
 
     def _replace(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
-        """Write values under their names; those that were written are taken from the list."""
+        """Write values under their names; those written are removed from the list."""
         left = []
         with self._locked(folder, exclusive=False):
             self._write_together(folder, values)
@@ -389,9 +389,9 @@ class DirectoryDriver:
         ]
 
     def _write(self, folder: Folder, name: str, value: Buffer) -> bool:
-        """Write one value while the folder is locked; whether nothing of another writer stood in the way.
+        """Write one value while the folder is locked; whether no other writer's file was in the way.
 
-        The temporary file has a name of the key's own, so that what a killed writer left is met again.
+        The temporary file's name belongs to the key, so that one left by a killed writer is met again.
         """
         if not self.spelling.is_exact(folder, name):
             raise self.spelling.error(folder, name)
@@ -417,13 +417,13 @@ class DirectoryDriver:
                 os.unlink(folder.at(temporary), dir_fd=folder.fd)
             if isinstance(error, IsADirectoryError):
                 raise InvalidKeyError(
-                    f"{folder.path}/{name} is a folder, so that no value can be stored there"
+                    f"{folder.path}/{name} is a folder, so no value can be stored there"
                 ) from None
             raise
         return free
 
     def _remove_dead(self, folder: Folder, temporaries: Collection[str]) -> bool:
-        """Remove temporary files whose writers are dead: all are when nobody else holds the folder's lock."""
+        """Remove temporary files of dead writers: all are dead when nobody else holds the folder's lock."""
         if not self._try_lock(folder):
             return False
         try:
@@ -437,7 +437,7 @@ class DirectoryDriver:
     # ------------------------------------------------------------ erasing
 
     def _erase(self, walk: Walk, names: Collection[str]) -> None:
-        """Remove files, and folders that become empty."""
+        """Remove files and the folders that become empty."""
         emptied = set()
         for name in names:
             walk.ease()
@@ -455,15 +455,15 @@ class DirectoryDriver:
             self._prune(walk, path)
 
     def _unlink(self, folder: Folder, name: str) -> bool:
-        found = folder.stat(name)
-        if found is None or stat.S_ISDIR(found.st_mode) or not self.spelling.is_exact(folder, name):
+        status = folder.stat(name)
+        if status is None or stat.S_ISDIR(status.st_mode) or not self.spelling.is_exact(folder, name):
             return False
         with contextlib.suppress(FileNotFoundError):
             os.unlink(folder.at(name), dir_fd=folder.fd)
         return True
 
     def _clear(self, walk: Walk, folder: Folder) -> None:
-        """Remove all that lies in a folder, when nobody is writing there; links go, what they lead to stays."""
+        """Remove everything in a folder while nobody is writing there; links are removed, their targets stay."""
         with self._locked(folder, exclusive=True):
             for entry in folder.entries():
                 if entry.is_dir(follow_symlinks=False):
@@ -479,7 +479,7 @@ class DirectoryDriver:
                         os.unlink(folder.at(entry.name), dir_fd=folder.fd)
 
     def _prune(self, walk: Walk, path: str) -> None:
-        """Remove a folder and its parents as far as they are empty; the root stays."""
+        """Remove a folder and those of its parents that are empty; the root stays."""
         while path:
             above = walk.folder(parent(path))
             if above is None:
@@ -492,10 +492,10 @@ class DirectoryDriver:
             path = parent(path)
 
     def _sweep(self, folder: Folder) -> bool:
-        """Remove what killed writers left in a folder that holds nothing else; whether it holds nothing else."""
+        """Remove what killed writers left in a folder if it holds nothing else; whether that was so."""
         left = []
-        with folder.scan() as found:
-            for entry in found:
+        with folder.scan() as entries:
+            for entry in entries:
                 if not entry.name.startswith(TEMPORARY):
                     return False
                 left.append(entry.name)
@@ -507,7 +507,7 @@ class DirectoryDriver:
             os.rmdir(folder.at(name), dir_fd=folder.fd)
         except FileNotFoundError:
             return True
-        except OSError as error:  # somebody wrote to it meanwhile, or it is a link
+        except OSError as error:  # it was written to in the meantime, or it is a link
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 return False
             raise
@@ -517,9 +517,9 @@ class DirectoryDriver:
 
     @contextlib.contextmanager
     def _locked(self, folder: Folder, *, exclusive: bool, strict: bool = False) -> Iterator[None]:
-        """Hold the lock of a folder, shared or alone; where the file system has none, go on without unless `strict`.
+        """Hold a folder's lock, shared or exclusive; where there are no locks, go on without unless `strict`.
 
-        Who writes shares it: while there are temporary files of the living, nobody has it alone.
+        Writers share it: while a living writer has temporary files, nobody holds it exclusively.
         """
         if folder.fd is None or fcntl is None:
             with self.swap_lock:
@@ -537,7 +537,7 @@ class DirectoryDriver:
 
     @staticmethod
     def _try_lock(folder: Folder) -> bool:
-        """Whether nobody was writing to a folder, which is then locked; never where that cannot be known."""
+        """Lock a folder if nobody is writing to it, and tell whether so; never where that cannot be known."""
         if folder.fd is None or fcntl is None:
             return False
         try:
@@ -558,11 +558,11 @@ def _temporary(name: str) -> str:
 
 
 def _version(there: os.stat_result, value: bytes | None) -> Version | None:
-    """What tells a file from every other that had or will have its name.
+    """What distinguishes a file from every other that had or will have its name.
 
-    Every writer sets the time of a file to the nanosecond, and never to a whole microsecond, so that a number of a file that
-    is used again does not bring the same version again. Where the file system keeps times less exactly, the value's digest is part of it: then the
-    value is needed, and without it `None` is returned.
+    Every writer sets the time of a file to the nanosecond, and never to a whole microsecond, so that a number
+    of a file that is used again does not bring the same version again. Where the file system keeps times less
+    exactly, the value's digest is part of it: then the value is needed, and without it `None` is returned.
     """
     stamp = there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
     if there.st_mtime_ns % 1000:
@@ -571,7 +571,7 @@ def _version(there: os.stat_result, value: bytes | None) -> Version | None:
 
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
-    """Exactly that part of an open file."""
+    """Exactly this part of an open file."""
     if start:
         os.lseek(fd, start, os.SEEK_SET)
     data = os.read(fd, length)

@@ -1,7 +1,8 @@
 """Walking from the root to a key's folder, one part at a time and never through a symbolic link.
 
-Where the system can open files relative to an open folder (all but Windows), a `Folder` is an open descriptor: what it
-names cannot be exchanged for a link between the check and the use. Elsewhere it is a path that is checked as it is walked.
+Where the system can open files relative to an open folder (all but Windows), a `Folder` is an open
+descriptor: what it names cannot be exchanged for a link between the check and the use. Elsewhere it is a path
+that is checked as it is walked.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ OPEN_FILE = (
 
 
 class Folder(NamedTuple):
-    """One existing folder: an open descriptor (`fd`), or without those its path."""
+    """One existing folder: an open descriptor (`fd`), or its path where there are none."""
 
     path: str
     fd: int | None
 
     def at(self, name: str) -> str:
-        """How an `os` function with `dir_fd=folder.fd` names a file in this folder."""
+        """What an `os` function with `dir_fd=folder.fd` calls a file in this folder."""
         return name if self.fd is not None else os.path.join(self.path, name)  # noqa: PTH118
 
     def stat(self, name: str) -> os.stat_result | None:
-        """The file's own data, links not followed; `None` when there is none."""
+        """The status of a file, links not followed; `None` when there is none."""
         try:
             return os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -43,11 +44,11 @@ class Folder(NamedTuple):
 
     def entries(self) -> list[os.DirEntry[str]]:
         """What lies in the folder, unsorted."""
-        with self.scan() as found:
-            return [*found]
+        with self.scan() as entries:
+            return [*entries]
 
     def scan(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
-        """The same one by one, for who may stop early."""
+        """What lies in the folder, one by one, for callers that may stop early."""
         return os.scandir(self.path if self.fd is None else self.fd)
 
     def close(self) -> None:
@@ -57,14 +58,14 @@ class Folder(NamedTuple):
 
 
 MOST_OPEN = 100
-"""How many folders a walk leaves open before it begins anew; a process has 1024 descriptors or fewer, for all its threads."""
+"""How many folders a walk leaves open before it starts again; a process may have 1024 descriptors or fewer, for all its threads."""
 
 
 class Walk:
-    """The folders below a root that one call needs, each opened once and closed at the end of the `with` block.
+    """The folders below a root that one call needs, each opened once, closed with the `with` block.
 
     Args:
-        root: the path of the root; links in it are followed, it is the user's own.
+        root: the path of the root; links in it are followed, since the user gave it.
         follow_symlinks: go through links below the root too.
         anchored: use descriptors.
         spelling: asked about every existing name before it is gone through.
@@ -88,21 +89,21 @@ class Walk:
         self.forget()
 
     def forget(self) -> None:
-        """Close everything: what is asked for afterwards is looked up anew."""
+        """Close everything: what is asked for afterwards is looked up again."""
         for folder in self._open.values():
             if folder is not None:
                 folder.close()
         self._open.clear()
 
     def ease(self, *, sync: bool = False) -> None:
-        """Close everything if many folders are open, lest the process runs out of descriptors; where none is in use."""
+        """Close everything if many folders are open, so that descriptors do not run out; only while none is in use."""
         if len(self._open) > MOST_OPEN:
             if sync:
                 self.sync()
             self.forget()
 
     def sync(self) -> None:
-        """Make the names in all folders that were gone through durable."""
+        """Make the names in all visited folders durable."""
         for folder in self._open.values():
             if folder is not None and folder.fd is not None:
                 os.fsync(folder.fd)
@@ -110,20 +111,20 @@ class Walk:
     def folder(self, path: str, *, create: bool = False) -> Folder | None:
         """The folder at a path below the root (`""` or ending in `/`), `None` when there is none.
 
-        With `create`, it and its parents are made. Raises `StoreAccessError` where the path goes through a symbolic link
-        and `InvalidKeyError` where a folder has to be made but a file is.
+        With `create`, it and its parents are made. Raises `StoreAccessError` where the path goes through a
+        symbolic link and `InvalidKeyError` where a folder has to be made but a file is.
         """
         try:
-            found = self._open[path]
+            folder = self._open[path]
         except KeyError:
-            found = None
-        if found is None and (create or path not in self._open):
-            found = self._root(create=create) if not path else self._child(path, create=create)
-            self._open[path] = found
-        return found
+            folder = None
+        if folder is None and (create or path not in self._open):
+            folder = self._root(create=create) if not path else self._child(path, create=create)
+            self._open[path] = folder
+        return folder
 
     def inside(self, folder: Folder, name: str) -> Folder | None:
-        """A folder directly inside another, not remembered: the caller closes it."""
+        """A folder directly inside another, which the caller closes."""
         try:
             if folder.fd is not None:
                 fd = os.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
@@ -134,8 +135,8 @@ class Walk:
             return None
         except OSError:
             self._refuse_link(folder, name)
-            found = folder.stat(name)
-            if found is None or not stat.S_ISDIR(found.st_mode):
+            status = folder.stat(name)
+            if status is None or not stat.S_ISDIR(status.st_mode):
                 return None
             raise
         if stat.S_ISDIR(mode):
@@ -157,7 +158,7 @@ class Walk:
             mode = 0
         if not stat.S_ISDIR(mode):
             raise StoreAccessError(
-                f"{self.root!r} is a file, not a folder; an archive opens as 'file:///…/a.zip|zip:'"
+                f"{self.root!r} is a file, not a folder; open an archive as 'file:///…/a.zip|zip:'"
             )
         return Folder(self.root, None)
 
@@ -166,41 +167,42 @@ class Walk:
         parent = self.folder(f"{above}/" if above else "", create=create)
         if parent is None:
             return None
-        found = self.inside(parent, name)
-        if found is not None and not self.spelling.is_exact(parent, name):
-            found.close()
-            found = None
+        child = self.inside(parent, name)
+        if child is not None and not self.spelling.is_exact(parent, name):
+            child.close()
+            child = None
             if create:
                 raise self.spelling.error(parent, name)
-        if found is None and create:
+        if child is None and create:
             with suppress(FileExistsError):
                 os.mkdir(parent.at(name), dir_fd=parent.fd)
-            found = self.inside(parent, name)
-            there = parent.stat(name) if found is None else None
+            child = self.inside(parent, name)
+            there = parent.stat(name) if child is None else None
             if there is not None and not stat.S_ISDIR(there.st_mode):  # a folder would be one made just now
                 raise InvalidKeyError(
-                    f"{path[:-1]!r} holds a value, so that no key can lie below it in a folder of files"
+                    f"{path[:-1]!r} holds a value, so no key can lie below it in a folder of files"
                 )
-        return found
+        return child
 
     def _refuse_link(self, folder: Folder, name: str) -> None:
-        found = folder.stat(name)
-        if not self.follow and found is not None and stat.S_ISLNK(found.st_mode):
+        status = folder.stat(name)
+        if not self.follow and status is not None and stat.S_ISLNK(status.st_mode):
             raise link_error(f"{folder.path}/{name}")
 
 
 def link_error(path: str) -> StoreAccessError:
-    """What reading through a symbolic link is answered with."""
+    """The error for a path through a symbolic link."""
     return StoreAccessError(
         f"{path!r} is a symbolic link; open the store with follow_symlinks=True to go through links"
     )
 
 
 class Spelling:
-    """Whether a file system keeps the names it is given, found out on the way.
+    """Whether a file system keeps the names it is given, tested as names are used.
 
-    On one that ignores case or normalises Unicode a file can be opened under names it does not have; without care the
-    keys `foo` and `Foo` would share one value. A folder is listed only where a name's twin leads to the same file.
+    On one that ignores case or normalises Unicode a file can be opened under names it does not have; without
+    care the keys `foo` and `Foo` would share one value. A folder is listed only where a name's twin leads to
+    the same file.
     """
 
     def __init__(self) -> None:
@@ -222,9 +224,9 @@ class Spelling:
 
     @staticmethod
     def error(folder: Folder, name: str) -> InvalidKeyError:
-        """What writing under another spelling of an existing name is answered with."""
+        """The error for writing under another spelling of an existing name."""
         return InvalidKeyError(
-            f"{name!r} falls together with another name in {folder.path!r}, whose file system ignores case or normalises "
+            f"{name!r} coincides with another name in {folder.path!r}, whose file system ignores case or normalises "
             "Unicode; choose names that differ in more"
         )
 

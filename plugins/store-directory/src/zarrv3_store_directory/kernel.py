@@ -1,6 +1,6 @@
 """What reads and writes many files at once, where kernels are installed that can: see `zarrv3.options.kernels`.
 
-A kernel does what is usual and leaves the rest to the driver: missing folders, odd names, whatever fails.
+A kernel does the usual cases and leaves the rest to the driver: missing folders, odd names, failures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from zarrv3.store.contract import Buffer, Request
 
 
 class FileKernel(Protocol):
-    """Methods that kernels may have besides those for chunks; all may be called from many threads at once."""
+    """Methods that kernels may have besides those for chunks; all are thread-safe."""
 
     def read_files(
         self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
@@ -37,7 +37,7 @@ class FileKernel(Protocol):
         *,
         letters: bool,
     ) -> list[int]:
-        """Replace files in an open folder by way of temporary ones; the numbers of those left undone.
+        """Replace files in an open folder through temporary ones; the numbers of those left undone.
 
         Args:
             folder: a descriptor.
@@ -50,9 +50,9 @@ class FileKernel(Protocol):
 
 
 def file_kernel() -> FileKernel | None:
-    """The kernels in use, if they know files."""
-    found = kernels()
+    """The kernels in use, if they can handle files."""
+    available = kernels()
     kernel: FileKernel | None = (
-        found if hasattr(found, "read_files") and hasattr(found, "write_files") else None
+        available if hasattr(available, "read_files") and hasattr(available, "write_files") else None
     )
     return kernel

@@ -12,7 +12,7 @@ from zarrv3_store_directory.driver import DirectoryDriver
 
 
 class DirectoryStore(FileBackend):
-    """A folder of files, one a key; `file:///absolute/path` or the bare path of a folder.
+    """A folder of files, one per key; `file:///absolute/path` or the plain path of a folder.
 
     Safe to write from many threads and processes: every value is replaced atomically. Files are open only while they are
     read or written. Nothing is created before the first write.
@@ -32,9 +32,9 @@ class DirectoryStore(FileBackend):
         ] = False,
         dimension_separator: Separator = None,
         *,
-        fsync: Annotated[bool, Option("return from a write only when the value is on the disk")] = False,
+        fsync: Annotated[bool, Option("return from a write only once the value is on the disk")] = False,
         follow_symlinks: Annotated[
-            bool, Option("follow symbolic links below the folder; without it they are an error")
+            bool, Option("follow symbolic links below the folder; otherwise they are an error")
         ] = False,
     ) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class DirectoryStore(FileBackend):
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
-        """The folder of `file:///absolute/path` or of a bare path."""
+        """The folder of `file:///absolute/path` or of a plain path."""
         return {"path": local_path(url) if url.scheme else url.path}
 
     @classmethod
