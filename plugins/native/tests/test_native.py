@@ -313,7 +313,7 @@ def test_memory_is_used_again() -> None:
             array[...] = values
             array[100:400] = values[100:400]
     assert stored(stores["native"]) == stored(stores["none"])
-    kernel = chunk_kernel(array._layout.chain)
+    kernel = chunk_kernel(array.layout.chain)
     assert isinstance(kernel, NativeChunks)
     memory = kernel.memory()
     assert memory is not None
