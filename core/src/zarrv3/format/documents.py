@@ -11,6 +11,7 @@ from zarrv3.store.contract import JSON, Buffer
 
 MAX_DEPTH = 128
 """How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
+_PLAIN = (str, int, float, type(None))
 _MAX_USER_DEPTH = 100  # leaves room for what stands around a user's value, consolidated metadata for instance
 
 
@@ -58,8 +59,8 @@ def _check_depth(value: Any, limit: int, member: str) -> None:
         level = [
             child
             for parent in level
-            for child in (parent.values() if isinstance(parent, Mapping) else parent)
-            if isinstance(child, list | tuple | Mapping)
+            for child in (parent if isinstance(parent, list | tuple) else parent.values())
+            if not isinstance(child, _PLAIN) and isinstance(child, list | tuple | Mapping)
         ]
         if not level:
             return
