@@ -53,7 +53,7 @@ def test_urls(url: str, expected: dict[str, Any]) -> None:
         ),
         ("fsspec+nothing://x?a=1", "nothing"),
         ("fsspec://x", "names no file system"),
-        ("s3://b/x?client_kwargs={oops", "is no JSON"),
+        ("s3://b/x?client_kwargs={oops", "is not JSON"),
         ("memory+x://y", "no store is called"),
     ],
 )

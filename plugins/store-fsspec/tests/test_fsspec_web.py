@@ -118,7 +118,7 @@ def test_what_else_is_missing_can_be_said(web: Callable[..., Any]) -> None:
     assert store == FSStore(url, missing_exceptions=(KeyError, PermissionError))
     assert zarrv3.open_store(store.spec()).get("k") is None
     for wrong in ("PermissionEror", "len", [3], ""):
-        with pytest.raises(ConfigurationError, match=r"is not an exception of Python"):
+        with pytest.raises(ConfigurationError, match=r"is not a Python exception"):
             FSStore(url, missing_exceptions=wrong)
     with pytest.raises(StoreAccessError):
         FSStore(url, exceptions=(KeyError, PermissionError, OSError)).get("k")

@@ -19,7 +19,7 @@ CONCURRENT = 128
 """How many requests are under way at once."""
 
 NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""What says that there is no such file; nothing else does, a refused permission least of all."""
+"""The only exceptions that mean a missing file; a refused permission does not."""
 
 
 class Entry(NamedTuple):
@@ -33,7 +33,7 @@ class Access(Readable, Protocol):
     """The files of a file system, by paths."""
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
-        """Replace the files, each at once."""
+        """Replace the files, each atomically."""
         ...
 
     def erase(self, paths: Sequence[str], /) -> None:
@@ -50,14 +50,14 @@ class Access(Readable, Protocol):
 
 
 class SwappingAccess(Access, Protocol):
-    """Files that can be replaced on a condition."""
+    """Files that can be replaced conditionally."""
 
     def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
         """The files with their versions."""
         ...
 
     def swap(self, swaps: Swaps, /) -> Collection[str]:
-        """Replace the files that have their version still; returns the paths of the others."""
+        """Replace the files that still have their version; returns the paths of the others."""
         ...
 
 
@@ -73,7 +73,7 @@ class ObjectAccess:
         alone = "max_concurrency" in inspect.signature(fs._cat_file).parameters
         self.reading = (
             {"max_concurrency": 1} if alone else {}
-        )  # else large objects are torn when they are replaced
+        )  # otherwise large objects are torn when they are replaced
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once, by `cat_ranges`."""
@@ -93,16 +93,16 @@ class ObjectAccess:
         self.fs.pipe({path: bytes(value) for path, value in items.items()})
 
     def erase(self, paths: Sequence[str], /) -> None:
-        """All at once; fsspec's `rm` would take a path with `*` for a pattern."""
+        """All at once; fsspec's `rm` would take a path with `*` as a pattern."""
         self.each(self.fs._rm_file, paths)
 
     def below(self, folder: str, /) -> Iterator[Entry]:
-        """By `find`, without anything remembered."""
+        """By `find`, bypassing the listing cache."""
         self.fs.invalidate_cache()
         return files_below(self.fs, folder)
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
-        """By `ls`, without anything remembered."""
+        """By `ls`, bypassing the listing cache."""
         self.fs.invalidate_cache()
         (listed,) = self.at_once(self._ls, [folder[:-1]])
         for info in self._value(listed) or []:
@@ -112,7 +112,7 @@ class ObjectAccess:
                 yield Entry(info["name"], info["size"])
 
     def holds(self, path: str) -> bool:  # noqa: ARG002 - for subclasses
-        """Whether there can be such a path."""
+        """Whether such a path is possible."""
         return True
 
     async def size(self, path: str) -> int | None:
@@ -124,8 +124,8 @@ class ObjectAccess:
         """The results of a coroutine function for each path, all at once; `None` for what is not there or cannot be."""
         fit = [path for path in dict.fromkeys(paths) if self.holds(path)]
         answers = zip(fit, self.at_once(function, fit), strict=True)
-        found = {path: self._value(answer) for path, answer in answers}
-        return [found.get(path) for path in paths]
+        values = {path: self._value(answer) for path, answer in answers}
+        return [values.get(path) for path in paths]
 
     def at_once(
         self, function: Callable[[str], Awaitable[T]], paths: Collection[str]
@@ -141,12 +141,12 @@ class ObjectAccess:
 
             return await asyncio.gather(*map(one, paths), return_exceptions=True)
 
-        found: list[T | BaseException] = sync(self.fs.loop, run)
-        return found
+        results: list[T | BaseException] = sync(self.fs.loop, run)
+        return results
 
     async def _ls(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.fs._ls(path, detail=True)
-        return found
+        infos: list[dict[str, Any]] = await self.fs._ls(path, detail=True)
+        return infos
 
     def _answer(self, answer: Any) -> Answer:
         return None if isinstance(answer, self.missing) else answer
@@ -169,15 +169,15 @@ def change(files: Access, changes: Changes) -> None:
 
 
 def files_below(fs: Any, folder: str) -> Iterator[Entry]:
-    """The files that `find` tells of."""
-    found: Any = {}
+    """The files that `find` reports."""
+    infos: Any = {}
     with suppress(*NOT_FOUND):
-        found = fs.find(folder[:-1], detail=True)
-    if not isinstance(found, dict):  # what adlfs answers if the path is a file
-        found = {}
-    return (Entry(path, info["size"]) for path, info in found.items() if is_file(info))
+        infos = fs.find(folder[:-1], detail=True)
+    if not isinstance(infos, dict):  # what adlfs returns if the path is a file
+        infos = {}
+    return (Entry(path, info["size"]) for path, info in infos.items() if is_file(info))
 
 
 def is_file(info: Mapping[str, Any]) -> bool:
-    """Whether an entry is a file, not a folder nor the empty object `name/` that stands for one."""
+    """Whether an entry is a file, not a folder or the empty object `name/` that stands for one."""
     return info["type"] != "directory" and not info["name"].endswith("/")

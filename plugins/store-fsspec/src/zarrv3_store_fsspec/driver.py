@@ -33,7 +33,7 @@ class FSDriver:
         self.capabilities = capabilities
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: one batch of reads; ranges that depend on the size cost a batch of `info` more."""
+        """As the contract says: one batch of reads; ranges that depend on the size cost one more batch, of `info`."""
         return read_all(self.files, [Part(self.path(key), wanted) for key, wanted in requests])
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
@@ -44,7 +44,7 @@ class FSDriver:
         change(self.files, {self.path(key): value for key, value in changes.items()})
 
     def erase_prefix(self, folder: str, /) -> None:
-        """As the contract says: one listing, one batch; of S3, what other tools put there as markers of folders goes too."""
+        """As the contract says: one listing, one batch; on S3, other tools' folder markers are erased too."""
         self.files.erase([entry.path for entry in self._below(folder)])
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
@@ -54,8 +54,8 @@ class FSDriver:
         return ((self._key(entry, folder), entry.size or 0) for entry in self._below(folder))
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        found = self._proper(self.files.inside(self._folder(folder)), folder)
-        names = dict.fromkeys(self._key(e, folder) + "/" * (e.size is None) for e in found)
+        entries = self._proper(self.files.inside(self._folder(folder)), folder)
+        names = dict.fromkeys(self._key(e, folder) + "/" * (e.size is None) for e in entries)
         return (name for name in names if name != SCRATCH)
 
     def path(self, key: str) -> str:
@@ -69,11 +69,11 @@ class FSDriver:
         return self.path(folder) if folder else self.base or "/"
 
     def _below(self, folder: str) -> Iterator[Entry]:
-        found = self._proper(self.files.below(self._folder(folder)), folder)
-        return found if folder else (e for e in found if not e.path.startswith(self.base + SCRATCH))
+        entries = self._proper(self.files.below(self._folder(folder)), folder)
+        return entries if folder else (e for e in entries if not e.path.startswith(self.base + SCRATCH))
 
     def _proper(self, entries: Iterator[Entry], folder: str) -> Iterator[Entry]:
-        """Those that lie in the folder and whose path is one of a key: others may have written `a//b`."""
+        """The entries in the folder whose path is that of a key: other tools may have written `a//b`."""
         start = self.path(folder) if folder else self.base
         return (
             e
@@ -88,7 +88,7 @@ class FSDriver:
 
 
 class SwappingFSDriver(FSDriver):
-    """The driver of files that can be replaced on a condition."""
+    """The driver of files that can be replaced conditionally."""
 
     files: SwappingAccess
 

@@ -30,11 +30,11 @@ _BY_NAME: dict[str, type[OSError]] = {
 }
 
 _BUSY = {errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EBUSY)}
-"""What s3fs makes of 500, 503 and SlowDown."""
+"""The errors that s3fs raises for 500, 503 and SlowDown."""
 
 
 def plain(error: Exception, time_outs: str) -> Exception:
-    """The exception of Python that an exception of a library amounts to; says which time-outs are in force."""
+    """The Python exception equivalent to a library's; the message names the time-outs in force."""
     kind: type[Exception] | None = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), None)
     if isinstance(error, OSError) and error.errno in _BUSY:
         kind = ConnectionError
@@ -48,7 +48,7 @@ def plain(error: Exception, time_outs: str) -> Exception:
 
 
 def names_of(exceptions: str | Iterable[str | type[BaseException]] | None) -> Any:
-    """Exceptions as they can be written down, by their names with commas between them; as they are, if not all are Python's."""
+    """Exceptions as text, their names separated by commas; unchanged if not all are Python's."""
     if exceptions is None or isinstance(exceptions, str):
         return exceptions
     given = (*exceptions,)
@@ -58,17 +58,19 @@ def names_of(exceptions: str | Iterable[str | type[BaseException]] | None) -> An
 
 
 def classes_of(exceptions: str | Iterable[Any] | None) -> tuple[type[BaseException], ...]:
-    """The exceptions that `names_of` stands for; `ConfigurationError` for anything else."""
+    """The exceptions that `names_of` wrote; `ConfigurationError` for anything else."""
     names = exceptions.split(",") if isinstance(exceptions, str) else exceptions or ()
-    found: list[Any] = [getattr(builtins, one.strip(), one) if isinstance(one, str) else one for one in names]
-    for one in found:
+    classes: list[Any] = [
+        getattr(builtins, one.strip(), one) if isinstance(one, str) else one for one in names
+    ]
+    for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseException)):
-            raise ConfigurationError(f"{one!r} is not an exception of Python")
-    return tuple(found)
+            raise ConfigurationError(f"{one!r} is not a Python exception")
+    return tuple(classes)
 
 
 def _is_foreign(error: Exception) -> bool:
-    """Whether an exception is a library's own, or what adlfs and others make of any failure."""
+    """Whether an exception is a library's own, or the generic one that adlfs and others raise for any failure."""
     own = type(error).__module__ != "builtins" and not isinstance(error, OSError | NotImplementedError)
     return own or type(error) is ValueError
 

@@ -1,6 +1,7 @@
 """File systems with folders, and the one in memory: one call after the other, under a lock.
 
-The synchronous file systems of fsspec make no promise about threads: an FTP or SSH connection is one conversation.
+The synchronous file systems of fsspec make no promise about threads: an FTP or SSH connection is one
+conversation.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from zarrv3_store_fsspec.reading import Answer, Part
 from zarrv3_store_fsspec.systems import protocol_of
 
 SCRATCH = ".zarrv3-scratch/"
-"""The folder at the root in which files are written before they are moved into place."""
+"""The folder at the root where files are written before they are moved into place."""
 
-_VANISHED = 20  # how often a write starts again because its folder was erased meanwhile
+_VANISHED = 20  # how often a write starts again because its folder was erased in the meantime
 _KEEPS = {"webdav", "smb", "hdfs", "arrow_hdfs", "webhdfs", "dbfs"}  # moving does not replace what is there
 
 
 class FileAccess:
     """A synchronous file system.
 
-    Where it has a rename of its own (SFTP, …), a value is written to a file of its own and moved into place. Where it has
-    none, it is an object store, or a cache around something, and its own way to write is taken; so it is for a file that
-    is there already, where moving does not replace it (WebDAV, SMB, HDFS, …).
+    Where it has a native rename (SFTP, …), a value is written to a temporary file and moved into place. Where
+    it has none, it is an object store, or a cache around something, and its own way to write is taken; so it
+    is for a file that is there already, where moving does not replace it (WebDAV, SMB, HDFS, …).
     """
 
     exact: bool = False
@@ -87,10 +88,10 @@ class FileAccess:
         """By `ls`."""
         with self.lock:
             self.fs.invalidate_cache()
-            found = []
+            infos = []
             with suppress(*NOT_FOUND):
-                found = self.fs.ls(folder[:-1], detail=True)
-        for info in found:
+                infos = self.fs.ls(folder[:-1], detail=True)
+        for info in infos:
             is_folder = info["type"] == "directory"
             yield Entry(info["name"].rstrip("/"), None if is_folder else info["size"])
 
@@ -113,11 +114,11 @@ class FileAccess:
             return
         self.fs.invalidate_cache()
         if self.fs.isdir(path):
-            raise InvalidKeyError(f"{path!r} is a folder, so that it can hold no value")
+            raise InvalidKeyError(f"{path!r} is a folder, so it cannot hold a value")
         above = parent(path)
         while len(above) > len(self.base):
             if self.fs.isfile(above[:-1]):
-                raise InvalidKeyError(f"{above[:-1]!r} holds a value, so that no key can lie below it")
+                raise InvalidKeyError(f"{above[:-1]!r} holds a value, so no key can lie below it")
             above = parent(above)
         self._written(lambda: self._put(path, value))
 
@@ -127,7 +128,7 @@ class FileAccess:
         self.fs.invalidate_cache()
 
     def _is_moved(self, path: str, value: Buffer) -> bool:
-        """Write beside the place and move there; whether that is done, and not refused since a file is there."""
+        """Write a temporary file and move it into place; whether that was done, not refused because a file is there."""
         if not self.replaces and self.fs.isfile(path):
             return False
         scratch = f"{self.base}{SCRATCH}{uuid.uuid4().hex}"
@@ -149,7 +150,7 @@ class FileAccess:
         return False
 
     def _written(self, write: Callable[[], None]) -> None:
-        """Do it; again if somebody erases the folder meanwhile."""
+        """Write a file; again if its folder is erased in the meantime."""
         for _ in range(_VANISHED):
             with suppress(FileNotFoundError):
                 write()
@@ -157,10 +158,10 @@ class FileAccess:
         raise StoreAccessError("the folder was erased each time it was made")
 
     def _prune(self, folders: set[str]) -> None:
-        """Remove the folders, and those above them, as far as they are empty."""
+        """Remove those of the folders, and of their parents, that are empty."""
         for folder in sorted({*folders, f"{self.base}{SCRATCH}"}, key=len, reverse=True):
             above = folder
-            with suppress(Exception):  # it is not empty, which each file system says in its own way
+            with suppress(Exception):  # it is not empty, which each file system reports in its own way
                 while len(above) > len(self.base) and not self.fs.ls(above[:-1], detail=False):
                     self.fs.rmdir(above[:-1])
                     self.fs.invalidate_cache()
@@ -192,12 +193,12 @@ class MemoryAccess(FileAccess):
         return answer
 
     def _size(self, path: str) -> int | None:
-        file = self.fs.store.get(path)  # `info` takes a file that has others below it for a folder
+        file = self.fs.store.get(path)  # `info` takes a file that has others below it as a folder
         return None if file is None else int(file.size)
 
 
 class FTPAccess(FileAccess):
-    """FTP, where fsspec says "not found" whatever the server says: the listing has to agree."""
+    """FTP, where fsspec reports every error as "not found": the listing has to confirm it."""
 
     def _read(self, part: Part) -> Answer:
         start, stop = part.wanted or (None, None)
@@ -219,7 +220,7 @@ class _Locks:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """In a forked child: whoever held a lock is not here to let go of it."""
+        """In a forked child: the threads that held the locks do not exist here."""
         self.memory = threading.RLock()
         self.others: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -235,7 +236,7 @@ _locks = _Locks()
 
 
 def _has_rename(fs: Any) -> bool:
-    """Whether moving is more than copying and erasing."""
+    """Whether moving is native, not copying and erasing."""
     return any(
         getattr(type(fs), name, None) is not getattr(AbstractFileSystem, name, None)
         for name in ("mv", "mv_file")

@@ -58,7 +58,7 @@ class HTTPAccess(ObjectAccess):
                     return body
             else:
                 _check(answer, path)
-        whole = await self._get(path, None)  # the server does not know what it does with ranges
+        whole = await self._get(path, None)  # the server does not handle ranges consistently
         assert wanted is not None
         return whole[wanted.start : wanted.stop]
 
@@ -86,7 +86,7 @@ def _is_what_was_asked_for(header: str, wanted: ByteRange, length: int) -> bool:
 
 
 def _check(answer: Any, path: str) -> None:
-    """Raise what the status of an answer means."""
+    """Raise the error that the status of an answer means."""
     text = f"the server answered {answer.status} {answer.reason} for {path}"
     if answer.status in {404, 410}:
         raise FileNotFoundError(text)

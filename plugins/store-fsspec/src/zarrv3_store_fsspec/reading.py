@@ -1,8 +1,9 @@
 """Which byte ranges are asked for, and what the answers mean.
 
-Ranges of one file that lie close together are fetched as one. An answer that is not as long as the range asked for is
-not believed: the file may end there, or the server may not know ranges. (A server that does not, and whose whole value is
-exactly as long as a range that reaches behind its end, cannot be told from one that does.)
+Ranges of one file that lie close together are fetched as one. An answer that is not as long as the requested
+range is not trusted: the file may end there, or the server may not support ranges. (A server that does not,
+and whose whole value is exactly as long as a range that reaches behind its end, cannot be told from one that
+does.)
 """
 
 import sys
@@ -13,29 +14,29 @@ from zarrv3.store.contract import ByteRange
 from zarrv3.store.helpers import resolve
 
 GAP = 1 << 16
-"""Ranges with at most so many unwanted bytes between them are fetched as one."""
+"""Ranges with at most this many unwanted bytes between them are fetched as one."""
 
 MOST = 1 << 24
-"""Ranges are not joined to more than so many bytes: pieces of that size are better fetched side by side."""
+"""Ranges are joined up to this many bytes: pieces of that size are better fetched in parallel."""
 
 Answer: TypeAlias = bytes | Exception | None
-"""What reading brought: bytes, nothing there, or a failure."""
+"""The result of a read: bytes, `None` for a missing file, or a failure."""
 
 _END = sys.maxsize
 
 CERTAIN = (PermissionError, TimeoutError, ConnectionError)
-"""Failures that have nothing to do with where a value ends."""
+"""Failures unrelated to where a value ends."""
 
 
 class Part(NamedTuple):
-    """A range of a file; `None` is the whole."""
+    """A range of a file; `None` is the whole file."""
 
     path: str
     wanted: ByteRange | None
 
 
 class Readable(Protocol):
-    """What reading asks of the access to files."""
+    """What reading needs from the access to files."""
 
     exact: bool
     """Whether a short answer is certain to be the end of the file."""
@@ -52,13 +53,13 @@ class Readable(Protocol):
 
 
 def read_all(files: Readable, parts: Sequence[Part]) -> list[bytes | None]:
-    """Exactly those parts, in order, `None` where there is no file: usually by one `read`.
+    """Exactly these parts, in order, `None` where there is no file: usually by one `read`.
 
-    Ranges that depend on the size (`value[:-3]`, empty ones) cost one batch of `sizes` more.
+    Ranges that depend on the size (`value[:-3]`, empty ones) cost one more batch, of `sizes`.
     """
     whole = {part.path for part in parts if part.wanted in {None, ByteRange()}}
     ranges = {part: part.wanted for part in parts if part.path not in whole and part.wanted is not None}
-    found, located = _located(files, ranges)
+    known, located = _located(files, ranges)
     spans = joined(located)
     asked = [*(Part(path, None) for path in dict.fromkeys(p.path for p in parts) if path in whole)]
     asked += dict.fromkeys(spans.values())
@@ -69,8 +70,8 @@ def read_all(files: Readable, parts: Sequence[Part]) -> list[bytes | None]:
     if doubtful:
         _settle(files, doubtful, answers)
     return [
-        found[part]
-        if part in found
+        known[part]
+        if part in known
         else _cut(located.get(part, part.wanted), spans.get(part, Part(part.path, None)), answers)
         for part in parts
     ]
@@ -92,7 +93,7 @@ def joined(located: dict[Part, ByteRange]) -> dict[Part, Part]:
 
 
 def is_doubtful(span: Part, answer: Answer, *, exact: bool) -> bool:
-    """Whether the size of the file has to be known to make sense of an answer."""
+    """Whether an answer can only be understood with the size of the file."""
     if answer is None or span.wanted is None or isinstance(answer, CERTAIN):
         return False
     if isinstance(answer, Exception):  # perhaps because the range begins behind the end
@@ -107,12 +108,12 @@ def is_doubtful(span: Part, answer: Answer, *, exact: bool) -> bool:
 def _located(
     files: Readable, ranges: dict[Part, ByteRange]
 ) -> tuple[dict[Part, bytes | None], dict[Part, ByteRange]]:
-    """What is known without reading, and the ranges to read."""
+    """The parts that are known without reading, and the ranges to read."""
     unclear = [
         *dict.fromkeys(part.path for part, wanted in ranges.items() if not _is_plain(wanted, files.suffixes))
     ]
     sizes = dict(zip(unclear, files.sizes(unclear), strict=True)) if unclear else {}
-    found: dict[Part, bytes | None] = {}
+    known: dict[Part, bytes | None] = {}
     located: dict[Part, ByteRange] = {}
     for part, wanted in ranges.items():
         if part.path not in sizes:
@@ -121,10 +122,10 @@ def _located(
         size = sizes[part.path]
         start, length = resolve(wanted, size or 0)
         if size is None or not length:
-            found[part] = None if size is None else b""
+            known[part] = None if size is None else b""
         else:
             located[part] = ByteRange(start, start + length)
-    return found, located
+    return known, located
 
 
 def _is_plain(wanted: ByteRange, suffixes: bool) -> bool:
@@ -150,7 +151,7 @@ def _groups(wanteds: Iterable[tuple[ByteRange, Part]]) -> Iterable[tuple[ByteRan
 
 
 def _settle(files: Readable, doubtful: Sequence[Part], answers: dict[Part, Answer]) -> None:
-    """Replace doubtful answers by certain ones: what the size allows, or the range cut out of the whole value."""
+    """Replace doubtful answers: by what the size allows, or by the range cut out of the whole value."""
     paths = [*dict.fromkeys(span.path for span in doubtful)]
     sizes = dict(zip(paths, files.sizes(paths), strict=True))
     refetch: list[Part] = []

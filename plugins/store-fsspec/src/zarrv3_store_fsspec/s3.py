@@ -1,4 +1,4 @@
-"""What S3 has besides: sizes in one request, erasing in bulk, and writes on a condition."""
+"""What S3 has besides: sizes in one request, erasing in bulk, and conditional writes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
-"""What no name here has: XML cannot hold the one, s3fs takes the other for the version of an object."""
+"""Not allowed in names: XML cannot hold the one, s3fs takes the other for the version of an object."""
 
 _REFUSED = {"PreconditionFailed", "412", "NoSuchKey", "404"}
 _CONFLICT = {"ConditionalRequestConflict", "409", "OperationAborted"}
-_ATTEMPTS = 10  # of a write that met another one
+_ATTEMPTS = 10  # codes for a write that met another one
 
 
 def is_amazons(fs: Any) -> bool:
@@ -51,13 +51,13 @@ class S3Access(ObjectAccess):
     suffixes: bool = True
 
     def holds(self, path: str) -> bool:
-        """Whether a name can be that of an object."""
+        """Whether an object can have this name."""
         return not _UNFIT.search(path)
 
     async def size(self, path: str) -> int | None:
         """The size of an object, by one request."""
-        found = await self.fs._call_s3("head_object", **self._place(path))
-        return int(found["ContentLength"])
+        head = await self.fs._call_s3("head_object", **self._place(path))
+        return int(head["ContentLength"])
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
         """All at once, by `pipe`."""
@@ -66,7 +66,7 @@ class S3Access(ObjectAccess):
         super().write(items)
 
     def erase(self, paths: Sequence[str], /) -> None:
-        """A thousand by each request."""
+        """A thousand with each request."""
         batches = {part[0]: part for part in chunked(filter(self.holds, paths), 1000)}
 
         async def erase(first: str) -> None:
@@ -84,7 +84,7 @@ class S3Access(ObjectAccess):
 
     def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
         """All at once, by GET, whose answers have the etags."""
-        return [found or (None, None) for found in self.each(self._fetch, paths)]
+        return [answer or (None, None) for answer in self.each(self._fetch, paths)]
 
     def swap(self, swaps: Swaps, /) -> Collection[str]:
         """All at once, by writes that S3 does only if the etag is the one given; never sent twice.
@@ -133,7 +133,7 @@ class S3Access(ObjectAccess):
 
     @cached_property
     def _once(self) -> Any:
-        """The same file system without repeating: a write that was done, but whose answer was lost, must not be refused."""
+        """A copy of a file system that does not repeat: a write whose answer was lost must not be refused for it."""
         options = {**self.fs.storage_options, "skip_instance_cache": True}
         options["config_kwargs"] = {**options.get("config_kwargs", {}), "retries": {"total_max_attempts": 1}}
         fs = type(self.fs)(*self.fs.storage_args, **options)
@@ -144,7 +144,7 @@ class S3Access(ObjectAccess):
 def _check(path: str) -> None:
     if _UNFIT.search(path):
         raise InvalidKeyError(
-            f"{path!r} has a control character or '?versionId=' in it; an S3 store takes no such keys"
+            f"{path!r} has a control character or '?versionId=' in it; an S3 store does not take such keys"
         )
 
 

@@ -37,9 +37,10 @@ _S3_KEY = 1024
 
 
 class FSStore(Backend):
-    """Files of any file system of fsspec; `s3://bucket/path`, `gs://`, `az://`, `https://`, `fsspec+<any URL of fsspec>`.
+    """Files of any fsspec file system; `s3://bucket/path`, `gs://`, `az://`, `https://`, `fsspec+<URL>`.
 
-    Safe to use from many threads and processes as far as the file system replaces files at once, which object stores do.
+    Safe to use from many threads and processes if the file system replaces files atomically, as object stores
+    do.
     """
 
     kind = "fsspec"
@@ -57,7 +58,7 @@ class FSStore(Backend):
     def __init__(
         self,
         url: Annotated[
-            str | os.PathLike[str], Option("where the root is: a URL, a `UPath`, or with `fs` a path in it")
+            str | os.PathLike[str], Option("the root: a URL, a `UPath`, or with `fs` a path in it")
         ],
         normalize_keys: Annotated[bool, Option("lower-case all keys")] = False,
         key_separator: Annotated[
@@ -66,22 +67,20 @@ class FSStore(Backend):
         mode: Annotated[Literal["r", "w"], Option("`r` refuses writes")] = "w",
         exceptions: Annotated[
             Errors,
-            Option(
-                'has no effect: only what says "not found" is a missing key', live=True, takes="exceptions"
-            ),
+            Option('has no effect: only "not found" means a missing key', live=True, takes="exceptions"),
         ] = _EXCEPTIONS,
         dimension_separator: Separator = None,
         fs: Annotated[
             Any, Option("a file system to use instead of making one; it has its own options", live=True)
         ] = None,
-        check: Annotated[bool, Option("when connecting, see whether the root can be written")] = False,
+        check: Annotated[bool, Option("when connecting, check that the root can be written")] = False,
         create: Annotated[bool, Option("when connecting, make the root (for S3: the bucket)")] = False,
         missing_exceptions: Annotated[
             str | Errors | None,
             Option(
-                'what stands for a missing key besides "not found": names such as `PermissionError,KeyError`',
+                'what means a missing key besides "not found": names such as `PermissionError,KeyError`',
                 check=classes_of,
-                takes="names of exceptions of Python, with commas between them, or exceptions",
+                takes="names of Python exceptions, separated by commas, or exceptions",
             ),
         ] = None,
         *,
@@ -148,8 +147,8 @@ class FSStore(Backend):
         table = cls.declared()
         ours = {name: text for name, text in url.query.items() if name in table.options}
         theirs = {name: text for name, text in url.query.items() if name not in table.options}
-        found = table.from_url(cls, url, ours)
-        return {**found, **systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)}
+        own = table.from_url(cls, url, ours)
+        return {**own, **systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)}
 
     @classmethod
     def example_url(cls, folder: str) -> str:
@@ -164,7 +163,7 @@ class FSStore(Backend):
         return server()
 
     def connect(self) -> Driver:
-        """The driver over the file system; nothing is sent unless `check` or `create` ask for it."""
+        """The driver over the file system; nothing is sent unless `check` or `create` asks for it."""
         url, fs = self.option("url"), self.option("fs")
         if fs is None:
             options = {name: self.option(name) for name in self._storage}
@@ -197,7 +196,7 @@ class FSStore(Backend):
         return cls(files, base, can, lower=lower, quoted=systems.protocol_of(fs) in {"http", "https"})
 
     def _access(self, fs: Any, base: str, missing: Any) -> tuple[Any, Capabilities]:
-        """How files are reached, and what can be done with them."""
+        """The access to files, and the capabilities."""
         protocol = systems.protocol_of(fs)
         can = Capabilities(
             write=True, erase=True, list=True, native_ranges=True, shared=True, persistent=True, durable=True
@@ -228,7 +227,7 @@ class FSStore(Backend):
         return S3Access(fs, missing), replace(can, swap=swap, limits=Limits(key_bytes=max(1, most)))
 
     def describe(self) -> str:
-        """The options, of a file system object only its class."""
+        """The options; of a file system object, only its class."""
         text = super().describe()
         fs = self._options["fs"]
         return text if fs is None else text.replace(repr(fs), f"<{type(fs).__name__}>")
@@ -239,7 +238,7 @@ class FSStore(Backend):
         return super().secrets() + ([] if fs is None else secrets_of(fs.storage_options))
 
     def plain_error(self, error: Exception) -> Exception:
-        """The exception of Python that one of a library amounts to."""
+        """The Python exception equivalent to a library's."""
         protocol = str(self._options["url"]).partition("://")[0]
         options = {name: self._options[name] for name in self._storage}
         return plain(error, systems.time_outs(protocol, options))

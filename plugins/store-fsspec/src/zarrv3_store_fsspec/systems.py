@@ -1,4 +1,4 @@
-"""From options to a file system: what is installed, which time-outs, what a fork or an asynchronous owner changes."""
+"""From options to a file system: packages, time-outs, copies after a fork or for an asynchronous owner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zarrv3.options.urls import boolean
 CONNECT = 5
 """Seconds for one attempt to connect to S3; botocore makes `ATTEMPTS`, so that an unreachable server costs ten."""
 ATTEMPTS = 2
-"""How often botocore tries, and where the answer fails to come, s3fs has it try as often."""
+"""How often botocore tries; when no answer comes, s3fs repeats that as often."""
 PATIENCE = 10
 """Seconds to connect to other servers."""
 ANSWER = 30
@@ -32,7 +32,7 @@ _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 _TEXTS = re.compile(r"user|name|account|project|_id$", re.IGNORECASE)  # text, though it may consist of digits
 
 READ_ONLY = {"http", "https", "ftp", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
-"""Protocols that are read here, never written: they cannot be, or not value by value."""
+"""Protocols that are only read: they cannot be written, or not value by value."""
 
 
 def protocol_of(fs: Any) -> str:
@@ -52,7 +52,7 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         raise ConfigurationError(f"{redact(url)!r}: {redact(str(error))}") from None
     except TypeError as error:
         raise ConfigurationError(
-            f"{redact(url)!r} and its options do not fit: {redact(str(error))}"
+            f"{redact(url)!r} and its options do not fit together: {redact(str(error))}"
         ) from None
     if protocol in {"s3", "s3a"}:
         fs.retries = ATTEMPTS
@@ -60,10 +60,10 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
 
 
 def again(fs: Any, owner: int) -> Any:
-    """A file system that somebody made, or a copy of it where it cannot be used as it is.
+    """A file system given by the user, or a copy where it cannot be used as it is.
 
-    That is so after a fork, where its connections belong to the process `owner`, and when it was made for somebody's
-    own event loop.
+    That is so after a fork, where its connections belong to the process `owner`, and when it was made for
+    another event loop.
     """
     if owner == os.getpid() and not getattr(fs, "asynchronous", False):
         return fs
@@ -91,7 +91,7 @@ def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
 def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The options of a file system in a URL, as values: of the type of its default, else JSON where it is JSON, else text.
 
-    Raises `ConfigurationError` for one that the file system does not have, listing those it has.
+    Raises `ConfigurationError` for one that the file system does not have, listing those it does.
     """
     if not query:
         return {}
@@ -127,25 +127,25 @@ def _value(name: str, default: object, text: str) -> Any:
         try:
             return json.loads(text if text[:1] in {"{", "["} else text.lower())
         except ValueError as error:
-            raise ConfigurationError(f"{redact(text)!r} is no JSON: {error}") from None
+            raise ConfigurationError(f"{redact(text)!r} is not JSON: {error}") from None
     return int(text) if text.isascii() and text.isdecimal() and not text.startswith("0") else text
 
 
 def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What we give beyond the options; options that are dicts are added to."""
-    found: dict[str, Any] = {}
+    """Defaults beyond the given options; options that are dicts are added to."""
+    defaults: dict[str, Any] = {}
     if protocol in _UNLISTED:
-        found["use_listings_cache"] = False
+        defaults["use_listings_cache"] = False
     if protocol in {"s3", "s3a"}:
-        found["config_kwargs"] = _s3_config(options)
+        defaults["config_kwargs"] = _s3_config(options)
     elif protocol in {"http", "https"}:
         from aiohttp import ClientTimeout
 
         limit = ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=ANSWER)
-        found["client_kwargs"] = {"timeout": limit, **options.get("client_kwargs", {})}
+        defaults["client_kwargs"] = {"timeout": limit, **options.get("client_kwargs", {})}
     elif protocol == "ftp":
-        found["timeout"] = options.get("timeout", PATIENCE)
-    return found
+        defaults["timeout"] = options.get("timeout", PATIENCE)
+    return defaults
 
 
 def _s3_config(options: Mapping[str, Any]) -> dict[str, Any]:

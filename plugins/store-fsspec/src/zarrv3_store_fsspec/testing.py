@@ -1,4 +1,4 @@
-"""A server for tests and demonstrations: S3 as moto plays it, over real HTTP."""
+"""A server for tests and demonstrations: moto's S3, over real HTTP."""
 
 import logging
 import uuid
@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 @contextmanager
 def server() -> Iterator[str]:
     """Start a server on a port of its own; yields a URL with a new bucket; the server and its data go at the end."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     try:
