@@ -201,7 +201,7 @@ def test_a_database_cut_short(tmp_path: Path) -> None:
     with LMDBStore(tmp_path / "data") as store:
         store.write_many({str(n): bytes(5000) for n in range(200)})
     os.truncate(tmp_path / "data" / "data.mdb", 20_000)
-    with pytest.raises(StoreAccessError, match=r"is cut short, .* bytes are missing at its end"):
+    with pytest.raises(StoreAccessError, match=r"is truncated, .* bytes are missing at its end"):
         LMDBStore(tmp_path / "data").get("1")
 
 
@@ -213,7 +213,7 @@ def test_a_database_that_lacks_its_last_value(tmp_path: Path, missing: int) -> N
         store["last"] = bytes(200_000)
     os.truncate(tmp_path / "data" / "data.mdb", (tmp_path / "data" / "data.mdb").stat().st_size - missing)
     for readonly in (True, False):
-        with pytest.raises(StoreAccessError, match=rf"is cut short, {missing} bytes are missing"):
+        with pytest.raises(StoreAccessError, match=rf"is truncated, {missing} bytes are missing"):
             LMDBStore(tmp_path / "data", readonly=readonly).get("first")
 
 

@@ -36,16 +36,16 @@ KEY_BYTES = 511
 _VALUE_BYTES = (1 << 32) - 1
 _BATCH_BYTES = 32 << 20  # a transaction keeps what it writes in memory until the end
 _PAGE = 1000  # how many keys are listed in one transaction
-_KEY_ROOM = 600  # what a key takes at most, besides its value
+_KEY_ROOM = 600  # the most that a key takes, besides its value
 
 
 class LMDBDriver:
     """Keys as UTF-8 bytes in the default database of an environment.
 
     Args:
-        place: where the environment lies, or will.
+        place: where the environment is or will be.
         options: for `lmdb.open`.
-        map_size: how large the map is at first.
+        map_size: the initial size of the map.
         readonly: refuse to write.
     """
 
@@ -111,7 +111,7 @@ class LMDBDriver:
             env.write(partial(_erase_below, folder.encode()))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says: one write transaction, unless that would take too much memory."""
+        """As the contract says: one write transaction, unless it would take too much memory."""
         sizes = [size for _, size in self.list_sizes(source)]
         env = self._environment(create=False)
         if sum(sizes) > _BATCH_BYTES:
@@ -127,7 +127,7 @@ class LMDBDriver:
         return self._listed(folder, _sizes)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        """As the contract says: one step of a cursor for each name, whatever lies below it."""
+        """As the contract says: one cursor step per name, whatever lies below it."""
         return (name for name, _ in self._listed(folder, _names))
 
     def flush(self) -> None:
@@ -149,7 +149,7 @@ class LMDBDriver:
     # ------------------------------------------------------------ the environment
 
     def _read(self, function: Callable[[Transaction], T], nothing: T) -> T:
-        """What a function returns from a read transaction; without a file `nothing`: reading creates none."""
+        """What a function returns in a read transaction; `nothing` without a file: reading creates none."""
         env = self._environment(create=False)
         return nothing if env is None else env.read(function)
 
@@ -169,7 +169,7 @@ class LMDBDriver:
             return self._held
 
     def _listed(self, folder: str, listing: _Listing) -> Iterator[tuple[str, int]]:
-        """Page by page, each in a transaction of its own: no transaction stays open while somebody iterates."""
+        """Page by page, each in a transaction of its own: none stays open while the caller iterates."""
         prefix = folder.encode()
         start: bytes | None = prefix
         nothing: _Page = [], None
@@ -178,7 +178,7 @@ class LMDBDriver:
             for name, size in page:
                 try:
                     yield name.decode(), size
-                except UnicodeDecodeError:  # a key that something else has put there
+                except UnicodeDecodeError:  # a key that another program has put there
                     continue
 
 
@@ -186,7 +186,7 @@ class LMDBDriver:
 
 
 def _copied(value: Any, wanted: ByteRange | None) -> bytes | None:
-    """That part of a value in the map as bytes of its own."""
+    """A copy of this part of a value in the map."""
     if value is None:
         return None
     return bytes(value if wanted is None else value[wanted.start : wanted.stop])
@@ -224,14 +224,14 @@ def _move_below(source: bytes, target: bytes, txn: Transaction) -> None:
 
 
 def _page(listing: _Listing, prefix: bytes, start: bytes, txn: Transaction) -> _Page:
-    """What a listing yields from a key on, and where to go on if there is more."""
+    """What a listing yields from a key on, and where to continue if there is more."""
     with txn.cursor() as cursor:
-        found = [*islice(listing(cursor, prefix), _PAGE + 1)] if cursor.set_range(start) else []
-    return found[:_PAGE], found[_PAGE][0] if len(found) > _PAGE else None
+        items = [*islice(listing(cursor, prefix), _PAGE + 1)] if cursor.set_range(start) else []
+    return items[:_PAGE], items[_PAGE][0] if len(items) > _PAGE else None
 
 
 def _keys(cursor: _Cursor, prefix: bytes) -> Iterator[_Entry]:
-    """The keys from where a cursor is, as long as they start with a prefix."""
+    """The keys from a cursor's position, as long as they start with a prefix."""
     for view in cursor.iternext(values=False):
         key = bytes(view)
         if not key.startswith(prefix):
@@ -245,7 +245,7 @@ def _sizes(cursor: _Cursor, prefix: bytes) -> Iterator[_Entry]:
 
 
 def _names(cursor: _Cursor, folder: bytes) -> Iterator[_Entry]:
-    """Keys and folders directly below a folder: after the first key of a folder the rest of it is jumped over."""
+    """Keys and folders directly below a folder: after the first key of a folder the rest is skipped."""
     while (key := bytes(cursor.key())).startswith(folder):
         end = key.find(b"/", len(folder))
         yield (key if end < 0 else key[: end + 1]), 0
@@ -254,7 +254,7 @@ def _names(cursor: _Cursor, folder: bytes) -> Iterator[_Entry]:
 
 
 def _room(sizes: Sequence[int]) -> int:
-    """What values take in the file at most, but for the tree above them: whole pages."""
+    """The most that values take in the file, without the tree above them: whole pages."""
     return sum(sizes) + len(sizes) * (4096 + _KEY_ROOM)
 
 

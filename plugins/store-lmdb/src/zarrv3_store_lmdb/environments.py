@@ -1,8 +1,9 @@
 """LMDB environments: one per file and process, however many stores use it.
 
-LMDB forbids opening a file twice in one process, and using an environment after a fork. So environments are shared by all
-stores over one file, by its identity, and replaced by new ones in a forked child. The map of an environment grows as needed;
-LMDB demands that no transaction of the process is open at that moment: transactions read-lock the map, growing write-locks it.
+LMDB forbids opening a file twice in one process, and using an environment after a fork. So environments are
+shared by all stores over one file, by its identity, and replaced by new ones in a forked child. The map of an
+environment grows as needed; LMDB demands that no transaction of the process is open at that moment:
+transactions read-lock the map, growing write-locks it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
 """A transaction whose keys and values are views into the map."""
 
 FIRST_SIZE = 16 << 20
-"""The size of a map at first, unless the option `map_size` says otherwise: address space, not disk."""
+"""The initial size of a map, unless `map_size` says otherwise: address space, not disk."""
 
 _ROUND = 1 << 20
 _MAY_MISS = 1 << 18  # LMDB may leave its last pages unwritten when they are free
@@ -59,16 +60,16 @@ class Place(NamedTuple):
 
     @property
     def lock(self) -> str:
-        """The file in which processes agree."""
+        """The lock file, shared by processes."""
         return os.path.join(self.path, "lock.mdb") if self.subdir else f"{self.path}-lock"  # noqa: PTH118
 
     def identity(self) -> Identity | None:
-        """What tells the file from any other; `None` when there is none, or only an empty one."""
+        """The identity of the file; `None` when there is none, or only an empty one."""
         try:
-            found = os.stat(self.data)  # noqa: PTH116 - a text path is all there is, and this is a hot path
+            status = os.stat(self.data)  # noqa: PTH116 - a text path is all there is, and this is a hot path
         except FileNotFoundError:
             return None
-        return (found.st_dev, found.st_ino) if found.st_size else None
+        return (status.st_dev, status.st_ino) if status.st_size else None
 
     def can_lock(self) -> bool:
         """Whether the lock file can be used, or made."""
@@ -77,7 +78,7 @@ class Place(NamedTuple):
         return os.access(os.path.dirname(self.lock) or ".", os.W_OK)  # noqa: PTH120
 
     def can_write(self) -> bool:
-        """Whether the data file may be changed; where there is none, writing will show."""
+        """Whether the data file may be changed; if there is none, the first write will show."""
         return self.identity() is None or (os.access(self.data, os.W_OK) and self.can_lock())
 
 
@@ -86,8 +87,8 @@ class Environment:
 
     Args:
         place: where it lies.
-        options: for `lmdb.open`: what all users have to agree on.
-        map_size: how large the map is at first.
+        options: for `lmdb.open`, the same for all users.
+        map_size: the initial size of the map.
     """
 
     def __init__(self, place: Place, options: Mapping[str, Any], map_size: int) -> None:
@@ -105,7 +106,7 @@ class Environment:
     # ------------------------------------------------------------ transactions
 
     def read(self, function: Callable[[Transaction], T]) -> T:
-        """What the function returns from a read transaction: nothing that points into the map."""
+        """What the function returns in a read transaction: nothing that points into the map."""
         while True:
             env, size = None, 0
             try:
@@ -121,9 +122,9 @@ class Environment:
                     raise
 
     def write(self, function: Callable[[Transaction], T], room: int = 0) -> T:
-        """What the function returns from a write transaction; it is called again when the map had to grow.
+        """What the function returns in a write transaction; it is called again when the map had to grow.
 
-        `room` is how many bytes are going to be written, as far as it is known.
+        `room` is how many bytes are going to be written, as far as known.
         """
         while True:
             env, size = None, 0
@@ -145,7 +146,7 @@ class Environment:
                 raise
 
     def _resize(self, env: lmdb.Environment | None, seen: int, size: int) -> None:
-        """Exchange the map, unless somebody has done so since it was seen with a size; 0: as other processes have it."""
+        """Replace the map, unless that was done since it had the size `seen`; 0: as other processes have it."""
         with self.map_lock.writing():
             if env is None or env is not self._lmdb or self._size != seen:
                 return
@@ -164,7 +165,7 @@ class Environment:
     # ------------------------------------------------------------ life
 
     def is_at(self, place: Place) -> bool:
-        """Whether the file at a place is still this one: not erased, nor replaced by another."""
+        """Whether the file at a place is still this one: neither erased nor replaced."""
         return self.identity is not None and place.identity() == self.identity
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -177,7 +178,7 @@ class Environment:
                 )
 
     def flush(self) -> None:
-        """Have all that was written on the disk."""
+        """Bring everything that was written to the disk."""
         with self.map_lock.reading():
             env = self._opened()
             if self._unsynced:
@@ -189,20 +190,21 @@ class Environment:
                     raise
 
     def close(self) -> None:
-        """Wait for transactions to end and let go of the file."""
+        """Wait for transactions to end and release the file."""
         with self.map_lock.writing():
             self.drop()
 
     def drop(self) -> None:
-        """Let go of the file, while nobody is in a transaction."""
+        """Release the file, while no transaction is open."""
         env, self._lmdb = self._lmdb, None
         if env is not None:
             env.close()
 
     def renew(self) -> None:
-        """In a forked child: free its copy; the parent's file locks, reader slots and mutexes belong to the parent and stay.
+        """In a forked child: free its copy; file locks, reader slots and mutexes stay the parent's.
 
-        py-lmdb refuses to open a file while it has an environment of it, an inherited one too, so it has to go.
+        py-lmdb refuses to open a file of which it has an environment, even an inherited one, so that is
+        freed.
         """
         if not self.is_at_rest:
             _abandoned.append(self._lmdb)
@@ -229,7 +231,7 @@ class Environment:
         if missing > _MAY_MISS or (missing > 0 and self._is_damaged()):
             env.close()
             raise StoreAccessError(
-                f"{self.place.data!r} is cut short, {missing} bytes are missing at its end; copy it again"
+                f"{self.place.data!r} is truncated, {missing} bytes are missing at its end; copy it again"
             )
         if missing > 0 and not readonly:
             with env.begin(write=True):
@@ -239,21 +241,21 @@ class Environment:
         return env
 
     def _is_damaged(self) -> bool:
-        """Whether a process that reads everything dies: of the signal for reading a map beyond the end of its file."""
+        """Whether a process that reads everything dies from the signal for reading a map beyond the end of its file."""
         options: dict[str, Any] = {name: v for name, v in self.options.items() if name == "lib_version"}
         options |= {"path": self.place.path, "subdir": self.place.subdir, "lock": self.locking}
         command = [sys.executable, "-c", _READ_ALL, json.dumps(options)]
         return subprocess.run(command, check=False, capture_output=True).returncode < 0  # noqa: S603 - our own code
 
     def _lengthen(self, end: int) -> None:
-        """Have the file as long as it says, so that nobody has to ask again whether what is missing is free."""
+        """Extend the file to the length it claims, so that the missing pages need not be checked again."""
         with open(self.place.data, "r+b") as file:  # noqa: PTH123
             if file.seek(0, os.SEEK_END) < end:
                 file.seek(end - 1)
                 file.write(b"\0")
 
     def _prepare(self) -> None:
-        """Make the folder and the first page of the lock file: LMDB would die of a full disk when it writes to its map."""
+        """Make the folder and the first page of the lock file: on a full disk LMDB would crash when it writes to its map."""
         mode = self.options["mode"]
         if self.options.get("create", True):
             os.makedirs(os.path.dirname(self.place.data) or ".", mode, exist_ok=True)  # noqa: PTH103, PTH120
@@ -273,7 +275,7 @@ class Environment:
 
 def _opened(place: Place, options: Mapping[str, Any]) -> lmdb.Environment:
     for _ in range(100):
-        with suppress(lmdb.MapResizedError):  # another process has grown the map in this very moment
+        with suppress(lmdb.MapResizedError):  # another process has just grown the map
             return lmdb.open(place.path, subdir=place.subdir, **options)
     return lmdb.open(place.path, subdir=place.subdir, **options)
 
@@ -287,13 +289,13 @@ def _grown(size: int, room: int) -> int:
 
 _environments: Sharing[Environment] = Sharing()
 _abandoned: list[lmdb.Environment | None] = []
-"""Those of a parent process that were in use when it forked: never touched, never freed."""
+"""The parent process's environments that were in use when it forked: never touched, never freed."""
 
 
 def acquire(
     user: object, place: Place, options: Mapping[str, Any], map_size: int, *, create: bool
 ) -> Environment | None:
-    """The environment of a place, opened unless it is; `None` when there is no file and none is to be created.
+    """The environment of a place, opened if necessary; `None` without a file and with `create` false.
 
     Raises `ConfigurationError` when it is open with other options.
     """
@@ -301,25 +303,25 @@ def acquire(
         identity = place.identity()
         if identity is None and not create:
             return None
-        found = None if identity is None else _environments.find(identity)
-        if found is None:
-            found = Environment(place, options, map_size)
-            _environments.add(found.identity, found)
+        environment = None if identity is None else _environments.find(identity)
+        if environment is None:
+            environment = Environment(place, options, map_size)
+            _environments.add(environment.identity, environment)
         else:
-            found.check(options)
-        _environments.use(found, user)
-        return found
+            environment.check(options)
+        _environments.use(environment, user)
+        return environment
 
 
 def release(user: object, environment: Environment) -> None:
-    """Use it no longer; the last user closes it."""
+    """Stop using it; the last user closes it."""
     with _environments.lock:
         if _environments.release(environment, user):
             environment.close()
 
 
 def _before_fork() -> None:
-    """Wait until no transaction is open: what a child inherits is then at rest."""
+    """Wait until no transaction is open, so that a child inherits a consistent state."""
     _environments.lock.acquire()
     for env in _environments.every():
         env.is_at_rest = env.map_lock.acquire(_PATIENCE)

@@ -28,12 +28,12 @@ class LMDBOptions(TypedDict, total=False):
     map_size: Annotated[
         int,
         Option(
-            "the size at first, 16 MiB by default; it grows by itself, at least doubling",
+            "the initial size, 16 MiB by default; it grows by itself, at least doubling",
             convert=byte_size,
             takes="a size like `64MiB`",
         ),
     ]
-    subdir: Annotated[bool, Option("whether the path is a folder; found out where something is")]
+    subdir: Annotated[bool, Option("whether the path is a folder; detected where something exists")]
     readonly: Annotated[bool, Option("open for reading only")]
     metasync: Annotated[bool, Option("flush the meta page too with each transaction; off by default")]
     sync: Annotated[
@@ -62,15 +62,15 @@ class LMDBOptions(TypedDict, total=False):
 _NAMES = frozenset(LMDBOptions.__annotations__)
 
 _DEFAULTS: Mapping[str, Any] = {"sync": False, "metasync": False, "max_readers": 1024, "mode": 0o777}
-"""What is not as `lmdb.open` has it: a write is flushed by `flush` and `close`, many threads may read at once, and the umask alone
-says who else may use the files."""
+"""Our defaults that differ from those of `lmdb.open`: a write is flushed by `flush` and `close`, many threads
+may read at once, and the umask alone says who else may use the files."""
 
 
 class LMDBStore(FileBackend):
     """An LMDB database; `lmdb:///absolute/path`.
 
-    Safe to use from many threads and processes of one machine. Every batch is one transaction. The database grows as
-    needed. Nothing is created before the first write; `flush` and `close` bring what was written to the disk.
+    Safe to use from many threads and processes of one machine. Every batch is one transaction. The database
+    grows as needed. Nothing is created before the first write; `flush` and `close` bring writes to the disk.
     """
 
     kind = "lmdb"
