@@ -1,5 +1,6 @@
 """The distributions look alike, fit together, and keep to themselves what only this machine knows."""
 
+import ast
 import importlib
 import importlib.metadata
 import os
@@ -192,3 +193,59 @@ def test_nothing_of_this_machine() -> None:
             if file != Path(__file__)
         ]
     assert not found
+
+
+# ---------------------------------------------------------------- what is whose
+
+
+def nodes_of(folder: Path) -> list[ast.AST]:
+    """All modules of a package, parsed."""
+    paths = sources(folder).rglob("*.py")
+    return [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+def private_names(nodes: list[ast.AST]) -> set[str]:
+    """The functions, methods and attributes that begin with `_` and are made there."""
+    names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names |= {
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return {name for name in names if re.match("_[^_]", name)}
+
+
+@packages
+def test_no_package_touches_what_is_private_to_the_core(folder: Path) -> None:
+    """What begins with `_` in the core is used there only, but for what a subclass finds in itself."""
+    if folder.name == "core":
+        return
+    nodes = nodes_of(folder)
+    foreign = private_names(nodes_of(ROOT / "core")) - private_names(nodes)
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in foreign:
+            owner = ast.unparse(node.value)
+            assert owner in {"self", "other", "cls", "super()"}, f"{owner}.{node.attr}"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "zarrv3":
+            assert not [alias.name for alias in node.names if alias.name.startswith("_")], node.module
+
+
+def test_nothing_asks_which_store_or_codec_something_is() -> None:
+    """Only the module, or the plugin, of a store, codec, data type, … asks whether an object is one of that class."""
+    classes = {
+        value.partition(":")[2]: value.partition(":")[0]
+        for folder in FOLDERS
+        for group, points in project(folder).get("entry-points", {}).items()
+        if group != "zarrv3.hooks"
+        for value in points.values()
+    }
+    for names in registry.BUILT_IN.values():
+        classes |= {value.partition(":")[2]: value.partition(":")[0] for value in names.values()}
+    for path in chain.from_iterable(sources(folder).rglob("*.py") for folder in FOLDERS):
+        own = path.stem if "core" in path.parts else path.relative_to(ROOT).parts[3]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}
+            asked = ast.unparse(node.args[1]) if is_call else ""
+            if isinstance(node, ast.Compare) and ast.unparse(node.left).startswith("type("):
+                asked = ast.unparse(node)
+            found = {*re.findall(r"\w+", asked)} & classes.keys()
+            assert all(own in classes[name].split(".") for name in found), f"{path}: {asked}"

@@ -150,10 +150,7 @@ class StorageTransformer(Layer):
     @cached_property
     def _place(self) -> str:
         """Where the keys begin in the store that holds them: what tells keys of one name apart."""
-        store, folder = self.inner, ""
-        while (below := store.below(folder))[0] is not store:
-            store, folder = below
-        return folder
+        return self.inner.ground()[1]
 
     def get_config(self) -> dict[str, JSON]:
         """The configuration in metadata: the public attributes but for the type."""

@@ -94,9 +94,9 @@ class Config:
         """Change settings; used in a `with` statement, the old ones come back at its end."""
         for name, value in settings.items():
             _checked(name, value)
-        return _Restore(self, self._replace(settings))
+        return _Restore(self, self._exchange(settings))
 
-    def _replace(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def _exchange(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Change settings without a check, `_ABSENT` takes one away; returns what they were."""
         with self._lock.taken:
             before = self._set
@@ -146,7 +146,7 @@ class _Restore:
 
     def __exit__(self, *_: object) -> None:
         """Put the old settings back."""
-        self._config._replace(self._before)
+        self._config._exchange(self._before)
 
 
 _ABSENT = object()

@@ -272,6 +272,13 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The store that this one lies on and where a folder lies there; a store that holds data itself, as it is."""
         return self, folder
 
+    def ground(self, folder: str = "") -> tuple[BaseStore, str]:
+        """The store below all layers, which holds the data, and where a folder lies there."""
+        store: BaseStore = self
+        while (below := store.below(folder))[0] is not store:
+            store, folder = below
+        return store, folder
+
     # ------------------------------------------------------------ life
 
     _entered = 0

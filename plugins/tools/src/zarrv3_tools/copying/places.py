@@ -119,7 +119,8 @@ def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
     """Refuse before anything is written."""
     if not nodes.exists(old.store, old.path):
         raise nodes.missing(old.store, old.path)
-    (ground, folder), (other, target) = _ground(old), _ground(new)
+    ground, folder = old.store.ground(nodes.folder_of(old.path))
+    other, target = new.store.ground(nodes.folder_of(new.path))
     if _is_same(ground, other) and (folder.startswith(target) or target.startswith(folder)):
         raise NodeExistsError(
             f"cannot copy /{old.path} to /{new.path} of the same store: one lies inside the other"
@@ -139,24 +140,14 @@ def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
         )
 
 
-def _ground(place: Place) -> tuple[BaseStore, str]:
-    """The store below all layers, and the folder there."""
-    store, folder = place.store, nodes.folder_of(place.path)
-    while (below := store.below(folder))[0] is not store:
-        store, folder = below
-    return store, folder
-
-
 def _is_same(one: BaseStore, other: BaseStore) -> bool:
     """Whether two stores have the same data; of stores around mappings, the same mapping and not only an equal one.
 
     Mappings are not compared: that would read all that is in both.
     """
-    if type(one) is not type(other):
-        return False
-    pairs = [(one._options[name], other._options[name]) for name in one.declared().live]
-    mappings = [(mine, theirs) for mine, theirs in pairs if isinstance(mine, Mapping)]
-    return all(mine is theirs for mine, theirs in mappings) if mappings else one == other
+    mine, theirs = one.changed_options(), other.changed_options()
+    mappings = [name for name in one.declared().live if isinstance(mine.get(name), Mapping)]
+    return all(mine[name] is theirs.get(name) for name in mappings) if mappings else one == other
 
 
 def _is_taken(place: Place) -> bool:
