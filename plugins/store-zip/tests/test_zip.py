@@ -277,7 +277,7 @@ def test_mode_x_creates_only(path: Path) -> None:
     late = ZipStore(path.with_name("late.zip"), mode="x")
     late["k"] = b"mine"
     Path(late.path).write_bytes(path.read_bytes())
-    with pytest.raises(StoreAccessError, match="changed by something else"):
+    with pytest.raises(StoreAccessError, match="changed by another program"):
         late.flush()
     Path(late.path).unlink()
     late.close()
@@ -338,7 +338,7 @@ def test_adapter_on_a_folder_inside(path: Path) -> None:
         store["k"] = b"v"
     assert content(path) == {"a/b/k": b"v"}
     assert zarrv3.open_store(f"{path}|zip:a|prefix:b")["k"] == b"v"
-    with pytest.raises(ConfigurationError, match="'normalize_keys' of a folder means nothing"):
+    with pytest.raises(ConfigurationError, match="'normalize_keys' of a folder has no meaning"):
         zarrv3.open_store(f"{path.as_uri()}?normalize_keys=yes|zip:")
 
 

@@ -151,7 +151,7 @@ def test_a_file_changed_by_others_is_left_alone(path: Path) -> None:
     path.unlink()
     with zipfile.ZipFile(path, "w") as opened:
         opened.writestr("theirs", b"theirs")
-    with pytest.raises(StoreAccessError, match="changed by something else"):
+    with pytest.raises(StoreAccessError, match="changed by another program"):
         store.flush()
     assert content(path) == {"theirs": b"theirs"}
     path.unlink()

@@ -211,7 +211,7 @@ def test_urls(named: str) -> None:
         assert store == ZipReader(MemoryStore(name="zips"), "d/a.zip")
     assert zarrv3.open_store(f"{named}|prefix:d|zip:g?archive=a.zip")["k"] == b"v"
     assert zarrv3.open_store(store.spec()) == store
-    with pytest.raises(ConfigurationError, match=r"say which one is: \|zip:\?archive=KEY"):
+    with pytest.raises(ConfigurationError, match=r"say which of them is one: \|zip:\?archive=KEY"):
         zarrv3.open_store(f"{named}|zip:")
     with pytest.raises(ConfigurationError, match="can only be read"):
         zarrv3.open_store(f"{named}|zip:?archive=d/a.zip&mode=a")
@@ -224,7 +224,7 @@ def test_stores_without_a_name() -> None:
     items = {"a.zip": archive({"k": b"v"})}
     assert zarrv3.open_store(items)["a.zip"] == items["a.zip"]
     assert ZipReader.around(items, {"archive": "a.zip"})["k"] == b"v"
-    with pytest.raises(ConfigurationError, match="say which one"):
+    with pytest.raises(ConfigurationError, match="say which of them"):
         ZipReader.around(items, {})
 
 
@@ -250,7 +250,7 @@ def test_a_root_that_names_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
         "anon": True,
         "layers": [{"layer": "zip", "archive": "a.zip"}],
     }
-    with pytest.raises(ConfigurationError, match="say which one"):
+    with pytest.raises(ConfigurationError, match="say which of them"):
         ZipReader.around(Remote("s3://bucket"), {})
 
 

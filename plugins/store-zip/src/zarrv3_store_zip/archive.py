@@ -19,14 +19,14 @@ from zarrv3_store_zip.members import read_directory
 from zarrv3_store_zip.spool import File, Spool, Stamp
 
 SLACK = 64 << 20
-"""So many superseded bytes may wait in the spool, or as many as there are others, before it is packed."""
+"""This many superseded bytes, or as many as there are others, may lie in the spool before it is packed."""
 
 
 class Archive:
     """An archive: what it holds, unflushed changes included. Thread-safe.
 
-    There are unflushed changes while there is a `Spool`, which makes this process the one writer. Without one, the
-    directory is read again when the file has changed.
+    There are unflushed changes while there is a `Spool`, which makes this process the only writer. Without
+    one, the directory is read again when the file has changed.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,22 +89,22 @@ class Archive:
             self._mode = os.fstat(file.fd).st_mode & 0o7777
             if there.size:  # an empty file is an archive without entries
                 with file.stream("rb") as stream:
-                    found = read_directory(stream, repr(self.path))
-                comment = found.comment
-                entries = {key: loaded(key, info, file) for key, info in found.infos.items()}
+                    directory = read_directory(stream, repr(self.path))
+                comment = directory.comment
+                entries = {key: loaded(key, info, file) for key, info in directory.infos.items()}
         self._index, self._comment, self._seen = MemoryDriver(entries), comment, there
 
     # ------------------------------------------------------------ changing
 
     def change(self, changes: Mapping[str, Packed | None]) -> None:
-        """Set and erase keys, all at once; erasing what is not there is no change."""
+        """Set and erase keys, all at once; erasing a missing key is not a change."""
         with self._lock:
             self._refresh()
             if any(packed or key in self._index.mapping for key, packed in changes.items()):
                 self._apply(self._begin(), changes)
 
     def swap(self, swaps: Mapping[str, tuple[Version | None, Packed | None]]) -> Collection[str]:
-        """Set and erase those keys that have the entries that they are given with; returns the others."""
+        """Set and erase the keys that still have the given entries; returns the others."""
         with self._lock:
             self._refresh()
             changes, refused = self._unchanged(swaps)
@@ -132,7 +132,7 @@ class Archive:
                 self._apply(spool, dict.fromkeys(self._index.list_prefix(folder)))
 
     def rename(self, source: str, target: str) -> None:
-        """Move all keys below a folder, values untouched."""
+        """Move all keys below a folder; values are not touched."""
         with self._lock:
             self._refresh()
             if next(self._index.list_prefix(source), None) is None:
@@ -147,7 +147,7 @@ class Archive:
                     spool.dead += entry.data - entry.start
 
     def empty(self, *, exclusive: bool) -> None:
-        """Begin again with nothing in it; raises `StoreAccessError` if it is to be exclusive and is there already."""
+        """Start again empty; raises `StoreAccessError` if the archive exists and `exclusive` is set."""
         with self._lock:
             self._refresh()
             if self._seen is None and self._spool is None:
@@ -159,7 +159,7 @@ class Archive:
             self._index, self._comment = MemoryDriver({}), b""
 
     def _begin(self) -> Spool:
-        """Become the one writer, unless that is so already."""
+        """Become the only writer, unless this process is already."""
         if self._spool is None:
             spool = Spool(self.path)
             try:
@@ -189,7 +189,7 @@ class Archive:
             self._pack(spool)
 
     def _pack(self, spool: Spool) -> None:
-        """Leave superseded values behind."""
+        """Drop superseded values."""
         waiting = [(key, entry) for key, entry in self._index.mapping.items() if entry.file is spool.file]
         file = spool.second()
         try:
@@ -203,7 +203,7 @@ class Archive:
     # ------------------------------------------------------------ flushing
 
     def flush(self, *, fsync: bool) -> None:
-        """Put an archive with all changes, and nothing else, in the place of the old one, in one step."""
+        """Replace the archive, in one step, by one with all changes and nothing else."""
         with self._lock:
             self._flush(fsync)
 
@@ -241,12 +241,12 @@ class Archive:
         there = Stamp.at(self.path)
         if there is not None and there != self._seen:
             raise StoreAccessError(
-                f"{self.path!r} was changed by something else since this process began to write to it; "
-                "it is left as it is: move it away and flush again"
+                f"{self.path!r} was changed by another program since this process began to write to it; "
+                "it is left unchanged: move it away and flush again"
             )
 
     def flush_at_last(self, fsync: bool) -> None:
-        """Flush when a store is forgotten without being closed; not while another one is at work."""
+        """Flush when a store is dropped without being closed; not while another one is at work."""
         if self._lock.acquire(blocking=False):
             try:
                 self._flush(fsync)

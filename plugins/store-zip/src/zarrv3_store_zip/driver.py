@@ -22,7 +22,8 @@ class ZipDriver:
 
     Args:
         archive: the archive, which other drivers of this process may share.
-        mode: `r` reads only; `w` begins with an empty archive; `x` does so where none is; `a` keeps what is there.
+        mode: `r` reads only; `w` begins with an empty archive; `x` does so where there is none; `a` keeps
+            what is there.
         compression: how new values are compressed.
         zip64: whether the archive may grow beyond 2 GiB and 65,535 entries.
         fsync: whether a flush waits for the disk.
@@ -42,7 +43,7 @@ class ZipDriver:
             write=True,
             erase=True,
             list=True,
-            swap=True,  # who has unflushed changes keeps other processes out
+            swap=True,  # unflushed changes keep other processes out
             transactions=True,
             native_ranges=stored and compression == ZIP_STORED,
             shared=mode == "r",
@@ -56,7 +57,7 @@ class ZipDriver:
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: as of one moment; stored values are read in place, compressed ones whole."""
+        """As the contract says: a snapshot; stored values are read in place, compressed ones whole."""
         entries = self.archive.entries([key for key, _ in requests])
         return [
             None if entry is None else entry.value(wanted)
@@ -88,7 +89,7 @@ class ZipDriver:
         self.write_many(changes)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
-        """As the contract says: the archive is locked against other processes when it has to be changed."""
+        """As the contract says: the archive is locked against other processes if it has to be changed."""
         packed = self._packed({key: new for key, (_, new) in swaps.items()})
         return self.archive.swap({key: (version, packed[key]) for key, (version, _) in swaps.items()})
 
@@ -96,7 +97,7 @@ class ZipDriver:
         self.archive.erase(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says: at once, and no value is read."""
+        """As the contract says: atomically, and no value is read."""
         self.archive.rename(source, target)
 
     def flush(self) -> None:
@@ -125,7 +126,7 @@ class ZipDriver:
         return packed
 
     def _check_room(self, packed: Mapping[str, Packed | None]) -> None:
-        """Raise `LimitError` where the archive would not fit into the classic format any more."""
+        """Raise `LimitError` if the archive would no longer fit into the classic format."""
         infos = [
             entry.info for entry in self.archive.entries() if entry and entry.info.filename not in packed
         ]

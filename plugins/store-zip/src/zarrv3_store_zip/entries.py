@@ -24,7 +24,7 @@ Packed = tuple[ZipInfo, tuple[Buffer, ...]]
 
 
 class Entry:
-    """The value of a key: where it lies in which file. It never changes, so readers need no lock.
+    """The value of a key: its file and position. It never changes, so readers need no lock.
 
     Attributes:
         info: its entry in the directory.
@@ -63,7 +63,7 @@ class Entry:
         return self.end - self.start
 
     def value(self, wanted: ByteRange | None) -> bytes:
-        """The value or a range of it; a range of a stored one is read alone and so without its checksum."""
+        """The value or a range of it; a range of a stored one is read alone, so its checksum is not checked."""
         info = self.info
         if wanted is None or info.compress_type != ZIP_STORED or info.flag_bits & ENCRYPTED:
             whole = decode(info, self.file.read(self.data, info.compress_size), self.file.path)
@@ -92,7 +92,7 @@ def added(packed: Packed, spool: Spool) -> Entry:
 
 
 def copied(entries: Iterable[tuple[str, Entry]], file: File, place: int) -> tuple[dict[str, Entry], int]:
-    """Copies of entries in another file, from a place on, and where they end: neighbours in one go, nothing unpacked."""
+    """Copies of entries in another file, from a position on, and their end: neighbours in one go, nothing unpacked."""
     copies: dict[str, Entry] = {}
     begin = stop = place  # of the run that is still to be copied, in its old file
     source: File | None = None

@@ -26,7 +26,7 @@ from zarrv3.store.contract import Buffer
 from zarrv3.store.keys import check_keys
 
 HEADER = struct.Struct("<4s22x2H")
-"""Of the header before a member's data: its signature, the length of the name and of the extra field that follow it."""
+"""The header before a member's data: its signature, the lengths of the name and the extra field that follow it."""
 
 ENCRYPTED = 0x41
 _FIELD = struct.Struct("<2H")
@@ -41,9 +41,9 @@ class Directory(NamedTuple):
     """The central directory of an archive."""
 
     infos: dict[str, ZipInfo]
-    """Of every key the last entry of its name."""
+    """The last entry of each key."""
     start: int
-    """Where it begins: no member reaches beyond."""
+    """Where it begins: no member extends beyond."""
     comment: bytes
     offsets: list[int]
     """Where members begin, superseded ones too."""
@@ -52,32 +52,32 @@ class Directory(NamedTuple):
 # ---------------------------------------------------------------- the directory
 
 
-def read_directory(file: IO[bytes], where: str) -> Directory:
-    """The directory of an archive, which errors call `where`; raises `StoreAccessError` where there is none, or an entry would leave the root."""
+def read_directory(file: IO[bytes], archive: str) -> Directory:
+    """The directory of an archive; errors call it `archive`. Raises `StoreAccessError` where there is none, or an entry would leave the root."""
     try:
         with ZipFile(file) as opened:
             every, start, comment = opened.infolist(), opened.start_dir, opened.comment
     except _UNREADABLE as error:
-        raise StoreAccessError(f"{where} cannot be read as a zip archive: {error}") from error
+        raise StoreAccessError(f"{archive} cannot be read as a zip archive: {error}") from error
     infos = {_name(info): info for info in every if not info.filename.endswith("/")}
-    _check_names(infos, where)
+    _check_names(infos, archive)
     for key, info in infos.items():
         if not 0 <= info.header_offset <= start - HEADER.size - info.compress_size:
-            raise CorruptDataError(f"{where} is damaged: {key!r} would lie outside of it")
+            raise CorruptDataError(f"{archive} is damaged: {key!r} would lie outside of it")
     return Directory(infos, start, comment, [info.header_offset for info in every])
 
 
-def _check_names(names: Collection[str], where: str) -> None:
+def _check_names(names: Collection[str], archive: str) -> None:
     try:
         check_keys(names)
     except InvalidKeyError as error:
         raise StoreAccessError(
-            f"{where} has an entry that no store may hold; take it out: {error}"
+            f"{archive} has an entry that is not a valid key; take it out: {error}"
         ) from error
     odd = next((name for name in names if "\\" in name), None)
     if odd is not None:
         raise StoreAccessError(
-            f"{where} has an entry with a backslash in its name, {odd!r}; rename it or take it out"
+            f"{archive} has an entry with a backslash in its name, {odd!r}; rename it or take it out"
         )
 
 
@@ -97,7 +97,7 @@ def _name(info: ZipInfo) -> str:
 
 
 def _other_letters(info: ZipInfo) -> str:
-    """A name that is not marked as UTF-8: there may be another one beside it, or it is UTF-8 in fact, as from Unix."""
+    """A name that is not marked as UTF-8: a Unicode name may accompany it, or it is UTF-8 all the same, as from Unix."""
     raw = _raw_name(info)
     extra = info.extra
     try:
@@ -129,7 +129,7 @@ def renamed(info: ZipInfo, key: str) -> ZipInfo:
 
 
 def needs_header(info: ZipInfo, key: str) -> bool:
-    """Whether a member cannot be copied with the header that it has."""
+    """Whether a member has to be copied with a new header."""
     old_name = not key.isascii() and not info.flag_bits & _UTF8
     return info.filename != key or old_name or bool(info.flag_bits & _DESCRIPTOR)
 
@@ -144,20 +144,20 @@ def descriptor(info: ZipInfo) -> bytes:
     )
 
 
-def header_length(info: ZipInfo, header: Buffer, where: str) -> int:
-    """How far after its beginning a member's data begin; raises `CorruptDataError` unless the header is the member's."""
+def header_length(info: ZipInfo, header: Buffer, archive: str) -> int:
+    """The offset of a member's data from its beginning; raises `CorruptDataError` unless the header is the member's."""
     name = _raw_name(info)
     if len(header) >= HEADER.size + len(name):
         signature, name_length, extra_length = HEADER.unpack_from(header)
         if signature == b"PK\3\4" and bytes(header[HEADER.size :][:name_length]) == name:
             return HEADER.size + int(name_length) + int(extra_length)
     raise CorruptDataError(
-        f"{info.filename!r} does not begin where the directory of {where} says: the archive is damaged"
+        f"{info.filename!r} does not begin where the directory of {archive} says: the archive is damaged"
     )
 
 
 def header_room(info: ZipInfo) -> int:
-    """How much has to be read of a member's beginning to see its header, its extra field perhaps not whole."""
+    """How much of a member's beginning to read for its header, perhaps without all of its extra field."""
     return HEADER.size + 4 * len(info.orig_filename)
 
 
@@ -167,7 +167,7 @@ def header_room(info: ZipInfo) -> int:
 def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, tuple[Buffer, ...]]:
     """A value as a member: its entry, and header with data; equal values become equal bytes.
 
-    A value that is stored as it is is not copied. Its bytes are those that `zipfile` would write.
+    A value stored uncompressed is not copied. Its bytes are those that `zipfile` would write.
     """
     info = ZipInfo(key)
     info.compress_type = compression
@@ -183,25 +183,25 @@ def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, tuple[Bu
     return info, (buffer.getvalue()[:end],)
 
 
-def decode(info: ZipInfo, data: Buffer, where: str) -> bytes:
-    """The value of a member from its data; never more memory than the size that the directory declares."""
+def decode(info: ZipInfo, data: Buffer, archive: str) -> bytes:
+    """The value of a member from its data; takes no more memory than the declared size."""
     if info.flag_bits & ENCRYPTED:
         raise StoreAccessError(
-            f"{info.filename!r} in {where} is encrypted, which zarr cannot read; make the archive without a password"
+            f"{info.filename!r} in {archive} is encrypted, which zarr cannot read; make the archive without a password"
         )
     decoder = _DECODERS.get(info.compress_type)
     if decoder is None:
         raise StoreAccessError(
-            f"{info.filename!r} in {where} is compressed by method {info.compress_type}; "
+            f"{info.filename!r} in {archive} is compressed by method {info.compress_type}; "
             "stored, deflated, bzip2 and lzma can be read"
         )
     try:
         value = decoder(data, info.file_size)
     except (zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError) as error:
-        raise CorruptDataError(f"{info.filename!r} in {where} cannot be decompressed: {error}") from error
+        raise CorruptDataError(f"{info.filename!r} in {archive} cannot be decompressed: {error}") from error
     if len(value) != info.file_size or zlib.crc32(value) != info.CRC:
         raise CorruptDataError(
-            f"{info.filename!r} in {where} is damaged: its length or checksum (CRC-32) is wrong"
+            f"{info.filename!r} in {archive} is damaged: its length or checksum (CRC-32) is wrong"
         )
     return value
 
@@ -228,7 +228,9 @@ def _unlzma(data: Buffer, size: int) -> bytes:
         "lc": literal_context,
         "lp": literal_position,
         "pb": position,
-        "dict_size": max(4096, min(dictionary, size)),  # nothing refers back further than the value is long
+        "dict_size": max(
+            4096, min(dictionary, size)
+        ),  # no reference goes back further than the length of the value
     }
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties])
     return decompressor.decompress(bytes(data[4 + length :]), size + 1)

@@ -21,7 +21,7 @@ class Span(NamedTuple):
 
 
 def fetched(store: BaseStore, key: str, spans: Sequence[Span]) -> list[memoryview] | None:
-    """The bytes of each span by one `get_many`; shorter where the value ends before. `None` when the key is missing."""
+    """The bytes of each span by one `get_many`; shorter if the value ends before. `None` when the key is missing."""
     order = sorted(range(len(spans)), key=spans.__getitem__)
     joined: list[Span] = []
     member_of = [0] * len(spans)
@@ -43,7 +43,7 @@ def fetched(store: BaseStore, key: str, spans: Sequence[Span]) -> list[memoryvie
 
 
 class Tail:
-    """A value as a file for `zipfile`: its end is there already, what lies before is read when it is asked for.
+    """A value as a file for `zipfile`: its end is in memory, what lies before is read on demand.
 
     Args:
         size: of the whole value.
@@ -74,7 +74,7 @@ class Tail:
         return self._position
 
     def read(self, length: int = -1) -> bytes:
-        """At most so many bytes."""
+        """At most this many bytes."""
         start = min(self._position, self._size)
         stop = self._size if length < 0 else min(start + length, self._size)
         before = self._size - len(self._end)

@@ -31,7 +31,7 @@ TAIL = (64 << 10) + 98
 """How much of an archive's end is read at first: a comment of any length, the records before it, and most directories."""
 
 SMALL = 32 << 10
-"""A member up to this size is read whole for a range of it, since its header has to be read anyway."""
+"""A member up to this size is read whole even for a range, since its header has to be read anyway."""
 
 _EXTRA = 1 << 10  # how long the extra field of a header is expected to be at most
 _ATTEMPTS = 3
@@ -42,15 +42,15 @@ class _ChangedError(Exception):
 
 
 class Content(NamedTuple):
-    """What is known of the archive: its directory, and by what it is recognised."""
+    """What is known of the archive: its directory, and how it is recognised."""
 
     directory: Directory
     keys: MemoryDriver
     """The keys with their entries, for listing."""
     starts: list[int]
-    """Where members begin, sorted, and at last the directory."""
+    """Where members begin, sorted, and finally the directory."""
     mark: Span
-    """Where its last bytes are, and one byte more, which is not there."""
+    """The range of its last bytes, and one byte more, which does not exist."""
     end: bytes
     """Its last bytes."""
     is_stored: bool
@@ -80,8 +80,9 @@ class Content(NamedTuple):
 class ZipReader(ReadOnly):
     """An archive that is a value of another store, to read; adapter `|zip:`, as in `s3://bucket/a.zip|zip:`.
 
-    The archive is never fetched as a whole: its directory is read once, then of members what is asked for, a batch by one
-    batch of ranges. An archive that is replaced meanwhile is noticed and read again. Thread-safe.
+    The archive is never fetched as a whole: its directory is read once, then the requested parts of members,
+    a batch by one batch of ranges. An archive that is replaced in the meantime is noticed and read again.
+    Thread-safe.
     """
 
     kind = "zip"
@@ -96,7 +97,7 @@ class ZipReader(ReadOnly):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What can be read; listing needs the archive only."""
+        """Those of reading; listing needs the archive only."""
         below = self.inner.capabilities
         return replace(
             below.read_only(),
@@ -138,7 +139,7 @@ class ZipReader(ReadOnly):
         return ((key, content.directory.infos[key].file_size) for key in keys)
 
     def below(self, folder: str) -> tuple[BaseStore, str]:
-        """The store below, and in it what no other key begins with than that of the archive."""
+        """The store below, and in it a prefix that only the archive's key begins with."""
         return self.inner, f"{self.option('archive')}/{folder}"
 
     # ------------------------------------------------------------ the directory
@@ -160,10 +161,10 @@ class ZipReader(ReadOnly):
 
     def _load(self) -> Content:
         archive = self.option("archive")
-        found = self.inner.get_many([Request(archive, ByteRange(-TAIL))])[0]
-        if found is None:
+        answer = self.inner.get_many([Request(archive, ByteRange(-TAIL))])[0]
+        if answer is None:
             raise StoreAccessError(f"there is no archive {archive!r} in {self.inner.describe()}")
-        end = bytes(found)
+        end = bytes(answer)
         size = len(end) if len(end) < TAIL else self.inner.stat_many([archive])[0] or 0
         file = cast("IO[bytes]", Tail(size, end, self._part))
         directory = read_directory(file, f"{archive!r} in {self.inner.describe()}")
@@ -173,17 +174,17 @@ class ZipReader(ReadOnly):
         return Content(directory, MemoryDriver(directory.infos), starts, mark, end[-98:], is_stored, {})
 
     def _part(self, span: Span) -> bytes:
-        found = self.inner.get_many([Request(self.option("archive"), ByteRange(*span))])[0]
-        return b"" if found is None else bytes(found)
+        answer = self.inner.get_many([Request(self.option("archive"), ByteRange(*span))])[0]
+        return b"" if answer is None else bytes(answer)
 
     # ------------------------------------------------------------ members
 
     def _fetch(self, content: Content, spans: Sequence[Span]) -> list[memoryview]:
         """Parts of the archive, together with its end, by which it is recognised."""
-        found = fetched(self.inner, self.option("archive"), [*spans, content.mark])
-        if found is None or found.pop() != content.end:
+        parts = fetched(self.inner, self.option("archive"), [*spans, content.mark])
+        if parts is None or parts.pop() != content.end:
             raise _ChangedError
-        return found
+        return parts
 
     def _read(self, content: Content, requests: Sequence[Request]) -> list[Buffer | None]:
         infos = content.directory.infos
@@ -196,7 +197,7 @@ class ZipReader(ReadOnly):
         later: list[tuple[int, ZipInfo, ByteRange | None]] = []
         for (number, info, wanted), span, part in zip(wants, spans, parts, strict=True):
             if info.filename not in content.data:
-                content.data[info.filename] = span.start + header_length(info, part, self._where())
+                content.data[info.filename] = span.start + header_length(info, part, self._name())
             exact = content.exact_span(info, wanted)
             if span.start <= exact.start and exact.stop <= span.start + len(part):
                 values[number] = self._value(
@@ -211,15 +212,15 @@ class ZipReader(ReadOnly):
             ):
                 if len(part) < span.stop - span.start:
                     raise CorruptDataError(
-                        f"{info.filename!r} reaches beyond the end of {self._where()}: it was cut off"
+                        f"{info.filename!r} reaches beyond the end of {self._name()}: it was truncated"
                     )
                 values[number] = self._value(info, part, wanted)
         return values
 
     def _value(self, info: ZipInfo, part: memoryview, wanted: ByteRange | None) -> Buffer | None:
-        return cut(decode(info, part, self._where()), wanted) if _as_whole(info, wanted) else bytes(part)
+        return cut(decode(info, part, self._name()), wanted) if _as_whole(info, wanted) else bytes(part)
 
-    def _where(self) -> str:
+    def _name(self) -> str:
         return f"{self.option('archive')!r} in {self.inner.describe()}"
 
     # ------------------------------------------------------------ from a URL
@@ -241,8 +242,8 @@ class ZipReader(ReadOnly):
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """The archive in a file where the store is a folder of files, else a reader of the archive in the store.
 
-        Which value of the store is the archive the option `archive` says, else the last part of what the store was opened
-        with. With the option `path` the result shows that folder of the archive.
+        The option `archive` says which value of the store is the archive, otherwise the last part of what the
+        store was opened with. With the option `path` the result shows that folder of the archive.
         """
         own = dict(options)
         path = own.pop("path", "")
@@ -280,12 +281,12 @@ def _file(spec: Mapping[str, JSON], archive: str | None) -> dict[str, Any]:
     unknown = sorted({*spec} - {*known, "store"})
     if unknown:
         raise ConfigurationError(
-            f"{unknown[0]!r} of a folder means nothing for an archive in a file; leave it out"
+            f"{unknown[0]!r} of a folder has no meaning for an archive in a file; leave it out"
         )
     if archive is not None:
         known["path"] = f"{known['path']}/{archive}"
-    found: dict[str, Any] = as_templates(known)
-    return found
+    options: dict[str, Any] = as_templates(known)
+    return options
 
 
 def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
@@ -300,5 +301,5 @@ def _named(inner: BaseStore, spec: Mapping[str, JSON]) -> tuple[BaseStore, str]:
             name = unquote(match[2]) if re.match("https?://", match[1]) else match[2]
             return type(inner).from_options(as_templates({**rest, "url": match[1]})), as_templates(name)
     raise ConfigurationError(
-        f"{inner.describe()} is not an archive, and holds many values; say which one is: |zip:?archive=KEY"
+        f"{inner.describe()} is not an archive, and holds many values; say which of them is one: |zip:?archive=KEY"
     )

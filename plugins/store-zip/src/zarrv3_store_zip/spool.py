@@ -23,7 +23,7 @@ _copy_range = getattr(os, "copy_file_range", None)
 
 
 class Stamp(NamedTuple):
-    """What tells one version of a file from another."""
+    """What distinguishes one version of a file from another."""
 
     device: int
     number: int
@@ -31,17 +31,17 @@ class Stamp(NamedTuple):
     changed: int
 
     @classmethod
-    def of(cls, found: os.stat_result, path: str) -> Stamp:
-        """Of a file; raises `StoreAccessError` for a folder and the like."""
-        if stat.S_ISDIR(found.st_mode):
+    def of(cls, status: os.stat_result, path: str) -> Stamp:
+        """The version of a file; raises `StoreAccessError` for a folder and the like."""
+        if stat.S_ISDIR(status.st_mode):
             raise StoreAccessError(f"{path!r} is a folder, not an archive; a folder opens as file://{path}")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise StoreAccessError(f"{path!r} is not a file")
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     @classmethod
     def at(cls, path: str) -> Stamp | None:
-        """Of what is at a path; `None` where nothing is."""
+        """The version of what is at a path; `None` where there is nothing."""
         try:
             return cls.of(Path(path).stat(), path)
         except (FileNotFoundError, NotADirectoryError):
@@ -49,7 +49,7 @@ class Stamp(NamedTuple):
 
 
 class File:
-    """An open file, closed when nobody refers to it any more; used from many threads at once."""
+    """An open file, closed when nothing refers to it any more; thread-safe."""
 
     fd = -1
 
@@ -61,17 +61,17 @@ class File:
         self.close()
 
     def close(self) -> None:
-        """Close at once; only where nobody reads."""
+        """Close at once; only while no thread reads."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def stamp(self) -> Stamp:
-        """What tells this version from another."""
+        """What distinguishes this version from another."""
         return Stamp.of(os.fstat(self.fd), self.path)
 
     def read(self, start: int, length: int) -> bytes:
-        """So many bytes from a position; raises `CorruptDataError` where the file ends before."""
+        """This many bytes from a position; raises `CorruptDataError` if the file ends before."""
         data = os.pread(self.fd, length, start)
         if len(data) == length:
             return data
@@ -81,11 +81,13 @@ class File:
             pieces.append(os.pread(self.fd, missing, start + length - missing))
             missing -= len(pieces[-1])
         if missing:
-            raise CorruptDataError(f"{self.path!r} ends before an entry that it should hold; it was cut off")
+            raise CorruptDataError(
+                f"{self.path!r} ends before an entry that it should hold; it was truncated"
+            )
         return b"".join(pieces)
 
     def peek(self, start: int, length: int) -> bytes:
-        """At most so many bytes from a position."""
+        """At most this many bytes from a position."""
         return os.pread(self.fd, length, start)
 
     def write(self, start: int, data: Buffer) -> None:
@@ -100,7 +102,7 @@ class File:
         while length and _copy_range is not None:
             try:
                 done = _copy_range(self.fd, target.fd, length, start, place)
-            except OSError:  # not between these two: the plain way, which tells what is wrong
+            except OSError:  # not between these two files: copy the plain way, which reports what is wrong
                 break
             if not done:
                 break
@@ -118,7 +120,7 @@ class File:
             yield stream
 
     def locked(self) -> bool:
-        """Take the lock of the file; `False` where somebody else has it."""
+        """Take the lock of the file; `False` if another process has it."""
         if fcntl is None:  # pragma: no cover - Windows
             return True
         try:
@@ -128,13 +130,13 @@ class File:
         return True
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if fcntl is not None:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
 
 
 class Spool:
-    """The file beside an archive in which values wait for the next flush; its lock makes its owner the one writer.
+    """The file beside an archive in which values wait for the next flush; its lock makes its owner the only writer.
 
     Attributes:
         end: where the next value goes.
@@ -160,7 +162,7 @@ class Spool:
                 if mine:
                     return file
                 raise StoreUnavailableError(
-                    f"another process has unflushed changes of {archive!r}; it has to flush or close before this one can write"
+                    f"another process has unflushed changes of {archive!r}; it has to flush or close before this process can write"
                 )
 
     def append(self, pieces: Iterable[Buffer]) -> int:
@@ -179,12 +181,12 @@ class Spool:
         return file
 
     def replace(self, file: File, end: int) -> None:
-        """Go on in the second file."""
+        """Continue in the second file."""
         self.other.replace(self.path)
         self.file, self.end, self.dead = file, end, 0
 
     def publish(self, file: File, archive: str) -> None:
-        """Put a finished file, this one or the second one, in the place of the archive, and give the lock back."""
+        """Put a finished file, this one or the second one, in the place of the archive, and release the lock."""
         if file is self.file:
             self.path.replace(archive)
             file.unlock()
@@ -193,12 +195,12 @@ class Spool:
             self.release()
 
     def discard(self, file: File) -> None:
-        """Forget a file that was not finished."""
+        """Discard a file that was not finished."""
         if file is not self.file:
             self.other.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Take the files away and give the lock back."""
+        """Remove the files and release the lock."""
         self.other.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
         self.file.unlock()

@@ -29,11 +29,12 @@ def compression_of(text: str) -> int:
 
 
 class ZipStore(FileBackend):
-    """A zip archive, one entry a key; `zip:///absolute/path.zip` or `file:///absolute/path.zip|zip:`.
+    """A zip archive, one entry per key; `zip:///absolute/path.zip` or `file:///absolute/path.zip|zip:`.
 
-    Values may be replaced and erased. Changes are seen by all stores of this process at once; `flush` and `close` put an
-    archive with all changes in the place of the old one, in one step: until then the old one stays as it is. One process
-    at a time may have unflushed changes. Safe to use from many threads. Nothing is created before the first write.
+    Values may be replaced and erased. Changes are seen by all stores of this process at once; `flush` and
+    `close` replace the archive by one with all changes in one step; until then the old one stays as it is.
+    One process at a time may have unflushed changes. Safe to use from many threads. Nothing is created before
+    the first write.
     """
 
     kind = "zip"
@@ -46,7 +47,7 @@ class ZipStore(FileBackend):
         compression: Annotated[
             int,
             Option(
-                "how new values are compressed: chunks are compressed already, so by default not at all",
+                "how new values are compressed: by default not at all, since chunks are compressed already",
                 convert=compression_of,
                 check=lambda method: method in METHODS.values(),
                 takes=", ".join(f"{number} (`{name}`)" for name, number in METHODS.items()),
@@ -54,9 +55,7 @@ class ZipStore(FileBackend):
         ] = zipfile.ZIP_STORED,
         allowZip64: Annotated[  # noqa: N803 - zarr-python's
             bool,
-            Option(
-                "let the archive grow beyond 2 GiB and 65,535 entries; else a write that would is refused"
-            ),
+            Option("let the archive grow beyond 2 GiB and 65,535 entries; otherwise such a write is refused"),
         ] = True,
         mode: Annotated[
             Literal["r", "w", "a", "x"],
@@ -66,7 +65,7 @@ class ZipStore(FileBackend):
         ] = "a",
         dimension_separator: Separator = None,
         *,
-        fsync: Annotated[bool, Option("return from `flush` only when the archive is on the disk")] = True,
+        fsync: Annotated[bool, Option("return from `flush` only once the archive is on the disk")] = True,
     ) -> None:
         super().__init__(
             path,
@@ -91,7 +90,7 @@ class ZipStore(FileBackend):
         return driver
 
     def spec(self) -> dict[str, JSON]:
-        """As for every store, for what is there now, so that `w` and `x` become `a`."""
+        """See `BaseStore`; for what is there now, so `w` and `x` become `a`."""
         spec = super().spec()
         if self._later_mode() == "a":
             spec.pop("mode", None)
@@ -107,5 +106,5 @@ class ZipStore(FileBackend):
         return "a" if mode in {"w", "x"} else mode
 
     def identity(self) -> Any:
-        """The path, and what changes the archive; how it was opened does not."""
+        """The path and the options that affect the archive, without how it was opened."""
         return {**self.changed_options(), "path": self.path, "mode": None, "fsync": None}
