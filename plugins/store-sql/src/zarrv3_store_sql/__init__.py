@@ -2,7 +2,7 @@
 
 store     the options and the URLs: `SQLStore`, `SQLiteStore`
 driver    the contract over one table
-dialects  what SQLite, PostgreSQL and MySQL say differently: the table, upserts, ranges, folders
+dialects what differs between SQLite, PostgreSQL and MySQL: the table, upserts, ranges, folders
 engines   from options to an SQLAlchemy engine
 failures  what a database's error means
 """

@@ -1,7 +1,7 @@
-"""What databases say differently: the table, upserts, ranges, folders.
+"""What differs between databases: the table, upserts, ranges, folders.
 
 Keys are ordered and compared by their bytes everywhere, so that a folder is the range of keys from `folder/` up to, but
-without, `folder0`: `0` follows `/`. No `LIKE`, no collation of a language.
+without, `folder0`: `0` follows `/`. No `LIKE`, no language's collation.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Dialect:
         limits: what the database holds.
         among: the condition for the keys of the parameter `keys`, a list.
         values: the query for these keys and their values.
-        versioned: the query for these keys, their values, and what the database says of their versions.
+        versioned: the query for these keys, their values, and the database's part of their versions.
         sizes: the query for these keys and the lengths of their values.
         upsert: what stores a value, replacing what was there.
         begin: how a transaction that writes begins.
-        insert: SQLAlchemy's function for a statement that may do something else where a key is there.
-        asks: whether only the server knows its limits.
+        insert: SQLAlchemy's function for an insert with a clause for keys that exist.
+        asks: whether the server has to be asked for its limits.
         swaps_at_once: whether `swap` is one statement, however many keys there are.
         walks: whether a recursive query can follow the keys of a folder from one to the next.
     """
@@ -109,7 +109,7 @@ class Dialect:
         connection.execute(CreateTable(self.table, if_not_exists=True))
 
     def prepare(self, connection: Connection) -> None:
-        """What a database needs before it is written."""
+        """Prepare a database for writing."""
 
     def limits_of(self, connection: Connection) -> Limits:  # noqa: ARG002
         """The limits of the server at hand."""
@@ -137,7 +137,7 @@ class Dialect:
         position = self.position.format(key="walk.k", skip=":skip")
         after_folder = f"substr(walk.k, 1, :skip + {position} - 2) || '0'"
         bound = "AND z.k < :high" if folder else ""
-        found = text(
+        query = text(
             f"WITH RECURSIVE walk(k, n) AS ("  # noqa: S608 - the table's name is quoted
             f"SELECT min(z.k), 1 FROM {self.name} z WHERE z.k >= :low {bound} "
             f"UNION ALL SELECT (SELECT min(z.k) FROM {self.name} z WHERE z.k >= "
@@ -149,7 +149,7 @@ class Dialect:
             bindparam("skip", len(folder) + 1, type_=Integer()),
             bindparam("most", type_=Integer()),
         )
-        return found.bindparams(bindparam("high", end(folder), type_=self.key_type)) if folder else found
+        return query.bindparams(bindparam("high", end(folder), type_=self.key_type)) if folder else query
 
     # ------------------------------------------------------------ values
 
@@ -169,7 +169,7 @@ class Dialect:
     # ------------------------------------------------------------ swaps
 
     def version(self, value: bytes, *stamps: Any) -> Version:
-        """The version of a value, of which the database may say something."""
+        """The version of a value, given what the query `versioned` returned."""
         raise NotImplementedError
 
     def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
@@ -192,7 +192,7 @@ class Dialect:
         """Ranges of values, cut in the database, with their places among the requests."""
         raise NotImplementedError
 
-    # ------------------------------------------------------------ what a database says its own way
+    # ------------------------------------------------------------ what differs between databases
 
     def _among(self) -> ColumnElement[bool]:
         return self.table.c.k.in_(bindparam("keys", expanding=True))
@@ -222,12 +222,14 @@ class SQLite(Dialect):
     position = "instr(substr({key}, {skip}), '/')"
 
     def prepare(self, connection: Connection) -> None:
-        """Larger pages, which suit chunks; readers that do not wait for a writer."""
+        """Larger pages, which suit chunks; readers do not wait for a writer."""
         connection.exec_driver_sql("PRAGMA page_size = 16384")
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()  # else the next commit is refused
+        connection.exec_driver_sql(
+            "PRAGMA journal_mode = WAL"
+        ).close()  # otherwise the next commit is refused
 
     def version(self, value: bytes, *_: Any) -> Version:
-        """The value itself: it is compared where it lies."""
+        """The value itself: the database compares it in place."""
         return value
 
     def _version_there(self) -> ColumnElement[Any]:
@@ -275,7 +277,7 @@ class SQLite(Dialect):
 
 
 _STAMP = "(z.ctid::text || ' ' || z.xmin::text)"
-"""Where a row of `z` lies and which transaction wrote it: of no two rows that ever were are both the same."""
+"""Where a row of `z` lies and which transaction wrote it: together never the same for two rows."""
 
 
 class PostgreSQL(Dialect):
@@ -325,7 +327,7 @@ class PostgreSQL(Dialect):
         )
 
     def _among(self) -> ColumnElement[bool]:
-        """One parameter, so that the statement is the same, and prepared, however many keys there are."""
+        """One parameter, so that the statement stays the same, and prepared, for any number of keys."""
         return self.table.c.k == func.any(bindparam("keys", type_=ARRAY(Text)))
 
     def create(self, connection: Connection) -> None:
@@ -338,7 +340,7 @@ class PostgreSQL(Dialect):
         return literal_column(_STAMP.replace("z.", ""), Text())
 
     def version(self, value: bytes, *stamps: Any) -> Version:  # noqa: ARG002
-        """What the server says of the row: neither it nor the client looks at the value."""
+        """The server's identity of the row: neither it nor the client looks at the value."""
         return str(*stamps)
 
     def erase(self, *conditions: ColumnElement[bool]) -> Delete:
@@ -424,7 +426,7 @@ class MySQL(Dialect):
         changes, refused = unchanged(swaps, [now.get(key) for key in swaps])
         made = [{"k": key, "v": bytes(changes.pop(key) or b"")} for key in sorted({*changes} - {*now})]
         self.apply(connection, changes)
-        if made:  # an upsert could overwrite what somebody else has made since
+        if made:  # an upsert could overwrite what another writer has made since
             connection.execute(insert(self.table), made)
         return refused
 

@@ -41,7 +41,7 @@ PAGE = 10_000
 STEPS = 1000
 """How many entries of a folder one query follows."""
 
-_ATTEMPTS = 30  # of a transaction that the database undid in favour of another one
+_ATTEMPTS = 30  # for a transaction that the database undid in favour of another one
 
 _inherited: list[Engine] = []  # of a parent process, whose sessions a child would end by closing connections
 
@@ -50,7 +50,7 @@ class SQLDriver:
     """Keys and values as rows `k`, `v`.
 
     Args:
-        opened: the engine with what is known about it.
+        opened: the engine and what is known about it.
         dialect: the table and the statements.
     """
 
@@ -59,7 +59,7 @@ class SQLDriver:
         self.engine = opened.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sql = dialect
         self.ready = False  # the table is there
-        self.writable = False  # and so is all that writing needs
+        self.writable = False  # and so is everything that writing needs
         self.making = threading.Lock()
         self.turns: AbstractContextManager[None] = FairLock() if opened.private else nullcontext()
         self.capabilities = Capabilities(
@@ -89,34 +89,34 @@ class SQLDriver:
         pieces = [
             (i, key, ByteRange(*wanted)) for i, (key, wanted) in enumerate(requests) if wanted is not None
         ]
-        found: list[Buffer | None] = [None] * len(requests)
+        answers: list[Buffer | None] = [None] * len(requests)
         if not self._is_there():
-            return found
+            return answers
         with self._connected() as connection:
             if wholes:
                 rows = connection.execute(self.sql.values, {"keys": [*wholes]}).fetchall()
                 values = {row[0]: row[1] for row in rows}
                 for i, (key, wanted) in enumerate(requests):
                     if wanted is None and key in values:
-                        found[i] = _bytes(values[key])
+                        answers[i] = _bytes(values[key])
             if pieces:
                 for i, value in self.sql.pieces(connection, pieces):
-                    found[i] = _bytes(value)
-        return found
+                    answers[i] = _bytes(value)
+        return answers
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         sizes = dict(self._rows(self.sql.sizes, keys=[*{*keys}]))
         return [sizes.get(key) for key in keys]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        found = {
+        versioned = {
             key: (value := _bytes(v), self.sql.version(value, *stamps))
             for key, v, *stamps in self._rows(self.sql.versioned, keys=[*{*keys}])
         }
-        return [found.get(key, (None, None)) for key in keys]
+        return [versioned.get(key, (None, None)) for key in keys]
 
     def write_many(self, changes: Changes, /) -> None:
-        """As the contract says: all at once, however many."""
+        """As the contract says: in one transaction, however many."""
         erases_only = all(value is None for value in changes.values())
         if not erases_only or self._is_there():
             single = len(changes) == 1 or (erases_only and len(changes) <= (self.sql.limits.batch_keys or 1))
@@ -157,7 +157,7 @@ class SQLDriver:
         return children(self._entries(folder), folder)
 
     def total(self, path: str) -> int:
-        """The bytes of a key and of everything below the folder of that name (`""`: of everything), summed there."""
+        """The bytes of a key and of everything below the folder of that name (`""`: of everything), summed by the database."""
         table = self.sql.table
         sum_of = select(func.coalesce(func.sum(func.length(table.c.v)), 0))
         if path:
@@ -250,7 +250,9 @@ class SQLDriver:
                 os.makedirs(os.path.dirname(self.opened.path), exist_ok=True)  # noqa: PTH103, PTH120
             with self._connected() as connection:
                 if self.opened.own:
-                    with suppress(OperationalError):  # another process is at it: what comes next waits for it
+                    with suppress(
+                        OperationalError
+                    ):  # another process is doing it: the next statement waits for it
                         self.sql.prepare(connection)
                 if not there:
                     with _transaction(connection, self.sql.begin):
@@ -258,9 +260,9 @@ class SQLDriver:
             self.ready = self.writable = True
 
     def _write(self, action: Callable[[Connection], T], *, single: bool = True) -> T:
-        """Do something as a whole, again when the database undid it in favour of another transaction.
+        """Run a function in a transaction, again when the database undid it in favour of another one.
 
-        What is a single statement needs no transaction around it.
+        A single statement needs no transaction around it.
         """
         if not self.writable:
             self._make()
@@ -290,7 +292,7 @@ class SQLDriver:
 
 @contextmanager
 def _transaction(connection: Connection, begin: str) -> Iterator[None]:
-    """What is done in the block becomes visible at once, or never."""
+    """Make what is done in the block visible at once, or never."""
     connection.exec_driver_sql(begin)
     try:
         yield
@@ -306,6 +308,6 @@ def _bytes(value: Any) -> bytes:
 
 
 def _dispose(engine: Engine, process: int) -> None:
-    """Close the connections of a store that nobody has any more; never those of a parent process."""
+    """Close the connections of a store that was dropped; never those of a parent process."""
     if process == os.getpid():
         engine.dispose()

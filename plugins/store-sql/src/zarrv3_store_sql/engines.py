@@ -19,15 +19,15 @@ from zarrv3.errors import ConfigurationError
 from zarrv3_store_sql.dialects import DIALECTS
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
-"""What is used where a URL names a database but no Python package for it."""
+"""The driver for URLs that name a database but no Python package for it."""
 
 ASYNCHRONOUS = {"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"}
 
 LISTENED_TO = {"psycopg", "psycopg2"}
-"""Drivers whose connections show by themselves, without a round trip, that their server has gone."""
+"""Drivers whose connections show, without a round trip, that their server has gone."""
 
 IDLE = 30.0
-"""Seconds after which such a connection is asked all the same: something between may have forgotten it."""
+"""Idle seconds after which such a connection is tested all the same: a firewall may have dropped it."""
 
 LOCK_TIMEOUT = 60.0
 """Seconds that a writer of SQLite waits for another one."""
@@ -39,7 +39,7 @@ class Opened:
 
     engine: Engine
     own: bool
-    """Whether it was made here, and ends with the store."""
+    """Whether it was made here and is disposed of with the store."""
     path: str | None = None
     """The file of an SQLite database."""
     private: bool = False
@@ -47,16 +47,16 @@ class Opened:
     connect_timeout: float | None = None
     lock_timeout: float | None = None
     like: Hashable = None
-    """What engines have in common that may stand in for each other; `None` for one that is used by one store only."""
+    """What interchangeable engines have in common; `None` for an engine of one store only."""
 
 
 def parse(url: str) -> URL:
-    """A database's URL with the driver put in; raises `ConfigurationError` for what is none."""
+    """A database's URL with the driver put in; raises `ConfigurationError` for anything else."""
     try:
         parsed = make_url(url.removeprefix("sql+"))
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
-            "that is not the URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
+            "not the URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
         ) from error
     database = parsed.get_backend_name()
     if database not in DIALECTS:
@@ -73,7 +73,7 @@ def parse(url: str) -> URL:
 
 
 def server(url: str, connect_timeout: float) -> Opened:
-    """An engine with a pool whose connections are looked at, or tried, before they are used."""
+    """An engine with a pool whose connections are checked before they are used."""
     parsed = parse(url)
     arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
     driver = parsed.get_driver_name()
@@ -101,7 +101,7 @@ def server(url: str, connect_timeout: float) -> Opened:
 
 
 def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
-    """An engine over a file, or over `:memory:` with one connection that all threads take in turns."""
+    """An engine over a file, or over `:memory:` with one connection that all threads share in turn."""
     private = path == ":memory:"
     arguments = {"timeout": LOCK_TIMEOUT, **arguments, "check_same_thread": False, "isolation_level": None}
     is_uri = bool(arguments.get("uri")) and path.startswith("file:")
@@ -119,7 +119,7 @@ def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
 def _sqlite_engine(path: str, arguments: Mapping[str, Any], *, fsync: bool, private: bool) -> Engine:
     pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 5, "max_overflow": -1}
     if private:
-        pool.update(pool_size=1, max_overflow=0)  # the driver gives it to one thread after the other
+        pool.update(pool_size=1, max_overflow=0)  # the driver gives it to one thread at a time
     engine = create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(path, **arguments), isolation_level="AUTOCOMMIT", **pool
     )
@@ -142,15 +142,15 @@ def give_back(opened: Opened) -> None:
 
 
 def _idle_engine(like: Hashable) -> Engine | None:
-    """An engine that was given back; from here on it is this caller's alone."""
+    """An engine that was given back; from now on it belongs to the caller alone."""
     for _ in range(len(_idle)):
         try:
-            found = _idle.popleft()
+            idle = _idle.popleft()
         except IndexError:  # other threads took the rest
             return None
-        if found[0] == like:
-            return found[1]
-        _idle.append(found)
+        if idle[0] == like:
+            return idle[1]
+        _idle.append(idle)
     return None
 
 
@@ -168,7 +168,7 @@ def given(engine: Engine) -> Opened:
 
 
 def _listen(engine: Engine) -> None:
-    """Have connections looked at before they are used; one whose server has gone is replaced, and so are all others."""
+    """Check connections before they are used; when one's server has gone, all are replaced."""
 
     @event.listens_for(engine, "checkin")
     def _(_: Any, record: Any) -> None:
@@ -186,7 +186,7 @@ def _listen(engine: Engine) -> None:
 
 
 def _is_quiet(connection: Any) -> bool:
-    """Whether nothing has come by itself, as the end of a connection does."""
+    """Whether the server has sent nothing unasked, as when it ends a connection."""
     if connection.closed:
         return False
     with selectors.DefaultSelector() as selector:
@@ -212,6 +212,6 @@ def _binary_cursor() -> type[Any]:
 def _missing(url: URL, error: Exception) -> ConfigurationError:
     extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
     return ConfigurationError(
-        f"{url.drivername}:// needs a package that is not there ({error}): pip install 'zarrv3-store-sql[{extra}]', "
+        f"{url.drivername}:// needs a package that is not installed ({error}): pip install 'zarrv3-store-sql[{extra}]', "
         "or name another driver, as in postgresql+psycopg2://"
     )

@@ -1,4 +1,4 @@
-"""What a database's error means, in the words of the database alone.
+"""What a database's error means, in the database's own words.
 
 SQLAlchemy's own texts carry the statement and the values; these do not.
 """
@@ -22,11 +22,11 @@ class TimedOutError(UnavailableError):
 
 
 class ReadOnlyDatabaseError(DatabaseError):
-    """The database may not be written."""
+    """Writing to the database is not permitted."""
 
 
 class TooLargeError(DatabaseError):
-    """A key or value is larger than the database takes."""
+    """A key or value is larger than the database allows."""
 
 
 _CONFLICTS = {"40P01", "40001", 1213, 1020, 1062}
@@ -51,7 +51,7 @@ _BY_TEXT: dict[str, type[DatabaseError]] = {
     "refused|resolve host|translate host|unreachable|closed the connection|reset by peer|broken pipe|starting up"
     "|shutting down|too many clients|is the server running": UnavailableError,
 }
-"""By what SQLite, and clients that cannot connect, say."""
+"""By the messages of SQLite and of clients that cannot connect."""
 
 
 def is_conflict(error: DBAPIError) -> bool:
@@ -70,15 +70,15 @@ def explained(
     if not isinstance(error, DBAPIError):
         return DatabaseError(str(error).partition("\n")[0])
     text = _text(error)
-    found = _BY_CODE.get(_code(error), UnavailableError if error.connection_invalidated else DatabaseError)
+    failure = _BY_CODE.get(_code(error), UnavailableError if error.connection_invalidated else DatabaseError)
     for pattern, kind in _BY_TEXT.items():
-        if found in {DatabaseError, UnavailableError} and re.search(pattern, text, re.IGNORECASE):
-            found = kind
+        if failure in {DatabaseError, UnavailableError} and re.search(pattern, text, re.IGNORECASE):
+            failure = kind
     if "is locked" in text:
         text = f"{text}: another writer held its lock for longer than timeout={lock_timeout} s"
-    elif found is TimedOutError:
+    elif failure is TimedOutError:
         text = f"{text}: no answer within connect_timeout={connect_timeout} s"
-    return found(text)
+    return failure(text)
 
 
 def _code(error: DBAPIError) -> object:

@@ -65,7 +65,7 @@ class SQLiteOptions(TypedDict, total=False):
 
 
 class _Table(Backend):
-    """What both stores share: a table, and sums made by the database."""
+    """What both stores share: a table, and sums computed by the database."""
 
     errors: ClassVar[ErrorTable] = {
         TimedOutError: StoreTimeoutError,
@@ -100,16 +100,12 @@ class SQLStore(_Table):
         self,
         url: Annotated[
             str | URL | Engine,
-            Option(
-                "the URL of the database as SQLAlchemy has it, or an engine, which is used but not disposed of"
-            ),
+            Option("the URL of the database for SQLAlchemy, or an engine, which is used but not disposed of"),
         ],
         table: TableName = "zarr",
         dimension_separator: Separator = None,
         *,
-        connect_timeout: Annotated[
-            float, Option("seconds after which a server that does not answer is given up")
-        ] = 10.0,
+        connect_timeout: Annotated[float, Option("seconds to wait for a server that does not answer")] = 10.0,
     ) -> None:
         if isinstance(url, URL):
             url = url.render_as_string(hide_password=False)
@@ -186,7 +182,7 @@ class SQLiteStore(_Table):
         dimension_separator: Separator = None,
         *,
         table: TableName = "zarr",
-        fsync: Annotated[bool, Option("return from a write only when it is on the disk")] = False,
+        fsync: Annotated[bool, Option("return from a write only once it is on the disk")] = False,
         **kwargs: Unpack[SQLiteOptions],
     ) -> None:
         for name in kwargs:
@@ -221,7 +217,7 @@ class SQLiteStore(_Table):
 
     @property
     def path(self) -> str:
-        """The absolute path of the file, or what else SQLite was told."""
+        """The absolute path of the file, or `:memory:` or a URI as given."""
         path = self.option("path")
         return (
             path
@@ -237,7 +233,7 @@ class SQLiteStore(_Table):
         return self._driver(engines.sqlite(self.path, fsync=self.option("fsync"), arguments=arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the path; what is in memory alone cannot be."""
+        """Pickle the path; a database in memory cannot be pickled."""
         if self._options["path"] == ":memory:":
             raise pickle.PicklingError("an SQLite database in memory cannot be pickled; give it a file")
         return super().__reduce__()

