@@ -128,7 +128,7 @@ def url(server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def tcp_url(server: Server) -> str:
-    """The same through a port."""
+    """A server reached through a port."""
     return os.environ.get(OWN) or server.tcp_url
 
 

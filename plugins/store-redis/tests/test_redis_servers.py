@@ -127,7 +127,7 @@ def test_tls(tls: tuple[int, str], prefix: str) -> None:
 
 
 def test_tls_with_an_unknown_authority(tls: tuple[int, str], quick: None) -> None:
-    """A certificate that nobody vouches for is an error of ours."""
+    """A certificate that is not trusted is an error of ours."""
     with (
         zarrv3.open_store(f"rediss://localhost:{tls[0]}/0") as store,
         pytest.raises(StoreAccessError, match="certificate"),

@@ -57,7 +57,7 @@ def test_swaps_of_a_batch(store: RedisStore, client: redis.Redis, prefix: str) -
 
 
 def test_equal_values_have_equal_versions(store: RedisStore, client: redis.Redis, prefix: str) -> None:
-    """A version is that of the value, whoever wrote it: an equal one may be swapped, an empty one is not a missing one."""
+    """A version is that of the value, whichever program wrote it: an equal one may be swapped, an empty one is not a missing one."""
     store.write_many({"k": b"v", "empty": b""})
     versions = versions_of(store, "k", "empty", "none")
     client.mset({f"{prefix}:k": b"w"})
@@ -99,7 +99,7 @@ def test_a_value_of_another_type_stops_a_batch(store: RedisStore, client: redis.
     for key in ("a", "zz"):
         with pytest.raises(StoreAccessError, match="WRONGTYPE"):
             store.swap_many({key: (None, b"v"), "z/hash": (None, b"v")})
-    with pytest.raises(StoreAccessError, match="another type"):
+    with pytest.raises(StoreAccessError, match="not of the type"):
         store.get_versioned(["a", "z/hash"])
     assert "a" not in store
     assert "zz" not in store

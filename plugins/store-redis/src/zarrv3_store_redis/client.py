@@ -53,7 +53,7 @@ class RedisOptions(TypedDict, total=False):
     ssl_keyfile: Annotated[str, Option("the file of its key")]
     ssl_password: Annotated[str, Option("the password of that file", secret=True)]
     ssl_cert_reqs: Annotated[str, Option("`required`, `optional` or `none`")]
-    ssl_check_hostname: Annotated[bool, Option("whether the certificate has to be the host's")]
+    ssl_check_hostname: Annotated[bool, Option("whether the certificate has to match the host")]
     ssl_ciphers: Annotated[str, Option("the ciphers that are allowed")]
 
 
@@ -64,10 +64,10 @@ _DATABASE = re.compile(r"/?|/\d+")
 
 
 class Reconnect(Retry):
-    """Tries again when a connection was lost or refused, not when the server took too long or refused the user.
+    """Retries when a connection was lost or refused, not when the server took too long or refused the user.
 
     Args:
-        waits: how long a connection waits, for the message when that was too short.
+        waits: the time-outs of a connection, for the message when one has passed.
     """
 
     def __init__(self, waits: str) -> None:
@@ -148,20 +148,20 @@ def make_client(url: str | None, options: Mapping[str, Any]) -> redis.Redis:
     try:
         client = redis.Redis(**asked) if url is None else redis.Redis.from_url(plain_url(url), **asked)
         pool = client.connection_pool
-        pool.connection_class(**pool.connection_kwargs)  # connects nowhere, but finds options that do not fit
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but finds options that do not fit
     except (TypeError, ValueError, redis.RedisError) as error:
-        raise ConfigurationError(f"these options make no connection: {error}") from None
+        raise ConfigurationError(f"no connection can be made with these options: {error}") from None
     return client
 
 
 @cache
 def _driver_info() -> redis.DriverInfo:
-    """What a connection tells about its library: redis-py would look up its version again for each."""
+    """What a connection tells about its library; redis-py would look up its version for each."""
     return redis.DriverInfo()
 
 
 def reading_bytes(client: redis.Redis) -> tuple[redis.Redis, bool]:
-    """The client, or one with the same settings that decodes nothing; and whether it is a new one."""
+    """The client, or a new one with its settings that does not decode; and whether it is new."""
     pool = client.connection_pool
     settings = dict(pool.connection_kwargs)
     if not settings.get("decode_responses"):

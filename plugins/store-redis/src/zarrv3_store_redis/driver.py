@@ -25,16 +25,16 @@ from zarrv3_store_redis.index import PAGE, Index
 from zarrv3_store_redis.names import Names, bounds
 
 LARGEST = 512 << 20
-"""The most bytes that a name or a value has (the server's `proto-max-bulk-len`, as it is delivered)."""
+"""The most bytes of a name or a value (the server's default `proto-max-bulk-len`)."""
 
 TRANSACTION = 960 << 20
-"""The most bytes of values in a transaction: the server breaks off a client that has sent 1 GiB of one, names included."""
+"""The most bytes of values in a transaction: the server disconnects a client that has sent 1 GiB of one, names included."""
 
 BATCH = 1000
 """The most keys in one command."""
 
 _WRONG = "WRONGTYPE"
-_FAR = 1 << 40  # further than any value reaches, and still a number to the server
+_FAR = 1 << 40  # beyond any value, and still an integer to the server
 
 
 class RedisDriver:
@@ -73,7 +73,7 @@ class RedisDriver:
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: MGET and GETRANGE in one transaction, so that all of them see one state."""
+        """As the contract says: MGET and GETRANGE in one transaction, so that all see one state."""
         wholes = [*by_key([request for request in requests if request.range is None])]
         ranged = [(key, wanted) for key, wanted in requests if wanted is not None]
         commands: list[tuple[Any, ...]] = []
@@ -86,9 +86,9 @@ class RedisDriver:
         replies = self._run(commands, transaction=bool(ranged))
         values: dict[str, Buffer | None] = {}
         if wholes:
-            found, there, *replies = replies
-            values = dict(zip(wholes, found, strict=True))
-            if there != len(wholes) - found.count(None):
+            whole_values, there, *replies = replies
+            values = dict(zip(wholes, whole_values, strict=True))
+            if there != len(wholes) - whole_values.count(None):
                 self._refuse_other_types([key for key, value in values.items() if value is None])
         exists = dict(zip(parts, replies, strict=False))
         pieces = iter(replies[len(parts) :])
@@ -122,7 +122,7 @@ class RedisDriver:
         return self.index.sizes(folder)
 
     def write_many(self, changes: Changes, /) -> None:
-        """As the contract says: one MULTI … EXEC, which the server does whole or not at all, with the index."""
+        """As the contract says: one MULTI … EXEC, which the server does wholly or not at all, with the index."""
         values = {key: value for key, value in changes.items() if value is not None}
         gone = [key for key, value in changes.items() if value is None]
         commands: list[tuple[Any, ...]] = []
@@ -141,7 +141,7 @@ class RedisDriver:
         self.write_many(changes)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
-        """As the contract says: in one step of the server, which is never asked twice."""
+        """As the contract says: in one step of the server, and never sent twice."""
         arguments = _flat(
             (key.encode(), version or b"", int(new is not None), b"" if new is None else _sendable(new))
             for key, (version, new) in swaps.items()
@@ -180,7 +180,7 @@ class RedisDriver:
     # ------------------------------------------------------------ commands
 
     def _run(self, commands: Collection[tuple[Any, ...]], *, transaction: bool) -> list[Any]:
-        """The replies to some commands, sent together; the first error among them is raised."""
+        """The replies to some commands, sent together; raises the first error among them."""
         with self.client.pipeline(transaction=transaction) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
@@ -191,9 +191,9 @@ class RedisDriver:
         return replies
 
     def _once(self, *command: Any) -> Any:
-        """The reply to a command that is never sent twice: when a connection breaks nobody knows whether it was done.
+        """The reply to a command that is never sent twice: when a connection breaks, whether it was done is unknown.
 
-        Connecting is tried again as ever, and a connection that broke since its last use is replaced.
+        Connecting is retried as usual, and a connection that broke since its last use is replaced.
         """
         pool = self.client.connection_pool
         connection = pool.get_connection()
@@ -212,7 +212,7 @@ class RedisDriver:
         return reply
 
     def _refuse_other_types(self, keys: list[str]) -> None:
-        """Raise for keys that are not strings, which MGET takes for missing."""
+        """Raise for keys that are not strings, which MGET treats as missing."""
         types = self._run([("TYPE", self.names.value(key)) for key in keys], transaction=False)
         for key, kind in zip(keys, types, strict=True):
             if kind not in {b"none", b"string", "none", "string"}:
@@ -220,7 +220,7 @@ class RedisDriver:
 
 
 def _span(wanted: ByteRange) -> tuple[int, int]:
-    """First and last byte to ask for. GETRANGE takes an end before the first byte for the first byte: never give one."""
+    """First and last byte to ask for. GETRANGE takes an end before the first byte as the first byte: never give one."""
     start, stop = max(-_FAR, min(wanted.start, _FAR)), wanted.stop
     if stop is None or stop < 0:
         return start, -1
@@ -230,7 +230,7 @@ def _span(wanted: ByteRange) -> tuple[int, int]:
 
 
 def _trimmed(piece: bytes, wanted: ByteRange, *, exists: int) -> Buffer | None:
-    """What a range is, of the bytes that `_span` asked for."""
+    """A range, cut out of the bytes that `_span` asked for."""
     if not exists:
         return None
     start, stop = wanted
@@ -248,4 +248,4 @@ def _flat(rows: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
 
 
 def _other_type(name: bytes) -> str:
-    return f"{_WRONG}: {name.decode()!r} is of another type than this store makes it; choose another prefix"
+    return f"{_WRONG}: {name.decode()!r} is not of the type that this store gives it; choose another prefix"

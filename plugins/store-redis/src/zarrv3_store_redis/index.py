@@ -2,12 +2,13 @@
 
 All members have the score 0, so the set is in the order of the keys' bytes, and a folder is a range of it. Every write of
 ours changes value and index in one step. Two kinds of member are not keys: the empty one says that the index is complete,
-and those that begin with `/` are tokens of somebody who is building it.
+and those that begin with `/` are tokens of clients that are building it.
 
-An index is not complete, or not there, in a database that zarr-python 2 wrote, in an empty one, and when the server
-evicted it. Then listing looks through the whole database (SCAN), and the next write builds the index. While it is built
-others may write: their keys enter it with their values, and the builder enters a key only in the same step in which it
-sees its value. So nothing is missing, and nothing is in it that was erased meanwhile.
+An index is not complete, or not there, in a database that zarr-python 2 wrote, in an empty one, and when the
+server has evicted it. Then listing looks through the whole database (SCAN), and the next write builds the
+index. While it is built others may write: their keys enter it with their values, and the builder enters a key
+only in the same step in which it sees its value. So nothing is missing, and nothing is in it that was erased
+meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PAGE = 1000
 SCANNED = 5000
 """How many entries of the database one SCAN looks at."""
 
-_ATTEMPTS = 3  # how often building starts again when the index is dropped meanwhile
+_ATTEMPTS = 3  # how often building starts again when the index is dropped in the meantime
 
 
 class Index:
@@ -59,7 +60,7 @@ class Index:
         seen: set[str] = set()
         while start:
             reply = self.run(scripts.DIRECTORY, start, end, len(folder.encode()), PAGE)
-            if reply is None:  # not complete, or dropped meanwhile
+            if reply is None:  # not complete, or dropped in the meantime
                 yield from (name for name in children(self.keys(folder), folder) if name not in seen)
                 return
             start, page = reply
@@ -72,10 +73,10 @@ class Index:
         cursor: int = 0
         seen: set[bytes] = set()
         while True:
-            cursor, found = self.client.scan(
+            cursor, names = self.client.scan(
                 cursor, match=self.names.pattern(folder), count=SCANNED, _type="string"
             )
-            fresh = [name for name in dict.fromkeys(found) if name not in seen]
+            fresh = [name for name in dict.fromkeys(names) if name not in seen]
             seen.update(fresh)
             keys = [key for key in map(self.names.key, fresh) if key is not None]
             if keys:
@@ -86,14 +87,14 @@ class Index:
     # ------------------------------------------------------------ building
 
     def build(self) -> None:
-        """Make the index complete if it is not."""
+        """Complete the index if necessary."""
         with self.building:
             for _ in range(_ATTEMPTS):
                 if self.client.zscore(self.names.index, b"") is not None or self._build():
                     return
 
     def renew(self) -> None:
-        """Enter what others have written, and remove what others have erased."""
+        """Enter what other programs have written, and remove what they have erased."""
         with self.building:
             self._build()
             start, end = bounds("")

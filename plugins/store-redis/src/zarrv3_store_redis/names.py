@@ -11,12 +11,12 @@ _GLOB = re.compile(rb"([\\*?\[\]^-])")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that belong to one prefix. All of them are bytes: no client's encoding has a say."""
+    """The names that belong to one prefix. All are bytes, so a client's encoding does not matter."""
 
     prefix: bytes
     """What the names of values begin with, the colon included."""
     index: bytes
-    """The sorted set of all keys. No value has this name: whatever prefix one would cut off, no key has a `//`."""
+    """The sorted set of all keys. No value has this name: no key contains `//`, whatever the prefix."""
 
     @classmethod
     def of(cls, prefix: str) -> "Names":

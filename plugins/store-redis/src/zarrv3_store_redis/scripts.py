@@ -1,8 +1,10 @@
-"""What the server does in one step, in Lua. Every script gets the index as its one key and the values' prefix first.
+"""What the server does in one step, in Lua. Every script gets the index as its only key.
+
+Its first argument is the prefix of the values.
 
 The index is complete when it has the empty member; a script that needs it complete answers nil when it is not. A member
 without a value (the value was erased or evicted behind our back) is passed over. Scripts are short, and sent whole each
-time (EVAL): so a call is one round trip also after the server was restarted and has forgotten its scripts.
+time (EVAL): so a call is one round trip even after a restarted server has forgotten its scripts.
 
 A server that is out of memory refuses a script's first write and, once that was done, none after it: ZADD comes first.
 """

@@ -86,9 +86,9 @@ class RedisStore(Backend):
         return server()
 
     def reindex(self) -> None:
-        """Build the index of keys again: to be called after others wrote below the prefix, for example zarr-python 2.
+        """Build the index of keys again; call it after other programs, such as zarr-python 2, wrote below the prefix.
 
-        Looks through the whole database; others may read and write meanwhile.
+        Looks through the whole database; others may read and write in the meantime.
         """
         with self.using_driver("index", capability="write") as driver:
             driver.index.renew()
@@ -106,7 +106,7 @@ class RedisStore(Backend):
         return RedisDriver(client, self.option("prefix"), owned=owned)
 
     def describe(self) -> str:
-        """The options, of a client only where it goes to."""
+        """The options; of a client, only its server."""
         client = self._options["client"]
         if client is None:
             return super().describe()
