@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ from zarrv3.store.contract import (
     whole,
 )
 from zarrv3.store.helpers import children, unchanged
-from zarrv3.store.memory import MappingDriver
+from zarrv3.store.memory import MappingDriver, MemoryDriver
 from zarrv3.store.wrapping import DriverStore
 
 
@@ -209,7 +210,7 @@ def test_threads_share_one_driver() -> None:
 
 
 def test_closing_closes_the_driver_once(store: Example) -> None:
-    """`close` reaches the driver once, a second one nobody; an unused store closes without connecting."""
+    """`close` reaches the driver once; an unused store closes without connecting."""
     assert store.capabilities.write
     store.close()
     store.close()
@@ -397,7 +398,7 @@ def test_large_transactions_are_refused() -> None:
 
 
 def test_empty_batches_never_reach_the_driver(store: Example) -> None:
-    """Nothing is asked of nobody: the driver is not even made."""
+    """Empty batches do not even make the driver."""
     assert [*store.get_many([]), *store.stat_many([]), *store.swap_many({})] == []
     store.write_many({})
     assert store.made == []
@@ -701,3 +702,63 @@ def test_a_driver_needs_no_base_class() -> None:
 def test_notebooks_see_no_secrets(store: Example) -> None:
     """The representation in a notebook is escaped and hides secrets too."""
     assert "hunter2" not in store._repr_html_()
+
+
+class Miscounting(MemoryDriver):
+    """A driver that answers too much or too little, and refuses keys that nobody asked about."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__({"a": b"1", "b": b"2"})
+        self.more = more
+
+    def get_many(self, requests: Sequence[Request], /) -> list[Buffer | None]:
+        """One value too many, or too few."""
+        values = [*super().get_many(requests)]
+        return [*values, None] if self.more > 0 else values[:-1]
+
+    def swap_many(self, swaps: Any, /) -> list[str]:
+        """A key that was not given."""
+        return ["nonsense"]
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_answers_are_counted(more: int) -> None:
+    """A driver that gives more or fewer answers than questions, or refuses other keys, is an error, not wrong data."""
+    store = DriverStore(Miscounting(more))
+    with pytest.raises(StoreAccessError, match=r"get_many gave . answers to 2 questions"):
+        store.get_many([Request("a"), Request("b")])
+    with pytest.raises(StoreAccessError, match="refused keys that it was not given"):
+        store.swap_many({"a": (None, b"3")})
+
+
+def test_secrets_in_odd_places() -> None:
+    """A secret in a note, in a group of exceptions, in one of our own errors or in an unreadable one is not shown."""
+
+    secret = "hunter" + str(2)  # so that no line of this test that a traceback shows has it
+
+    class Mute(Exception):  # noqa: N818 - a plugin's
+        def __str__(self) -> str:
+            raise ValueError(secret)
+
+    noted = ValueError("fine")
+    noted.add_note(f"the password is {secret}")
+    errors = [
+        noted,
+        ExceptionGroup("fine", [ValueError(secret)]),
+        StoreUnavailableError(secret),
+        Mute(),
+    ]
+
+    class Secretive(Backend):
+        kind = "secretive"
+
+        def __init__(self, password: str, error: Exception) -> None:
+            super().__init__(password=password, error=error)
+
+        def connect(self) -> Any:
+            raise self._options["error"]
+
+    for error in errors:
+        with pytest.raises(StoreError) as caught:
+            Secretive(secret, error)["k"]
+        assert secret not in "".join(traceback.format_exception(caught.value))

@@ -161,7 +161,7 @@ def test_listing_in_memory_costs_what_it_returns() -> None:
 
 
 def test_kv_store_passes_through() -> None:
-    """The mapping and the store show the same, whoever writes."""
+    """The mapping and the store show the same content, whichever of them is written to."""
     content: dict[str, Any] = {"zarr.json": bytearray(b"{}")}
     store = KVStore(content)
     assert store["zarr.json"] == b"{}"
@@ -217,3 +217,25 @@ def test_only_real_separators() -> None:
     for separator in ("x", "", "//"):
         with pytest.raises(ConfigurationError, match="'dimension_separator' of 'memory' takes"):
             MemoryStore(dimension_separator=separator)  # type: ignore[arg-type]
+
+
+class Failing(dict[str, Any]):
+    """A mapping that fails, or is interrupted, at one of the values."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if value == b"fatal":
+            raise KeyboardInterrupt
+        super().__setitem__(key, value)
+
+
+def test_interrupted_changes_are_undone() -> None:
+    """What is interrupted half-way, a transaction, a rename or an ordinary write, has changed nothing, nor the index."""
+    store = MemoryStore(Failing({"f/a": b"1", "f/b": b"2", "g/c": b"3"}))
+    before = dict(store.items())
+    for call in (store.apply_many, store.write_many):
+        with pytest.raises(KeyboardInterrupt):
+            call({"f/a": b"new", "f/b": None, "h/i/j": b"new", "k": b"fatal", "g/c": None})
+        assert dict(store.items()) == before
+        assert sorted(store.list_dir("")) == ["f/", "g/"]
+    store["h/i/j"] = b"4"
+    assert sorted(store) == ["f/a", "f/b", "g/c", "h/i/j"]

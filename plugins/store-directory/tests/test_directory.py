@@ -193,7 +193,7 @@ def test_only_files_are_values(store: DirectoryStore, root: Path) -> None:
 
 
 def test_names_are_bytes(store: DirectoryStore, root: Path) -> None:
-    """The same letters composed and decomposed are two keys where the file system keeps them apart."""
+    """One text, composed and decomposed, is two keys where the file system keeps them apart."""
     store.update({unicodedata.normalize(form, "é/ü"): form.encode() for form in ("NFC", "NFD")})
     assert dict(store.items()) == {
         unicodedata.normalize(form, "é/ü"): form.encode() for form in ("NFC", "NFD")
@@ -421,7 +421,7 @@ def writing(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
 
 def test_a_living_writers_file_is_left_alone(tmp_path: Path, writing: Callable[[], None]) -> None:
-    """While somebody writes to a folder its temporary files stay: another write of the key makes one of its own."""
+    """While a writer is in a folder its temporary files stay: another write of the key makes one of its own."""
     store = DirectoryStore(tmp_path)
     store["a/k"] = b"new"
     assert files(tmp_path) == ["a", f"a/{TEMPORARY}k", "a/k"]

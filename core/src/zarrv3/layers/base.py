@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 
 from zarrv3.store.backend import require
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Store, Swaps, Versioned
+from zarrv3.store.contract import (
+    JSON,
+    Buffer,
+    Capabilities,
+    Changes,
+    Request,
+    Store,
+    Swaps,
+    Versioned,
+    as_requests,
+)
 from zarrv3.store.helpers import check_rename
 from zarrv3.store.keys import check_folder, check_keys, split_prefix
 from zarrv3.store.values import check_changes, check_swaps
@@ -142,8 +152,9 @@ def _rebuild(cls: type[Layer], inner: Store, options: dict[str, Any]) -> Layer:
 # ---------------------------------------------------------------- checks
 
 
-def _check_requests(layer: Layer, requests: Sequence[Request]) -> None:  # noqa: ARG001 - as the others
+def _check_requests(layer: Layer, requests: Sequence[Request]) -> tuple[Sequence[Request]]:  # noqa: ARG001
     check_keys([request[0] for request in requests])
+    return (as_requests(requests),)
 
 
 def _check_keys(layer: Layer, keys: Sequence[str]) -> None:  # noqa: ARG001
@@ -202,7 +213,7 @@ _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_m
 One with `capabilities` of its own may be unable to do some; the conformance kit finds what does not fit.
 """
 
-_CHECKS: Mapping[str, Callable[..., None]] = {
+_CHECKS: Mapping[str, Callable[..., tuple[Any, ...] | None]] = {
     "get_many": _check_requests,
     "stat_many": _check_keys,
     "get_versioned": _check_versions,
@@ -215,16 +226,15 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "erase_prefix": _check_erasing,
     "rename_prefix": _check_renaming,
 }
-"""What is checked before each method of a layer runs."""
+"""What is checked before each method of a layer runs; it may return other arguments to run it with."""
 
 _ALWAYS = {"get_many", "stat_many", "list_prefix", "list_dir", "list_sizes"}
 """What is passed on unchecked: reading needs no capability, and a store below may list more than it claims."""
 
 
-def _checking(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+def _checking(method: Callable[..., Any], check: Callable[..., tuple[Any, ...] | None]) -> Callable[..., Any]:
     @wraps(method)
     def checked(self: Layer, *arguments: Any) -> Any:
-        check(self, *arguments)
-        return method(self, *arguments)
+        return method(self, *(check(self, *arguments) or arguments))
 
     return checked

@@ -46,7 +46,7 @@ class Prefix(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same; keys may be shorter by the prefix."""
+        """Those of the store, with keys shorter by the prefix."""
         inner = self.inner.capabilities
         if inner.limits.key_bytes is None:
             return inner

@@ -18,7 +18,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from zarrv3.errors import (
     ConfigurationError,
@@ -45,10 +45,12 @@ from zarrv3.store.contract import (
     Request,
     Swaps,
     Versioned,
+    as_requests,
 )
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
 from zarrv3.store.values import check_changes, check_swaps
 
+T = TypeVar("T")
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
 _SYSTEM: ErrorTable = {
@@ -116,7 +118,7 @@ class Backend(BaseStore):
             if self._live is None:
                 with self._translating("open", ()):
                     live = self.connect()
-                _check_driver(live, self)
+                    _check_driver(live, self)
                 self._live = live
             return self._live
 
@@ -151,22 +153,32 @@ class Backend(BaseStore):
     @property
     def capabilities(self) -> Capabilities:
         """What the driver can do."""
-        can: Capabilities = self.driver.capabilities
-        return can
+        return self._can(self.driver)
+
+    def _can(self, driver: Driver) -> Capabilities:
+        try:
+            return driver.capabilities
+        except Exception:
+            with self._translating("ask", ()):
+                raise
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         if not requests:
             return []
-        if {*map(type, requests)} != {Request}:
-            requests = [Request(*request) for request in requests]
+        requests = as_requests(requests)
         driver = self.driver
         keys = [key for key, _ in requests]
         most = self._checked(keys, driver).batch_keys
         with self._translating("read", keys):
             if most is None or len(requests) <= most:
                 values: Sequence[Buffer | None] = driver.get_many(requests)
-                return values
-            return [value for part in helpers.chunked(requests, most) for value in driver.get_many(part)]
+            else:
+                values = [
+                    value
+                    for part in helpers.chunked(requests, most)
+                    for value in self._complete(driver.get_many(part), part, "get_many")
+                ]
+            return self._complete(values, requests, "get_many")
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         return self._by_key("look at", "stat_many", keys) if keys else []
@@ -186,8 +198,18 @@ class Backend(BaseStore):
             return helpers.stat_by_reading(self, keys)
         with self._translating(verb, keys):
             return [
-                item for part in helpers.chunked(keys, limits.batch_keys or len(keys)) for item in call(part)
+                item
+                for part in helpers.chunked(keys, limits.batch_keys or len(keys))
+                for item in self._complete(call(part), part, method)
             ]
+
+    def _complete(self, answers: Sequence[T], asked: Sequence[object], method: str) -> Sequence[T]:
+        """What a driver has answered, if it is as much as was asked."""
+        if len(answers) != len(asked):
+            raise StoreAccessError(
+                f"the driver of {self.describe()} is broken: {method} gave {len(answers)} answers to {len(asked)} questions"
+            )
+        return answers
 
     # ------------------------------------------------------------ listing
 
@@ -241,13 +263,15 @@ class Backend(BaseStore):
         limits = self._checked(swaps, driver)
         self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
         with self._translating("replace", swaps):
-            if limits.batch_keys is None and limits.batch_bytes is None:
-                refused: Collection[str] = driver.swap_many(swaps)
-                return refused
             parts = helpers.split(
                 swaps.items(), lambda swap: helpers.size_of(swap[1]), limits.batch_keys, limits.batch_bytes
             )
-            return [key for part in parts for key in driver.swap_many(part)]
+            refused = [key for part in parts for key in driver.swap_many(part)]
+        if not swaps.keys() >= {*refused}:
+            raise StoreAccessError(
+                f"the driver of {self.describe()} is broken: swap_many refused keys that it was not given"
+            )
+        return refused
 
     def apply_many(self, changes: Changes, /) -> None:
         driver = self._able("transactions", changes)
@@ -293,7 +317,7 @@ class Backend(BaseStore):
     def _checked(self, keys: Collection[str], driver: Driver) -> Limits:
         """Check keys; returns the driver's limits."""
         check_keys(keys)
-        limits = driver.capabilities.limits
+        limits = self._can(driver).limits
         if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
             key = max(keys, key=lambda key: len(key.encode()))
             raise LimitError(
@@ -316,7 +340,7 @@ class Backend(BaseStore):
     def _able(self, capability: str, keys: Collection[str] = ()) -> Any:
         """The driver, if it has a capability; the error names the keys."""
         driver = self.driver
-        require(driver.capabilities, capability, self, keys)
+        require(self._can(driver), capability, self, keys)
         return driver
 
     # ------------------------------------------------------------ errors
@@ -344,7 +368,9 @@ class Backend(BaseStore):
     def _translating(self, verb: str, keys: Collection[str]) -> Iterator[None]:
         try:
             yield
-        except ZarrError:
+        except ZarrError as error:
+            if self._tells_secrets(error):
+                raise type(error)(redact(_text(error), self.secrets())) from None
             raise
         except Exception as error:
             tells = self._tells_secrets(error)
@@ -368,7 +394,7 @@ class Backend(BaseStore):
             ours = type(error)
         if ours is None:
             return None
-        text = redact(str(error), self.secrets()) or type(error).__name__
+        text = redact(_text(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
 
@@ -380,9 +406,18 @@ class Backend(BaseStore):
             one = waiting.pop()
             if one is not None and not any(one is other for other in seen):
                 seen.append(one)
-                waiting += [one.__cause__, one.__context__]
+                waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
         secrets = self.secrets()
-        return any(redact(str(one), secrets) != str(one) for one in seen)
+        texts = [text for one in seen for text in (_text(one), *getattr(one, "__notes__", ()))]
+        return any(redact(text, secrets) != text for text in texts)
+
+
+def _text(error: BaseException) -> str:
+    """The text of an exception, also of one that fails to tell."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever a plugin's exception does
+        return type(error).__name__
 
 
 def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:

@@ -69,6 +69,13 @@ def whole(keys: Iterable[str]) -> list[Request]:
     return [_new(Request, (key, None)) for key in keys]
 
 
+def as_requests(requests: Sequence[Any]) -> Sequence[Request]:
+    """Requests from requests, or from plain tuples of a key and a range."""
+    if {*map(type, requests)} <= {Request}:
+        return requests
+    return [Request(*request) for request in requests]
+
+
 _new = tuple.__new__  # no Python call per key
 
 

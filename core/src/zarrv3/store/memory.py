@@ -63,11 +63,19 @@ class MappingDriver:
     def write_many(self, changes: Changes, /) -> None:
         copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
         with self.lock:
-            for key, value in copies.items():
-                if value is not None:
-                    self.put(key, value)
-                elif key in self.mapping:
-                    self.drop(key)
+            before = {key: self.mapping[key] for key in copies if key in self.mapping}
+            try:
+                for key, value in copies.items():
+                    if value is not None:
+                        self.put(key, value)
+                    elif key in self.mapping:
+                        self.drop(key)
+            except BaseException:  # an interrupt, or a mapping that fails: all of it or nothing
+                for key in copies:
+                    self.mapping.pop(key, None)
+                self.mapping.update(before)
+                self.look_again()
+                raise
 
     def apply_many(self, changes: Changes, /) -> None:
         self.write_many(changes)
@@ -80,14 +88,13 @@ class MappingDriver:
 
     def erase_prefix(self, folder: str, /) -> None:
         with self.lock:
-            for key in self.list_prefix(folder):
-                self.drop(key)
+            self.write_many(dict.fromkeys(self.list_prefix(folder)))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         with self.lock:
-            for key in self.list_prefix(source):
-                self.put(target + key[len(source) :], self.mapping[key])
-                self.drop(key)
+            keys = [*self.list_prefix(source)]
+            moved = {target + key[len(source) :]: self.mapping[key] for key in keys}
+            self.write_many({**dict.fromkeys(keys), **moved})
 
     def put(self, key: str, value: Any) -> None:
         """Store one value; the lock is held."""

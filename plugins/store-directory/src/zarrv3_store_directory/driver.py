@@ -44,6 +44,9 @@ TEMPORARY = ".zarrv3-"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 SETS_TIME = os.utime in os.supports_fd
+MOST_DEEP = 400
+"""How many folders a key may lie in: each is opened on the way."""
+
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _serial = count()
@@ -233,6 +236,10 @@ class DirectoryDriver:
             )
         if os.sep != "/" and os.sep in key:
             raise InvalidKeyError(f"key {key!r} contains {os.sep!r}, which separates folders on this system")
+        if key.count("/") > MOST_DEEP:
+            raise InvalidKeyError(
+                f"key {key[:100]!r}… has more than {MOST_DEEP} parts; a folder opens one after the other"
+            )
         return key.lower() if self.lower else key
 
     def _folder_name(self, folder: str) -> str:
