@@ -120,7 +120,7 @@ def test_chunks_that_do_not_fit_pass_through(size: int, store: Counting) -> None
 
 @pytest.mark.parametrize("size", ["much", -1, 1.5, True])
 def test_bad_sizes(size: Any, store: Counting) -> None:
-    """What is no size is refused."""
+    """What is not a size is refused."""
     with pytest.raises(ConfigurationError, match="size"):
         opened(store, size)
 
@@ -217,7 +217,7 @@ def test_others_are_seen_after_refresh(store: Counting) -> None:
 
 
 def test_another_form_under_the_same_key(store: Counting) -> None:
-    """An array that was made anew with another dtype is not read from chunks of the old one."""
+    """An array that was made again with another dtype is not read from chunks of the old one."""
     cache = ChunkCache("1MiB")
     opened(store, cache)[:]
     made = zarrv3.create_array(store, name="x", shape=(40, 30), chunks=(10, 10), dtype="f8", overwrite=True)
@@ -387,7 +387,7 @@ def test_pickles_empty() -> None:
 
 
 def test_a_fork_begins_with_nothing(store: Counting) -> None:
-    """A forked child has an empty cache, whoever held its lock."""
+    """A forked child has an empty cache, even if another thread held its lock."""
     from zarrv3.testing.processes import CONTEXT, Child
 
     if CONTEXT.get_start_method() != "fork":

@@ -89,19 +89,6 @@ def test_refused_folders(folder: Any) -> None:
         keys.check_folder(folder)
 
 
-@pytest.mark.parametrize(("where", "found"), [("", ""), ("/", ""), ("a/", "a/"), ("a", "a"), ("a/b", "a/b")])
-def test_where(where: str, found: str) -> None:
-    """What is asked for sizes is a folder or a key."""
-    assert keys.check_where(where) == found
-
-
-@pytest.mark.parametrize("where", ["/a", "a//", "..", "a/../", "\0", None, 3, b"a"])
-def test_refused_where(where: Any) -> None:
-    """What is neither is refused."""
-    with pytest.raises(InvalidKeyError):
-        keys.check_where(where)
-
-
 @pytest.mark.parametrize(
     ("prefix", "folder"),
     [("", ""), ("a", ""), ("a/", "a/"), ("a/b", "a/"), ("a/b/c.", "a/b/"), ("a/..", "a/")],

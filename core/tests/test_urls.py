@@ -195,7 +195,7 @@ def test_sizes(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1e3", "KB", "1PiB", "1,5GB", "0x10", "1 2", ".5k", "nan"])
 def test_no_sizes(text: str) -> None:
     """Anything else is refused."""
-    with pytest.raises(ConfigurationError, match="no size"):
+    with pytest.raises(ConfigurationError, match="not a size"):
         byte_size(text)
 
 

@@ -345,7 +345,7 @@ def _points(kind: str, name: str) -> "list[EntryPoint]":
 
 
 def _class_points(name: str) -> "dict[str, EntryPoint]":
-    """The entry points of stores, layers and transformers whose class is called `name`, one a distribution."""
+    """The entry points of stores, layers and transformers whose class is called `name`, one per distribution."""
     return {
         origin(point): point
         for kind in _CLASS_KINDS

@@ -69,7 +69,7 @@ class ChunkCache:
     def __init__(self, max_size: int | str) -> None:
         size = byte_size(max_size) if isinstance(max_size, str) else max_size
         if type(size) is not int or size < 0:
-            raise ConfigurationError(f"{max_size!r} is no size; write it like 1000, '64KiB' or '1.5GB'")
+            raise ConfigurationError(f"{max_size!r} is not a size; write it like 1000, '64KiB' or '1.5GB'")
         self.max_size = size
         self._stores: dict[int, weakref.ref[BaseStore]] = {}
         self._next = 0

@@ -79,7 +79,7 @@ class _Reader:
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
 
     def cached_task(self, pieces: Sequence[Piece]) -> None:
-        """The same by way of the cache of decoded chunks: only what it does not have is fetched and decoded."""
+        """Read by way of the cache of decoded chunks: only what it does not have is fetched and decoded."""
         layout, cache = self.layout, self.layout.cache
         assert cache is not None
         keys = [layout.key(piece[0]) for piece in pieces]

@@ -29,7 +29,7 @@ TASK_BYTES = 16 * 2**20
 """How many bytes of chunks one task handles at most (one block of chunks at least)."""
 
 LOCAL_TASK_BYTES = 2 * 2**20
-"""The same for stores without round trips: what is read or encoded is then still in the processor's cache."""
+"""The limit for stores without round trips: what is read or encoded is then still in the processor's cache."""
 
 SMALL_CHUNK = 16 * 2**10
 """Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""

@@ -148,7 +148,7 @@ def wrapped(store: BaseStore) -> BaseStore:
             _report(
                 function[0],
                 "failed",
-                TypeError(f"zarrv3_wrap_store returned a {type(result).__name__}, no store"),
+                TypeError(f"zarrv3_wrap_store returned a {type(result).__name__}, not a store"),
             )
     return store
 

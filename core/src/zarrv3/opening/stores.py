@@ -164,5 +164,5 @@ def _checked_class(kind: registry.Kind, name: str, base: type[Any]) -> Any:
     if isinstance(found, type) and issubclass(found, base):
         return found
     raise RegistryError(
-        f"plugin {name!r} of {registry.owner(kind, name)} is broken: {found!r} is no subclass of zarrv3's {base.__name__}"
+        f"plugin {name!r} of {registry.owner(kind, name)} is broken: {found!r} is not a subclass of zarrv3's {base.__name__}"
     )

@@ -163,7 +163,7 @@ def config_file() -> "Path":
 
 
 def _place() -> str:
-    """The same as text: it is asked for with every setting that is read."""
+    """The place of the file as text: it is asked for with every setting that is read."""
     named = os.environ.get("ZARRV3_CONFIG")
     if named:
         return named

@@ -84,7 +84,7 @@ def parse_pipeline(text: str) -> list[Url]:
         if not _SCHEME.match(adapter):
             shown = redact(f"://:{adapter}")[4:]  # it may be the end of a password with an unquoted '|'
             raise ConfigurationError(
-                f"{shown!r} is no adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'"
+                f"{shown!r} is not an adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'"
             )
         found.append(parse_part(adapter))
     return found
@@ -147,7 +147,7 @@ def byte_size(text: str) -> int:
     """A number of bytes such as `1000`, `64KiB`, `1.5GB`; powers of 1024 with an `i`, of 1000 without."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].lower() not in _UNITS:
-        raise ConfigurationError(f"{text!r} is no size; write it like 1000, 64KiB or 1.5GB")
+        raise ConfigurationError(f"{text!r} is not a size; write it like 1000, 64KiB or 1.5GB")
     from fractions import Fraction
 
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])

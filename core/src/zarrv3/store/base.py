@@ -30,7 +30,7 @@ from zarrv3.store.keys import split_prefix
 from zarrv3.store.views import Items, Values
 
 Range: TypeAlias = tuple[int, int | None]
-"""A range as the seed spells it: start (negative = from the end) and length (`None` = to the end)."""
+"""A range as zarr-python 2 spells it: start (negative = from the end) and length (`None` = to the end)."""
 
 Separator: TypeAlias = Annotated[
     Literal[".", "/"] | None,
@@ -49,7 +49,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     """The name the class is registered under: its URL scheme or adapter name, and its name in a spec."""
 
     takes_store: ClassVar[bool] = False
-    """Whether the constructor's first parameter is a store to wrap: then it is no option."""
+    """Whether the constructor's first parameter is a store to wrap: then it is not an option."""
 
     tested_against: ClassVar[Mapping[str, str]] = {}
     """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
@@ -138,7 +138,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         self,
         keys: Sequence[str],
         *,
-        contexts: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: ARG002 - the seed's; there is one kind of memory
+        contexts: Mapping[str, Mapping[str, Any]] | None = None,  # noqa: ARG002 - zarr-python 2's; there is one kind of memory
     ) -> dict[str, bytes]:
         """The values of those keys that exist, read in one batch."""
         values = self.get_many(whole(keys))
@@ -148,7 +148,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """Remove those keys that exist."""
         self.write_many(dict.fromkeys(keys))
 
-    # ------------------------------------------------------------ the seed's methods
+    # ------------------------------------------------------------ the methods of zarr-python 2
 
     def list(self) -> list[str]:
         """All keys."""

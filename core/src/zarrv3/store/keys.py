@@ -57,7 +57,7 @@ def encodable(text: str) -> bool:
 
 
 def check_folder(folder: object) -> str:
-    """Return a folder (`""` or a key followed by `/`; the seed's `"/"` means `""`), or raise `InvalidKeyError`."""
+    """Return a folder (`""` or a key followed by `/`; the `"/"` of zarr-python 2 means `""`), or raise `InvalidKeyError`."""
     if not isinstance(folder, str):
         raise InvalidKeyError(f"a folder is text, not {type(folder).__name__}: {folder!r}")
     if folder in {"", "/"}:
@@ -66,13 +66,6 @@ def check_folder(folder: object) -> str:
         raise InvalidKeyError(f"a folder is '' or ends in '/', not {folder!r}")
     check_key(folder[:-1])
     return folder
-
-
-def check_where(where: object) -> str:
-    """Return a folder or a key, whichever it is (what `sizes` takes), or raise `InvalidKeyError`."""
-    if isinstance(where, str) and where and not where.endswith("/"):
-        return check_key(where)
-    return check_folder(where)
 
 
 def split_prefix(prefix: object) -> tuple[str, str]:
