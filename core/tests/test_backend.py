@@ -751,14 +751,15 @@ def test_secrets_in_odd_places() -> None:
 
     class Secretive(Backend):
         kind = "secretive"
+        error: ClassVar[Exception]
 
-        def __init__(self, password: str, error: Exception) -> None:
-            super().__init__(password=password, error=error)
+        def __init__(self, password: str) -> None:
+            super().__init__(password=password)
 
         def connect(self) -> Any:
-            raise self._options["error"]
+            raise self.error
 
-    for error in errors:
+    for Secretive.error in errors:
         with pytest.raises(StoreError) as caught:
-            Secretive(secret, error)["k"]
+            Secretive(secret)["k"]
         assert secret not in "".join(traceback.format_exception(caught.value))
