@@ -38,7 +38,7 @@ LISTED = {"zip", "dbm"}
 """Formats that keep the places of all values in one list, which has to be read before the first value is."""
 
 REWRITTEN = {("dbm", "erase a child")}
-"""The index of `dbm.dumb` has no mark for what was erased: it is written anew."""
+"""The index of `dbm.dumb` has no mark for what was erased: it is written again."""
 
 
 @pytest.fixture(autouse=True)

@@ -172,7 +172,7 @@ def test_fortran_order_without_compressor(store: BaseStore) -> None:
 
 
 def test_erased_arrays_do_not_come_back(store: BaseStore) -> None:
-    """6: `rmdir` erases the chunks too: an array created anew in the same place holds fill values."""
+    """6: `rmdir` erases the chunks too: an array created again in the same place holds fill values."""
     zarrv3.ones(4, chunks=2, store=store, path="Foo/bar")[...] = 5
     store.rmdir("Foo")
     assert not [key for key in store if key.startswith("Foo")]

@@ -369,7 +369,7 @@ def test_plugin_classes_answer_by_name(name: str) -> None:
 
 
 def test_unknown_names_stay_attribute_errors() -> None:
-    """A name that nobody offers is an AttributeError, so that `hasattr` works."""
+    """A name that does not exist is an AttributeError, so that `hasattr` works."""
     assert not hasattr(compat, "BogusStoreV3")
     assert not hasattr(zarrv3, "BogusStore")
     with pytest.raises(ImportError, match="BogusStoreV3"):

@@ -95,14 +95,14 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> StoreV3:
 
 @pytest.fixture
 def store(fresh: StoreV3) -> Iterator[StoreV3]:
-    """The same, closed in the end."""
+    """A store that is closed in the end."""
     with fresh:
         yield fresh
 
 
 @pytest.fixture
 def filled(store: StoreV3) -> StoreV3:
-    """The same with some keys."""
+    """A store with some keys, closed in the end."""
     store.update(CONTENT)
     return store
 
@@ -131,7 +131,7 @@ def test_set(filled: StoreV3) -> None:
 
 @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "../a", "a/./b", "a/../b"])
 def test_set_checks_the_key(store: StoreV3, key: str) -> None:
-    """A text that is no key is a ValueError and nothing is stored."""
+    """A text that is not a key is a ValueError and nothing is stored."""
     with pytest.raises(ValueError, match="key"):
         store[key] = b"value"
     assert store.list() == []
@@ -250,7 +250,7 @@ def test_rename_refuses(filled: StoreV3) -> None:
 
 
 def test_rmdir(filled: StoreV3) -> None:
-    """`rmdir` removes a node with all that is below it; nothing there is no error; "" is the whole hierarchy."""
+    """`rmdir` removes a node with all that is below it; a missing node is not an error; "" is the whole hierarchy."""
     filled.rmdir("nothing")
     assert len(filled) == len(CONTENT)
     filled.rmdir("a")
@@ -313,7 +313,7 @@ def test_supports_efficient(store: StoreV3) -> None:
 
 
 def test_getitems(filled: StoreV3) -> None:
-    """`getitems` gives those keys that exist, also with the seed's `contexts`."""
+    """`getitems` gives those keys that exist, also with the `contexts` of zarr-python 2."""
     assert filled.getitems(["b", "missing", "a/c/0"], contexts={}) == {"b": b"", "a/c/0": b"0123456789"}
 
 

@@ -139,7 +139,7 @@ def test_senseless_arguments(store: MemoryStore, arguments: Any) -> None:
 
 
 def test_opening_creates_nothing(tmp_path: Path) -> None:
-    """Looking for something in a folder that is not there does not make it (seed defect 19)."""
+    """Looking for something in a folder that is not there does not make it (defect 19 of zarr-python 2)."""
     with pytest.raises(NodeNotFoundError):
         zarrv3.open(str(tmp_path / "none"), mode="r")
     assert not (tmp_path / "none").exists()
@@ -209,7 +209,7 @@ def test_paths_and_mappings(tmp_path: Path) -> None:
 
 
 def test_all_spellings() -> None:
-    """Every creating function, with positional arguments where the seed has them."""
+    """Every creating function, with positional arguments where zarr-python 2 has them."""
     assert zarrv3.create((4, 4), (2, 2), "i4", None, 7, "F", MemoryStore(), path="p").fill_value == 7
     assert zarrv3.zeros((2, 3)).shape == (2, 3)
     assert zarrv3.empty(2, dtype="i1")[...].tolist() == [0, 0]
@@ -317,7 +317,7 @@ def test_consolidated_metadata_are_zarr_pythons(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_quiet")
 def test_consolidating_below_and_without_a_root() -> None:
-    """A group below is consolidated on its own; a hierarchy whose root has no document gets one (seed defect 26)."""
+    """A group below is consolidated on its own; a hierarchy whose root has no document gets one (defect 26 of zarr-python 2)."""
     store = MemoryStore()
     zarrv3.group(store, path="g").create_array("x", shape=1)
     zarrv3.consolidate_metadata(store, "g")

@@ -173,7 +173,7 @@ def test_out_of_another_selection(array: Array) -> None:
     ],
 )
 def test_unfit_out_is_refused_unchanged(array: Array, out: Any) -> None:
-    """Memory of the wrong shape or dtype, read-only memory and what is no array is refused before anything is read."""
+    """Memory of the wrong shape or dtype, read-only memory and what is not an array are refused before anything is read."""
     before = np.array(out, copy=True)
     with pytest.raises(AssignmentError, match="out"):
         array.read(..., out=out)

@@ -396,7 +396,7 @@ class ArrayMachine(RuleBasedStateMachine):
 
 
 class DirectoryArrayMachine(ArrayMachine):
-    """The same in a folder."""
+    """The machine over a folder of files."""
 
     def place(self) -> Any:
         """A new folder."""

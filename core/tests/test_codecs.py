@@ -163,7 +163,7 @@ def test_no_dimensions() -> None:
 
 
 def test_nothing_refers_to_the_callers_memory() -> None:
-    """Without a compressor too (defect 9 of the seed)."""
+    """Without a compressor too (defect 9 of zarr-python 2)."""
     chain = chain_of("i4")
     array = sample(chain)
     data = chain.encode(array)
@@ -173,7 +173,7 @@ def test_nothing_refers_to_the_callers_memory() -> None:
 
 
 class Same(BytesBytesCodec):
-    """A compressor of somebody's that does nothing."""
+    """A third-party compressor that does nothing."""
 
     @classmethod
     def from_json(cls, name: Any, configuration: Any) -> Any:

@@ -244,7 +244,7 @@ def test_bad_files(text: str | bytes, what: str, write: Any) -> None:
 
 
 def test_folder_as_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder is no file."""
+    """A folder is not a file."""
     monkeypatch.setenv("ZARRV3_CONFIG", str(tmp_path))
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Config().get("window")

@@ -210,7 +210,7 @@ def test_chunks_make_nothing_stale(store: MemoryStore) -> None:
 
 
 def test_another_spelling_is_no_change(store: MemoryStore) -> None:
-    """Documents that mean the same are the same, also if nobody here understands them."""
+    """Documents with one meaning are equal, even if they are not understood here."""
     layer = ConsolidatedMetadataStore(store)
     document = json.loads(store["array/zarr.json"])
     document["codecs"] = [{"configuration": {}, **codec} for codec in document["codecs"]]
@@ -220,7 +220,7 @@ def test_another_spelling_is_no_change(store: MemoryStore) -> None:
 
 
 def test_unknown_extensions_are_compared() -> None:
-    """A node that nobody here understands is compared by its members."""
+    """A node that is not understood here is compared by its members."""
     store = MemoryStore()
     entry = {"zarr_format": 3, "node_type": "array", "data_type": "unheard of", "shape": [1]}
     top = {"kind": "inline", "must_understand": False, "metadata": {"x": entry}}

@@ -122,7 +122,7 @@ def test_shards_are_multiples() -> None:
 
 
 def test_default_codecs() -> None:
-    """What nobody chose is zstd, `"default"` is the Blosc of zarr-python 2, and `None` is nothing."""
+    """The default is zstd, `"default"` is the Blosc of zarr-python 2, and `None` is nothing."""
     assert names_of() == ["bytes", "zstd"]
     assert names_of(compressors=None) == ["bytes"]
     assert names_of(compressors=[]) == ["bytes"]

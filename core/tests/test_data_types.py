@@ -264,7 +264,7 @@ def test_special_floats_are_named() -> None:
 
 
 def test_complex_infinity() -> None:
-    """`1+inf j` stays that (defect 11 of the seed)."""
+    """`1+inf j` stays that (defect 11 of zarr-python 2)."""
     kind = data_type_of("c16")
     assert kind.fill_to_json(kind.cast_fill(complex(1, math.inf))) == [1.0, "Infinity"]
     assert kind.fill_from_json([1, "Infinity"]) == complex(1, math.inf)

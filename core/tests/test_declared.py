@@ -69,7 +69,7 @@ class Closed(Layer):
 
 
 class Plain(Backend):
-    """A store of somebody who never heard of `Option`."""
+    """A third-party store that does not use `Option`."""
 
     kind = "plain"
 

@@ -57,7 +57,7 @@ def test_missing_variable() -> None:
 
 
 def test_plain_text_is_not_expanded() -> None:
-    """A text that nobody marked as a template means itself."""
+    """A text that is not marked as a template means itself."""
     assert expand("${ZT_NAME}") == "${ZT_NAME}"
 
 

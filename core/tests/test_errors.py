@@ -50,7 +50,7 @@ def test_pickles(cls: type[errors.ZarrError]) -> None:
     copy = pickle.loads(pickle.dumps(cls("text")))
     assert type(copy) is cls
     assert str(copy) == "text"
-    made = cls.__new__(cls, "text")  # how tblib, and with it Dask's distributed, makes one anew
+    made = cls.__new__(cls, "text")  # how tblib, and with it Dask's distributed, makes one again
     assert str(made) == "text"
 
 
@@ -67,7 +67,7 @@ def test_retryable() -> None:
 
 
 def test_families() -> None:
-    """A store's errors are no errors of the format or the hierarchy."""
+    """A store's errors are not errors of the format or the hierarchy."""
     assert issubclass(errors.KeyMissingError, errors.StoreError)
     assert not issubclass(errors.NodeNotFoundError, errors.StoreError)
     assert not issubclass(errors.CorruptDataError, errors.StoreError)

@@ -22,7 +22,7 @@ def test_keys_come_back(encoding: Any, coords: Any) -> None:
 
 @given(encodings, st.text(alphabet="c0123/.-x²", max_size=8), st.sampled_from([None, 0, 1, 2]))
 def test_only_canonical_keys_are_decoded(encoding: Any, text: Any, ndim: Any) -> None:
-    """A key that decodes is the one that `encode` makes: `01` and `1/` are somebody else's."""
+    """A key that decodes is the one that `encode` makes: `01` and `1/` are not chunk keys."""
     coords = encoding.decode(text, ndim)
     if coords is not None:
         assert encoding.encode(coords) == text

@@ -269,7 +269,7 @@ def test_module_that_opens_a_store(install: Install) -> None:
 
 
 def test_reset_finds_installed_hooks_again(install: Install) -> None:
-    """After a reset the installed hooks are looked for anew."""
+    """After a reset the installed hooks are looked for again."""
     assert type(open_store("memory:")) is MemoryStore
     install(
         "later",

@@ -28,7 +28,7 @@ Chunks initialized : 0/10000"""
 
 
 def test_the_seeds_example() -> None:
-    """The seed's example prints the seed's lines in the seed's order, with its values where they do not name classes."""
+    """The example of zarr-python 2 prints its lines in its order, with its values where they do not name classes."""
     zarr = zarrv3
     z = zarr.create(
         (10000, 10000),

@@ -127,7 +127,7 @@ def test_the_default_may_be_missing(offered: Offer) -> None:
 
 
 def test_others_must_be_there(offered: Offer) -> None:
-    """A name that somebody has chosen and that is not installed, or cannot be loaded, is an error."""
+    """A name given by the user that is not installed, or cannot be loaded, is an error."""
     offered(native="no_module_of_this_name:Native", broken="no_module_of_this_name:Broken")
     with config.set(kernels="nativ"), pytest.raises(RegistryError, match="did you mean 'native'"):
         kernels.kernels()

@@ -9,7 +9,7 @@ from zarrv3.store.locks import NamedLocks, ReadWriteLock
 
 
 def test_other_names_do_not_wait() -> None:
-    """A name that nobody holds is taken at once, also while others are held, by the same thread too."""
+    """A name that is not held is taken at once, also while others are held, by the same thread too."""
     locks = NamedLocks()
     with locks.held(["a", "b"]), locks.held(["c"]), locks.held([]):
         pass
@@ -98,7 +98,7 @@ def test_readers_and_writers() -> None:
 
 @pytest.mark.parametrize("kind", ["reading", "writing"])
 def test_an_interrupted_visit_is_over(kind: str) -> None:
-    """Who was interrupted before its block began, or in the middle of leaving, holds nobody up."""
+    """A thread interrupted before its block began, or in the middle of leaving, blocks no other."""
     lock = ReadWriteLock()
     getattr(lock, kind)().__enter__()  # and nobody has it any more
     with lock.writing():

@@ -170,7 +170,7 @@ def test_unknown_members_are_named() -> None:
 
 
 def test_storage_transformers_are_kept() -> None:
-    """As they are, through every change (defect 3 of the seed)."""
+    """As they are, through every change (defect 3 of zarr-python 2)."""
     transformers = [
         {"name": "indexed", "configuration": {"chunks_per_shard": [2, 2]}},
         "https://example.org/t",
@@ -223,7 +223,7 @@ def test_bare_nan_of_other_writers() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_attributes_that_json_cannot_hold(value: Any) -> None:
-    """They are refused before anything is written, with the place (defect 28 of the seed)."""
+    """They are refused before anything is written, with the place (defect 28 of zarr-python 2)."""
     metadata = ArrayMetadata.from_document(ARRAY, source="a")
     with pytest.raises(MetadataError, match=r"attributes\.key"):
         metadata.with_attributes({"key": value})
@@ -238,7 +238,7 @@ def test_attributes_that_contain_themselves() -> None:
 
 
 def test_attributes_are_copied() -> None:
-    """Changing the caller's dict changes nothing (defect 28 of the seed)."""
+    """Changing the caller's dict changes nothing (defect 28 of zarr-python 2)."""
     mine = {"a": [1]}
     metadata = ArrayMetadata.from_document(ARRAY, source="a").with_attributes(mine)
     mine["a"].append(2)
@@ -353,7 +353,7 @@ def test_other_fill_values() -> None:
 
 @pytest.mark.parametrize("name", ["a", "ä b", "a\\b", "..a", "_a", "zarr.json.x", "+=:*", "日本", "c"])
 def test_names_that_are_allowed(name: Any) -> None:
-    """Nearly everything (defect 29 of the seed)."""
+    """Nearly everything (defect 29 of zarr-python 2)."""
     assert check_name(name) == name
     assert normalize_path(f"/x/{name}/") == f"x/{name}"
 

@@ -245,7 +245,7 @@ def test_missing_option() -> None:
     "what", ["", "|prefix:a", "memory:|prefix", "memory:name", "memory://a|read-only:path"]
 )
 def test_bad_urls(what: str) -> None:
-    """A text that is no URL is refused; a name where none is taken too."""
+    """A text that is not a URL is refused, and so is a name where none is expected."""
     if what == "memory:name":
         assert open_store(what) == open_store("memory://name")
         return
@@ -255,7 +255,7 @@ def test_bad_urls(what: str) -> None:
 
 @pytest.mark.parametrize("what", ["read-only:", "memory:|memory:", "memory:|testserver:h"])
 def test_store_and_layer_exchanged(what: str) -> None:
-    """A layer is no root and a store no adapter."""
+    """A layer is not a root, and a store is not an adapter."""
     with pytest.raises(RegistryError):
         open_store(what)
 

@@ -81,7 +81,7 @@ import os, signal, sys, threading, time
 from zarrv3 import config
 from zarrv3.chunks import pool
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever began this process ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the parent process ignores it
 main, begun, ended = threading.get_ident(), threading.Event(), []
 
 def task(number):

@@ -89,7 +89,7 @@ def test_urls(text: str, shown: str) -> None:
 
 
 def test_given_secrets() -> None:
-    """Given secrets are hidden wherever they are, the longest first, and empty ones are no secrets."""
+    """Given secrets are hidden wherever they are, the longest first, and empty ones are not secrets."""
     assert redact("try hunter22, then hunter2", ["hunter2", "hunter22", ""]) == "try ***, then ***"
 
 

@@ -158,7 +158,7 @@ def test_broken_plugin(code: str, what: str, install: Install) -> None:
 
 @pytest.mark.parametrize("code", ["Store = 3", "def Store(**options): pass", "class Store: pass"])
 def test_plugin_that_is_no_store(code: str, install: Install) -> None:
-    """A plugin whose value is no store class is named with its distribution when it is opened."""
+    """A plugin whose value is not a store class is named with its distribution when it is opened."""
     install(
         "strange-dist",
         "[zarrv3.stores]\nstrange = MODULE:Store\n[zarrv3.layers]\nstrange = MODULE:Store\n",
@@ -201,7 +201,7 @@ def test_core_names_cannot_be_taken(install: Install) -> None:
 
 
 def test_damaged_metadata(install: Install) -> None:
-    """A distribution whose files are damaged hides no other one."""
+    """A distribution whose files are damaged does not hide others."""
     install("damaged", "[zarrv3.stores]\nno equals sign\n", "")
     install("healthy", "[zarrv3.stores]\nhealthy = MODULE:Store\n", STORE.format(name="healthy"))
     assert registry.load("stores", "healthy").kind == "healthy"

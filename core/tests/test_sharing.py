@@ -11,7 +11,7 @@ class Thing:
 
 
 def test_one_per_place() -> None:
-    """A place has one resource as long as somebody keeps it; nobody else does."""
+    """A place has one resource as long as a user keeps it."""
     sharing: Sharing[Thing] = Sharing()
     one, made = sharing.get_or_make("a", Thing)
     assert made

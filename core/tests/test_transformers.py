@@ -77,7 +77,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_round_trip(installed: None) -> None:
-    """A transformer is recorded in the document, used for chunks only, and used again by whoever opens the array."""
+    """A transformer is recorded in the document, used for chunks only, and used again when the array is opened."""
     array = zarrv3.create(
         10, chunks=4, dtype="u1", compressor=None, storage_transformers=[Xor("full", 15)], path="x"
     )
@@ -225,7 +225,7 @@ def test_change_many_passes_through() -> None:
 
 
 def test_change_many_works_on_top_of_what_others_wrote() -> None:
-    """A key that somebody else changes between reading and swapping is made again from their value; others are not."""
+    """A key that another writer changes between reading and swapping is made again from their value; others are not."""
     store = MemoryStore({"a": b"1", "b": b"1", "c": b"1"})
     xor = bound_xor(store)
     theirs = [b"2", b"3"]

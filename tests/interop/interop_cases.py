@@ -121,7 +121,7 @@ _NAT = -(2**63)
 
 
 def _others() -> list[tuple[Any, np.ndarray, Any, dict[str, Any]]]:
-    """Data type, values, fill value and serializer of what is no number."""
+    """Data type, values, fill value and serializer of what is not a number."""
     raw = np.frombuffer(b"\x00\x01\x02\xff\xfe\xfd\x00\x00\x00\x00\x00\x00\x01\x00\x00", dtype="V3")
     text = np.array(["żół", "🐢", "", "", "abc"], dtype="U3")
     terminated = np.array([b"ab", b"\xff\x01", b"", b"", b"abc"], dtype="S3")

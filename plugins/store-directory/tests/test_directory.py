@@ -180,7 +180,7 @@ def test_a_value_where_a_folder_is(store: DirectoryStore) -> None:
 
 
 def test_only_files_are_values(store: DirectoryStore, root: Path) -> None:
-    """A pipe is no value: it is neither read (which would hang) nor listed."""
+    """A pipe is not a value: it is neither read (which would hang) nor listed."""
     store["f/k"] = b"v"
     os.mkfifo(root / "f" / "pipe")
     assert store.get("f/pipe") is None
@@ -243,7 +243,7 @@ def test_the_path_may_be_relative_or_of_home(tmp_path: Path, monkeypatch: pytest
 
 
 def test_no_key_leaves_the_root(store: DirectoryStore, tmp_path: Path) -> None:
-    """`..` is no key (defect 20)."""
+    """`..` is not a key (defect 20)."""
     for key in ("data/../../evil", "../evil", "..", "a/../../evil"):
         with pytest.raises(InvalidKeyError):
             store[key] = b"x"

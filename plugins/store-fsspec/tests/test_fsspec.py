@@ -107,7 +107,7 @@ def test_files_that_moving_does_not_replace(cls: type[RemoteFileSystem], tmp_pat
 
 
 def test_what_another_writer_was_faster_with(tmp_path: Path) -> None:
-    """A file that somebody else made just before it was to be moved there is replaced, and nothing is left behind."""
+    """A file that another writer made just before the move is replaced, and nothing is left behind."""
     for cls in (KeepingFileSystem, SilentFileSystem):
         fs = cls(skip_instance_cache=True)
         store = FSStore(str(tmp_path / cls.__name__), fs=fs)
@@ -138,7 +138,7 @@ class OddFileSystem(RemoteFileSystem):
 
 
 class OddError(Exception):
-    """An exception of a library that nobody knows."""
+    """An exception of an unknown library."""
 
 
 def test_a_file_system_of_its_own_mind(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options and URLs of `FSStore`, and what it makes of file systems that somebody else made."""
+"""Options and URLs of `FSStore`, and file systems that the user made."""
 
 import json
 import pickle
@@ -146,7 +146,7 @@ def test_a_given_file_system(tmp_path: Path) -> None:
 
 
 def test_an_asynchronous_file_system(s3: Any, folder: str) -> None:
-    """A file system made for somebody's event loop is copied, not run in ours."""
+    """A file system made for another event loop is copied, not run in ours."""
     from s3fs import S3FileSystem
 
     options = {k: v for k, v in s3.options.items() if k != "conditional_writes"}

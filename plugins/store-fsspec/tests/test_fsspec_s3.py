@@ -193,7 +193,7 @@ def test_amazon_is_known_by_its_endpoint(
 
 
 def test_swaps_are_conditions_of_the_server(s3_store: Opener) -> None:
-    """The version is the etag; what somebody else changed, erased or created is refused, the rest is written."""
+    """The version is the etag; what another writer changed, erased or created is refused, the rest is written."""
     store, other = s3_store(), s3_store()
     store.update({"a": b"1", "b": b"2", "c": b"3", "d": b"4"})
     versions: dict[str, Version | None] = {

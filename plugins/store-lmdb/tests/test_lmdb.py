@@ -152,7 +152,7 @@ def test_a_listing_goes_on_where_keys_were_erased(tmp_path: Path, monkeypatch: p
 
 
 def test_a_half_read_listing_blocks_nothing(tmp_path: Path) -> None:
-    """A listing that nobody finishes holds no transaction: the map can grow, and the listing goes on."""
+    """An unfinished listing holds no transaction: the map can grow, and the listing goes on."""
     with LMDBStore(tmp_path / "data", map_size=1 << 20) as store:
         store.write_many({f"a/{i:04}": b"v" for i in range(3000)})
         listing = store.list_prefix("a/")
@@ -250,7 +250,7 @@ def test_arrays(tmp_path: Path, order: str) -> None:
 
 
 def test_the_map_grows_by_itself(tmp_path: Path, calls: list[str]) -> None:
-    """Defect 30: more data than the map holds is no error; the file is as large as what is in it."""
+    """Defect 30: more data than the map holds is not an error; the file is as large as what is in it."""
     with LMDBStore(tmp_path / "data", map_size=1 << 20) as store:
         for n in range(5):
             calls.clear()

@@ -131,7 +131,7 @@ def test_threads_read_while_the_map_grows(store: LMDBStore, tmp_path: Path) -> N
 
 @fork
 def test_forks_while_threads_work(store: LMDBStore) -> None:
-    """Children forked while other threads read, write and grow the map use the store, and hurt nobody."""
+    """Children forked while other threads read, write and grow the map use the store without harm."""
     ended = threading.Event()
 
     def work(number: int) -> None:

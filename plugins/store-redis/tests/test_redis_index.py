@@ -202,7 +202,7 @@ def test_index_of_another_type(store: RedisStore, client: redis.Redis, prefix: s
 
 
 def test_values_of_another_type(store: RedisStore, client: redis.Redis, prefix: str) -> None:
-    """A key that is no string is an error that names it, not a missing key, however it is read."""
+    """A key that is not a string is an error that names it, not a missing key, however it is read."""
     client.hset(f"{prefix}:a/hash", "f", "v")
     for wanted in (None, ByteRange(0, 2)):
         with pytest.raises(StoreAccessError, match=r"a/hash.*not of the type"):

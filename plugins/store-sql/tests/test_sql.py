@@ -388,7 +388,7 @@ def lock_and_erase(opener: Opener, number: int) -> int:
 
 
 def test_creators_and_erasers(opener: Opener) -> None:
-    """Of processes that create the same keys one wins each, and nobody else can erase what it made."""
+    """One of several processes wins each key they create, and no other can erase what it made."""
     with opener() as store:
         store["zarr.json"] = b"{}"
         assert sum(together(lock_and_erase, opener, 4)) > 0

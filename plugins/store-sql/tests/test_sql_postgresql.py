@@ -278,7 +278,7 @@ def test_swaps_at_every_level_of_isolation(postgresql_url: str, isolation: str) 
 
 
 def test_versions_without_values(store: SQLStore) -> None:
-    """A version is what the server says of a row, whoever writes: it changes with every write, and stays without one."""
+    """A version is the server's identity of a row, whichever program writes: it changes with every write, and stays without one."""
     store.write_many({"k": b"v", "l": b"v"})
     before = store.get_versioned(["k", "l"])
     assert before == store.get_versioned(["k", "l"])

@@ -40,7 +40,7 @@ def test_old_database(tmp_path: Path) -> None:
 
 
 def test_a_forgotten_store_closes_its_connections(tmp_path: Path) -> None:
-    """A store that nobody has any more closes its connections, also when it was not closed; a forked child does not."""
+    """A dropped store closes its connections, also when it was not closed; a forked child does not."""
     store = SQLiteStore(tmp_path / "data.db")
     store["k"] = b"v"
     closed: list[int] = []
@@ -58,7 +58,7 @@ def _forget(store: SQLiteStore, _: int) -> None:
 
 
 def test_no_cursor_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making the table and flushing leave no statement under way, though somebody (a profiler) holds on to its result."""
+    """Making the table and flushing leave no statement under way, though a profiler holds on to its result."""
     held: list[Any] = []
     execute = Connection.exec_driver_sql
 
@@ -245,7 +245,7 @@ def test_full_database(tmp_path: Path) -> None:
 
 
 def test_folder_instead_of_a_file(tmp_path: Path) -> None:
-    """A folder is no database, and the error says how a folder is opened."""
+    """A folder is not a database, and the error says how a folder is opened."""
     with SQLiteStore(tmp_path) as store:
         for call in (lambda: store.get("k"), lambda: store.write_many({"k": b"v"}), store.list):
             with pytest.raises(StoreAccessError, match=r"is a folder.*file://"):

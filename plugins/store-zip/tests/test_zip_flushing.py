@@ -1,4 +1,4 @@
-"""Flushing: what others see, what is copied, several writers, forks, stores that nobody closes."""
+"""Flushing: what others see, what is copied, several writers, forks, stores that are never closed."""
 
 import errno
 import gc

@@ -95,7 +95,7 @@ class DBMStore(FileBackend):
         function, module = _checked(open, module, open_kwargs)
         letters = len(flag) > 1 and not isinstance(flag, Template) and not isinstance(module, Template)
         if letters and function is None and module != "gnu":
-            raise ConfigurationError(f"more than one letter in {flag!r} need module='gnu' or open=")
+            raise ConfigurationError(f"more than one letter in {flag!r} needs module='gnu' or open=")
         super().__init__(
             path,
             flag=flag,
