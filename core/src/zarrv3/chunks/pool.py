@@ -92,11 +92,10 @@ def _drain(tasks: _Shared[T], action: Callable[[T], None]) -> None:
 
 def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> list[Future[None]]:
     """One future a worker; fewer, or none, where no thread can be started any more."""
-    global _pool, _size
+    global _pool, _size  # noqa: PLW0603
     try:
-        from concurrent.futures import (
-            ThreadPoolExecutor,
-        )  # with logging, a tenth of the time to import zarrv3
+        # with logging, a tenth of the time to import zarrv3
+        from concurrent.futures import ThreadPoolExecutor
     except RuntimeError:  # the interpreter is shutting down
         return []
     size = threads()
@@ -111,7 +110,7 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
                 futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
             except RuntimeError:
                 break
-            except BaseException:  # interrupted while a thread began, which the pool would not know of, nor end
+            except BaseException:  # a thread began that the pool would not know of, nor end
                 _pool.shutdown(wait=False)
                 _pool = None
                 raise
