@@ -733,7 +733,6 @@ def test_answers_are_counted(more: int) -> None:
 
 def test_secrets_in_odd_places() -> None:
     """A secret in a note, in a group of exceptions, in one of our own errors or in an unreadable one is not shown."""
-
     secret = "hunter" + str(2)  # so that no line of this test that a traceback shows has it
 
     class Mute(Exception):  # noqa: N818 - a plugin's

@@ -409,7 +409,10 @@ class Backend(BaseStore):
                 waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
         secrets = self.secrets()
         texts = [text for one in seen for text in (_text(one), *getattr(one, "__notes__", ()))]
-        return any(redact(text, secrets) != text for text in texts)
+        return any(text == _MUTE or redact(text, secrets) != text for text in texts)
+
+
+_MUTE = "an error without a readable text"
 
 
 def _text(error: BaseException) -> str:
@@ -417,7 +420,7 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - whatever a plugin's exception does
-        return type(error).__name__
+        return _MUTE
 
 
 def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:
