@@ -29,7 +29,7 @@ def opened(draft: Any, **options: Any) -> DraftV3:
 
 
 def same(got: Any, wanted: Any) -> None:
-    """The same elements, whatever the byte order."""
+    """Whether two arrays have equal elements, whatever the byte order."""
     assert got.shape == wanted.shape
     assert got.astype(wanted.dtype).tobytes() == np.ascontiguousarray(wanted).tobytes()
 
@@ -300,7 +300,7 @@ def test_recognised(mixed: Any, tmp_path: Path) -> None:
 
 
 def test_auto_leaves_other_stores_alone() -> None:
-    """What is no draft is opened as it is."""
+    """What is not a draft is opened as it is."""
     store = zarrv3.MemoryStore()
     zarrv3.create_array(store, name="a", data=np.arange(3))
     assert zarrv3.open_array(store, path="a", auto=True).store is store

@@ -302,7 +302,7 @@ def test_entry_points(new_draft: Any) -> None:
 
 
 def test_documents_that_were_consolidated_and_broke(new_draft: Any) -> None:
-    """A broken document is unreadable, and not what was consolidated; a key below the data that is no chunk is an orphan."""
+    """A broken document is unreadable, and not what was consolidated; a key below the data that is not a chunk is an orphan."""
     draft = new_draft()
     draft.array("a", np.arange(3), chunks=(2,))
     draft.consolidate()

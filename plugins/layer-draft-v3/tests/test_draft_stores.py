@@ -20,7 +20,7 @@ def opened(draft: Any, **options: Any) -> DraftV3:
 
 
 def same(got: Any, wanted: Any) -> None:
-    """The same elements, whatever the byte order."""
+    """Whether two arrays have equal elements, whatever the byte order."""
     assert got.shape == wanted.shape
     assert got.astype(wanted.dtype).tobytes() == np.ascontiguousarray(wanted).tobytes()
 
@@ -54,7 +54,7 @@ def test_over_every_store(kind: str, mixed: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["redis", "mongodb"])
 def test_over_servers(kind: str, mixed: Any) -> None:
-    """The same from the databases of servers, which the packages of the stores start."""
+    """Drafts in the databases of servers, which the packages of the stores start, read alike."""
     testing = pytest.importorskip(f"zarrv3_store_{kind}.testing")
     with testing.server() as url:
         with zarrv3.open_store(url) as below:

@@ -59,7 +59,7 @@ def opened(draft: Any, **options: Any) -> DraftV3:
 
 
 def same(got: Any, wanted: Any) -> None:
-    """The same elements, whatever the byte order."""
+    """Whether two arrays have equal elements, whatever the byte order."""
     assert got.shape == wanted.shape
     assert got.astype(wanted.dtype).tobytes() == np.ascontiguousarray(wanted).tobytes()
 
@@ -134,7 +134,7 @@ FILTERS: list[tuple[str, list[dict[str, Any]]]] = [
 @pytest.mark.parametrize("order", "CF")
 @pytest.mark.parametrize("case", range(len(FILTERS)), ids=lambda i: FILTERS[i][1][0]["id"])
 def test_filters(new_draft: Any, case: int, order: str) -> None:
-    """Each filter decodes, with and without a compressor and shards, and is no attribute any more."""
+    """Each filter decodes, with and without a compressor and shards, and is not an attribute any more."""
     dtype, filters = FILTERS[case]
     data = (np.arange(35).reshape(5, 7) / 2).astype(dtype)
     if dtype == "<U2":

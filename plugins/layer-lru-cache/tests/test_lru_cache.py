@@ -36,7 +36,7 @@ def cached(below: Counting, max_size: int | str | None = None, **options: Any) -
 
 
 def requested(below: Counting) -> dict[str, int]:
-    """How often each method was called since the last time somebody asked."""
+    """How often each method was called since the last look."""
     calls = dict(below.calls)
     below.reset()
     return calls
@@ -91,7 +91,7 @@ def test_ranges_are_served_from_a_whole_value(below: Counting) -> None:
 
 
 def test_ranges_are_remembered_by_themselves(below: Counting) -> None:
-    """The same range again costs nothing, another one or the whole value is asked for; a range counts 16 bytes more."""
+    """A range read again costs nothing, another one or the whole value is asked for; a range counts 16 bytes more."""
     store = cached(below)
     for _ in range(2):
         assert store.get_many([Request("a/c/0", ByteRange(2, 5)), Request("a/c/0", ByteRange(-3))]) == [
@@ -637,7 +637,7 @@ def test_another_process_is_not_seen_and_not_claimed(below: Counting) -> None:
 
 
 def test_a_fork_begins_with_nothing(below: Counting) -> None:
-    """A forked child waits for nobody: neither for a lock nor for a fetch of threads that it does not have."""
+    """A forked child waits neither for a lock nor for a fetch of threads that it does not have."""
     from zarrv3.testing.processes import CONTEXT, Child
 
     if CONTEXT.get_start_method() != "fork":

@@ -45,7 +45,7 @@ class Gate(Layer):
         self.opened[name] = threading.Event()
 
     def wait_for(self, name: str) -> None:
-        """Return when somebody stands there."""
+        """Return when a thread has stopped there."""
         assert self.arrived[name].acquire(timeout=PATIENCE)
 
     def open(self, name: str) -> None:
@@ -303,7 +303,7 @@ def test_an_old_value_does_not_come_in_after_a_write(
     counting: Counting,
     pool: ThreadPoolExecutor,
 ) -> None:
-    """A read that was under way when a key was written gets what it found, leaves nothing behind, and nobody joins it."""
+    """A read that was under way when a key was written gets what it found, leaves nothing behind, and no thread joins it."""
     gate.stop("got_many")
     early = pool.submit(store.get_many, [Request("f/c", part)])
     gate.wait_for("got_many")
@@ -359,7 +359,7 @@ def test_a_read_during_the_erasure_of_its_folder_leaves_nothing(
 def test_a_folder_erased_during_a_write(
     store: LRUStoreCache, gate: Gate, counting: Counting, pool: ThreadPoolExecutor
 ) -> None:
-    """A value whose folder was erased while it was written is not remembered: nobody knows which came last."""
+    """A value whose folder was erased while it was written is not remembered: which came last is unknown."""
     gate.stop("done_many")
     writer = pool.submit(store.write_many, {"f/c": b"new"})
     gate.wait_for("done_many")
@@ -372,7 +372,7 @@ def test_a_folder_erased_during_a_write(
 def test_two_writers_of_one_key(
     store: LRUStoreCache, gate: Gate, counting: Counting, pool: ThreadPoolExecutor
 ) -> None:
-    """Of two writers at once nobody knows who came last: neither value is remembered."""
+    """Which of two concurrent writers came last is unknown: neither value is remembered."""
     gate.stop("done_many", lambda items: items["a"] == b"first")
     first = pool.submit(store.write_many, {"a": b"first"})
     gate.wait_for("done_many")
@@ -508,7 +508,7 @@ def test_afterwards_the_cache_is_the_store(max_size: int | None, tier: bool, rat
 @pytest.mark.slow
 @pytest.mark.parametrize("tier", [False, True], ids=["memory", "second tier"])
 def test_afterwards_the_cache_is_the_store_for_long(tier: bool) -> None:
-    """The same with many more operations."""
+    """Many more random operations leave the cache equal to the store."""
     for seed in range(40):
         test_afterwards_the_cache_is_the_store.hypothesis.inner_test(
             max_size=[60, 20_000, None][seed % 3], tier=tier, rate=0.1 * (seed % 2), seed=seed

@@ -479,7 +479,7 @@ def test_a_failing_second_tier_fails_no_read(method: str, below: Counting, fault
     anew(below, faulty, cache_store_size=150).get("a/c/0")
     faulty.fail_next(method)
     store = anew(below, faulty, cache_store_size=150)
-    with pytest.warns(CacheWarning, match="left alone") as caught:
+    with pytest.warns(CacheWarning, match="not used from now on") as caught:
         assert read_all(store) == CONTENT
     assert len(caught) == 1
     store._ledger.invalidate()
@@ -493,7 +493,7 @@ def test_a_failing_second_tier_fails_no_read(method: str, below: Counting, fault
 def test_what_cannot_be_a_second_tier(below: Counting, tier: Counting) -> None:
     """A store that cannot be written cannot be a second tier: one warning, and reads go on."""
     store = anew(below, ReadOnly(tier))
-    with pytest.warns(CacheWarning, match="written, erased and listed"):
+    with pytest.warns(CacheWarning, match="must support writing, erasing and listed"):
         assert read_all(store) == CONTENT
     assert read_all(store) == CONTENT
 

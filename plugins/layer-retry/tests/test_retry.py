@@ -363,7 +363,7 @@ def test_of_many_keys_only_those_are_swapped_again_that_were_not(flaky: Flaky) -
 @pytest.mark.parametrize("new", [b"mine", None])
 @pytest.mark.parametrize("theirs", [b"theirs", b"", None])
 def test_swap_of_unknown_outcome_is_an_error(new: bytes | None, theirs: bytes | None, flaky: Flaky) -> None:
-    """When the key has neither its old version nor the new value nobody can know: an error that is not retryable says so."""
+    """A key with neither its old version nor the new value is ambiguous: an error that is not retryable says so."""
     flaky.plan["swap_many"] = lost()
     flaky.after = lambda: flaky.inner.write_many({"a/k": theirs})
     if new == theirs:
@@ -388,7 +388,7 @@ def test_documents_need_more_than_the_new_value(flaky: Flaky) -> None:
 
 @pytest.mark.parametrize("first", [b"mine", b"theirs"])
 def test_swap_overtaken_between_reading_and_swapping(first: bytes, flaky: Flaky) -> None:
-    """A refusal after an error is no answer by itself: the first attempt may have come through in the meantime."""
+    """A refusal after an error is not an answer by itself: the first attempt may have come through in the meantime."""
 
     class Late(Flaky):
         def swap_many(self, swaps: Swaps, /) -> Collection[str]:

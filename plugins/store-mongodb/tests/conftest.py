@@ -40,7 +40,7 @@ def server(new_server: Callable[..., Server]) -> Server:
 
 @pytest.fixture(scope="session")
 def standalone(new_server: Callable[..., Server]) -> Server:
-    """A server that is no replica set, and so has no transactions."""
+    """A server that is not a replica set, and so has no transactions."""
     return new_server(replica_set_name=None)
 
 

@@ -26,7 +26,7 @@ class ShortStore(MongoDBStore):
 
 
 class SplitStore(ShortStore):
-    """The same, to which 500 bytes are too many for one document."""
+    """A store to which 500 bytes are too many for one document."""
 
     kind = "split"
 

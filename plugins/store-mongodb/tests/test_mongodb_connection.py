@@ -81,7 +81,7 @@ def test_options_that_make_no_sense() -> None:
         "takes a MongoClient or None": {"client": "mongodb://h"},
         "url= or host=": {"host": "h", "url": "mongodb://h"},
         "argument of its own": {"url": "mongodb://h/?collection=x"},
-        "no URL of a MongoDB server": {"url": "http://h"},
+        "not the URL of a MongoDB server": {"url": "http://h"},
         "name of a database": {"database": b"x"},
         "acknowledged": {"w": 0},
         "connectTimeoutMS": {"connectTimeoutMS": "x"},

@@ -203,7 +203,7 @@ def test_readable_while_it_is_replaced(url: str, database: str, store: Split) ->
 
 
 def test_missing_parts_are_told(store: Split, collections: Any) -> None:
-    """A value whose parts somebody removed is an error, not an empty chunk."""
+    """A value whose parts were removed is an error, not an empty chunk."""
     store["k"] = LARGE
     collections["zarr_collection.parts"].delete_one({})
     with pytest.raises(CorruptDataError, match="'k'"):
@@ -293,7 +293,7 @@ def test_what_we_write_zarr_2_reads(url: str, database: str, collections: Any) -
 
 
 def test_old_values_are_swapped(url: str, database: str, old: Any) -> None:
-    """Documents without a version are compared by their values, whoever wrote them again meanwhile."""
+    """Documents without a version are compared by their values, even if another program wrote them again."""
     with MongoDBStore(database, url=url) as store:
         first, two, c = [version for _, version in store.get_versioned(["a/1", "a/2", "a/b/c"])]
         old.replace_one({"key": "a/2"}, {"key": "a/2", "value": Binary(b"TWO")})  # as zarr-python 2 does

@@ -53,7 +53,7 @@ def test_the_codec() -> None:
 
 
 def test_the_transformer() -> None:
-    """The seed's class writes the specification's storage transformer: the grid is that of chunks."""
+    """The class of zarr-python 2 writes the specification's storage transformer: the grid is that of chunks."""
     assert ShardingStorageTransformer is ShardingTransformer is zarrv3.ShardingTransformer
     transformer = ShardingTransformer("indexed", chunks_per_shard=(2, 2))
     array = zarrv3.create(

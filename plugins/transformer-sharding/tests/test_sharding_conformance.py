@@ -36,7 +36,7 @@ class TestShardsOfTheMachine(LayerConformance):
 
 
 class TestShardsAtTheEdge(LayerConformance):
-    """The same keys in two shards that reach over the edge of the array."""
+    """The keys in two shards that reach over the edge of the array."""
 
     examples = 15
 
@@ -58,7 +58,7 @@ class TestShardsOfBatches(LayerConformance):
 
 
 class TestShardsInFiles(LayerConformance):
-    """The same in a folder of files, which has ranges of its own."""
+    """Over a folder of files, which has ranges of its own."""
 
     examples = 15
 

@@ -158,7 +158,7 @@ class ShardMachine(RuleBasedStateMachine):
 
 
 class RemoteShardMachine(ShardMachine):
-    """The same with byte ranges."""
+    """The machine with byte ranges."""
 
     def place(self) -> Any:
         """Memory like a remote store."""
@@ -166,7 +166,7 @@ class RemoteShardMachine(ShardMachine):
 
 
 class DirectoryShardMachine(ShardMachine):
-    """The same in a folder."""
+    """The machine over a folder of files."""
 
     def place(self) -> Any:
         """A new folder."""

@@ -132,7 +132,7 @@ def shards(per_shard: tuple[int, ...], codecs: list[Any], location: Location = "
 @pytest.mark.parametrize("location", ["start", "end"])
 @given(data=st.data())
 def test_chunks_come_back(codecs: list[Any], location: Location, data: st.DataObject) -> None:
-    """What is packed is unpacked, chunks without bytes are not missing ones, and nothing at all is no shard."""
+    """What is packed is unpacked, chunks without bytes are not missing ones, and nothing at all is not a shard."""
     form = shards((2, 3), codecs, location)
     chunks = data.draw(st.lists(st.none() | st.binary(max_size=9), min_size=6, max_size=6))
     packed = form.pack(chunks)
@@ -192,7 +192,7 @@ def test_gaps_and_any_order() -> None:
 
 @pytest.mark.parametrize("cut", [0, 3, 31])
 def test_too_short_for_an_index(cut: int) -> None:
-    """What is shorter than an index is no shard."""
+    """What is shorter than an index is not a shard."""
     for location in ("start", "end"):
         with pytest.raises(CorruptDataError, match=f"{cut} bytes of an index of 32"):
             shards((2,), [LITTLE], location).of_shard(bytes(cut))  # type: ignore[arg-type]
@@ -216,7 +216,7 @@ def test_index_codecs_of_fixed_size(codecs: list[Any], what: str) -> None:
 
 
 def test_absurd_shards() -> None:
-    """An index that nobody could hold, and more dimensions than numpy has, are refused."""
+    """An index too large for memory, and more dimensions than numpy has, are refused."""
     shards((2**10, 2**10), [LITTLE])
     with pytest.raises(MetadataError, match="make chunks larger"):
         shards((2**14, 2**14), [LITTLE])

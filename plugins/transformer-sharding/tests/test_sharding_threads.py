@@ -128,7 +128,7 @@ def test_appending_together(options: dict[str, Any]) -> None:
 
 
 class Overtaken(Layer):
-    """Lets somebody else come in after the next call of a method."""
+    """Lets another writer in after the next call of a method."""
 
     kind = "overtaken"
 

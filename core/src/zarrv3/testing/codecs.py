@@ -95,7 +95,7 @@ class CodecConformance:
             require(equal_bits(np.asarray(chain.decode(data)), found), CONFIGURATION, what)
 
     def test_malformed_configurations(self, codec: Any) -> None:
-        """What is wrong with a configuration raises `MetadataError`, at the latest when the codec meets a chunk."""
+        """A wrong configuration raises `MetadataError`, at the latest when the codec meets a chunk."""
         for accepted in check_refusals(parse_codec(codec), what="the codec"):
             for spec in [*self._specs(parse_codec(codec))][:4]:
                 try:
@@ -183,7 +183,7 @@ class CodecConformance:
                 )
 
     def test_claims_about_size(self, codec: Any) -> None:
-        """What a codec says about its encoded bytes, and about the arrays that it makes, is so."""
+        """What a codec says about its encoded bytes, and about the arrays that it makes, is true."""
         made = parse_codec(codec)
         if isinstance(made, BytesBytesCodec):
             self._sizes_of_bytes(made)
@@ -210,7 +210,7 @@ class CodecConformance:
                     )
 
     def test_many_threads(self, codec: Any) -> None:
-        """Threads that encode and decode different chunks by one codec do not get into each other's way."""
+        """Threads that encode and decode different chunks with one codec do not disturb each other."""
         for chain in self._chains(codec)[::5]:
 
             def work(number: int, chain: CodecChain) -> None:
@@ -242,7 +242,7 @@ class CodecConformance:
         check()
 
     def test_nothing_larger_than_allowed(self, codec: Any) -> None:
-        """Of bytes that decode to more than they may, nothing but `CorruptDataError` comes."""
+        """Bytes that decode to more than they may raise `CorruptDataError` and nothing else."""
         made = parse_codec(codec)
         if not isinstance(made, BytesBytesCodec):
             pytest.skip("not a codec from bytes to bytes")
@@ -313,9 +313,7 @@ class CodecConformance:
         out = np.empty(array.shape, array.dtype)
         require(chain.decode(data, out) is out, ROUND_TRIP, "decode(buffer, out) did not return `out`")
         what = f"a chunk of {_shown(chain.spec)}"
-        require(
-            equal_bits(np.asarray(found), out), ROUND_TRIP, f"{what} is another one when decoded into memory"
-        )
+        require(equal_bits(np.asarray(found), out), ROUND_TRIP, f"{what} differs when decoded into memory")
         same((found.shape, found.dtype), (array.shape, array.dtype), ROUND_TRIP, what)
         require(not self.lossless or equal_bits(out, array), ROUND_TRIP, f"{what} came back different")
         same(bytes(data), kept, ROUND_TRIP, "the encoded bytes after decoding")
@@ -371,7 +369,7 @@ def _bytes_spec(size: int) -> ChunkSpec:
 
 
 def _damaged(encoded: bytes, data: st.DataObject) -> Iterator[bytes]:
-    """Bytes with something wrong."""
+    """Damaged copies of some bytes."""
     size = len(encoded)
     yield b""
     yield encoded + data.draw(st.binary(min_size=1, max_size=9))

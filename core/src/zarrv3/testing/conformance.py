@@ -5,9 +5,9 @@
         def opener(self, tmp_path):
             return functools.partial(MyStore, tmp_path / "data")
 
-The tests are made from `checks.CHECKS`, so that a command line can run the same ones. A test is skipped, with the reason,
-where the store does not claim the capability that it is about. When the store fails what everything rests on (`test_basics`),
-one test says so in one line and the others are not run. A test that your store cannot pass you override with
+The tests are made from `checks.CHECKS`, so that a command line can run the same ones. A test is skipped, with the
+reason, if the store does not claim the capability that it needs. When the store fails the basics (`test_basics`), one
+test says so in one line and the others are not run. Override a test that your store cannot pass with
 `@pytest.mark.xfail(reason=…)` and `self.run_check(name, opener)`; any other override is found and fails.
 """
 
@@ -144,7 +144,7 @@ class StoreConformance:
 
     @_slow
     def test_like_a_dict_for_long(self, opener: Opener, request: pytest.FixtureRequest) -> None:
-        """The same with many random sequences of calls."""
+        """The state machine with many random sequences of calls."""
         _only_when_asked(request)
         self._run_machine(opener, 10 * self.examples, 50, repeatable=False)
 
@@ -171,7 +171,7 @@ class StoreConformance:
             check_like_a_dict(opener, examples, steps, repeatable=repeatable)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Nobody overrides the test that finds overrides."""
+        """Refuse a class that overrides the test that finds overrides."""
         super().__init_subclass__(**kwargs)
         cls.broken = {}
         if "test_no_silent_overrides" in vars(cls):
@@ -320,7 +320,7 @@ class LayerConformance(StoreConformance):
             require(copy == top, PICKLE, "the copy is not equal to the original")
 
     def test_equal_on_equal_stores_only(self, layer: LayerMaker, inner: Opener) -> None:
-        """The same layer around different data is another store."""
+        """A layer around different data is a different store."""
         require(layer(inner()) == layer(inner()), EQUALITY, "two layers around equal stores are not equal")
         one, other = MemoryStore({"zarr.json": b"{}"}), MemoryStore({"other/zarr.json": b"{}"})
         require(layer(one) != layer(other), EQUALITY, "two layers around different stores are equal")

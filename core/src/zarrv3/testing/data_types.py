@@ -78,7 +78,7 @@ class DataTypeConformance:
         require(made.describe() and "\n" not in made.describe(), CONFIGURATION, "describe() is not one line")
 
     def test_malformed_configurations(self, data_type: Any) -> None:
-        """What is wrong with a configuration raises `MetadataError` when it is read; what is accepted is a type."""
+        """A wrong configuration raises `MetadataError` when it is read; an accepted one gives a type."""
         for accepted in check_refusals(data_type_of(data_type), what="the data type"):
             try:
                 check_document(accepted, what=f"data type {accepted.describe()}")
@@ -86,7 +86,7 @@ class DataTypeConformance:
             except (ValueError, TypeError, MemoryError) as error:
                 raise ConformanceError(
                     CONFIGURATION,
-                    f"{accepted.to_json()} is accepted and of no use: {type(error).__name__}: {error}",
+                    f"{accepted.to_json()} is accepted but unusable: {type(error).__name__}: {error}",
                 ) from error
 
     def test_pickling(self, data_type: Any) -> None:

@@ -51,7 +51,7 @@ ranges = st.one_of(st.none(), st.builds(ByteRange, edges, st.one_of(st.none(), e
 def check_like_a_dict(
     opener: Opener, examples: int = 30, steps: int = 30, *, repeatable: bool = True, shrink: bool = True
 ) -> None:
-    """Run the machine; raises `ConformanceError` with the shortest sequence of calls that goes wrong."""
+    """Run the machine; raises `ConformanceError` with the shortest sequence of calls that fails."""
     count = iter(range(1 << 30))
 
     def make() -> StoreMachine:
@@ -102,7 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(items=st.dictionaries(keys, contents, min_size=3))
     def fill(self, items: dict[str, bytes]) -> None:
-        """Begin with something."""
+        """Begin with some keys."""
         self.write_many({**items})
 
     @rule(changes=st.dictionaries(keys, st.one_of(contents, st.none()), max_size=6))

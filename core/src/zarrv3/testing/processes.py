@@ -23,7 +23,7 @@ from zarrv3.testing.rules import ConformanceError, NotApplicableError
 T = TypeVar("T")
 
 PATIENCE = 120.0
-"""Seconds after which a child process is taken for hanging."""
+"""Seconds after which a child process is considered to hang."""
 
 SWITCHING = 2e-5
 """Seconds after which the interpreter changes between threads that race; usually it is 5e-3."""
@@ -126,7 +126,7 @@ class Child:
         theirs.close()
 
     def outcome(self) -> tuple[bool, Any] | None:
-        """Whether it went well and the result or the traceback's text; `None` when it was killed before that."""
+        """Whether it succeeded, and the result or the traceback's text; `None` when it was killed first."""
         if not wait([self.pipe], PATIENCE):
             raise ConformanceError(CHILD_RULE, f"a child process has not ended after {PATIENCE:.0f} s")
         try:

@@ -50,7 +50,7 @@ CONFIGURATION: Final = (
     "an extension comes back from its document; a configuration that is wrong raises MetadataError"
 )
 ROUND_TRIP: Final = (
-    "what is encoded decodes to the same bits, into given memory as without it, and is nobody's memory"
+    "what is encoded decodes to the same bits, into given memory or without it, and shares no memory"
 )
 ENCODED_SIZE: Final = "encoded_size is the exact number of encoded bytes, or None"
 DAMAGE: Final = "stored bytes that are cut short, too long or changed raise CorruptDataError, or decode to the right shape and size"
@@ -73,7 +73,7 @@ class ConformanceError(AssertionError):
 
 
 class NotApplicableError(Exception):
-    """A check that makes no sense here, with the reason: neither passed nor failed."""
+    """A check that does not apply here, with the reason: neither passed nor failed."""
 
 
 def require(condition: object, rule: str, found: str) -> None:

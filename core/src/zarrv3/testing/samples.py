@@ -27,7 +27,7 @@ WRONG_VALUES: tuple[Any, ...] = (
 
 
 def values(data_type: DataType, shape: tuple[int, ...], seed: int) -> Array:
-    """An array of a data type: all bits at random, few different values, or all one value, as the seed has it."""
+    """An array of a data type: random bits, few different values, or a single value, depending on the seed."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     count = int(np.prod(shape, dtype=int))
     made = _sanitized(data_type, _any(data_type.numpy, count, rng)).reshape(shape)

@@ -5,8 +5,8 @@
         def transformer(self):
             return MyTransformer("fast", level=3)
 
-The transformer has to be installed. Besides what is asked of every layer, for keys that are no chunks of the array and for
-some that are, arrays are written and read through it.
+The transformer has to be installed. Besides the tests of every layer, with keys that are chunks of the array and
+others, arrays are written and read through it.
 """
 
 import pickle
@@ -88,7 +88,7 @@ class TransformerConformance(LayerConformance):
         )
 
     def test_malformed_configurations(self, transformer: StorageTransformer) -> None:
-        """What is wrong with a configuration raises `MetadataError`, at the latest when an array binds it."""
+        """A wrong configuration raises `MetadataError`, at the latest when an array binds it."""
         for accepted in check_refusals(transformer, what=transformer.describe()):
             try:
                 _bound(accepted, "", MemoryStore())
@@ -118,7 +118,7 @@ class TransformerConformance(LayerConformance):
     # ------------------------------------------------------------ arrays
 
     def test_arrays(self, transformer: StorageTransformer) -> None:
-        """Whatever parts are written, in whatever order, filled with the fill value or resized: as numpy has it."""
+        """Parts written in any order, filled with the fill value, or resized read as in numpy."""
 
         @self._settings()
         @given(st.lists(st.tuples(parts, st.integers(0, 3)), min_size=1, max_size=8))

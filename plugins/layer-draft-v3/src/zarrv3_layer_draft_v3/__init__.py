@@ -5,10 +5,10 @@ keys         keys of both formats, pure text
 hierarchy    finding the documents of nodes
 documents    documents of the draft → final documents
 dtypes       data types and fill values; `objects`: arrays of objects
-compression  filters and compressors → codecs; `categories`: one that the final format has not
+compression  filters and compressors → codecs; `categories`: one that the final format lacks
 shards       telling shards by their bytes; `repair`: arrays that lost their transformer
 report       what is wrong in a hierarchy
-unreadable   what stands for a document that cannot be translated
+unreadable   what replaces a document that cannot be translated
 hooks        recognising a draft; `entry`: by what
 
 The hook is imported with every store that is opened, so the rest is imported when it is asked for.

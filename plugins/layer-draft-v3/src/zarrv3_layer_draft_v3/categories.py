@@ -1,4 +1,4 @@
-"""`draft-v3.categorize`: texts as numbers of labels, which the final format has no codec for."""
+"""`draft-v3.categorize`: texts as numbers of labels, for which the final format has no codec."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
@@ -17,7 +17,7 @@ from zarrv3.store.contract import JSON
 
 @dataclass(frozen=True)
 class Categorize(ArrayArrayCodec):
-    """The filter `categorize` of numcodecs: a label's number counts from 1, 0 is none and decodes to an empty text."""
+    """The filter `categorize` of numcodecs: labels are numbered from 1, 0 stands for none and decodes to an empty text."""
 
     labels: tuple[str, ...]
     number: DataType
@@ -63,5 +63,5 @@ class Categorize(ArrayArrayCodec):
         if array.size and not 0 <= int(array.min()) <= int(array.max()) <= len(self.labels):
             raise CorruptDataError(f"categorize: a number beyond the {len(self.labels)} labels")
         known: Array = np.array(["", *self.labels], spec.data_type.numpy)
-        found: Any = known[array.astype(np.intp)]
-        return np.asarray(found).reshape(spec.shape)
+        labels: Any = known[array.astype(np.intp)]
+        return np.asarray(labels).reshape(spec.shape)

@@ -15,7 +15,7 @@ from zarrv3_layer_draft_v3.dtypes import DType, byte_orders
 
 _URI = re.compile(r"https://purl\.org/zarr/spec/codec/([^/]+)/")
 BARE_URI = "https://purl.org/zarr/spec/codec/"
-"""What is written for a codec that has no URI: nothing tells which one it was."""
+"""What was written for a codec without a URI: which one is not recorded."""
 
 _CHECKSUMS = {"crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"}
 _COMPRESSORS = {"blosc", "gzip", "zlib", "bz2", "lz4", "lzma", "zstd"}
@@ -47,10 +47,10 @@ class Codecs(NamedTuple):
 
 @dataclass
 class _Chain:
-    """Codecs in the making."""
+    """Codecs under construction."""
 
     dtype: DType
-    """What comes out of the filters so far."""
+    """The dtype after the filters so far."""
     arrays: list[JSON] = field(default_factory=list)
     serializer: JSON = None
     bytes: list[JSON] = field(default_factory=list)
@@ -58,7 +58,7 @@ class _Chain:
     foreign: list[str] = field(default_factory=list)
 
     def add(self, config: Mapping[str, JSON]) -> None:
-        """Take up the next filter of the list."""
+        """Add the next filter of the list."""
         options = dict(config)
         name = options.pop("id")
         if self.dtype.hasobject and self.serializer is None and name != "categorize":
@@ -74,13 +74,13 @@ class _Chain:
 
     @property
     def item_size(self) -> int:
-        """Bytes of an element as the next codec from bytes to bytes meets it."""
+        """Bytes per element as the next codec from bytes to bytes sees it."""
         return 1 if self.bytes or self.dtype.hasobject else self.dtype.itemsize
 
     def _add_array_filter(self, name: str, options: dict[str, JSON]) -> None:
         if self.bytes or self.serializer is not None:
             raise MetadataError(
-                f"attributes.filters: the array filter {name!r} behind a filter of bytes has no final form"
+                f"attributes.filters: the array filter {name!r} behind a filter of bytes has no equivalent in the final format"
             )
         given = "decode_dtype" if name == "astype" else "dtype"
         if options.get(given) is not None and _named(options, given, self.dtype) != self.dtype:
@@ -163,7 +163,7 @@ def _compressor_of(value: JSON, item_size: int) -> JSON:
 
 
 def compressor(name: str, options: Mapping[str, JSON], item_size: int) -> JSON:
-    """A compressor of numcodecs as the final format has it: its own codec where there is one, else `numcodecs.<name>`."""
+    """A compressor of numcodecs in the final format: its own codec if there is one, otherwise `numcodecs.<name>`."""
     if name == "blosc":
         return _blosc(options, item_size)
     level = options.get("level")

@@ -1,4 +1,4 @@
-"""Documents of the draft as documents of the final format."""
+"""Documents of the draft, translated to the final format."""
 
 import math
 import re
@@ -46,43 +46,43 @@ class DraftArray:
     raw_size: int | None
     """The bytes of every chunk where nothing compresses or filters them."""
     is_blosc: bool
-    """The last codec is blosc, whose header tells how many bytes there are."""
+    """Whether the last codec is blosc, whose header tells the number of bytes."""
     foreign: tuple[str, ...] = ()
-    """What in the document only this package reads."""
+    """The parts of the document that only this package reads."""
     notes: tuple[Note, ...] = field(default=(), compare=False)
 
 
 class Options(NamedTuple):
-    """What a user says about one array."""
+    """A user's options for one array."""
 
     misordered: bool = False
-    """Its order is F, but its bytes are in order C."""
+    """Whether its bytes are in order C although its order is F."""
     named: bool = True
-    """It was named, so that it is an error when it cannot be so; otherwise that was said of all arrays."""
+    """Whether the array was named, so a contradiction is an error; otherwise the option is for all arrays."""
 
 
-def draft_group(value: Buffer, where: str) -> tuple[bytes, tuple[Note, ...]]:
-    """The final document of a group; raises `MetadataError` naming `where`."""
-    document = load_document(value, source=where)
+def draft_group(value: Buffer, source: str) -> tuple[bytes, tuple[Note, ...]]:
+    """The final document of a group; raises `MetadataError` naming `source`."""
+    document = load_document(value, source=source)
     try:
         attributes, notes = _attributes(document.get("attributes", {}))
         final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         return dump_document(final), notes
     except MetadataError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(f"{source}: {error}") from error
 
 
-def draft_array(value: Buffer, where: str, options: Options) -> DraftArray:
-    """The array that a document describes; raises `MetadataError` naming `where`."""
-    document = load_document(value, source=where)
+def draft_array(value: Buffer, source: str, options: Options) -> DraftArray:
+    """The array that a document describes; raises `MetadataError` naming `source`."""
+    document = load_document(value, source=source)
     try:
         return _Translation(document, options).array()
     except MetadataError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(f"{source}: {error}") from error
 
 
 class _Translation:
-    """One array document on its way."""
+    """One array document being translated."""
 
     def __init__(self, document: dict[str, JSON], options: Options) -> None:
         if missing := [name for name in _REQUIRED if name not in document]:
@@ -123,13 +123,13 @@ class _Translation:
             )
 
     def array(self) -> DraftArray:
-        found = self._codecs()
-        kind = parse_data_type(found.object_type) if found.object_type else data_type(self.dtype)
+        codecs = self._codecs()
+        kind = parse_data_type(codecs.object_type) if codecs.object_type else data_type(self.dtype)
         mixed = isinstance(kind, Record)
         if mixed:
-            found.foreign.append("a record that has sub-arrays or both byte orders")
+            codecs.foreign.append("a record that has sub-arrays or both byte orders")
         self._note()
-        chain, chunk_shape = found.codecs, self.chunk_shape
+        chain, chunk_shape = codecs.codecs, self.chunk_shape
         for factors in self.per_shard:
             chain = [_sharding(chunk_shape, chain)]
             chunk_shape = tuple(c * f for c, f in zip(chunk_shape, factors, strict=True))
@@ -144,7 +144,7 @@ class _Translation:
             "codecs": chain,
             "attributes": self.attributes,
         }
-        names = [codec["name"] for codec in found.codecs]
+        names = [codec["name"] for codec in codecs.codecs]
         raw = set(names) <= {"transpose", "bytes"}
         return DraftArray(
             document=dump_document(final),
@@ -154,7 +154,7 @@ class _Translation:
             is_sharded=bool(self.per_shard),
             raw_size=math.prod(self.chunk_shape) * self.dtype.itemsize if raw else None,
             is_blosc=names[-1] == "blosc",
-            foreign=tuple(found.foreign),
+            foreign=tuple(codecs.foreign),
             notes=tuple(self.notes),
         )
 
@@ -196,7 +196,7 @@ def _grid(value: JSON, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         raise MetadataError(f"chunk_grid.separator must be / or ., not {shown(separator)}")
     lengths = value.get("chunk_shape")
     if not isinstance(lengths, list) or len(lengths) != len(shape):
-        raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)} does not fit the shape {list(shape)}")
+        raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)} does not match the shape {list(shape)}")
     for length, axis in zip(lengths, shape, strict=True):
         if type(length) is not int or not (0 < length < 2**63 or length == axis == 0):
             raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)}: a chunk length must be positive")
@@ -207,7 +207,7 @@ def _transformers(value: JSON, ndim: int) -> list[tuple[int, ...]]:
     """How many chunks along each dimension make a shard, from the array to the store; empty without sharding."""
     if not isinstance(value, list):
         raise MetadataError(f"storage_transformers must be a list, not {shown(value)}")
-    found = []
+    shards = []
     for item in value:
         extension = item.get("extension") if isinstance(item, dict) else None
         known = isinstance(extension, str) and _SHARDING.fullmatch(extension)
@@ -215,8 +215,8 @@ def _transformers(value: JSON, ndim: int) -> list[tuple[int, ...]]:
             raise UnknownExtensionError(f"the storage transformer {shown(item)} is not known")
         configuration = item.get("configuration")
         given = configuration.get("chunks_per_shard") if isinstance(configuration, dict) else None
-        found.append(per_dimension(given, ndim))
-    return found
+        shards.append(per_dimension(given, ndim))
+    return shards
 
 
 def per_dimension(given: Any, ndim: int) -> tuple[int, ...]:
@@ -245,7 +245,7 @@ def _sharding(chunk_shape: tuple[int, ...], codecs: list[JSON]) -> JSON:
 
 
 def _filters(attributes: dict[str, JSON]) -> list[dict[str, JSON]]:
-    """The filters that the draft hides among the attributes; an attribute of that name that is none is left alone."""
+    """The filters that the draft hides among the attributes; another attribute of that name is left alone."""
     value = attributes.get("filters")
     if isinstance(value, list) and all(
         isinstance(item, dict) and isinstance(item.get("id"), str) for item in value
@@ -259,11 +259,11 @@ def _attributes(value: JSON) -> tuple[dict[str, JSON], tuple[Note, ...]]:
     if not isinstance(value, dict):
         raise MetadataError(f"attributes must be an object, not {shown(value)}")
     replaced: list[str] = []
-    found = {name: _valid(item, name, replaced) for name, item in value.items()}
+    attributes = {name: _valid(item, name, replaced) for name, item in value.items()}
     if not replaced:
-        return found, ()
+        return attributes, ()
     text = f"NaN or Infinity in the attributes {', '.join(sorted(set(replaced)))} are not JSON; they are read as texts"
-    return found, (Note("not-json", text),)
+    return attributes, (Note("not-json", text),)
 
 
 def _valid(value: JSON, name: str, replaced: list[str]) -> JSON:

@@ -42,7 +42,7 @@ def dtype_of(value: JSON) -> DType:
             return np.dtype([_field(item) for item in kind])
     except (TypeError, ValueError, MemoryError) as error:
         raise MetadataError(f"data_type {shown(value)}: {error}") from error
-    raise MetadataError(f"data_type {shown(value)} is none of the draft's")
+    raise MetadataError(f"data_type {shown(value)} is not one of the draft's")
 
 
 def _field(item: JSON) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ def _field(item: JSON) -> tuple[Any, ...]:
 
 
 def byte_orders(dtype: DType) -> set[str]:
-    """The byte orders of a dtype's elements: `little`, `big`, both, or none where there is nothing to order."""
+    """The byte orders of a dtype's elements: `little`, `big`, both, or none if no element has one."""
     if dtype.subdtype is not None:
         return byte_orders(dtype.subdtype[0])
     if dtype.fields is not None:
@@ -69,9 +69,10 @@ def byte_orders(dtype: DType) -> set[str]:
 
 
 def data_type(dtype: DType) -> DataType:
-    """The final data type of a dtype without objects.
+    """The final data type for a dtype without objects.
 
-    Records that the final format has no type for (sub-arrays, both byte orders in one record) become `draft-v3.record`.
+    Records for which the final format has no type (sub-arrays, both byte orders in one record) become
+    `draft-v3.record`.
     """
     if dtype.fields is not None and (len(byte_orders(dtype)) > 1 or _has_arrays(dtype)):
         return Record(dtype)

@@ -51,7 +51,7 @@ NOTHING: Mapping[str, Found | None] = MappingProxyType({})
 
 
 class Listed(NamedTuple):
-    """A node as the names of keys tell."""
+    """A node, known from the names of keys."""
 
     path: str
     kind: str
@@ -59,13 +59,13 @@ class Listed(NamedTuple):
 
 
 class Hierarchy:
-    """Reads the documents of a draft hierarchy from a store. Thread-safe.
+    """Reads the documents of a draft hierarchy in a store. Thread-safe.
 
     The entry point is read once. Arrays are remembered as they were when their document was last read.
 
     Args:
         store: where the draft lies.
-        options: what the user says about the array at a path.
+        options: the user's options for the array at a path.
     """
 
     def __init__(self, store: BaseStore, options: Callable[[str], Options]) -> None:
@@ -76,7 +76,7 @@ class Hierarchy:
 
     @property
     def suffix(self) -> str:
-        """What the names of documents end in; raises `MetadataError` when the store holds something else."""
+        """The suffix of documents; raises `MetadataError` when the store holds something else."""
         if self._suffix is not None:
             return self._suffix
         document = self.store.get_many(whole([ENTRY]))[0]
@@ -89,24 +89,24 @@ class Hierarchy:
         return suffix
 
     def _not_a_draft(self, document: Buffer) -> str:
-        where = f"{ENTRY!r} in {self.store.describe()}"
-        found = load_document(document, source=where)
-        version = found.get("zarr_format")
+        name = f"{ENTRY!r} in {self.store.describe()}"
+        entry = load_document(document, source=name)
+        version = entry.get("zarr_format")
         if version == 3:
-            return f"{where} is of the final Zarr V3 format; open it without '|draft-v3:'"
-        return f"{where} is not the entry point of a draft V3 hierarchy: zarr_format is {shown(version)}"
+            return f"{name} is of the final Zarr V3 format; open it without '|draft-v3:'"
+        return f"{name} is not the entry point of a draft V3 hierarchy: zarr_format is {shown(version)}"
 
     # ------------------------------------------------------------ documents
 
     def arrays(
-        self, paths: Collection[str], found: Mapping[str, Found | None] = NOTHING
+        self, paths: Collection[str], fresh: Mapping[str, Found | None] = NOTHING
     ) -> dict[str, DraftArray]:
-        """The arrays at some paths: those that were `found` just now, else as they were when they were last read.
+        """The arrays at some paths: those in `fresh`, otherwise as they were when last read.
 
-        Those that were not read yet are read in one call.
+        Those not read yet are read in one call.
         """
-        known = {path: found[path] if path in found else self._arrays.get(path) for path in paths}
-        unknown = [path for path, node in known.items() if node is None and path not in found]
+        known = {path: fresh[path] if path in fresh else self._arrays.get(path) for path in paths}
+        unknown = [path for path, node in known.items() if node is None and path not in fresh]
         if unknown:
             known |= self.look(unknown, implicit=False)
         return {path: node for path, node in known.items() if isinstance(node, DraftArray)}
@@ -114,30 +114,30 @@ class Hierarchy:
     def look(self, paths: Collection[str], *, implicit: bool = True) -> dict[str, Found | None]:
         """The nodes at some paths: one call for all documents, and a listing for each path that has none.
 
-        Without `implicit`, groups that have no document are not looked for.
+        Without `implicit`, groups without documents are not looked for.
         """
         suffix = self.suffix
         wanted = [path for path in dict.fromkeys(paths) if keys.is_path(path)]
         names = [keys.draft_document(path, kind, suffix) for path in wanted for kind in ("array", "group")]
         values = self.store.get_many(whole(names)) if names else []
-        found: dict[str, Found | None] = dict.fromkeys(paths)
+        nodes: dict[str, Found | None] = dict.fromkeys(paths)
         for index, path in enumerate(wanted):
             array, group = values[2 * index], values[2 * index + 1]
             if array is not None:
-                found[path] = self._array(path, array, names[2 * index])
+                nodes[path] = self._array(path, array, names[2 * index])
                 continue
             self._arrays.pop(path, None)
             if group is not None:
-                found[path] = self._group(group, names[2 * index + 1])
+                nodes[path] = self._group(group, names[2 * index + 1])
             elif implicit and self._has_members(path):
-                found[path] = DraftGroup(document=EMPTY_GROUP, explicit=False)
-        if keys.CONSOLIDATED in found and self._is_side_effect(found[keys.CONSOLIDATED]):
-            found[keys.CONSOLIDATED] = None
-        return found
+                nodes[path] = DraftGroup(document=EMPTY_GROUP, explicit=False)
+        if keys.CONSOLIDATED in nodes and self._is_side_effect(nodes[keys.CONSOLIDATED]):
+            nodes[keys.CONSOLIDATED] = None
+        return nodes
 
     def _array(self, path: str, value: Buffer, key: str) -> Found:
         try:
-            array = draft_array(value, self._where(key), self._options(path))
+            array = draft_array(value, self._location(key), self._options(path))
         except MetadataError as error:
             self._arrays.pop(path, None)
             return BrokenNode(document=unreadable(error), error=error, kind="array")
@@ -146,24 +146,24 @@ class Hierarchy:
 
     def _group(self, value: Buffer, key: str) -> Found:
         try:
-            document, notes = draft_group(value, self._where(key))
+            document, notes = draft_group(value, self._location(key))
         except MetadataError as error:
             return BrokenNode(document=unreadable(error), error=error, kind="group")
         return DraftGroup(document=document, notes=notes)
 
-    def _where(self, key: str) -> str:
+    def _location(self, key: str) -> str:
         return f"{key!r} in {self.store.describe()}"
 
     def _has_members(self, path: str) -> bool:
-        """Whether a group is there without a document: a key lies below its name; the root, if there is an entry point."""
+        """Whether a group exists without a document: a key lies below its name; the root, if there is an entry point."""
         if not path and self._suffix is not None:
             return True
         folder = f"{keys.meta_name(path)}/"
         return self.store.capabilities.list and next(iter(self.store.list_prefix(folder)), None) is not None
 
-    def _is_side_effect(self, found: Found | None) -> bool:
-        """Whether the group `consolidated` is there only because metadata were consolidated."""
-        if not isinstance(found, DraftGroup) or found.document != EMPTY_GROUP:
+    def _is_side_effect(self, group: Found | None) -> bool:
+        """Whether the group `consolidated` exists only because metadata were consolidated."""
+        if not isinstance(group, DraftGroup) or group.document != EMPTY_GROUP:
             return False
         if not self.store.capabilities.list:
             return False
@@ -179,32 +179,32 @@ class Hierarchy:
     def members(self, path: str) -> list[str]:
         """The names of the nodes directly below a path, sorted; one listing."""
         folder = f"{keys.meta_name(path)}/"
-        found = set()
+        names = set()
         for name in self.store.list_dir(folder):
             if name.endswith("/"):
-                found.add(name[len(folder) : -1])
+                names.add(name[len(folder) : -1])
             elif (split := keys.split_document(name, self.suffix)) is not None:
-                found.add(split[0].rpartition("/")[2])
-        if not path and self._hides_consolidated(found):
-            found.discard(keys.CONSOLIDATED)
-        return sorted(name for name in found if keys.is_path(name) and "/" not in name and name)
+                names.add(split[0].rpartition("/")[2])
+        if not path and self._hides_consolidated(names):
+            names.discard(keys.CONSOLIDATED)
+        return sorted(name for name in names if keys.is_path(name) and "/" not in name and name)
 
     def below(self, path: str) -> list[Listed]:
         """All nodes below a path, not itself, sorted: one listing."""
         folder = f"{keys.meta_name(path)}/"
-        found: dict[str, str] = {}
+        kinds: dict[str, str] = {}
         for key in self.store.list_prefix(folder):
             split = keys.split_document(key, self.suffix)
-            if split is not None and (split[1] == "array" or found.get(split[0]) != "array"):
-                found[split[0]] = split[1]
+            if split is not None and (split[1] == "array" or kinds.get(split[0]) != "array"):
+                kinds[split[0]] = split[1]
             above = key.rpartition("/")[0].removeprefix(keys.META).strip("/")
-            while above and above != path and above not in found:
-                found[above] = "implicit"
+            while above and above != path and above not in kinds:
+                kinds[above] = "implicit"
                 above = above.rpartition("/")[0]
-        found.pop(path, None)
-        if not path and self._hides_consolidated(found):
-            del found[keys.CONSOLIDATED]
-        return [Listed(name, found[name]) for name in sorted(found) if keys.is_path(name)]
+        kinds.pop(path, None)
+        if not path and self._hides_consolidated(kinds):
+            del kinds[keys.CONSOLIDATED]
+        return [Listed(name, kinds[name]) for name in sorted(kinds) if keys.is_path(name)]
 
     def nodes(self, path: str) -> Iterator[tuple[str, Found]]:
         """A node and all below it, translated; documents are read in batches."""

@@ -1,7 +1,7 @@
 """Keys of both formats: `meta/root/a.array.json` and `data/root/a/c0/1`, `a/zarr.json` and `a/c/0/1`. Pure text.
 
-A chunk key can be told from the path before it: its first part is the last one of the key that starts with `c` and has
-nothing but numbers behind it. So an array may be called `c0`, or `0` in a group `c`.
+A chunk key begins at the last part that starts with `c` and is followed by nothing but
+numbers. So an array may be called `c0`, or `0` in a group `c`.
 """
 
 import re
@@ -71,7 +71,7 @@ def meta_name(path: str) -> str:
 
 
 def split_document(key: str, suffix: str) -> tuple[str, str] | None:
-    """Path and kind of a draft key below `meta/root`; `None` if it is not a node's document.
+    """Path and node type of a draft key below `meta/root`; `None` if it is not a node's document.
 
     A name may itself end in `.array.json`: one suffix is taken away.
     """

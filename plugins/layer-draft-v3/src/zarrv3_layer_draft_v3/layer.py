@@ -38,7 +38,7 @@ class Located(NamedTuple):
     names: list[str]
     """The draft keys that it may have."""
     repair: Repaired | None
-    """How it is read where the array has lost its transformer."""
+    """How it is read if the array has lost its transformer."""
 
 
 class DraftV3(ReadOnly):
@@ -63,7 +63,7 @@ class DraftV3(ReadOnly):
         chunks_per_shard: Annotated[
             Mapping[str, Any] | None,
             Option(
-                "for paths of such arrays, how many chunks a shard has along each dimension; without, that is found out "
+                "for paths of such arrays, how many chunks a shard has along each dimension; without, inferred "
                 "where it is certain",
                 takes='a mapping from paths to numbers, as JSON `{"a/b":[4]}`',
             ),
@@ -92,56 +92,56 @@ class DraftV3(ReadOnly):
 
     @property
     def dimension_separator(self) -> str | None:
-        """None: the layer writes nothing."""
+        """The layer writes nothing."""
         return None
 
     @property
     def capabilities(self) -> Capabilities:
-        """What can be read; with `repair` a range may cost a whole shard."""
+        """Those of reading; with `repair` a range may cost a whole shard."""
         own = super().capabilities
         return own.without("native_ranges") if self.option("repair") else own
 
     def report(self) -> list[Damage]:
         """What is wrong or unusual in the hierarchy, in the order of paths; reads all documents and a part of all chunks.
 
-        See `report.KINDS`. With the capability `list` only.
+        See `report.KINDS`. Needs the capability `list`.
         """
         return examine(self._hierarchy, self._per_shard)
 
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: one call for chunks, one more for documents that are asked for or not yet known."""
+        """As the contract says: one call for chunks, one more for documents that are requested or not yet known."""
         self._check_open()
         nodes = {key: node for key, _ in requests if (node := keys.node_of(key)) is not None}
-        found = self._hierarchy.look(nodes.values()) if nodes else {}
-        values = self._chunks([request for request in requests if request.key not in nodes], found)
+        translations = self._hierarchy.look(nodes.values()) if nodes else {}
+        values = self._chunks([request for request in requests if request.key not in nodes], translations)
         results: list[Buffer | None] = []
         for request in requests:
-            translated = found.get(nodes[request.key]) if request.key in nodes else None
+            translated = translations.get(nodes[request.key]) if request.key in nodes else None
             document = None if translated is None else translated.document
             results.append(values.get(request) if document is None else cut(document, request.range))
         return results
 
     def stat_many(self, wanted: Sequence[str], /) -> Sequence[int | None]:
-        """As the contract says; documents, and chunks that are repaired, are read, since their sizes here are others."""
+        """As the contract says; documents and repaired chunks are read, since their sizes differ here."""
         self._check_open()
         chunks = self._located([key for key in wanted if keys.node_of(key) is None], {})
         names = {key: chunk.names for key, chunk in chunks.items() if chunk.repair is None}
         below = [name for group in names.values() for name in group]
-        found = iter(self.inner.stat_many(below) if below else ())
+        found_sizes = iter(self.inner.stat_many(below) if below else ())
         sizes: dict[str, int | None] = {}
         for key, group in names.items():
-            pieces = [next(found) for _ in group]
+            pieces = [next(found_sizes) for _ in group]
             sizes[key] = next((size for size in pieces if size is not None), None)
         rest = [key for key in wanted if key not in sizes]
         sizes |= zip(rest, stat_by_reading(self, rest), strict=True)
         return [sizes[key] for key in wanted]
 
-    def _located(self, chunk_keys: Sequence[str], found: Mapping[str, Found | None]) -> dict[str, Located]:
-        """Where the chunks lie that some keys name; keys of no array's chunk are left out."""
+    def _located(self, chunk_keys: Sequence[str], fresh: Mapping[str, Found | None]) -> dict[str, Located]:
+        """Where the chunks of some keys lie; keys that are not an array's chunk are left out."""
         chunks = {key: chunk for key in chunk_keys if (chunk := keys.split_final(key)) is not None}
-        arrays = self._hierarchy.arrays({chunk.path for chunk in chunks.values()}, found)
+        arrays = self._hierarchy.arrays({chunk.path for chunk in chunks.values()}, fresh)
         located = {}
         for key, chunk in chunks.items():
             array = arrays.get(chunk.path)
@@ -152,10 +152,10 @@ class DraftV3(ReadOnly):
         return located
 
     def _chunks(
-        self, requests: Sequence[Request], found: Mapping[str, Found | None]
+        self, requests: Sequence[Request], fresh: Mapping[str, Found | None]
     ) -> dict[Request, Buffer | None]:
         """The requested pieces of chunks or shards: one call below, one more for each array that is repaired."""
-        chunks = self._located([request.key for request in requests], found)
+        chunks = self._located([request.key for request in requests], fresh)
         asked: list[Request] = []
         repaired: dict[str, list[Request]] = {}
         for request in dict.fromkeys(requests):
@@ -177,9 +177,9 @@ class DraftV3(ReadOnly):
         return values
 
     def _check(self, request: Request, chunk: Located, value: Buffer | None) -> None:
-        """Raise `CorruptDataError` for a value that is a shard where the metadata say that it is a chunk.
+        """Raise `CorruptDataError` for a value that is a shard where metadata promise a chunk.
 
-        Sizes tell; where they do not, decoding the chunk fails.
+        Sizes usually tell; otherwise decoding the chunk fails.
         """
         array = chunk.array
         if value is None or request.range is not None or array.is_sharded:
@@ -197,7 +197,7 @@ class DraftV3(ReadOnly):
     # ------------------------------------------------------------ listing
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """As the contract says; costs a listing of the documents and one of the chunks below the folder."""
+        """As the contract says: one listing of the documents and one of the chunks below the folder."""
         self._check_open()
         folder, prefix = split_prefix(prefix)
         return (key for key, _ in self._listing.below(folder, prefix, sized=False))
@@ -241,7 +241,7 @@ class DraftV3(ReadOnly):
         return self._misordered.get(path, self._default)
 
     def _repaired(self, path: str, array: DraftArray) -> Repaired | None:
-        """How an array is read that lost its transformer; `None` for all others, and unless that is asked for."""
+        """How to read an array that lost its transformer; `None` for all others, and without `repair`."""
         if not self.option("repair"):
             return None
         given = self._per_shard.get(path)

@@ -15,7 +15,7 @@ class Listing:
 
     Args:
         hierarchy: the documents.
-        repaired: how an array is read that lost its transformer, `None` for others.
+        repaired: how to read an array that lost its transformer, `None` for others.
     """
 
     def __init__(self, hierarchy: Hierarchy, repaired: Callable[[str, DraftArray], Repaired | None]) -> None:
@@ -27,12 +27,12 @@ class Listing:
         path = folder[:-1]
         arrays: dict[str, DraftArray] = {}
         if keys.is_path(path):
-            for name, found in self._hierarchy.nodes(path):
-                if isinstance(found, DraftArray):
-                    arrays[name] = found
+            for name, node in self._hierarchy.nodes(path):
+                if isinstance(node, DraftArray):
+                    arrays[name] = node
                 key = keys.final_document(name)
                 if key.startswith(prefix):
-                    yield key, len(found.document) if sized else 0
+                    yield key, len(node.document) if sized else 0
         above = self._array_above(path)
         if above is not None:
             arrays[above[0]] = above[1]
@@ -57,9 +57,9 @@ class Listing:
         chunk = keys.split_final(path)
         if chunk is None or chunk.separator == "." or not keys.is_path(chunk.path):
             return None
-        found = self._hierarchy.look([chunk.path], implicit=False)[chunk.path]
-        is_above = isinstance(found, DraftArray) and found.grid.separator == "/"
-        return (chunk.path, found) if is_above and isinstance(found, DraftArray) else None
+        node = self._hierarchy.look([chunk.path], implicit=False)[chunk.path]
+        is_above = isinstance(node, DraftArray) and node.grid.separator == "/"
+        return (chunk.path, node) if is_above and isinstance(node, DraftArray) else None
 
     def _chunks(self, path: str, arrays: dict[str, DraftArray], *, sized: bool) -> Iterator[tuple[str, int]]:
         """The chunk keys of some arrays at or below a path: one listing, and the values of repaired arrays."""

@@ -1,4 +1,4 @@
-"""Objects that the final format has no data type for: JSON values, messages, arrays of differing lengths."""
+"""Objects for which the final format has no data type: JSON values, messages, arrays of differing lengths."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
@@ -21,7 +21,7 @@ from zarrv3_codecs_numcodecs.library import numcodec
 
 @dataclass(frozen=True)
 class Objects(DataType):
-    """`draft-v3.object`: Python objects that an object codec reads; only translated documents have it.
+    """`draft-v3.object`: Python objects that an object codec reads; only translated documents contain it.
 
     The fill value is any JSON value; a list or object is handed out as an array without dimensions that holds it.
     """
@@ -99,10 +99,12 @@ class ObjectCodec(ArrayBytesCodec):
         name = str(self.config["id"])
         data = bytes(buffer)
         if name == "vlen-array":
-            found: Array = guarded(name)(self._arrays().decode)(data)
-            if found.size != spec.item_count:
-                raise CorruptDataError(f"{name}: {found.size} elements where {spec.item_count} are expected")
-            array = found.reshape(spec.shape)
+            decoded: Array = guarded(name)(self._arrays().decode)(data)
+            if decoded.size != spec.item_count:
+                raise CorruptDataError(
+                    f"{name}: {decoded.size} elements where {spec.item_count} are expected"
+                )
+            array = decoded.reshape(spec.shape)
         else:
             load = json.loads if name == "json2" else lazy("msgpack").unpackb
             array = rebuilt(name, guarded(name)(load)(data), spec.shape)
@@ -117,9 +119,10 @@ class ObjectCodec(ArrayBytesCodec):
 
 
 def rebuilt(codec: str, items: Any, shape: tuple[int, ...]) -> Array:
-    """An array of objects from nested lists, at whose end dtype and shape stand (`json2`, `msgpack2`).
+    """An array of objects from nested lists that end in the dtype and the shape (`json2`, `msgpack2`).
 
-    Raises `CorruptDataError` unless they are of that shape; nothing is allocated for what the bytes merely claim.
+    Raises `CorruptDataError` unless they have that shape; nothing is allocated for what the bytes merely
+    claim.
     """
     if not isinstance(items, list) or len(items) < 2 or items[-1] != list(shape):
         claimed = items[-1] if isinstance(items, list) and items else items

@@ -1,7 +1,8 @@
 """Arrays that lost their sharding transformer: zarr-python 2 drops it when it resizes or appends.
 
-Under one array there are then shards of the old grid and plain chunks that were written afterwards, with keys of one
-form. What a value is, its bytes tell: a plain chunk decodes, a shard ends in an index. A plain chunk is the newer one.
+Under one array there are then shards of the old grid and plain chunks that were written afterwards, with the
+same form of key. The bytes of a value tell what it is: a plain chunk decodes, a shard ends in an index. A
+plain chunk is the newer one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from zarrv3_layer_draft_v3.shards import Entry, count_of, index_of, may_be_index
 Coords = tuple[int, ...]
 
 _VALUES = 8
-"""How many whole shards are held at once."""
+"""How many whole shards are held in memory at once."""
 
 
 class Findings(NamedTuple):
@@ -55,7 +56,7 @@ class PlainArray:
     array: DraftArray
 
     def stored(self) -> Iterator[tuple[Coords, str, int]]:
-        """The values there are: coordinates, draft key, size."""
+        """The existing values: coordinates, draft key, size."""
         folder = keys.DATA + (f"{self.path}/" if self.path else "")
         for key, size in self.store.list_sizes(folder):
             chunk = keys.split_draft(key.removeprefix(keys.DATA))
@@ -67,7 +68,7 @@ class PlainArray:
 
     @cached_property
     def chain(self) -> CodecChain:
-        """What decodes a plain chunk."""
+        """The codecs of a plain chunk."""
         metadata = parse_document(self.array.document, source=f"/{self.path}")
         assert isinstance(metadata, ArrayMetadata)
         return metadata.codec_chain()
@@ -99,8 +100,8 @@ class PlainArray:
                 count = count_of(value)
                 sound = sound and (count is None or self._decodes(value, count))
                 shards[coords] = count
-        found = Findings(shards, None)
-        return found._replace(per_shard=self._inferred(found.chunks)) if sound else found
+        findings = Findings(shards, None)
+        return findings._replace(per_shard=self._inferred(findings.chunks)) if sound else findings
 
     def _suspects(self, stored: Sequence[tuple[Coords, str, int]]) -> dict[Coords, str]:
         array = self.array
@@ -108,13 +109,13 @@ class PlainArray:
             return {coords: key for coords, key, size in stored if size != array.raw_size}
         wanted = ByteRange(0, 16) if array.is_blosc else ByteRange(-16)
         pieces = self.store.get_many([Request(key, wanted) for _, key, _ in stored])
-        found = {}
+        suspects = {}
         for (coords, key, size), piece in zip(stored, pieces, strict=True):
             if piece is None:
                 continue
             if not blosc_fits(piece, size) if array.is_blosc else may_be_index(piece, size):
-                found[coords] = key
-        return found
+                suspects[coords] = key
+        return suspects
 
     def _decodes(self, value: Buffer, count: int) -> bool:
         """Whether everything in a shard is a chunk of this array."""
@@ -124,7 +125,7 @@ class PlainArray:
         )
 
     def _inferred(self, count: int | None) -> Coords | None:
-        """Of one dimension the number says all; of more, only that a shard is one chunk."""
+        """In one dimension the number is enough; in more, only if a shard is one chunk."""
         ndim = self.array.grid.ndim
         if count is None or (count != 1 and ndim != 1):
             return None
@@ -138,7 +139,7 @@ def blosc_fits(head: Buffer, size: int) -> bool:
 
 @dataclass(frozen=True)
 class Repaired:
-    """An array without transformer whose values are told apart one by one, seen as plain chunks."""
+    """An array without transformer whose values are classified one by one, shown as plain chunks."""
 
     plain: PlainArray
     per_shard: Coords
@@ -159,7 +160,7 @@ class Repaired:
         return [self._chunk(coords, shard, values, known) for coords, shard in places]
 
     def stored(self) -> Iterator[tuple[Coords, int]]:
-        """The chunks there are, with their sizes: reads all values, a few at a time.
+        """The existing chunks with their sizes: reads all values, a few at a time.
 
         Chunks that may be lost are among them, with size 0: reading one is an error, and none goes unnoticed.
         """

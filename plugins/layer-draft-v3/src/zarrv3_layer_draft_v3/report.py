@@ -22,12 +22,12 @@ KINDS: Mapping[str, str] = {
     "below-array": "a node below an array; it is shown, but walking through groups does not find it",
     "forbidden-name": "a node whose name the final format forbids; it is not shown",
     "no-entry-point": "a hierarchy without its `zarr.json`; it is read as if the suffix were `.json`",
-    "empty": "an entry point and no node: a failed attempt to read leaves that behind",
+    "empty": "an entry point without nodes: a failed attempt to read leaves that behind",
     "stale-consolidated": "consolidated metadata that differ from the documents; only the documents are used",
     "order-unknown": "an array of order F that `FSStoreV3` may have written in order C; see `misordered`",
     "undefined-fill": "an array without fill value; what was never written is read as zero or empty",
     "foreign": "an array that only this package reads: the final format has no data type or codec for it",
-    "old-datetime": "a date or time type in the spelling of zarr-python 2.12; nothing is lost",
+    "old-datetime": "a date or time type as zarr-python 2.12 spelled it; nothing is lost",
     "not-json": "NaN or Infinity in attributes; they become texts",
     "filters-attribute": "an attribute `filters` that names no filters; it is kept",
     "partial": "a file that a killed writer left behind; it is not shown",
@@ -59,8 +59,8 @@ class Damage(NamedTuple):
 
 
 def examine(hierarchy: Hierarchy, chunks_per_shard: Mapping[str, Any]) -> list[Damage]:
-    """Everything that is found, sorted by path and key."""
-    found: list[Damage] = []
+    """All findings, sorted by path and key."""
+    findings: list[Damage] = []
     arrays: dict[str, DraftArray] = {}
     documents: set[str] = set()
     suffix = hierarchy.suffix
@@ -68,21 +68,24 @@ def examine(hierarchy: Hierarchy, chunks_per_shard: Mapping[str, Any]) -> list[D
         key = keys.draft_document(path, node.kind, suffix)
         if isinstance(node, DraftArray):
             arrays[path] = node
-            found += [Damage(path, key, "foreign", f"{text} has no final form") for text in node.foreign]
+            findings += [
+                Damage(path, key, "foreign", f"{text} has no equivalent in the final format")
+                for text in node.foreign
+            ]
             if not node.is_sharded:
-                found += _lost(hierarchy, path, node, path in chunks_per_shard)
+                findings += _lost(hierarchy, path, node, path in chunks_per_shard)
         if isinstance(node, BrokenNode):
-            found.append(Damage(path, key, "unreadable", str(node.error)))
+            findings.append(Damage(path, key, "unreadable", str(node.error)))
         else:
-            found += [Damage(path, key, *note) for note in node.notes]
+            findings += [Damage(path, key, *note) for note in node.notes]
     for key in hierarchy.store.list_prefix(keys.META):
         split = keys.split_document(key, suffix)
         if split is not None:
             documents.add(key)
-            found += _misplaced(key, split[0], arrays)
-    found += _strange(hierarchy, documents, arrays)
-    found += _stale(hierarchy, documents)
-    return sorted(found)
+            findings += _misplaced(key, split[0], arrays)
+    findings += _strange(hierarchy, documents, arrays)
+    findings += _stale(hierarchy, documents)
+    return sorted(findings)
 
 
 def _lost(hierarchy: Hierarchy, path: str, array: DraftArray, given: bool) -> Iterator[Damage]:
@@ -101,7 +104,7 @@ def _lost(hierarchy: Hierarchy, path: str, array: DraftArray, given: bool) -> It
         how = f"chunks_per_shard is {list(findings.per_shard)}: repair=True reads it"
     else:
         count = (
-            "of a number of chunks that is not certain"
+            "whose number of chunks is uncertain"
             if findings.chunks is None
             else f"of {findings.chunks} chunks"
         )
@@ -121,7 +124,7 @@ def _misplaced(key: str, path: str, arrays: Mapping[str, DraftArray]) -> Iterato
 
 
 def _strange(hierarchy: Hierarchy, documents: set[str], arrays: Mapping[str, DraftArray]) -> Iterator[Damage]:
-    """Keys that belong to nothing."""
+    """Keys that belong to no node."""
     orphans: dict[str, list[str]] = {}
     has_entry = False
     for key in hierarchy.store.list_prefix(""):
@@ -134,10 +137,10 @@ def _strange(hierarchy: Hierarchy, documents: set[str], arrays: Mapping[str, Dra
                 orphans.setdefault(path, []).append(key)
         elif kind is not None:
             yield Damage("", key, kind, KINDS[kind])
-    for path, found in orphans.items():
-        names = ", ".join(sorted(found)[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
-        text = f"{len(found)} keys below data/root that no readable array has: {names}"
-        yield Damage(path, min(found), "orphan-chunks", text)
+    for path, orphaned in orphans.items():
+        names = ", ".join(sorted(orphaned)[:_SHOWN]) + (", …" if len(orphaned) > _SHOWN else "")
+        text = f"{len(orphaned)} keys below data/root that no readable array has: {names}"
+        yield Damage(path, min(orphaned), "orphan-chunks", text)
     if documents and not has_entry:
         yield Damage("", ENTRY, "no-entry-point", KINDS["no-entry-point"])
     if has_entry and not documents:
@@ -145,7 +148,7 @@ def _strange(hierarchy: Hierarchy, documents: set[str], arrays: Mapping[str, Dra
 
 
 def _kind_of(key: str, documents: set[str]) -> str | None:
-    """What a key is: the kind of finding, `chunk`, or `None` for what belongs there."""
+    """What a key is: the kind of finding, `chunk`, or `None` for a key that belongs there."""
     if _PARTIAL.fullmatch(key):
         return "partial"
     if key in documents or key == ENTRY or key.startswith(f"{keys.META}/{keys.CONSOLIDATED}/"):
@@ -168,7 +171,7 @@ def _without_array(key: str, arrays: Mapping[str, DraftArray]) -> str | None:
 
 
 def _stale(hierarchy: Hierarchy, documents: Iterable[str]) -> Iterator[Damage]:
-    """Consolidated metadata that are not what the documents say."""
+    """Consolidated metadata that differ from the documents."""
     folder = f"{keys.meta_name(keys.CONSOLIDATED)}/"
     names = [key for key in hierarchy.store.list_prefix(folder) if key not in documents]
     for name, value in zip(names, hierarchy.store.get_many(whole(names)), strict=True):
@@ -190,15 +193,15 @@ def _stale(hierarchy: Hierarchy, documents: Iterable[str]) -> Iterator[Damage]:
 
 
 def _differing(hierarchy: Hierarchy, documents: list[str], metadata: Mapping[str, JSON]) -> list[str]:
-    """The documents that are not in the store as they are in consolidated metadata."""
+    """The documents that differ between the store and consolidated metadata."""
     values = hierarchy.store.get_many(whole(documents))
-    found = set(metadata) - set(documents) - {ENTRY}
+    differing = set(metadata) - set(documents) - {ENTRY}
     for key, value in zip(documents, values, strict=True):
         try:
             own = load_document(value or b"", source=key)
         except MetadataError:
             own = {}
         if repr(metadata.get(key)) != repr(own):  # NaN equals NaN
-            found.add(key)
+            differing.add(key)
     side_effect = keys.draft_document(keys.CONSOLIDATED, "group", hierarchy.suffix)
-    return sorted(found - {side_effect})
+    return sorted(differing - {side_effect})

@@ -36,7 +36,7 @@ def index_of(value: Buffer, count: int) -> list[Entry | None] | None:
 def count_of(value: Buffer) -> int | None:
     """How many chunks the index of a shard without gaps counts; `None` if the value is not such a shard.
 
-    That is certain: the entries fill every byte before the index, and no two numbers of chunks can both do that.
+    It is certain: the entries fill every byte before the index, which only one number of chunks can do.
     """
     length = len(value)
     used = last = 0

@@ -1,4 +1,4 @@
-"""What stands for a document that cannot be translated: reading it raises the reason, its neighbours stay readable."""
+"""Replaces a document that cannot be translated: reading it raises the reason, its neighbours stay readable."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -34,7 +34,7 @@ def unreadable(error: MetadataError) -> bytes:
 
 
 class Unreadable(DataType):
-    """`draft-v3.unreadable`, which is in no document but translated ones: reading it raises."""
+    """`draft-v3.unreadable`, which only translated documents contain: reading it raises."""
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> NoReturn:  # noqa: ARG003 - the plugin interface

@@ -1,10 +1,10 @@
 """A layer that remembers what was read.
 
 layer    `LRUStoreCache`: which calls are answered from memory, and what every write does to what is remembered
-ledger   who fetches what just now, who writes what just now: the one lock
+ledger   which thread fetches or writes what: the one lock
 entries  what is remembered: least recently used order, exact sizes
 tier     a second store that remembers values beyond the process
-sealed   the form of a value in that store: whole or nothing
+sealed   the form of a value in that store, which shows damage
 """
 
 from zarrv3_layer_lru_cache.entries import Statistics

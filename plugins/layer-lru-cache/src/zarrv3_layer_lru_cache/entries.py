@@ -11,21 +11,21 @@ from zarrv3.store.contract import ByteRange
 from zarrv3.store.helpers import cut
 
 Part: TypeAlias = ByteRange | Literal["folder", "size"] | None
-"""What of a key: its value (`None`), a range of it, its stored size; or a folder's `list_dir`."""
+"""What is asked of a key: its value (`None`), a range of it, its stored size; or a folder's `list_dir`."""
 
 Item: TypeAlias = tuple[str, Part]
-"""A question that an inner store is asked: a key or folder, and what of it."""
+"""A question for the inner store: a key or folder, and what is asked of it."""
 
 FOLDER: Final = "folder"
 SIZE: Final = "size"
 MISS: Final[Any] = object()
-"""Nothing is known; `None` is the knowledge that a key is missing."""
+"""Nothing is known; `None` means that a key is known to be missing."""
 
 RANGE_BYTES = 16
 """What a range counts beside its key and bytes: two numbers."""
 
 SHARE = 256
-"""Of how many bytes of `max_size` there may be one entry: about what Python needs for one beside what is counted."""
+"""Bytes of `max_size` per entry allowed: about Python's overhead for one, beside what is counted."""
 
 FEW = 1024
 """How many entries there may be whatever `max_size` is."""
@@ -37,9 +37,9 @@ class Statistics(NamedTuple):
     hits: int = 0
     """Values and ranges asked for that were answered from memory, known absence included."""
     misses: int = 0
-    """Values and ranges asked for that were not; several callers who waited for one request count each."""
+    """Values and ranges asked for that were not; several callers that waited for one request each count."""
     evictions: int = 0
-    """Entries that went to make room."""
+    """Entries dropped to make room."""
     bytes: int = 0
     """The size of all entries: bytes of values, of keys, and 16 for each range."""
     entries: int = 0
@@ -80,7 +80,9 @@ class Entries:
         self.bytes = 0
         self.evictions = 0
         self._entries: OrderedDict[Item, Entry] = OrderedDict()
-        self._parts: dict[str, set[Part]] = {}  # of every key that has any: what else than the whole value
+        self._parts: dict[
+            str, set[Part]
+        ] = {}  # of each key that has any: the answers other than the whole value
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -120,7 +122,7 @@ class Entries:
         return self.max_size is None or _utf8(key) + length <= self.max_size
 
     def put(self, item: Item, value: Any, born: float) -> None:
-        """Hold an answer that was true at `born`; drops what it makes superfluous and what there is no more room for."""
+        """Hold an answer that was true at `born`; drops what becomes redundant or no longer fits."""
         key, part = item
         if value is None:
             part = None

@@ -26,7 +26,7 @@ WHOLE = ByteRange()
 """The range that is the whole value."""
 
 Fetched: TypeAlias = tuple[dict[Item, Any], Mapping[str, float]]
-"""Answers, and of those keys whose values come from a second tier how many seconds old they are."""
+"""Answers, and the age in seconds of the values that come from the second tier."""
 
 
 def size(text: str) -> int | None:
@@ -43,12 +43,13 @@ _SIZE: dict[str, Any] = {
 
 
 class LRUStoreCache(Layer):
-    """Remembers what was read of a store and forgets what was unused longest; adapter `|lru-cache:?max_size=256MiB`.
+    """Remembers what was read from a store and forgets the least recently used; adapter `|lru-cache:?max_size=256MiB`.
 
     Answers values, ranges of them (from a whole value where that is remembered), absence, `list_dir`, `in` and the size
-    of a key. Whatever is written through it changes what it remembers exactly as far as necessary. What others change it
-    does not see before `ttl` has passed or `invalidate` was called, except for values with their versions, which are always
-    the store's: what is read to be swapped is never an old value. Thread-safe; each process has a cache of its own.
+    of a key. Whatever is written through it changes what it remembers exactly as far as necessary. It does
+    not see what others change until `ttl` has passed or `invalidate` is called. Values with versions always
+    come from the store, so a swap never starts from an old value. Thread-safe; each process has a cache of
+    its own.
     """
 
     kind = "lru-cache"
@@ -67,13 +68,13 @@ class LRUStoreCache(Layer):
         ttl: Annotated[
             float | None,
             Option(
-                "after how many seconds an answer is forgotten; `None` is never",
+                "after how many seconds an answer is forgotten; `None` for never",
                 check=lambda seconds: seconds is None or 0 < seconds < math.inf,
                 takes="a positive number of seconds, or `None`",
             ),
         ] = None,
         cache_on_write: Annotated[
-            bool, Option("remember values that are written too, not only those that are read")
+            bool, Option("remember written values too, not only those that are read")
         ] = True,
         cache_store: Annotated[
             StoreLike,
@@ -88,7 +89,7 @@ class LRUStoreCache(Layer):
         cache_name: Annotated[
             str | None,
             Option(
-                "what the second tier files the values under; by default a name that follows from the store"
+                "the name under which the second tier keeps the values; by default derived from the store"
             ),
         ] = None,
     ) -> None:
@@ -115,20 +116,20 @@ class LRUStoreCache(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The inner ones but for `shared`: what another process writes is not seen at once."""
+        """The inner ones without `shared`: what another process writes is not seen at once."""
         return self.inner.capabilities.without("shared")
 
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says; what is not remembered is asked for in one call, what another thread asks for is awaited."""
+        """As the contract says; what is not remembered is fetched in one call, unless another thread is fetching it."""
         items: list[Item] = [
             (request.key, None if request.range == WHOLE else request.range) for request in requests
         ]
         return self._answers(items, self._fetch)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        """As the contract says, past everything that is remembered."""
+        """As the contract says, bypassing what is remembered."""
         return self.inner.get_versioned(keys)
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
@@ -149,24 +150,24 @@ class LRUStoreCache(Layer):
     def _answers(self, items: Sequence[Item], fetch: Callable[[Sequence[Item]], Fetched]) -> list[Any]:
         """The answers in the order of the questions: remembered, fetched in one call, or awaited from other threads."""
         look = self._ledger.look(items)
-        found = look.found
+        answers = look.found
         if look.own.asked:
             self._fly(look.own, fetch)
         again: list[Item] = []
         for item, (flight, source) in look.sources.items():
             flight.done.wait()
             if flight.answers is not None:
-                found[item] = _part_of(flight.answers[source], item, source)
+                answers[item] = _part_of(flight.answers[source], item, source)
             elif flight.error is not None and flight.asked.keys() <= {*items}:
                 raise flight.error
-            else:  # what failed may have been another key, which somebody else asked for in the same batch
+            else:  # what failed may have been another key in another thread's batch
                 again.append(item)
         if again:
-            found.update(fetch(again)[0])
-        return [found[item] for item in items]
+            answers.update(fetch(again)[0])
+        return [answers[item] for item in items]
 
     def _fly(self, flight: Flight, fetch: Callable[[Sequence[Item]], Fetched]) -> None:
-        """Ask what this thread has to ask, and tell those who wait."""
+        """Ask what this thread has to ask, and wake waiting threads."""
         try:
             answers, ages = fetch([*flight.asked])
             claimed = self._ledger.land(flight, answers, ages, claim=self._tier is not None)
@@ -230,7 +231,7 @@ class LRUStoreCache(Layer):
             self.inner.rename_prefix(source, target)
 
     def _kept(self, changes: Changes) -> dict[str, bytes]:
-        """What to remember of what is written, if that goes well: copies of what the caller may change afterwards."""
+        """What to remember if the write succeeds: copies of buffers that the caller may change afterwards."""
         if not self._on_write:
             return {}
         fits = self._ledger.fits
@@ -240,10 +241,10 @@ class LRUStoreCache(Layer):
     def _changing(
         self, changes: Changes = MappingProxyType({}), folders: Collection[str] = ()
     ) -> Iterator[Change]:
-        """Forget what a write changes, before it; what was written is remembered only if the block ends well.
+        """Forget what a write changes, before it; what was written is remembered only if the block succeeds.
 
-        When a write fails half-way nobody knows what a key has, and nothing is remembered. The second tier forgets before
-        the write too: if this process is killed in between, no other one finds an old value there.
+        When a write fails half-way the values are unknown, and nothing is remembered. The second tier forgets
+        before the write too: if this process is killed in between, no other one finds an old value there.
         """
         change = self._ledger.begin(changes, folders)
         try:
@@ -275,7 +276,7 @@ class LRUStoreCache(Layer):
         return self.statistics.misses
 
     def invalidate(self) -> None:
-        """Forget everything, in the second tier too: what others have changed is seen from now on."""
+        """Forget everything, in the second tier too: changes by others are seen from now on."""
         self._ledger.invalidate()
         if self._tier is not None:
             with self._changing(folders=[""]):
@@ -303,7 +304,7 @@ class LRUStoreCache(Layer):
                 self._tier.close(own=self._owns)
 
     def spec(self) -> dict[str, JSON]:
-        """The inner store's spec with this layer's added; a second tier given as an object stands there by its own spec."""
+        """The inner store's spec with this layer's added; a second tier given as an object appears as its own spec."""
         cache = self._options["cache_store"]
         if not isinstance(cache, BaseStore):
             return super().spec()
@@ -311,13 +312,13 @@ class LRUStoreCache(Layer):
         return plain.spec()
 
     def identity(self) -> Any:
-        """The options, with the second tier as the store that it is."""
+        """The options, with the second tier as a store."""
         inner, options = super().identity()
         return inner, {**options, "cache_store": self._tier and self._tier.store}
 
 
 def _own(value: Buffer | None) -> bytes | None:
-    """A value that nobody else can change."""
+    """A value that the caller cannot change."""
     return value if value is None or type(value) is bytes else bytes(value)
 
 

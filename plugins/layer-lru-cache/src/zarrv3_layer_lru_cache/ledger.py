@@ -1,12 +1,12 @@
-"""Who fetches what just now, who writes what just now: the bookkeeping that keeps a cache right under contention.
+"""Which thread fetches or writes what: the bookkeeping that keeps a cache right under contention.
 
 One lock, held for bookkeeping only. What makes it right:
 
 * An answer enters the cache only if no write of its key was under way at any moment since its question was sent.
-* A write first makes forgotten what it changes and cuts off the fetches under way: those who wait for them began before
-  the write and may get the old value; nobody joins them any more, and they leave nothing behind.
+* A write first forgets what it changes and cuts off the fetches under way: threads waiting for them began
+  before the write and may get the old value; no thread joins them any more, and they leave nothing behind.
 * While a write is under way, reads of its keys ask by themselves and leave nothing behind either.
-* A thread sends its own questions before it waits for those of others, so that nobody waits in a circle.
+* A thread sends its own questions before it waits for those of others, so there is no deadlock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zarrv3_layer_lru_cache.entries import FOLDER, MISS, SIZE, Entries, Item, Pa
 
 
 class Flight:
-    """Questions that one thread is asking just now; others may wait for the answers."""
+    """Questions that one thread is asking; others may wait for the answers."""
 
     __slots__ = ("answers", "asked", "born", "done", "error", "loose")
 
@@ -39,14 +39,14 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What looking into the cache gave for a batch of questions."""
+    """The result of looking into the cache for a batch of questions."""
 
     found: dict[Item, Any]
     """What was remembered."""
     own: Flight
     """What the caller has to ask now."""
     sources: dict[Item, tuple[Flight, Item]]
-    """For every question that was not answered: who asks it, and as what."""
+    """For every question without an answer: the flight that asks it, and as what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class Change:
     folders: tuple[str, ...]
     """Folders below which anything may change."""
     above: frozenset[str]
-    """The folders whose listings may change besides."""
+    """The other folders whose listings may change."""
     written: dict[str, bytes] = field(default_factory=dict)
-    """What the keys have for certain when the write has ended: filled in by the writer when it went well."""
+    """The certain values of keys after the write: filled in by the writer when it succeeded."""
 
 
 class Ledger:
@@ -72,7 +72,7 @@ class Ledger:
         renew_in_children(self)
 
     def renew(self) -> None:
-        """Begin again with nothing: in a forked child, where the threads that were at work are gone."""
+        """Start again empty: in a forked child, where the parent's threads are gone."""
         self._lock = threading.Condition(threading.Lock())
         self._entries = Entries(*self._arguments)
         self._flights: dict[str, dict[Part, Flight]] = {}
@@ -85,16 +85,16 @@ class Ledger:
     # ------------------------------------------------------------ reading
 
     def look(self, items: Sequence[Item]) -> Look:
-        """Answer what is known, and say for the rest who asks it."""
+        """Answer what is known, and say for the rest which thread asks it."""
         with self._lock:
-            found: dict[Item, Any] = {}
+            answers: dict[Item, Any] = {}
             open_: list[Item] = []
             for item in dict.fromkeys(items):
                 answer = self._entries.get(item)
                 if answer is MISS:
                     open_.append(item)
                 else:
-                    found[item] = answer
+                    answers[item] = answer
             own = Flight(self._clock())
             open_.sort(key=_is_range)  # whole values first: they answer ranges
             sources = {item: self._source(item, own) for item in open_}
@@ -102,7 +102,7 @@ class Ledger:
             if items and items[0][1] not in {FOLDER, SIZE}:
                 self._misses += misses
                 self._hits += len(items) - misses
-            return Look(found, own, sources)
+            return Look(answers, own, sources)
 
     def _source(self, item: Item, own: Flight) -> tuple[Flight, Item]:
         key, part = item
@@ -157,13 +157,13 @@ class Ledger:
         return claimed
 
     def stored(self, claimed: Iterable[str]) -> None:
-        """The caller has put what it claimed into the second tier, or has given up."""
+        """Note that the caller has put what it claimed into the second tier, or has given up."""
         with self._lock:
             self._storing -= Counter(claimed)
             self._lock.notify_all()
 
     def fail(self, flight: Flight, error: BaseException) -> None:
-        """Tell those who wait that there are no answers; nothing is remembered."""
+        """Tell waiting threads that there are no answers; nothing is remembered."""
         with self._lock:
             for key, part in flight.asked:
                 if self._flights.get(key, {}).get(part) is flight:
@@ -181,7 +181,7 @@ class Ledger:
     # ------------------------------------------------------------ writing
 
     def begin(self, changes: Changes, folders: Collection[str]) -> Change:
-        """Announce a write: forget what it changes, cut off fetches of it, wait for those who fill a second tier with it."""
+        """Announce a write: forget what it changes, cut off fetches of it, wait for threads that put it into the second tier."""
         keys = frozenset(changes)
         above = _above((*keys, *folders))
         change = Change(keys, (*folders,), above)
@@ -236,13 +236,13 @@ class Ledger:
         return key in change.keys or any(key.startswith(folder) for folder in change.folders)
 
     def _cut_off(self, key: str) -> None:
-        """Let nobody join or remember what is being fetched of a key, or of a folder."""
+        """Cut off the fetches of a key or folder: no thread joins or remembers them any more."""
         for part, flight in [*self._flights.get(key, {}).items()]:
             flight.loose.add((key, part))
             self._leave((key, part))
 
     def end(self, change: Change) -> None:
-        """The write has ended: remember what it wrote, unless somebody else wrote the same keys meanwhile."""
+        """The write has ended: remember what it wrote, unless another thread wrote the same keys in the meantime."""
         with self._lock:
             self._end(change)
 
@@ -260,7 +260,7 @@ class Ledger:
         self._above -= Counter(change.above)
 
     def refused(self, keys: Collection[str]) -> None:
-        """Swaps were refused: somebody else changed the keys, so that listings may be wrong too."""
+        """Swaps were refused: another writer changed the keys, so listings may be wrong too."""
         with self._lock:
             for folder in _above(keys):
                 self._entries.drop((folder, FOLDER))
@@ -273,7 +273,7 @@ class Ledger:
         return self._entries.fits(key, length)
 
     def invalidate(self, condition: Callable[[Part, Any], bool] | None = None) -> None:
-        """Forget everything, or what the condition holds for; what is being fetched just now is not remembered."""
+        """Forget everything, or what the condition holds for; what is being fetched is not remembered."""
         with self._lock:
             if condition is None:
                 self._entries.clear()
@@ -318,12 +318,12 @@ def _names(keys: Iterable[str], folder: str) -> Iterator[str]:
 
 def _above(names: Iterable[str]) -> frozenset[str]:
     """All folders that some keys or folders lie in."""
-    found: set[str] = set()
+    folders: set[str] = set()
     for name in names:
         folder = name
         while folder:
             folder = parent(folder)
-            if folder in found:
+            if folder in folders:
                 break
-            found.add(folder)
-    return frozenset(found)
+            folders.add(folder)
+    return frozenset(folders)

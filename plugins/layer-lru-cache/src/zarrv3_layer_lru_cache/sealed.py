@@ -1,4 +1,4 @@
-"""The form of a value in the second tier: the value, its key and its age under one checksum, so that it is whole or nothing.
+"""The form of a value in the second tier: the value, its key and its age under one checksum, so that damage shows.
 
     "zc3" and the byte 1 | digest of all that follows, 16 bytes | time stored, float64 | length of the key, uint32 | key | value
 
@@ -17,7 +17,7 @@ _HEAD = struct.Struct("<dI")
 
 
 class Sealed(NamedTuple):
-    """A value that was found whole."""
+    """A value that is intact."""
 
     value: bytes
     stored: float
@@ -32,7 +32,7 @@ def seal(key: str, value: bytes, stored: float) -> bytes:
 
 
 def unseal(key: str, sealed: Buffer) -> Sealed | None:
-    """The value of a key; `None` when the bytes are not whole, or another key's."""
+    """The value of a key; `None` when the bytes are damaged, or another key's."""
     view = memoryview(sealed)
     start = len(MAGIC) + _DIGEST
     body = view[start:]

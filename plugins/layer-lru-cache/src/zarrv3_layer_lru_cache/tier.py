@@ -1,7 +1,7 @@
-"""The second tier: any store that holds values beyond the process, bounded, and never trusted further than its checksums.
+"""The second tier: any store that holds values beyond the process; bounded, and trusted only as far as its checksums.
 
-A key `a/b` lies at `<namespace>/a.d/b.v`: so a folder is erased by one call, no key is a folder of another, and every name
-is legal wherever keys are. Namespaces keep the values of different stores apart.
+A key `a/b` lies at `<namespace>/a.d/b.v`: so a folder is erased by one call, no key is a folder of another,
+and every name is a valid key. Namespaces keep the values of different stores apart.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from zarrv3.store.keys import summary
 from zarrv3_layer_lru_cache.sealed import seal, unseal
 
 TRANSPARENT = {"counting", "read-only", "retry"}
-"""Layers below which every value is the same: what they are changes no name."""
+"""Layers that do not change values and so do not affect the name."""
 
 
 class CacheWarning(UserWarning):
-    """The store of a second tier failed; what it was to hold comes from the store itself."""
+    """The store of a second tier failed; its values come from the inner store."""
 
 
 class Tier:
     """Values in a store, by the key they have in another one. Thread-safe.
 
-    What fails here fails no read: it is told once by a `CacheWarning`, and the tier is left alone from then on. Only
-    `drop` raises: what it is to forget before a write would come back after a restart.
+    A failure here does not fail a read: it is reported once by a `CacheWarning`, and the tier is not used
+    from then on. Only `drop` raises: a value not forgotten before a write would come back after a restart.
 
     Args:
         store: where the values lie.
-        max_size: how many bytes they may occupy; `None` is no limit.
-        ttl: after how many seconds a value is forgotten; `None` is never.
-        source: gives the name of what the values are of.
+        max_size: how many bytes they may occupy; `None` for no limit.
+        ttl: after how many seconds a value is forgotten; `None` for never.
+        source: returns a name for the store that the values come from.
     """
 
     clock = staticmethod(time.time)
@@ -81,7 +81,7 @@ class Tier:
     def get(self, keys: Sequence[str]) -> dict[str, tuple[bytes, float]]:
         """The values of those keys that are held with their ages in seconds, by one call of the store.
 
-        What is damaged or too old is not there.
+        Damaged and outdated values count as missing.
         """
         self._name()
         try:
@@ -100,7 +100,7 @@ class Tier:
                 sizes.move_to_end(place)
         if not places:
             return {}
-        found: dict[str, tuple[bytes, float]] = {}
+        values: dict[str, tuple[bytes, float]] = {}
         stored = self.store.get_many(whole(places.values()))
         for key, sealed in zip(places, stored, strict=True):
             there = None if sealed is None else unseal(key, sealed)
@@ -108,15 +108,15 @@ class Tier:
                 continue
             age = self.clock() - there.stored
             if self._ttl is None or 0 <= age < self._ttl:
-                found[key] = there.value, age
-        return found
+                values[key] = there.value, age
+        return values
 
     # ------------------------------------------------------------ writing
 
     def put(self, values: Mapping[str, bytes], age: float) -> None:
-        """Hold values that were true `age` seconds ago, by one call of the store; what was unused longest goes, by another one.
+        """Hold values that were true `age` seconds ago, by one call; the least recently used go by another.
 
-        Threads do this one after the other, so that what is counted is what is there.
+        Threads do this one after the other, so that the count is right.
         """
         self._name()
         try:
@@ -150,10 +150,10 @@ class Tier:
             (len(place.encode()), limits.key_bytes),
             (length, limits.value_bytes),
         )
-        return all(most is None or found <= most for found, most in bounds)
+        return all(most is None or size <= most for size, most in bounds)
 
     def _overflow(self, sizes: OrderedDict[str, int]) -> dict[str, None]:
-        """What has to go to make room, no longer counted; the lock is held."""
+        """What has to be erased to make room, already uncounted; the lock is held."""
         gone: dict[str, None] = {}
         while self._max_size is not None and self._total > self._max_size:
             place = next(iter(sizes))
@@ -200,7 +200,7 @@ class Tier:
             self.failed = False
 
     def close(self, *, own: bool) -> None:
-        """Flush the store, or close it if nobody else has it."""
+        """Flush the store, or close it if it is the tier's own."""
         try:
             (self.store.close if own else self.store.flush)()
         except Exception as error:  # noqa: BLE001 - it is only a cache
@@ -211,12 +211,12 @@ class Tier:
     # ------------------------------------------------------------ places
 
     def _loaded(self) -> OrderedDict[str, int]:
-        """What the store holds, listed once: what others left there, of any namespace, counts and goes first."""
+        """What the store holds, listed once: what was there already, of any namespace, counts and is erased first."""
         with self._loading:
             if self._sizes is None:
                 can = self.store.capabilities
                 if not (can.write and can.erase and can.list):
-                    raise ConfigurationError("a second tier has to be written, erased and listed")
+                    raise ConfigurationError("a second tier must support writing, erasing and listing")
                 sizes = OrderedDict(
                     (place, _size(place, length)) for place, length in self.store.list_sizes("")
                 )
@@ -233,7 +233,7 @@ class Tier:
                 self._adopt(f"{name}/")
 
     def _adopt(self, folder: str) -> None:
-        """Take the name of whoever asked first: a source may answer something else to each thread."""
+        """Take the name from the first thread that asks: a source may return another one to each."""
         if not self._folder:
             self._folder = folder
 
@@ -246,18 +246,18 @@ class Tier:
             already, self.failed = self.failed, True
         if not already:
             warnings.warn(
-                f"the cache in {self.store.describe()} could not {verb} and is left alone from now on: {error}",
+                f"the cache in {self.store.describe()} could not {verb} and is not used from now on: {error}",
                 CacheWarning,
                 stacklevel=2,
             )
 
 
 def name_of(store: BaseStore) -> str:
-    """A name for what a store holds: its spec where that stands for data that outlive it, else one that occurs once.
+    """A name for a store's data: from its spec if the data outlive it, otherwise a unique one.
 
-    Variables of the environment are put in, and the working directory is added where a text may be a relative path: two
-    stores that are not the same must not have one name. What says only how to get at the data is left out: secrets, and
-    layers that show them as they are.
+    Environment variables are expanded, and the working directory is added where a text may be a relative
+    path, so that different stores have different names. What only says how to reach the data is left out:
+    secrets, and layers that do not change it.
     """
     if not store.capabilities.persistent:
         return str(uuid.uuid4())
@@ -266,12 +266,12 @@ def name_of(store: BaseStore) -> str:
     except ConfigurationError:
         return str(uuid.uuid4())
     spec["layers"] = [layer for layer in spec.get("layers", []) if layer["layer"] not in TRANSPARENT]
-    where = os.getcwd() if any(map(_may_be_relative, _texts(spec))) else ""  # noqa: PTH109
-    return json.dumps([where, spec], sort_keys=True)
+    directory = os.getcwd() if any(map(_may_be_relative, _texts(spec))) else ""  # noqa: PTH109
+    return json.dumps([directory, spec], sort_keys=True)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a spec but the names of classes."""
+    """All texts in a spec except class names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

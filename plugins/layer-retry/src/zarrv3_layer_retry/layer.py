@@ -28,12 +28,12 @@ _log = logging.getLogger("zarrv3_layer_retry")
 class Retry(Layer):
     """Repeats calls that failed for a reason that may pass, such as a lost connection; adapter `|retry:`.
 
-    Only errors that are marked `retryable` (`StoreUnavailableError`, `StoreTimeoutError`) are answered by another attempt,
+    Only errors marked `retryable` (`StoreUnavailableError`, `StoreTimeoutError`) lead to another attempt,
     after a pause that doubles from one attempt to the next and is jittered. The last error is raised as it is. `close` is
-    never repeated: a second one would find the store closed and hide that the first one lost something.
+    never repeated: a second call would find the store closed and hide that the first lost something.
 
-    A listing that breaks off is begun again and continues with the keys that it has not given yet; each time that it made
-    progress it has all attempts before it. `swap_many` does nothing twice: see there.
+    A listing that breaks off is started again and continues with the keys not yet given; after progress it
+    has all attempts again. `swap_many` never swaps twice: see there.
     """
 
     kind = "retry"
@@ -44,13 +44,15 @@ class Retry(Layer):
         attempts: Annotated[
             int,
             Option(
-                "how often a call is made at most", check=lambda n: n >= 1, takes="a whole number from 1 on"
+                "the maximum number of attempts per call",
+                check=lambda n: n >= 1,
+                takes="a whole number from 1 on",
             ),
         ] = 5,
         timeout: Annotated[
             float,
             Option(
-                "after how many seconds no further attempt is begun",
+                "the number of seconds after which no further attempt starts",
                 check=lambda seconds: 0 < seconds < math.inf,
                 takes="a positive number of seconds",
             ),
@@ -109,32 +111,33 @@ class Retry(Layer):
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says; after an error keys are read before the next attempt, since they may have been swapped.
 
-        A key that still has its version is tried again; one that has its new value counts as swapped. Anything else
-        nobody can know: this call may have swapped the key before another writer did. That raises `StoreAccessError`,
-        which is not retryable: read the key and decide.
+        A key that still has its version is tried again; one that has its new value counts as swapped. Any
+        other value is ambiguous: this call may have swapped the key before another writer did. That raises
+        `StoreAccessError`, which is not retryable: read the key and decide.
 
-        Another writer may have given the key the same new value. Where both should count, a value needs something that
-        is its writer's own, such as a random token. Documents (`zarr.json`) have nothing such: two who append a row
-        write the same length. For them the new value is not enough, and the error is raised.
+        Another writer may have given the key the same new value. Where both should count, a value needs
+        something unique to its writer, such as a random token. Documents (`zarr.json`) have nothing like
+        that: two writers that append a row write the same length. For them the new value is not enough, and
+        the error is raised.
         """
         return self._repeat(_Swap(self.inner, swaps).attempt)
 
     def apply_many(self, changes: Changes, /) -> None:
-        """As the contract says; the same changes once more, all at once, change nothing."""
+        """As the contract says; repeating the changes, all at once, changes nothing."""
         self._repeat(self.inner.apply_many, changes)
 
     def erase_prefix(self, folder: str, /) -> None:
         self._repeat(self.inner.erase_prefix, folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says; once more moves what is still at the source."""
+        """As the contract says; another attempt moves what is still at the source."""
         self._repeat(self.inner.rename_prefix, source, target)
 
     def flush(self) -> None:
         self._repeat(self.inner.flush)
 
     def _repeat(self, call: Callable[..., T], *arguments: Any) -> T:
-        """What a call returns in the end; tells the log about every attempt that fails."""
+        """What a call finally returns; logs every failed attempt."""
         attempts = 0
 
         def attempt() -> T:
@@ -150,10 +153,11 @@ class Retry(Layer):
         return self._attempt(attempt)
 
     def _resumed(self, start: Callable[[], Iterator[T]], key_of: Callable[[T], str]) -> Iterator[T]:
-        """The items of a listing, each key once, however often it has to be begun again.
+        """The items of a listing, each key once, however often it is started again.
 
-        Remembers the keys it has given. In a second listing they are passed over: what was there all the time comes
-        exactly once; what came or went meanwhile may or may not come, as in any listing.
+        Remembers the keys it has given and skips them in a second listing: a key that was there all the time
+        comes exactly once; one that was added or erased in the meantime may or may not come, as in any
+        listing.
         """
         given: set[str] = set()
         current: Iterator[T] | None = None
@@ -161,7 +165,7 @@ class Retry(Layer):
 
         def step() -> list[T]:
             nonlocal current, failed
-            if failed is not None:  # what went wrong in mid-listing counts as the first attempt
+            if failed is not None:  # a failure in mid-listing counts as the first attempt
                 error, failed = failed, None
                 raise error
             try:
@@ -173,14 +177,14 @@ class Retry(Layer):
 
         while True:
             try:
-                found = step()
+                batch = step()
             except StoreError as error:
                 failed = error
-                found = self._repeat(step)
-            if not found:
+                batch = self._repeat(step)
+            if not batch:
                 return
-            given.add(key_of(found[0]))
-            yield found[0]
+            given.add(key_of(batch[0]))
+            yield batch[0]
 
 
 class _Swap:
@@ -207,7 +211,7 @@ class _Swap:
         return ()
 
     def _look_at(self, keys: Sequence[str], *, again: bool) -> None:
-        """Forget those keys that have been swapped; those that have their version may be left for another attempt."""
+        """Forget the keys that have been swapped; those that still have their version are left for another attempt."""
         unknown = []
         for key, (value, version) in zip(keys, self._store.get_versioned(keys), strict=True):
             expected, new = self._left[key]
@@ -220,7 +224,7 @@ class _Swap:
         if unknown:
             raise StoreAccessError(
                 f"whether this call or another writer replaced {summary(unknown)} in {self._store.describe()} is unknown: "
-                "the connection failed meanwhile; read what is there and decide"
+                "the connection failed in the meantime; read the values and decide"
             ) from self._error
 
 

@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     "socketTimeoutMS": 120_000,
     "appname": "zarrv3",
 }
-"""What a client of ours has unless the options say otherwise."""
+"""Defaults of our clients."""
 
 SCHEMES = ("mongodb", "mongodb+srv")
 
@@ -50,12 +50,12 @@ def check_options(url: str | None, client: object, options: Mapping[str, Any]) -
 
 
 def is_database(name: str) -> bool:
-    """Whether MongoDB takes text as the name of a database."""
+    """Whether MongoDB accepts text as the name of a database."""
     return bool(_DATABASE.fullmatch(name))
 
 
 def is_collection(name: str) -> bool:
-    """Whether MongoDB takes text as the name of a collection."""
+    """Whether MongoDB accepts text as the name of a collection."""
     return bool(_COLLECTION.fullmatch(name))
 
 
@@ -84,7 +84,7 @@ def _check_url(text: str) -> None:
     url = parse_part(text)
     if url.scheme not in SCHEMES or not url.authority:
         raise ConfigurationError(
-            f"{redact(text)!r} is no URL of a MongoDB server; write mongodb://host:27017/database"
+            f"{redact(text)!r} is not the URL of a MongoDB server; write mongodb://host:27017/database"
         )
     if own := url.query.keys() & {"database", "collection", "dimension_separator"}:
         raise ConfigurationError(f"url= is for pymongo; give {min(own)!r} as an argument of its own")
@@ -124,4 +124,6 @@ def make_client(url: str | None, options: Mapping[str, Any]) -> MongoClient[dict
     try:
         return pymongo.MongoClient(asked.pop("host", url), **asked)
     except (TypeError, ValueError, pymongo.errors.InvalidURI) as error:
-        raise ConfigurationError(f"these options make no connection: {redact(str(error))}") from None
+        raise ConfigurationError(
+            f"no connection can be made with these options: {redact(str(error))}"
+        ) from None

@@ -45,7 +45,7 @@ BATCH = 1000
 SPARE = 64 << 10
 """What a document or a command needs besides a value."""
 
-_ATTEMPTS = 50  # of a read that finds a value replaced, or of a transaction that met another writer
+_ATTEMPTS = 50  # for a read that finds a value replaced, or a transaction that met another writer
 _AT_ONCE = 16  # swaps under way
 _FEWEST_STEPS = 8
 
@@ -54,7 +54,7 @@ class MongoDBDriver:
     """Keys and values as documents.
 
     Args:
-        client: connects when it is used; here it is asked what the server can do.
+        client: connects when it is used; it is asked at once what the server can do.
         database: the name of the database.
         collection: the name of the collection.
         owned: close the client with the driver.
@@ -86,13 +86,13 @@ class MongoDBDriver:
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says: one query, and one more where values are in parts."""
-        found = self._read(requests)
-        return [found[request][0] for request in requests]
+        answers = self._read(requests)
+        return [answers[request][0] for request in requests]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         requests = whole(keys)
-        found = self._read(requests)
-        return [found[request] for request in requests]
+        answers = self._read(requests)
+        return [answers[request] for request in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """As the contract says: the server looks at the values and sends their lengths."""
@@ -120,7 +120,7 @@ class MongoDBDriver:
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says: one batch creates; other keys are a command each, `_AT_ONCE` under way at a time.
 
-        They are not a batch too, since its answer only counts the documents that had their version.
+        They are not a batch, since its answer only counts the documents that had their version.
         """
         self._prepare()
         heads = {
@@ -151,7 +151,7 @@ class MongoDBDriver:
         self._erase({"key": below(folder)})
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says: one command that changes the keys where they are, each in one step."""
+        """As the contract says: one command that changes the keys in place, each in one step."""
         rest = {"$substrBytes": ["$key", len(source.encode()), -1]}
         self._prepare()
         self.heads.documents.update_many(
@@ -192,20 +192,20 @@ class MongoDBDriver:
         return self.heads.keys(folder)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        """As the contract says: from the index alone, jumping over what lies in a sub-folder."""
+        """As the contract says: from the index alone, skipping what lies in a sub-folder."""
         if not self.heads.unique:
             yield from children(self.heads.keys(folder), folder)
             return
-        where, most = below(folder), 10 * _FEWEST_STEPS
+        condition, most = below(folder), 10 * _FEWEST_STEPS
         while True:
-            found = self.heads.page(where, most)
-            names = [*children(found, folder)]
+            keys = self.heads.page(condition, most)
+            names = [*children(keys, folder)]
             yield from names
-            if len(found) < most:
+            if len(keys) < most:
                 return
-            last = found[-1]
+            last = keys[-1]
             end = last.find("/", len(folder))
-            where = (
+            condition = (
                 {**below(folder), "$gt": last}
                 if end < 0
                 else {**below(folder), "$gte": f"{last[:end]}0"}  # "0" comes after "/"
@@ -250,14 +250,14 @@ class MongoDBDriver:
     def _read_parts(
         self, places: Mapping[Request, Place], values: dict[Request, Versioned]
     ) -> dict[Request, Place]:
-        """Read values that are in parts; returns those of which some part is not there."""
+        """Read values that are in parts; returns those with a missing part."""
         self.parts.seen()
-        found = self.parts.read(
+        parts = self.parts.read(
             dict.fromkeys(name for request, place in places.items() for name in place.ids(request.range))
         )
         missing: dict[Request, Place] = {}
         for request, place in places.items():
-            value = place.joined(found, request.range)
+            value = place.joined(parts, request.range)
             if value is None:
                 missing[request] = place
             else:
@@ -267,7 +267,7 @@ class MongoDBDriver:
     # ------------------------------------------------------------ writing
 
     def _prepare(self) -> None:
-        """Before the first write: keys become unique, and what dead writers left goes."""
+        """Before the first write: make keys unique and remove what dead writers left."""
         if self.prepared:
             return
         with self.preparing:
@@ -277,17 +277,17 @@ class MongoDBDriver:
                 self.prepared = True
 
     def _stored(self, key: str, value: Buffer, version: Version | None = None) -> Document:
-        """The document for a value, whose parts are stored if one document, or one command, cannot hold it."""
+        """The document for a value, whose parts are stored if one document or one command cannot hold it."""
         beside = len(version) if isinstance(version, bytes) else 0  # it goes with the same command
         if len(value) + beside <= self.direct:
             return head_of(key, value)
         place = self.parts.write(value)
-        while not self.parts.fresh(place):  # it took so long that others may take it for debris
+        while not self.parts.fresh(place):  # it took so long that others may take the parts for debris
             self.parts.remove([place.generation])
             place = self.parts.write(value)
         return {"key": key, "parts": place.document}
 
-    def _erase(self, where: Mapping[str, Any]) -> None:
-        dead = self.heads.split(where).values() if self.parts.any else ()
-        self.heads.documents.delete_many(where)
+    def _erase(self, condition: Mapping[str, Any]) -> None:
+        dead = self.heads.split(condition).values() if self.parts.any else ()
+        self.heads.documents.delete_many(condition)
         self.parts.remove(dead)

@@ -1,12 +1,12 @@
 """One document per key, `{"key": …, "value": …, "version": …}`; queries, and the index that keys need.
 
-A value that no document can hold is in parts, and its document, the *head*, says where:
+A value that no document can hold is in parts, and its document, the *head*, says which:
 `{"key": …, "parts": {"generation": …, "size": …, "part": …}}`.
 
 Every write of ours gives its document a version that no other has, and so does a new generation of parts; what
-zarr-python 2 wrote has none, and its version is the value itself. zarr-python 2 made no index either, so that writers at
-once could leave several documents for one key: the newest counts. The first write of ours removes the others and makes
-the index that forbids it.
+zarr-python 2 wrote has none, and its version is the value itself. zarr-python 2 made no index either, so
+concurrent writers could leave several documents for one key: the newest counts. The first write of ours
+removes the others and makes the index that forbids it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ PAGE = 5000
 MOST_STEPS = 1000
 """How many keys `list_dir` asks for at most with one command."""
 
-_ATTEMPTS = 20  # of a write that another writer got in the way of
+_ATTEMPTS = 20  # for a write that met another writer
 _DUPLICATE = 11000
 _SIZE = {"$ifNull": ["$parts.size", {"$binarySize": "$value"}]}
 
 
 class WriteFailedError(Exception):
-    """The server did not do a part of a batch; pymongo's own error would show the values."""
+    """The server refused a part of a batch; pymongo's own error would show the values."""
 
 
 class Heads:
@@ -55,7 +55,7 @@ class Heads:
 
     @property
     def unique(self) -> bool:
-        """Whether there is the index, so that a key has one document; asked for until it is so."""
+        """Whether the index exists, so that a key has one document; asked until it does."""
         if not self._unique:
             indexes = self.documents.index_information().values()
             self._unique = any(
@@ -67,7 +67,7 @@ class Heads:
         return self._unique
 
     def make_unique(self) -> None:
-        """Make the index, unless it is there."""
+        """Make the index unless it exists."""
         with self.making:
             for _ in range(_ATTEMPTS):
                 if self._unique:
@@ -79,7 +79,7 @@ class Heads:
                     self._drop_duplicates()
         if not self._unique:
             raise WriteFailedError(
-                "the collection has several documents for one key, and others keep adding some; "
+                "the collection has several documents for one key, and other writers keep adding some; "
                 "stop the program that writes without an index"
             )
 
@@ -89,8 +89,8 @@ class Heads:
             {"$group": {"_id": "$key", "newest": {"$max": "$_id"}, "count": {"$sum": 1}}},
             {"$match": {"count": {"$gt": 1}}},
         ]
-        for found in self.documents.aggregate(several, allowDiskUse=True):
-            self.documents.delete_many({"key": found["_id"], "_id": {"$lt": found["newest"]}})
+        for group in self.documents.aggregate(several, allowDiskUse=True):
+            self.documents.delete_many({"key": group["_id"], "_id": {"$lt": group["newest"]}})
 
     # ------------------------------------------------------------ reading
 
@@ -103,51 +103,51 @@ class Heads:
         )
         return _newest(asked)
 
-    def split(self, where: Mapping[str, Any], session: ClientSession | None = None) -> dict[str, str]:
+    def split(self, condition: Mapping[str, Any], session: ClientSession | None = None) -> dict[str, str]:
         """The keys whose values are in parts, with their generations."""
-        asked = {**where, "parts.generation": {"$gt": ""}}
-        found = self.documents.find(asked, {"_id": 0, "key": 1, "parts.generation": 1}, session=session)
-        return {document["key"]: document["parts"]["generation"] for document in found}
+        asked = {**condition, "parts.generation": {"$gt": ""}}
+        documents = self.documents.find(asked, {"_id": 0, "key": 1, "parts.generation": 1}, session=session)
+        return {document["key"]: document["parts"]["generation"] for document in documents}
 
     def keys(self, folder: str) -> Iterator[str]:
         """Every key below a folder, from the index alone, page by page."""
         if not self.unique:
-            found = self.documents.find({"key": below(folder)}, {"_id": 0, "key": 1})
-            yield from dict.fromkeys(document["key"] for document in found)
+            documents = self.documents.find({"key": below(folder)}, {"_id": 0, "key": 1})
+            yield from dict.fromkeys(document["key"] for document in documents)
             return
-        where = below(folder)
+        condition = below(folder)
         while True:
-            page = self.page(where, PAGE)
+            page = self.page(condition, PAGE)
             yield from page
             if len(page) < PAGE:
                 return
-            where = {**where, "$gt": page[-1]}
+            condition = {**condition, "$gt": page[-1]}
 
-    def page(self, where: Mapping[str, str], most: int) -> list[str]:
+    def page(self, condition: Mapping[str, str], most: int) -> list[str]:
         """The first keys of a range, from the index alone."""
-        found = self.documents.find(
-            {"key": where}, {"_id": 0, "key": 1}, sort=[("key", 1)], limit=most, batch_size=most + 1
+        documents = self.documents.find(
+            {"key": condition}, {"_id": 0, "key": 1}, sort=[("key", 1)], limit=most, batch_size=most + 1
         )
-        return [document["key"] for document in found]
+        return [document["key"] for document in documents]
 
     def sizes(self, folder: str) -> Iterator[tuple[str, int]]:
         """Every key below a folder with the length of its value, which the server tells, page by page."""
-        where = below(folder)
+        condition = below(folder)
         shown = {"$project": {"key": 1, "size": _SIZE}}
         if not self.unique:
             newest = {"$group": {"_id": "$key", "size": {"$last": "$size"}}}
-            stages: list[Document] = [{"$match": {"key": where}}, shown, {"$sort": {"_id": 1}}, newest]
+            stages: list[Document] = [{"$match": {"key": condition}}, shown, {"$sort": {"_id": 1}}, newest]
             for document in self.documents.aggregate(stages, allowDiskUse=True):
                 yield document["_id"], document["size"]
             return
         while True:
-            stages = [{"$match": {"key": where}}, {"$sort": {"key": 1}}, {"$limit": PAGE}, shown]
+            stages = [{"$match": {"key": condition}}, {"$sort": {"key": 1}}, {"$limit": PAGE}, shown]
             page = [*self.documents.aggregate(stages, batchSize=PAGE + 1)]
             for document in page:
                 yield document["key"], document["size"]
             if len(page) < PAGE:
                 return
-            where = {**where, "$gt": page[-1]["key"]}
+            condition = {**condition, "$gt": page[-1]["key"]}
 
     def sizes_of(self, keys: Collection[str]) -> dict[str, int]:
         """The lengths of the values of those keys that exist, in one query."""
@@ -155,13 +155,13 @@ class Heads:
             {"$match": {"key": {"$in": [*keys]}}},
             {"$project": {"key": 1, "size": _SIZE}},
         ]
-        found = _newest(self.documents.aggregate(stages, batchSize=2 * len(keys) + 1))
-        return {key: document["size"] for key, document in found.items()}
+        documents = _newest(self.documents.aggregate(stages, batchSize=2 * len(keys) + 1))
+        return {key: document["size"] for key, document in documents.items()}
 
     # ------------------------------------------------------------ writing
 
     def replace_many(self, heads: Mapping[str, Document]) -> None:
-        """Put documents in the place of those with the same keys, in one batch."""
+        """Replace documents by key, in one batch."""
         writes: list[Write] = [ReplaceOne({"key": key}, head, upsert=True) for key, head in heads.items()]
         for _ in range(_ATTEMPTS):
             writes = [writes[number] for number in self.write(writes)]
@@ -170,7 +170,7 @@ class Heads:
         raise WriteFailedError(f"other writers got in the way {_ATTEMPTS} times")
 
     def replace(self, key: str, head: Document) -> str | None:
-        """Put a document in the place of the one with the same key; returns the generation of that one's parts."""
+        """Replace the document with the same key; returns the generation of the old one's parts."""
         for _ in range(_ATTEMPTS):
             try:
                 old = self.documents.find_one_and_replace(
@@ -182,22 +182,22 @@ class Heads:
         raise WriteFailedError(f"other writers got in the way {_ATTEMPTS} times")
 
     def create_many(self, heads: Sequence[Document]) -> list[str]:
-        """Insert documents in one batch; returns the keys that there are already."""
+        """Insert documents in one batch; returns the keys that exist already."""
         refused = self.write([InsertOne({**head}) for head in heads]) if heads else []
         return [heads[number]["key"] for number in refused]
 
     def swap(self, key: str, version: Version, head: Document | None) -> bool:
-        """Replace or remove the document of a key if it has a version; whether it had."""
+        """Replace or remove the document of a key if it has the version; whether it had."""
         field = _FIELDS.get(type(version))
         if field is None:  # not one of ours
             return False
-        where = {"key": key, field: version}
+        condition = {"key": key, field: version}
         if head is None:
-            return self.documents.delete_one(where).deleted_count == 1
-        return self.documents.replace_one(where, head).matched_count == 1
+            return self.documents.delete_one(condition).deleted_count == 1
+        return self.documents.replace_one(condition, head).matched_count == 1
 
     def write(self, writes: Sequence[Write], session: ClientSession | None = None) -> list[int]:
-        """Send a batch; returns the numbers of the writes that met a document of the same key."""
+        """Send a batch; returns the numbers of the writes whose key already has a document."""
         try:
             self.documents.bulk_write(writes, ordered=False, session=session)
         except BulkWriteError as error:
@@ -213,7 +213,7 @@ class Heads:
 
 
 _FIELDS: Mapping[type[Any], str] = {ObjectId: "version", str: "parts.generation", bytes: "value"}
-"""Where a document has its version, by the type of the version."""
+"""The member that holds a document's version, by the type of the version."""
 
 
 def head_of(key: str, value: Buffer) -> Document:
@@ -226,7 +226,7 @@ def value_of(head: Mapping[str, Any]) -> bytes:
     value = head.get("value")
     if not isinstance(value, bytes):
         raise CorruptDataError(
-            f"the document of {head['key']!r} holds no binary value; another program wrote it"
+            f"the document of {head['key']!r} does not hold a binary value; another program wrote it"
         )
     return value if type(value) is bytes else bytes(value)
 
@@ -238,7 +238,7 @@ def version_of(head: Mapping[str, Any]) -> Version:
 
 
 def below(folder: str) -> dict[str, str]:
-    """The range of keys below a folder; of type text, so that foreign documents are in none."""
+    """The range of keys below a folder; of type text, so it contains no foreign documents."""
     return {"$gte": folder, "$lt": f"{folder[:-1]}0"} if folder else {"$gte": ""}  # "0" comes after "/"
 
 
@@ -249,9 +249,9 @@ def generation_of(head: Mapping[str, Any] | None) -> str | None:
 
 
 def _newest(documents: Iterable[Document]) -> dict[str, Document]:
-    found: dict[str, Document] = {}
+    newest: dict[str, Document] = {}
     for document in documents:
-        other = found.get(document["key"])
+        other = newest.get(document["key"])
         if other is None or str(document["_id"]) > str(other["_id"]):
-            found[document["key"]] = document
-    return found
+            newest[document["key"]] = document
+    return newest

@@ -1,10 +1,10 @@
-"""Values that no document can hold, as parts in a collection beside.
+"""Values that no document can hold, as parts in a second collection.
 
     <collection>         {"key": …, "parts": {"generation": g, "size": …, "part": …}}     the head, replaced in one step
     <collection>.parts   {"_id": "<g>-000000", "value": …}, {"_id": "<g>-000001", …}, …
 
-A generation is written once and never changed. It comes to life when a head names it, and whoever replaces that head
-removes it. A reader that finds parts missing has the head of a moment ago and reads it again.
+A generation is written once and never changed. It comes to life when a head names it, and the writer that
+replaces that head removes it. A reader that finds parts missing has an outdated head and reads it again.
 
 A writer that dies leaves parts that no head names. They are swept by the first write of a later store, once they are
 older than `GRACE`, by the server's clock, which their names begin with. No writer brings a generation to life that is
@@ -60,14 +60,14 @@ class Place:
         first, last = start // self.part, (start + length - 1) // self.part
         return [f"{self.generation}-{i:06d}" for i in range(first, last + 1)] if length else []
 
-    def joined(self, found: Mapping[str, bytes], wanted: ByteRange | None) -> bytes | None:
+    def joined(self, values: Mapping[str, bytes], wanted: ByteRange | None) -> bytes | None:
         """The wanted bytes from parts; `None` when one is missing."""
         ids = self.ids(wanted)
-        if any(name not in found for name in ids):
+        if any(name not in values for name in ids):
             return None
         start, length = resolve(wanted, self.size)
         skip = start % self.part
-        whole = b"".join([found[name] for name in ids])
+        whole = b"".join([values[name] for name in ids])
         return whole if len(whole) == length else whole[skip : skip + length]
 
 
@@ -90,23 +90,23 @@ class Parts:
 
     @property
     def any(self) -> bool:
-        """Whether there may be parts. Others may have come since: what they leave then is swept some time."""
+        """Whether there may be parts. Others may have been added since; what they leave is swept later."""
         if self._any is None:
             self._any = self.documents.find_one({}, {"_id": 1}) is not None
         return self._any
 
     def seen(self) -> None:
-        """There are parts."""
+        """Note that there are parts."""
         self._any = True
 
     # ------------------------------------------------------------ reading
 
     def read(self, ids: Collection[str]) -> dict[str, bytes]:
-        """Those parts that exist, in one query."""
+        """The parts that exist, in one query."""
         if not ids:
             return {}
-        found = self.documents.find({"_id": {"$in": [*ids]}}, batch_size=len(ids) + 1)
-        return {document["_id"]: document["value"] for document in found}
+        documents = self.documents.find({"_id": {"$in": [*ids]}}, batch_size=len(ids) + 1)
+        return {document["_id"]: document["value"] for document in documents}
 
     # ------------------------------------------------------------ writing
 
@@ -135,13 +135,13 @@ class Parts:
         return self._now() - int(place.generation[:8], 16) < GRACE / 2
 
     def remove(self, versions: Collection[Version | None]) -> None:
-        """Remove the parts of those versions that are generations, which no head names any more."""
+        """Remove the parts of generations that no head names any more."""
         for generation in versions:
             if isinstance(generation, str):
                 self.documents.delete_many({"_id": {"$gte": f"{generation}-", "$lt": f"{generation}."}})
 
     def sweep(self) -> None:
-        """Remove what writers that died have left."""
+        """Remove what dead writers left."""
         if not self.any:
             return
         for generations in chunked(self._old(), _IDS):
@@ -151,13 +151,13 @@ class Parts:
             self.remove({*generations} - {generation_of(head) for head in living})
 
     def _old(self) -> Iterator[str]:
-        """Every generation that no writer is at work on, from the index alone."""
+        """Every generation that no writer is working on, from the index alone."""
         low, high, last = "", f"{max(0, self._now() - int(GRACE)):08x}", ""
         while True:
-            found = self.documents.find(
+            documents = self.documents.find(
                 {"_id": {"$gt": low, "$lt": high}}, {"_id": 1}, sort=[("_id", 1)], limit=_IDS
             )
-            names = [document["_id"] for document in found]
+            names = [document["_id"] for document in documents]
             for name in names:
                 generation = name.partition("-")[0]
                 if generation != last:

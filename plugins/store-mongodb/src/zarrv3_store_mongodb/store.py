@@ -41,7 +41,7 @@ _NOISE = re.compile(r", (full error: \{|Topology Description: <|resolved nodes )
 
 
 class MongoDBStore(Backend):
-    """A collection of a MongoDB database, one document a key; `mongodb://user:password@host:27017/database`.
+    """A collection of a MongoDB database, one document per key; `mongodb://user:password@host:27017/database`.
 
     Safe to use from many threads, processes and machines. Nothing is created before the first write.
     """
@@ -79,7 +79,7 @@ class MongoDBStore(Backend):
         ] = "zarr_collection",
         dimension_separator: Separator = None,
         *,
-        url: Annotated[str | None, Option("`mongodb://` or `mongodb+srv://`, as pymongo has it")] = None,
+        url: Annotated[str | None, Option("`mongodb://` or `mongodb+srv://`, for pymongo")] = None,
         client: Annotated[
             MongoClient[Any] | None, Option("a client of yours, used as it is and not closed", live=True)
         ] = None,
@@ -145,7 +145,7 @@ class MongoDBStore(Backend):
             raise
 
     def describe(self) -> str:
-        """The options, of a client only that there is one."""
+        """The options; of a client, only that there is one."""
         if self._options["client"] is None:
             return super().describe()
         return f"MongoDBStore({self._options['database']!r}, {self._options['collection']!r}, client=…)"
@@ -159,7 +159,7 @@ class MongoDBStore(Backend):
         return super().__reduce__()
 
     def plain_error(self, error: Exception) -> Exception:
-        """Ours with the text of one of pymongo's, less what that repeats."""
+        """Our exception with the text of pymongo's, without what that repeats."""
         ours = next((ours for theirs, ours in self.errors.items() if isinstance(error, theirs)), None)
         if ours is None:
             return error

@@ -1,4 +1,4 @@
-"""A server to try things on and for the tests: SecantusDB, MongoDB's protocol over WiredTiger, from its wheel."""
+"""A server for tests and demonstrations: SecantusDB, MongoDB's protocol over WiredTiger, from its wheel."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ server.wait()
 
 
 class Server:
-    """A server process of our own, on a port; what a client that died has begun it undoes soon.
+    """A server process of our own, on a port; it soon undoes the transactions of clients that died.
 
     Args:
         folder: where its data and its log go.
@@ -57,7 +57,7 @@ class Server:
                 )
 
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
-        """A client of pymongo, with nothing of ours."""
+        """A plain pymongo client."""
         return MongoClient(self.url, **options)
 
     def kill(self) -> None:
@@ -76,9 +76,7 @@ class Server:
 def server() -> Iterator[str]:
     """The URL of a new server, which is stopped at the end."""
     if find_spec("secantus") is None:
-        raise ImportError(
-            "a MongoDB server to try things on is in the package 'secantusdb': pip install secantusdb"
-        )
+        raise ImportError("a MongoDB server for tests is in the package 'secantusdb': pip install secantusdb")
     with tempfile.TemporaryDirectory(prefix="zarrv3-mongodb-", ignore_cleanup_errors=True) as folder:
         started = Server(folder)
         try:

@@ -2,7 +2,7 @@
 
 transformer  `ShardingTransformer`: a store of chunks on a store of shards
 codec        `ShardingIndexed`: the codec of the specification, which becomes a transformer where it can
-reading      indexes, then ranges: how chunks are fetched, and what if a shard is replaced meanwhile
+reading      indexes, then ranges: how chunks are fetched, even if a shard is replaced in the meantime
 shard        the index and the bytes of a shard, checked
 places       chunk keys ↔ shards           ranges      byte ranges that are fetched as one
 """

@@ -59,7 +59,7 @@ class ShardingIndexed(ArrayBytesCodec):
 
     @property
     def portable(self) -> bool:
-        """Whether its inner codecs are."""
+        """Whether all inner codecs are."""
         return all(codec.portable for codec in self.codecs)
 
     @property
@@ -92,7 +92,7 @@ class ShardingIndexed(ArrayBytesCodec):
     # ------------------------------------------------------------ within a longer chain
 
     def encode(self, array: Array, spec: ChunkSpec) -> Buffer:
-        """All inner chunks: what is the fill value here, behind other codecs, cannot be told."""
+        """All inner chunks: behind other codecs the fill value cannot be recognised."""
         inner = self._inner(spec)
         shard = self._format(spec).pack([inner.encode(array[part]) for part in self._parts(spec)])
         assert shard is not None
@@ -139,8 +139,8 @@ def _chain(owner: str, member: str, value: JSON) -> tuple[Codec, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise MetadataError(f"{owner}: {member} must be a list of codecs, not {shown(value)}")
     try:
-        found = tuple(parse_codec(item, f"{member}[{index}]") for index, item in enumerate(value))
+        codecs = tuple(parse_codec(item, f"{member}[{index}]") for index, item in enumerate(value))
     except RecursionError:
         raise MetadataError(f"{owner}: {member} is nested too deep") from None
-    check_order(found)
-    return found
+    check_order(codecs)
+    return codecs

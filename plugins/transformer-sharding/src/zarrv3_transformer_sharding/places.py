@@ -18,7 +18,7 @@ Place: TypeAlias = tuple[Coords, int]
 """A shard by its coordinates, and the number of a chunk in it."""
 
 MANY = 16
-"""From how many chunks on numpy is quicker."""
+"""The number of chunks from which numpy is quicker."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Places:
     _strides: Coords = field(init=False)
 
     def __post_init__(self) -> None:
-        """Work out what follows."""
+        """Compute the derived attributes."""
         ndim = len(self.per_shard)
         common = commonprefix([self.encoding.encode((n,) * ndim) for n in (0, 1)])  # noqa: RUF071 - of the text
         strides = tuple(math.prod(self.per_shard[axis + 1 :]) for axis in range(ndim))
@@ -50,7 +50,7 @@ class Places:
     def coords(self, key: Any) -> Coords | None:
         """The place in the grid that a key names, of a chunk or of a shard; `None` for all other keys."""
         if not isinstance(key, str) or not key.startswith(self.folder):
-            return None  # what is not text the store below refuses
+            return None  # the store below refuses what is not text
         return self.encoding.decode(key[len(self.folder) :], len(self.per_shard))
 
     def place(self, key: str) -> Place | None:
@@ -103,7 +103,7 @@ class Places:
     def shard_prefix(self, prefix: str) -> str:
         """What the keys of all shards start with that hold chunks whose keys start with `prefix`, which begins with `root`.
 
-        Numbers that are followed by a separator are known; of the last one perhaps only its first digits are.
+        Numbers followed by a separator are known; of the last one, perhaps only its first digits.
         """
         text = prefix[len(self.folder) :]
         known = max(text.rfind("/"), text.rfind(".")) + 1
@@ -119,17 +119,17 @@ class Group(Generic[Name]):
 
     Args:
         places: where chunks are.
-        found: what they are called, each with its shard and number there; `None` for a key that is not a chunk's, which is
+        place_of: what they are called, each with its shard and number there; `None` for a key that is not a chunk's, which is
             kept as if it were the only chunk of a shard.
     """
 
-    def __init__(self, places: Places, found: Mapping[Name, Place | None]) -> None:
+    def __init__(self, places: Places, place_of: Mapping[Name, Place | None]) -> None:
         self.chunks: dict[str, dict[int, Name]] = {}
-        """By the key of each shard: which of its chunks are concerned, by their numbers."""
+        """By the key of each shard: the numbers of the chunks concerned."""
         self.coords: dict[str, Coords | None] = {}
         """The place of each shard; `None` for what is not a shard."""
         shards: dict[Coords, dict[int, Name]] = {}
-        for name, place in found.items():
+        for name, place in place_of.items():
             if place is None:
                 self.chunks[str(name)], self.coords[str(name)] = {0: name}, None
                 continue
@@ -141,12 +141,12 @@ class Group(Generic[Name]):
 
 
 def counts(given: Any) -> Coords:
-    """`chunks_per_shard` as a tuple of positive integers; one is enough for one dimension, and none is 1."""
+    """`chunks_per_shard` as a tuple of positive integers; a plain number is for one dimension, none means 1."""
     values = (given,) if hasattr(given, "__index__") else given
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise MetadataError(f"chunks_per_shard must be one or several integers, not {shown(given)}")
-    found = []
+    lengths = []
     for value in values:
         plain = value.__index__() if hasattr(value, "__index__") and not isinstance(value, bool) else value
-        found.append(integer("chunks_per_shard", plain, 1, 2**63 - 1))
-    return tuple(found) or (1,)
+        lengths.append(integer("chunks_per_shard", plain, 1, 2**63 - 1))
+    return tuple(lengths) or (1,)

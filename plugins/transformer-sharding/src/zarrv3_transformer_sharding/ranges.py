@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_GAP = 64 * 2**10
-"""The most bytes between two ranges that are fetched with them: about what a request to an object store costs."""
+"""The largest gap between two ranges that is fetched with them: about what a request to an object store costs."""
 
 
 class Span(NamedTuple):
@@ -26,8 +26,8 @@ class Extent(NamedTuple):
 def merged(spans: Iterable[Span], max_gap: int = MAX_GAP) -> list[Extent]:
     """The extents that cover all spans, in ascending order.
 
-    Spans with at most `max_gap` bytes between them share an extent, as long as the bytes that nobody asked for are no
-    more than half of those that somebody did: never is more than 1.5 times fetched of what is asked.
+    Spans with at most `max_gap` bytes between them share an extent, as long as the unwanted bytes are no more
+    than half of the wanted ones: never more than 1.5 times what is requested is fetched.
     """
     extents: list[Extent] = []
     inside: list[Span] = []

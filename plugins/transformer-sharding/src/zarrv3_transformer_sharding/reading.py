@@ -1,4 +1,4 @@
-"""Reading chunks out of shards: one call where shards are wanted whole, otherwise one for indexes and one for ranges.
+"""Reading chunks out of shards: one call for whole shards, otherwise one for indexes and one for ranges.
 
 Another process may replace a shard between the two calls. Ranges of the new one, cut by the old index, would be wrong
 bytes without any error where chunks carry no checksum. So the second call also asks for a *witness*: bytes of the index at
@@ -21,14 +21,14 @@ from zarrv3_transformer_sharding.shard import Entries, ShardFormat
 
 @dataclass
 class Asked:
-    """What is wanted of one shard."""
+    """What is requested of one shard."""
 
     whole: bool = False
     """Fetch it with one request."""
     positions: list[int] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     ranges: list[ByteRange | None] = field(default_factory=list)
-    """For each request: where its answer belongs, which chunk, which part of it."""
+    """For each request: the position of its answer, the chunk and the part of it."""
 
 
 @dataclass
@@ -40,15 +40,15 @@ class _Opened:
 
 
 class ShardReader:
-    """One `get_many` over shards; the answers are put into `found`."""
+    """One `get_many` over shards; the answers are put into `answers`."""
 
-    def __init__(self, store: BaseStore, shards: ShardFormat, found: list[Buffer | None]) -> None:
+    def __init__(self, store: BaseStore, shards: ShardFormat, answers: list[Buffer | None]) -> None:
         self.store = store
         self.shards = shards
-        self.found = found
+        self.answers = answers
 
     def read(self, asked: Mapping[str, Asked], others: Sequence[Request]) -> Sequence[Buffer | None]:
-        """Fetch what is asked of shards, by their keys, and values of other keys beside them, which are returned."""
+        """Fetch what is requested of shards, by their keys; returns the values of other keys, fetched beside them."""
         first = [Request(key, None if part.whole else self.shards.index_range) for key, part in asked.items()]
         values = self.store.get_many([*first, *others])
         opened: dict[str, _Opened] = {}
@@ -69,13 +69,13 @@ class ShardReader:
         """Answer from a whole shard."""
         entries = entries_of(self.store, key, self.shards, shard, whole=True)
         view = memoryview(shard).toreadonly()
-        found = self.found
+        answers = self.answers
         for position, start, stop, wanted in zip(
             part.positions, *entries.pick(part.slots), part.ranges, strict=True
         ):
             if start >= 0:
                 chunk = view[start:stop]
-                found[position] = chunk if wanted is None else cut(chunk, wanted)
+                answers[position] = chunk if wanted is None else cut(chunk, wanted)
 
     def _extents(self, part: Asked, entries: Entries) -> list[Extent]:
         """What to fetch of a shard; chunks without bytes are answered at once."""
@@ -91,14 +91,14 @@ class ShardReader:
             if start < stop:
                 spans.append(Span(start, stop, position))
             else:
-                self.found[position] = b""
+                self.answers[position] = b""
         return merged(spans)
 
     def _fetch(self, opened: Mapping[str, _Opened]) -> dict[str, _Opened | None]:
         """Fetch the ranges and their witnesses.
 
-        Returned are the shards that are not as their index says: with what was known of them where the witness lies in
-        a gap, so that only the index has to be looked at again.
+        Returns the shards that do not match their index; with what was known of them if the witness lies in a
+        gap, so that only the index has to be read again.
         """
         requests: list[Request] = []
         for key, shard in opened.items():
@@ -116,22 +116,22 @@ class ShardReader:
         return doubtful
 
     def _put(self, extents: list[Extent], values: Iterator[Buffer | None]) -> bool:
-        """Take a value for each extent; whether all were as long as they should be."""
+        """Take a value for each extent; whether all had the expected length."""
         complete = True
         for start, stop, spans in extents:
             value = next(values)
             if value is None or len(value) != stop - start:
                 complete = False
             elif len(spans) == 1 and (spans[0].start, spans[0].stop) == (start, stop):
-                self.found[spans[0].position] = value
+                self.answers[spans[0].position] = value
             else:
                 view = memoryview(value).toreadonly()
                 for span in spans:
-                    self.found[span.position] = view[span.start - start : span.stop - start]
+                    self.answers[span.position] = view[span.start - start : span.stop - start]
         return complete
 
     def _settle(self, asked: Mapping[str, Asked], doubtful: dict[str, _Opened | None]) -> None:
-        """Look again at shards that were replaced, are truncated, or have a gap before their index."""
+        """Read again the shards that were replaced, are truncated, or have a gap before their index."""
         gaps = {key: shard.entries for key, shard in doubtful.items() if shard is not None}
         if gaps:
             again = self.store.get_many([Request(key, self.shards.index_range) for key in gaps])
@@ -143,7 +143,7 @@ class ShardReader:
         for key, value in zip(doubtful, self.store.get_many(whole(doubtful)), strict=True):
             part = asked[key]
             for position in part.positions:
-                self.found[position] = None
+                self.answers[position] = None
             if value is not None:
                 self._deliver(key, part, value)
 

@@ -1,4 +1,4 @@
-"""What a shard is made of: the index, checked before anything is believed, and the chunks. No I/O.
+"""What a shard is made of: the index, checked before it is trusted, and the chunks. No I/O.
 
 A shard is chunks one after the other, in any order and with gaps, and an index before or behind them: for each chunk,
 in C order, its offset and its length as two words; both all ones for a chunk that is missing (specification of
@@ -28,7 +28,7 @@ MISSING = -1
 """Both words of a missing chunk, as signed ones."""
 
 MAX_INDEX_BYTES = 2**31
-"""The largest index there may be, before its codecs."""
+"""The largest index allowed, before its codecs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Entries:
     """The first byte of each chunk within the shard, -1 for a missing one."""
     stops: Words
     end: int
-    """Behind the last byte of the last chunk (0 if there are none)."""
+    """The end of the last chunk (0 if there are none)."""
     raw: Buffer
     """The index as it is stored."""
 
@@ -49,9 +49,9 @@ class Entries:
         return self.starts[numbers].tolist(), self.stops[numbers].tolist()
 
     def present(self) -> list[int]:
-        """The numbers of the chunks that are there."""
-        found: list[int] = np.flatnonzero(self.starts >= 0).tolist()
-        return found
+        """The numbers of the existing chunks."""
+        slots: list[int] = np.flatnonzero(self.starts >= 0).tolist()
+        return slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class ShardFormat:
         chain = CodecChain.build(codecs, ChunkSpec((*per_shard, 2), data_type_of("uint64"), np.uint64(0)))
         if chain.encoded_size is None:
             raise MetadataError(
-                "index_codecs: every encoded index must have the same size; codecs that compress cannot stand there"
+                "index_codecs: every encoded index must have the same size; codecs that compress cannot be used there"
             )
         return cls(per_shard, location, chain, chain.encoded_size)
 
@@ -95,7 +95,7 @@ class ShardFormat:
     # ------------------------------------------------------------ reading
 
     def entries(self, raw: Buffer, size: int | None = None) -> Entries:
-        """Decode and check an index; `size` is that of the shard, where it is known.
+        """Decode and check an index; `size` is that of the shard, if known.
 
         Raises `CorruptDataError`: a wrong length or checksum, chunks outside the shard, in the index or in each other.
         """
@@ -119,15 +119,16 @@ class ShardFormat:
                 or (last < first).any()
                 or (high is not None and end > high)
             ):
-                raise CorruptDataError("its index names bytes outside of what it has for chunks")
+                raise CorruptDataError("its index names bytes outside the space for chunks")
             _check_apart(first, last)
         return Entries(starts, stops, end, raw)
 
     def witness(self, entries: Entries) -> ByteRange:
         """A few bytes that are still `expected(entries)` only if the shard has not been replaced since.
 
-        An index behind the chunks is looked for where the last chunk ends, with one byte more, which must not exist: so
-        this also shows that no chunk reaches into the index. Where an index ends in its checksum, that stands for it.
+        An index behind the chunks is read from the end of the last chunk, with one byte more, which must not
+        exist: this also shows that no chunk reaches into the index. Where an index ends in its checksum, that
+        stands for it.
         """
         last = len(self.expected(entries))
         if self.location == "start":
@@ -135,12 +136,12 @@ class ShardFormat:
         return ByteRange(entries.end + self.index_bytes - last, entries.end + self.index_bytes + 1)
 
     def expected(self, entries: Entries) -> Buffer:
-        """What the witness should be."""
+        """The expected bytes of the witness."""
         return entries.raw[-4:] if self.has_checksum else entries.raw
 
     @cached_property
     def has_checksum(self) -> bool:
-        """Whether an index ends in a checksum of all before it."""
+        """Whether an index ends in a checksum of everything before it."""
         document = self.chain.codecs[-1].to_json()
         return isinstance(document, dict) and document.get("name") == "crc32c"
 
@@ -153,8 +154,8 @@ class ShardFormat:
 
     def of_shard(self, shard: Buffer) -> Entries:
         """The entries of a whole shard."""
-        where = self.index_range
-        return self.entries(memoryview(shard)[where.start : where.stop], len(shard))
+        span = self.index_range
+        return self.entries(memoryview(shard)[span.start : span.stop], len(shard))
 
     # ------------------------------------------------------------ writing
 
@@ -177,7 +178,7 @@ def _check_apart(first: Words, last: Words) -> None:
     """Raise `CorruptDataError` if two chunks share bytes."""
     if (first[1:] >= last[:-1]).all():
         return
-    real = last > first  # a chunk without bytes may lie anywhere
+    real = last > first  # an empty chunk may lie anywhere
     first, last = first[real], last[real]
     order = np.argsort(first)
     if (first[order][1:] < last[order][:-1]).any():

@@ -23,25 +23,26 @@ from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
 
 WHOLE_BYTES = 64 * 2**20
-"""How many bytes of shards are fetched at once for parts of them from a store where a part costs as much as the whole."""
+"""How many bytes of whole shards are fetched at once where a part costs as much as the whole."""
 
 _PLAIN = ({"name": "bytes", "configuration": {"endian": "little"}},)
 
 
 class ShardingTransformer(StorageTransformer):
-    """Stores blocks of chunks as one value each, a shard; whoever uses it sees the chunks under their own keys.
+    """Stores blocks of chunks as one value each, a shard; its users see the chunks under their own keys.
 
     In metadata it is a storage transformer; the codec `sharding_indexed` becomes one when an array is opened. Bound to an
     array it is a store in which each chunk of the array is a key. All other keys pass through.
 
-    * Reading asks for whole shards where all their chunks are wanted (one call); otherwise for indexes, then for ranges
-      (two calls, however many shards). A store where a part costs as much as the whole is asked for whole shards.
-    * Writing replaces a shard unread where all its chunks are given that lie in the array. Otherwise it is read and
-      swapped, again if somebody else was faster; chunks that stay are copied as they are.
-    * A shard that is not what its index says raises `CorruptDataError` with its key, when it is read or changed.
+    * Reading fetches whole shards where all their chunks are requested (one call); otherwise indexes, then
+      ranges (two calls, however many shards). From a store where a part costs as much as the whole, it
+      fetches whole shards.
+    * Writing replaces a shard unread if all its chunks in the array are given. Otherwise it is read and
+      swapped, again if another writer was faster; chunks that stay are copied unchanged.
+    * A shard that contradicts its index raises `CorruptDataError` with its key, when it is read or changed.
 
-    The version of a chunk is its digest. Where the store cannot swap, only the threads of this process lose nothing when they
-    write to one shard.
+    The version of a chunk is its digest. Where the store cannot swap, writes to one shard are safe only among
+    the threads of this process.
 
     Args:
         _type: `"indexed"`, the only one there is.
@@ -65,7 +66,7 @@ class ShardingTransformer(StorageTransformer):
 
     @classmethod
     def indexed(cls, chunks_per_shard: Coords, codecs: Sequence[Codec], location: Location) -> Self:
-        """One with other codecs and another place of the index than the storage transformer of the specification has."""
+        """A transformer with other codecs and another place of the index than the specification's."""
         made = cls("indexed", chunks_per_shard)
         made.chunks_per_shard = chunks_per_shard
         made._codecs = codecs
@@ -78,7 +79,7 @@ class ShardingTransformer(StorageTransformer):
 
     @property
     def block_shape(self) -> Coords:
-        """How many chunks along each dimension are in a shard."""
+        """The number of chunks in a shard along each dimension."""
         return self.chunks_per_shard
 
     def bind(self, store: BaseStore, folder: str, metadata: ArrayMetadata) -> Self:
@@ -100,7 +101,7 @@ class ShardingTransformer(StorageTransformer):
         return bound
 
     def identity(self) -> Any:
-        """What it is, the store below, and how shards lie there."""
+        """The class, the store below, and the layout of shards."""
         if self._inner is None:
             return super().identity()
         shards = self._shards
@@ -114,13 +115,13 @@ class ShardingTransformer(StorageTransformer):
         others: list[int] = []
         place = self._places.place
         for position, request in enumerate(requests):
-            found = place(request.key)
-            if found is None:
+            located = place(request.key)
+            if located is None:
                 others.append(position)
                 continue
-            part = asked[found[0]]
+            part = asked[located[0]]
             part.positions.append(position)
-            part.slots.append(found[1])
+            part.slots.append(located[1])
             part.ranges.append(request.range)
         if not asked:
             return self.inner.get_many(requests)
@@ -146,7 +147,7 @@ class ShardingTransformer(StorageTransformer):
     def _fetch(
         self, asked: Mapping[Coords, Asked], rest: Sequence[Request], values: list[Buffer | None]
     ) -> Sequence[Buffer | None]:
-        """Put what is asked of shards into `values`; returned are the values of other keys, fetched beside them."""
+        """Put what is requested of shards into `values`; returns the values of other keys, fetched beside them."""
         ranges = self.inner.capabilities.native_ranges
         for shard, part in asked.items():
             part.whole = not ranges or (
@@ -155,24 +156,24 @@ class ShardingTransformer(StorageTransformer):
         reader = ShardReader(self.inner, self._shards, values)
         keyed = [(self._places.key(shard), part) for shard, part in asked.items()]
         size = len(keyed) if ranges else max(1, WHOLE_BYTES // max(1, self._shard_bytes))
-        found: Sequence[Buffer | None] = ()
+        other_values: Sequence[Buffer | None] = ()
         for number, parts in enumerate(chunked(keyed, size)):
             others = reader.read(dict(parts), () if number else rest)
-            found = found if number else others
-        return found
+            other_values = other_values if number else others
+        return other_values
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        """As the contract says; whole shards are read, in one call, as a swap will have to."""
+        """As the contract says; whole shards are read, in one call, as a swap needs them."""
         group = Group(self._places, {key: self._places.place(key) for key in keys})
         below = self.inner.get_versioned([*group.chunks])
-        found: dict[str, Versioned] = {}
+        versioned: dict[str, Versioned] = {}
         for (shard, chunks), (value, version) in zip(group.chunks.items(), below, strict=True):
             if group.coords[shard] is None:
-                found[shard] = value, version
+                versioned[shard] = value, version
                 continue
             blobs = self._opened(shard, value, group.coords[shard])
-            found |= zip(chunks.values(), by_digest([blobs[slot] for slot in chunks]), strict=True)
-        return [found[key] for key in keys]
+            versioned |= zip(chunks.values(), by_digest([blobs[slot] for slot in chunks]), strict=True)
+        return [versioned[key] for key in keys]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """As the contract says, from the indexes: the bytes of a chunk in its shard, without its part of the index."""
@@ -200,11 +201,11 @@ class ShardingTransformer(StorageTransformer):
         return chunks, [*others]
 
     def _indexes(self, shards: Sequence[str]) -> list[Entries | None]:
-        """What the indexes of some shards say; `None` for a shard that is missing."""
+        """The indexes of some shards; `None` for a missing shard."""
         if not shards:
             return []
-        where = self._shards.index_range
-        values = self.inner.get_many([Request(key, where) for key in shards])
+        span = self._shards.index_range
+        values = self.inner.get_many([Request(key, span) for key in shards])
         return [
             None if raw is None else entries_of(self.inner, key, self._shards, raw)
             for key, raw in zip(shards, values, strict=True)
@@ -219,7 +220,7 @@ class ShardingTransformer(StorageTransformer):
         self.change_many(changes, (), lambda some, _: {key: changes[key] for key in some}, at_once=True)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
-        """As the contract says; a shard of which others changed other chunks meanwhile is read and swapped again."""
+        """As the contract says; a shard in which others changed other chunks is read and swapped again."""
         chunks, others = self._apart(swaps)
         refused: set[str] = set()
 
@@ -247,8 +248,8 @@ class ShardingTransformer(StorageTransformer):
     ) -> None:
         """As in `StorageTransformer`; each shard is read at most once and written once, unless others write to it."""
         place = self._places.place
-        found = {key: place(key) for key in keys}
-        self._change(found, read, make, keep_padding=keep_padding, at_once=at_once)
+        place_of = {key: place(key) for key in keys}
+        self._change(place_of, read, make, keep_padding=keep_padding, at_once=at_once)
 
     def change_chunks(
         self,
@@ -259,12 +260,12 @@ class ShardingTransformer(StorageTransformer):
         keep_padding: bool = False,
     ) -> None:
         """As in `StorageTransformer`, without spelling and reading chunk keys."""
-        found = dict(zip(chunks, self._places.found([*chunks]), strict=True))
-        self._change(found, read, make, keep_padding=keep_padding)
+        place_of = dict(zip(chunks, self._places.found([*chunks]), strict=True))
+        self._change(place_of, read, make, keep_padding=keep_padding)
 
     def _change(
         self,
-        found: Mapping[Name, Place | None],
+        place_of: Mapping[Name, Place | None],
         read: Collection[Name],
         make: Make[Name],
         *,
@@ -272,11 +273,11 @@ class ShardingTransformer(StorageTransformer):
         at_once: bool = False,
     ) -> None:
         """Read, change and write the shards that some chunks are in, and keys that are not a chunk's beside them."""
-        group = Group(self._places, found)
+        group = Group(self._places, place_of)
         wanted = {*read}
 
         def replaces(key: str, slots: Collection[int]) -> bool:
-            """Whether nothing of a shard stays when these chunks of it are replaced."""
+            """Whether nothing of a shard remains when these of its chunks are replaced."""
             shard = group.coords[key]
             if shard is None or len(slots) == self._places.slots:
                 return True
@@ -305,7 +306,7 @@ class ShardingTransformer(StorageTransformer):
                 if key in opened:
                     blobs = opened[key]
                     if all(value is None is blobs[slot] for slot, value in changed.items()):
-                        continue  # what is to be erased is not there
+                        continue  # what is to be erased does not exist
                 elif changed and replaces(key, changed):
                     blobs = self._opened(key, None, group.coords[key])
                 else:  # some of its chunks stay after all
@@ -318,11 +319,11 @@ class ShardingTransformer(StorageTransformer):
 
         self._chunks.change_many(group.chunks, load, make_shards, keep_padding=keep_padding, at_once=at_once)
         if left:
-            late = {name: found[name] for name in left}
+            late = {name: place_of[name] for name in left}
             self._change(late, (), lambda some, _: {n: left[n] for n in some}, keep_padding=keep_padding)
 
     def _opened(self, key: str, value: Buffer | None, shard: Coords | None) -> list[Buffer | None]:
-        """The chunks of a shard, all missing where it is; of what is not a shard, its value."""
+        """The chunks of a shard, all missing if it is; for other keys, the value."""
         if shard is None:
             return [value]
         if value is None:
@@ -348,7 +349,7 @@ class ShardingTransformer(StorageTransformer):
         return self._shown(self.inner.list_sizes(folder), folder)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        """As the contract says; where there are chunk keys, everything below is listed."""
+        """As the contract says; in folders of chunk keys everything below is listed."""
         folder = check_folder(folder)
         if not folder.startswith(self._places.root):
             return self.inner.list_dir(folder)
@@ -378,21 +379,21 @@ class ShardingTransformer(StorageTransformer):
         root = self._places.root
         return not prefix.startswith(root) and not root.startswith(prefix)
 
-    def _shown(self, found: Iterable[tuple[str, int]], prefix: str) -> Iterator[tuple[str, int]]:
-        """A listing of the store below as it is seen from above: chunks instead of shards.
+    def _shown(self, entries: Iterable[tuple[str, int]], prefix: str) -> Iterator[tuple[str, int]]:
+        """A listing of the store below, with chunks in place of shards.
 
-        `found` are the keys there that start with `prefix`, which may be too few or too many to be the shards.
+        `entries` are the keys there that start with `prefix`, which may be too few or too many to be the shards.
         """
         root = self._places.root
         inside = self._places.shard_prefix(prefix) if prefix.startswith(root) and prefix != root else prefix
         if inside == prefix:
-            return self._replaced(found, prefix)
-        others = ((key, size) for key, size in found if self._places.coords(key) is None)
+            return self._replaced(entries, prefix)
+        others = ((key, size) for key, size in entries if self._places.coords(key) is None)
         shards = ((key, 0) for key in self.inner.list_prefix(inside) if self._places.coords(key) is not None)
         return chain(others, self._replaced(shards, prefix))
 
-    def _replaced(self, found: Iterable[tuple[str, int]], prefix: str) -> Iterator[tuple[str, int]]:
-        for batch in chunked(found, BATCH):
+    def _replaced(self, listed: Iterable[tuple[str, int]], prefix: str) -> Iterator[tuple[str, int]]:
+        for batch in chunked(listed, BATCH):
             shards: dict[str, Coords] = {}
             for key, size in batch:
                 coords = self._places.coords(key)

@@ -9,7 +9,7 @@ MANY = 4000
 
 @check()
 def check_empty_batches(opener: Opener) -> None:
-    """Batches of nothing do nothing, and return nothing."""
+    """Empty batches do nothing and return nothing."""
     with opened(opener) as store:
         same(list(store.get_many([])), [], ORDER, "get_many of nothing")
         if store.capabilities.write:

@@ -107,7 +107,7 @@ def check_processes_at_once(opener: Opener) -> None:
 
 @check("write", "persistent")
 def check_killed_writers(opener: Opener) -> None:
-    """Of a writer killed at any moment, every acknowledged write (without `durable`: flush) is there, every key is whole."""
+    """When a writer is killed at any moment, every acknowledged write (without `durable`: flush) is there, every key is whole."""
     kill_writers(opener, KILLS)
 
 
@@ -147,7 +147,8 @@ def check_failing_store(opener: Opener) -> None:
 def survives_faults(stored: Callable[[], BaseStore], faults: Faults, upper: BaseStore | None = None) -> None:
     """Write through `upper` (or `faults` itself) while calls below fail; compare with what was acknowledged.
 
-    What is in the store itself is read through what `stored` returns, each time anew: a layer may remember what it read.
+    What is in the store itself is read through what `stored` returns, opened again each time: a layer may remember
+    what it read.
     """
     top = upper or faults
     can = top.capabilities
@@ -181,7 +182,7 @@ def survives_faults(stored: Callable[[], BaseStore], faults: Faults, upper: Base
 
 
 def _operation(number: int, *, erase: bool) -> dict[str, int | None]:
-    """Which keys the operation of a number gives which generation (`None`: erases); follows from the number."""
+    """The generations that the operation of a number gives to keys (`None`: erases)."""
     rng = random.Random(number)  # noqa: S311 - repeatable, not secret
     keys = rng.sample(KEYS, rng.randint(1, len(KEYS)))
     erases = erase and rng.random() < 0.3
@@ -258,7 +259,7 @@ _all_whole: Callable[[BaseStore, str], Any] = _generations
 def _after_kill(
     store: BaseStore, now: dict[str, int | None], cut_off: dict[str, int | None]
 ) -> dict[str, int | None]:
-    """Every key is as acknowledged or as the operation that was cut off would have it; nothing else is there."""
+    """Every key is as acknowledged, or as the interrupted operation would leave it; there are no others."""
     found = _generations(store, "after a writer was killed")
     for key, generation in found.items():
         allowed = [now[key], *([cut_off[key]] if key in cut_off else [])]

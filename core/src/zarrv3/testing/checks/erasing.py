@@ -70,7 +70,7 @@ def check_rename_prefix(opener: Opener) -> None:
 
 @check("write", "erase", "list")
 def check_rename_refusals(opener: Opener) -> None:
-    """Renaming into itself is refused; renaming what is not there does nothing; nothing is lost by either."""
+    """Renaming into itself is refused; renaming a missing folder does nothing; neither loses anything."""
     with opened(opener) as store:
         items = fill(store, "foo/k", "foo/c/0", "bar/k")
         for source, target in (

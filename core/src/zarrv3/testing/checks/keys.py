@@ -28,7 +28,7 @@ ODD = [
 """Keys with characters that mean something to a shell, SQL, a glob, a URL, a file system or a server."""
 
 MAY_BE_REFUSED = {"\\", "\t", "\n", "\x7f", "\x01", ":", "|", "<", ">", "?", "*", '"', "con", "nul", " ", "."}
-"""What Windows and others cannot hold: a store may refuse keys with these cleanly, never mistake one for another."""
+"""What Windows and others cannot hold: a store may refuse keys with these cleanly, but never confuse two."""
 
 REFUSED: list[Any] = [
     "", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a", "a/..", "a/.", "a/../b", "a/./b", "data/../../evil",
@@ -127,7 +127,7 @@ def check_value_above_a_key(opener: Opener) -> None:
 
 @check()
 def check_refused_keys(opener: Opener) -> None:
-    """What is no key raises `InvalidKeyError` from every method and changes nothing."""
+    """What is not a key raises `InvalidKeyError` from every method and changes nothing."""
     with opened(opener) as store:
         can = store.capabilities
         for key in REFUSED:
@@ -178,7 +178,7 @@ def check_one_refused_key_refuses_the_batch(opener: Opener) -> None:
 
 @check()
 def check_refused_folders(opener: Opener) -> None:
-    """What is no folder raises `InvalidKeyError` from every method that takes one."""
+    """What is not a folder raises `InvalidKeyError` from every method that takes one."""
     with opened(opener) as store:
         can = store.capabilities
         for folder in REFUSED_FOLDERS:
@@ -199,7 +199,7 @@ def check_refused_folders(opener: Opener) -> None:
 
 @check("list")
 def check_refused_prefixes(opener: Opener) -> None:
-    """What no key can start with raises `InvalidKeyError` from `list_prefix`."""
+    """A prefix that no key can start with raises `InvalidKeyError` from `list_prefix`."""
     with opened(opener) as store:
         for prefix in REFUSED_PREFIXES:
             with refuses(REFUSED_KEYS, f"list_prefix of {prefix!r}", InvalidKeyError):

@@ -72,7 +72,7 @@ def check_reopening(opener: Opener) -> None:
 
 @check("persistent", "write")
 def check_flushing(opener: Opener) -> None:
-    """What was flushed is there for the next process when this one is killed without closing."""
+    """What was flushed is there for the next process even if this one is killed without closing."""
     dies(_write_and_flush, opener, rule=FLUSHED)
     with opened(opener) as store:
         holds(store, {f"f/{i}": b"flushed" * 100 for i in range(20)}, FLUSHED, "after flush and kill")
@@ -189,7 +189,7 @@ def check_equality(opener: Opener) -> None:
 
 @check()
 def check_reading_never_writes(opener: Opener) -> None:
-    """Opening, reading and listing where nothing is find nothing and create nothing."""
+    """Opening, reading and listing an empty place find nothing and create nothing."""
     with opened(opener) as store:
         can = store.capabilities
         if can.write:
@@ -216,7 +216,9 @@ def check_description(opener: Opener) -> None:
         store.close()
         text = repr(store)
         require(
-            text and "\n" not in text and len(text) < 1000, EQUALITY, f"repr is no short line: {text[:300]!r}"
+            text and "\n" not in text and len(text) < 1000,
+            EQUALITY,
+            f"repr is not a short line: {text[:300]!r}",
         )
 
 

@@ -100,7 +100,7 @@ def check_swap_erases(opener: Opener) -> None:
 
 @check("swap", "erase")
 def check_swap_of_a_key_made_again(opener: Opener) -> None:
-    """A version is of no use once its key is gone, nor when the key was made again with another value."""
+    """A version is useless once its key is gone, or was made again with another value."""
     with opened(opener) as store:
         for by_swap in (False, True):
             fill(store, "f/k")
@@ -201,7 +201,7 @@ def check_flapping_threads(opener: Opener) -> None:
             return won
 
         won = threads_together([partial(flap, n) for n in range(RACERS)])
-        require(sum(won) > 0, RACE, "nobody won the lock")
+        require(sum(won) > 0, RACE, "no thread won the lock")
         holds(store, {"deep/er/lock": None}, RACE, "after all have let go")
 
 

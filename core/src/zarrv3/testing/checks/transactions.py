@@ -140,7 +140,7 @@ def _refuses(store: BaseStore, changes: dict[str, bytes]) -> None:
 
 @check("transactions")
 def check_transactions_are_seen_at_once(opener: Opener) -> None:
-    """Who reads a later key of a transaction never finds it older than an earlier one that was read before."""
+    """A reader of a later key of a transaction never finds it older than a key that it read before."""
     with opened(opener) as store:
         most = store.capabilities.limits.value_bytes
 
@@ -160,7 +160,7 @@ def check_transactions_are_seen_at_once(opener: Opener) -> None:
 
 @check("transactions", "persistent")
 def check_killed_transactions(opener: Opener) -> None:
-    """Of a writer killed at any moment, all keys of a transaction are new or all are old; acknowledged ones are there."""
+    """When a writer is killed at any moment, all keys of a transaction are new or all are old; acknowledged ones are there."""
     needs_kill()
     operate = partial(_replace_all, capabilities_of(opener))
     first = 1
