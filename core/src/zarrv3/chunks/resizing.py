@@ -37,7 +37,8 @@ def trim(before: Layout, new: Coords) -> None:
         inside = [slice(start if a == axis else 0, stop) for a, stop in enumerate(stops)]
         return Piece(coords, tuple(inside), (), whole=False)
 
-    whole, partial = [], []
+    whole: list[Piece] = []
+    partial: list[Piece] = []
     for coords in _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1])):
         is_inside = all((k + 1) * c <= n for k, c, n in zip(coords, lengths, old, strict=True))
         (whole if is_inside else partial).append(piece(coords))
