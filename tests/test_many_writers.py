@@ -19,7 +19,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import registry
-from zarrv3.errors import NodeExistsError
+from zarrv3.errors import NodeExistsError, SeveralWritersWarning
 from zarrv3.testing.processes import Child, Writer, together
 
 PROCESSES = 3
@@ -113,7 +113,9 @@ def sharding(chunk: int, *codecs: Any) -> dict[str, Any]:
     }
 
 
-WORK["elements of nested shards"] = elements(chunks=240, codecs=[sharding(60, sharding(3, {"name": "bytes", "configuration": {"endian": "little"}}))])
+WORK["elements of nested shards"] = elements(
+    chunks=240, codecs=[sharding(60, sharding(3, {"name": "bytes", "configuration": {"endian": "little"}}))]
+)
 
 
 def fields_of_records() -> Work:
@@ -139,7 +141,6 @@ WORK["fields"] = fields_of_records()
 
 def appends(axis: int, **creation: Any) -> Work:
     """Each process appends two rows a turn, and writes the first one through an array that knows of no other."""
-
     shape = (1, 3) if axis == 0 else (3, 1)
 
     def rows(values: Any) -> Any:
@@ -165,6 +166,11 @@ WORK["appends"] = appends(0, chunks=(7, 2))
 WORK["appends of columns to shards"] = appends(1, chunks=(2, 3), shards=(4, 15))
 
 
+def with_last(length: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with another length of its last dimension."""
+    return (*shape[:-1], length)
+
+
 def resizes() -> Work:
     """Each process makes an axis of its own longer by one; one makes the last axis shorter and longer; values stay."""
 
@@ -176,7 +182,7 @@ def resizes() -> Work:
         for turn in range(rounds):
             array.resize_with(lambda s: (*s[:number], s[number] + 1, *s[number + 1 :]))
             if number == 0:
-                array.resize_with(lambda s: (*s[:-1], 5 if turn % 2 else 9))
+                array.resize_with(partial(with_last, 5 if turn % 2 else 9))
             array[(0,) * PROCESSES + (number,)] = turn + 1
 
     def check(store: zarrv3.BaseStore, rounds: int) -> None:
@@ -233,7 +239,8 @@ def members() -> Work:
         for turn in range(rounds):
             assert [*group[f"shared{turn}"]] == [f"own{number}" for number in range(PROCESSES)]
             for number in range(PROCESSES):
-                assert (group[f"shared{turn}/own{number}"][:] == number).all()
+                array = zarrv3.open_array(store, path=f"shared{turn}/own{number}", mode="r")
+                assert array[:].tolist() == [number] * 2
             late = {number for number in range(PROCESSES) if f"late {turn} {number}" in group.attrs}
             assert {*range(PROCESSES)} - late == {group[f"first{turn}"].attrs["by"]}
 
@@ -278,3 +285,180 @@ def test_processes_lose_nothing_through_layers(place: str, work: str, stack: str
 def test_processes_lose_nothing_for_long(place: str, work: str, stack: str) -> None:
     """So it is with many more rounds, of every kind of work, through every layer."""
     run(place + stack, work, 80)
+
+
+# ---------------------------------------------------------------- killed
+
+
+def append_numbered(url: str, number: int, turn: int) -> None:
+    """Append a row that says who appended it and when, write an element, and set an attribute."""
+    with zarrv3.open_store(url) as store:
+        zarrv3.open_array(store, path="rows", mode="r+").append(
+            np.full((1, 3), 1 + number + PROCESSES * turn)
+        )
+        array = zarrv3.open_array(store, path="elements", mode="r+")
+        array[turn * PROCESSES + number] = 1
+        array.attrs[f"{number}"] = turn
+
+
+def some_are_killed(url: str, kills: int, seed: int) -> None:
+    """Processes append, write and set attributes until they are killed at random; then all that they acknowledged is there."""
+    random.seed(seed)
+    with zarrv3.open_store(url) as store:
+        store.clear()
+        zarrv3.create_array(store, name="rows", shape=(0, 3), chunks=(5, 2), shards=(10, 4), dtype="i4")
+        zarrv3.create_array(store, name="elements", shape=10**6, chunks=5000, dtype="i1")
+    done = [-1] * PROCESSES
+    known: set[tuple[int, int]] = set()
+    for _ in range(kills):
+        writers = [
+            Writer(partial(numbered, number), partial(str, url), done[number] + 1)
+            for number in range(PROCESSES)
+        ]
+        try:
+            for writer in writers:
+                writer.wait_for_first()
+            time.sleep(random.random() / 10)
+        finally:
+            for number, writer in enumerate(writers):
+                first = done[number] + 1
+                last = writer.kill()
+                known |= {(number, turn) for turn in range(first, last + 1)}
+                done[number] = last + 1  # the one under way may be there or not
+    with zarrv3.open_store(url) as store:
+        rows = zarrv3.open_array(store, path="rows", mode="r")[...]
+        found = rows[:, 0].tolist()
+        elements = zarrv3.open_array(store, path="elements", mode="r")
+        for number, turn in known:
+            tag = 1 + number + PROCESSES * turn
+            assert found.count(tag) == 1, f"row {tag} of {len(found)}"
+            assert (rows[found.index(tag)] == tag).all()
+        values = elements[: PROCESSES * (2 + max(done))]
+        assert all(values[turn * PROCESSES + number] == 1 for number, turn in known)
+        for number in range(PROCESSES):
+            last = max(turn for who, turn in known if who == number)
+            assert elements.attrs[f"{number}"] >= last
+        assert not zarrv3.verify(store).problems
+
+
+def numbered(number: int, url: str, turn: int) -> None:
+    """One turn of a process that is given its store and its turn."""
+    append_numbered(url, number, turn)
+
+
+def test_what_killed_writers_acknowledged_is_there(place: str) -> None:
+    """Of writers that are killed at random nothing that they acknowledged is lost, nor of what others write meanwhile."""
+    some_are_killed(place, 3, seed=11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_many_killed_writers_acknowledged_is_there(place: str, stack: str) -> None:
+    """So it is with many more, through layers."""
+    some_are_killed(place + stack, 100, seed=12)
+
+
+def shrink(url: str) -> None:
+    """Make an array smaller and larger again, for ever."""
+    array = zarrv3.open_array(url, mode="r+")
+    while True:
+        array.resize((13,))
+        array.resize((100,))
+        array[13:] = 7
+
+
+def grows_with_fill_values(url: str, sharded: bool, kills: int) -> None:
+    """A process that makes an array smaller is killed at random; what was outside never comes back."""
+    random.seed(5)
+    for _ in range(kills):
+        with zarrv3.open_store(url) as store:
+            shards = 20 if sharded else None
+            array = zarrv3.create_array(store, shape=100, chunks=5, shards=shards, dtype="i4", overwrite=True)
+            array[...] = 7
+        child = Child(shrink, url)
+        time.sleep(0.03 + random.random() / 20)
+        child.kill()
+        array = zarrv3.open_array(url, mode="r+")
+        length = array.shape[0]
+        array.resize((100,))
+        assert set(array[length:].tolist()) <= {0}
+        assert (array[:13] == 7).all()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_nothing_comes_back_after_a_kill(place: str, sharded: bool) -> None:
+    """An array whose shrinking was cut off by a kill shows fill values when it grows again."""
+    grows_with_fill_values(place, sharded, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharded", [False, True])
+def test_nothing_comes_back_after_many_kills(place: str, sharded: bool) -> None:
+    """So it is after many more kills."""
+    grows_with_fill_values(place, sharded, 250)
+
+
+# ---------------------------------------------------------------- bridges
+
+
+def test_dask_writes_unaligned_blocks_by_processes(place: str) -> None:
+    """Blocks of dask that share chunks are all there when processes write them."""
+    dask = pytest.importorskip("dask.array")
+    with zarrv3.open_store(place) as store:
+        store.clear()
+        zarrv3.create_array(store, shape=(40, 30), chunks=(16, 16), dtype="i4")
+    values = np.arange(1, 1201).reshape(40, 30)
+    import dask as settings
+
+    with settings.config.set(scheduler="processes", num_workers=PROCESSES):
+        dask.from_array(values, chunks=(3, 7)).store(zarrv3.open_array(place, mode="r+"), lock=False)
+    assert np.array_equal(zarrv3.open_array(place, mode="r")[...], values)
+
+
+def create_by_zarr(url: str, number: int, rounds: int) -> list[int]:
+    """Create members through zarr-python; says which of those that all want are this process's."""
+    zarr = pytest.importorskip("zarr")
+    bridge = pytest.importorskip("zarrv3_bridge_zarr")
+    group = zarr.open_group(bridge.as_zarr_store(url), mode="r+")
+    for turn in range(rounds):
+        group.create_array(f"g{turn}/own{number}", shape=3, dtype="i4")[:] = number + 1
+    return [number]
+
+
+def test_members_created_by_zarr_python(place: str) -> None:
+    """Processes of zarr-python that create arrays below groups which others make too lose none."""
+    with zarrv3.open_store(place) as store:
+        store.clear()
+        zarrv3.create_group(store)
+    together(create_by_zarr, place, PROCESSES, 5)
+    for turn in range(5):
+        for number in range(PROCESSES):
+            array = zarrv3.open_array(place, path=f"g{turn}/own{number}", mode="r")
+            assert array[:].tolist() == [number + 1] * 3
+
+
+# ---------------------------------------------------------------- stores that cannot swap
+
+
+def write_parts(url: str) -> list[str]:
+    """Write parts of chunks twice; the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        array = zarrv3.open_array(url, mode="r+")
+        array[0:2] = 1  # a whole chunk
+        assert not caught
+        for at in (2, 5):
+            array[at] = 1
+    return [str(one.message) for one in caught if one.category is SeveralWritersWarning]
+
+
+def test_processes_are_told_once_that_a_store_is_not_safe(tmp_path: Path) -> None:
+    """The first time that a process of several writes part of a chunk to a store that cannot swap, it is told; not otherwise."""
+    unsafe, safe = f"fsspec+simplecache::file://{tmp_path}/unsafe", f"file://{tmp_path}/safe"
+    for url in (unsafe, safe):
+        zarrv3.create_array(url, shape=6, chunks=2, dtype="i4")
+    assert write_parts(unsafe) == []
+    child, other = Child(write_parts, unsafe), Child(write_parts, safe)
+    (told,) = child.result()
+    assert "No, because it cannot swap" in told
+    assert other.result() == []
