@@ -103,6 +103,19 @@ def generated() -> str:
     )
 
 
+def several_writers() -> str:
+    """What a live store of each class says about several writers."""
+    found = {}
+    for cls in backends():
+        with example(cls) as url:
+            if url is not None:
+                with zarrv3.open_store(url) as store:
+                    shared = "yes" if store.capabilities.shared else "no other can open it"
+                    found[cls] = [shared, store.several_writers]
+    rows = [[f"`{cls.__name__}`", *said] for cls, said in found.items()]
+    return table(["class", "several processes", "safe with several writers"], rows)
+
+
 def command_line() -> str:
     """The help of all commands, but for those of other plugins."""
     import typer
@@ -198,6 +211,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "ARCHITECTURE.md": floor_plan,
     "capabilities.md": generated,
     "cli.md": command_line,
+    "concurrency.md": several_writers,
 }
 
 

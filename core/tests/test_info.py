@@ -87,6 +87,30 @@ def test_unlistable_stores() -> None:
     assert list(dict(zarrv3.group(store, path="g").info))[-1] == "Store type"
 
 
+def test_whether_several_writers_are_safe() -> None:
+    """A complete report says whether several writers are safe and why; the short one only where they are not."""
+
+    class NoSwap(zarrv3.Layer):
+        kind = "no-swap"
+
+        @property
+        def capabilities(self) -> zarrv3.Capabilities:
+            return self.inner.capabilities.without("swap")
+
+    name = "Safe with several writers"
+    safe, unsafe = MemoryStore(), NoSwap(MemoryStore())
+    for store in (safe, unsafe, zarrv3.ReadOnly(unsafe)):
+        node = zarrv3.open_group(store, mode="a" if store.capabilities.write else "r")
+        if store.capabilities.write:
+            node.create_array("a", shape=1, dtype="i4")
+        for either in (node, node["a"]):
+            assert dict(either.info_complete())[name] == store.several_writers
+            assert (name in dict(either.info)) == (store is unsafe)
+    assert safe.several_writers.startswith("yes, because all are threads")
+    assert unsafe.several_writers.startswith("no, because it cannot swap")
+    assert zarrv3.ReadOnly(unsafe).several_writers == "yes, because nothing can be written"
+
+
 def test_groups() -> None:
     """A group's report counts and names its members."""
     root = zarrv3.group()
@@ -95,7 +119,8 @@ def test_groups() -> None:
     lines = dict(root.info)
     assert (lines["No. members"], lines["No. arrays"], lines["No. groups"]) == ("2", "1", "1")
     assert (lines["Arrays"], lines["Groups"]) == ("x", "g")
-    assert dict(root.info_complete()) == lines
+    safe = root.store.several_writers
+    assert dict(root.info_complete()) == {**lines, "Safe with several writers": safe}
 
 
 def test_html_is_escaped() -> None:

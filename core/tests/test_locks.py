@@ -1,6 +1,7 @@
 """Locks: who waits for whom, and what a forked child holds."""
 
 import threading
+import weakref
 
 import pytest
 
@@ -39,6 +40,82 @@ def test_same_names_wait() -> None:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert not wrong
+
+
+def test_who_waits_for_many_is_not_overtaken() -> None:
+    """Of eight threads that take single names without a pause each comes in once more at most before one that wants all."""
+    locks = NamedLocks()
+    names = range(8)
+    entered: list[int] = []
+    stop = threading.Event()
+
+    def take_often(name: int) -> None:
+        while not stop.is_set():
+            with locks.held([name]):
+                entered.append(name)
+
+    def take_all() -> None:
+        with locks.held(names):
+            entered.append(-1)
+
+    threads = [threading.Thread(target=take_often, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            long = threading.Thread(target=take_all)
+            with locks.held(names):
+                long.start()
+                while not any(
+                    len(waiting._names) == 8 for waiting in filter(None, [r() for r in locks._waiting])
+                ):
+                    stop.wait(0.001)
+                position = len(entered)
+            long.join(60)
+            assert not long.is_alive()
+            assert entered.index(-1, position) - position <= len(names)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def test_in_the_order_of_asking() -> None:
+    """Who wants a name that an earlier one waits for waits too, although it is free; who wants another does not."""
+    locks, order = NamedLocks(), list[str]()
+
+    def take(who: str, names: str) -> threading.Thread:
+        def run() -> None:
+            with locks.held(names):
+                order.append(who)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    with locks.held("x"):
+        first = take("first", "xy")
+        while len(locks._waiting) < 1:
+            first.join(0.001)
+        second = take("second", "y")
+        while len(locks._waiting) < 2:
+            second.join(0.001)
+        take("other", "z").join(60)
+        assert order == ["other"]
+    for thread in (first, second):
+        thread.join(60)
+    assert order == ["other", "first", "second"]
+
+
+def test_an_interrupted_wait_holds_nobody_up() -> None:
+    """Who was interrupted while it waited, and left its place in the queue, holds up nobody for long."""
+    locks = NamedLocks()
+    interrupted = locks.held("xy")  # still there, as in a traceback
+    locks._waiting.append(weakref.ref(interrupted))
+    with locks.held("y"):
+        pass
+    with locks.held("x"):
+        assert interrupted._names == {"x", "y"}
 
 
 def test_an_error_gives_back() -> None:

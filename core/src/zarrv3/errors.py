@@ -130,3 +130,7 @@ class AssignmentError(ZarrError, ValueError, TypeError):
 
 class StaleMetadataWarning(UserWarning):
     """Consolidated metadata do not say any more what the documents of the hierarchy say."""
+
+
+class SeveralWritersWarning(UserWarning):
+    """A process of several writes part of a value to a store that cannot tell whether others have changed it meanwhile."""

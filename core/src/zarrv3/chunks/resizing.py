@@ -16,31 +16,45 @@ ENUMERATED = 10_000
 Coords = tuple[int, ...]
 
 
-def trim(before: Layout, after: Layout) -> None:
-    """Erase the chunks that lie outside after a shrinking, and clear what lies outside in those at the new edge.
+def trim(before: Layout, new: Coords) -> None:
+    """Erase the chunks that will lie outside of a smaller shape, and clear what will in the others; then it can be made smaller.
 
-    So nothing of the old content comes back when the array grows again. `before` and `after` are the layouts of the old
-    and the new shape; where no dimension has become shorter nothing is touched. The cost is that of the chunks concerned
-    or, where those are many, of the chunks stored.
+    So nothing of the old content comes back when the array grows again. `before` is the layout of the shape as it is; where no
+    dimension becomes shorter nothing is touched. What lies outside already stays: others may be making the array longer just
+    now. The cost is that of the chunks concerned or, where those are many, of the chunks stored.
     """
-    old, new = before.metadata.shape, after.metadata.shape
+    old = before.metadata.shape
     shorter = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if b < a]
     if not shorter or not math.prod(old):
         return
-    grids = before.grid.grid_shape(old), after.grid.grid_shape(new)
+    grids = before.grid.grid_shape(old), before.grid.grid_shape(new)
     stored = _stored(before) if _is_sparse(before, *grids) else None
-    outside = _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1]))
-    writing.erase(before, _Pieces(Piece(coords, (), (), True) for coords in outside))
+    lengths = before.chunk_shape
+
+    def piece(coords: Coords, axis: int = 0, start: int = 0) -> Piece:
+        """What of a chunk lies inside the old shape, along one axis only from `start` on."""
+        stops = [min(c, n - k * c) for c, n, k in zip(lengths, old, coords, strict=True)]
+        inside = [slice(start if a == axis else 0, stop) for a, stop in enumerate(stops)]
+        return Piece(coords, tuple(inside), (), whole=False)
+
+    whole: list[Piece] = []
+    partial: list[Piece] = []
+    for coords in _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1])):
+        is_inside = all((k + 1) * c <= n for k, c, n in zip(coords, lengths, old, strict=True))
+        (whole if is_inside else partial).append(piece(coords))
+    writing.erase(before, _Pieces(whole))
     for axis in shorter:
-        edge, beyond = divmod(new[axis], after.chunk_shape[axis])
+        edge, beyond = divmod(new[axis], lengths[axis])
         if beyond:
-            inside = (*[slice(None)] * axis, slice(beyond, None))
             at_edge = (
                 _slab(*grids, axis, edge)
                 if stored is None
                 else (c for c in stored if c[axis] == edge and _within(c, grids[1]))
             )
-            writing.clear(before, _Pieces(Piece(coords, inside, (), False) for coords in at_edge))
+            partial += [piece(coords, axis, beyond) for coords in at_edge]
+            writing.clear(before, _Pieces(partial))
+            partial = []
+    writing.clear(before, _Pieces(partial))
 
 
 class _Pieces(Plan):

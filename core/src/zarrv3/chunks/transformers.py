@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
-from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.errors import ConfigurationError, MetadataError, SeveralWritersWarning
 from zarrv3.format.extensions import blame
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
@@ -144,6 +147,8 @@ class StorageTransformer(Layer):
             if read and self.capabilities.swap and not at_once:
                 _swap(self, keys, read, make)
                 return
+            if read and not at_once:
+                _warn_in_pools(self)
             olds = dict(zip(read, self.get_many(whole(read)), strict=True)) if read else {}
             (self.apply_many if at_once else self.write_many)(make(keys, olds))
 
@@ -217,6 +222,24 @@ def _bound(cls: type[T], state: dict[str, Any], store: BaseStore, folder: str, m
 
 _changing = NamedLocks()
 """The keys that a thread of this process reads, changes and writes just now. Where the store can swap, that only saves work."""
+
+
+def _warn_in_pools(store: BaseStore) -> None:
+    """Tell, once per process, that one of several processes replaces values unaware of what others have written to them."""
+    processes = sys.modules.get("multiprocessing.process")  # without it this is not a process of a pool
+    if processes is None or processes.parent_process() is None or os.getpid() in _warned:
+        return
+    _warned.add(os.getpid())
+    warnings.warn(
+        f"a part of a chunk is written to {store.describe()} by a process of several. Is that safe? "
+        f"{store.several_writers.capitalize()}. Let each process write whole chunks (or shards) of its own",
+        SeveralWritersWarning,
+        stacklevel=2,
+    )
+
+
+_warned: set[int] = set()
+"""The processes that were told: this one, and those that it was forked from."""
 
 
 def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: Make[str]) -> None:

@@ -188,7 +188,7 @@ def erase(layout: Layout, plan: Plan) -> None:
 def clear(layout: Layout, plan: Plan) -> None:
     """Set the selected elements to the fill value, touching only chunks that are stored."""
     fill = filled((), layout.metadata.fill_value, layout.dtype)
-    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
+    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True, keep_padding=True)
 
 
 class _Eraser:
@@ -200,7 +200,9 @@ class _Eraser:
     def task(self, pieces: Sequence[Piece]) -> None:
         chunks = [piece.chunk for piece in pieces]
         with changing(self.layout, chunks):
-            self.layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
+            self.layout.chunks.change_chunks(
+                chunks, (), lambda some, _: dict.fromkeys(some), keep_padding=True
+            )
 
 
 def changing(layout: Layout, chunks: Sequence[Coords]) -> AbstractContextManager[None]:

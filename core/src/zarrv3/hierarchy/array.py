@@ -20,7 +20,7 @@ from zarrv3.errors import AssignmentError, MetadataError, SelectionError
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.node import Node
-from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
     Plan,
     plan,
@@ -48,8 +48,8 @@ class Array(Node[ArrayMetadata]):
     Indexing reads, assigning writes; both follow numpy: `a[10:90, ::-1]`, masks, lists of indices. `oindex` selects each
     dimension on its own, `vindex` single points, `blocks` whole chunks. Reading returns new numpy arrays.
 
-    Thread-safe: concurrent writes to different elements all take effect, within one process even where they share a
-    chunk. Processes that write should not share chunks (or shards).
+    Thread-safe: concurrent writes to different elements all take effect, also where they share a chunk. So do those of
+    several processes where the store can swap (`array.info` says so); elsewhere processes should not share chunks (or shards).
 
     Args:
         store: the store it lies in: anything that `open_store` takes.
@@ -66,6 +66,9 @@ class Array(Node[ArrayMetadata]):
     """
 
     metadata_class = ArrayMetadata
+
+    keeps_padding = True
+    """Whether writing keeps what chunks hold outside the array: others may have made it longer. Not where it was just created."""
 
     def __init__(
         self,
@@ -90,6 +93,7 @@ class Array(Node[ArrayMetadata]):
 
     def _adopt(self, metadata: ArrayMetadata) -> None:
         self._layout = self._arranged(metadata)
+        self.keeps_padding = True
         super()._adopt(metadata)
 
     def refresh(self) -> Self:
@@ -497,7 +501,7 @@ class Array(Node[ArrayMetadata]):
 
         Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError` for a value that does
         not, `CorruptDataError` for a chunk of which a part stays and that cannot be decoded, and `ReadOnlyError`.
-        Thread-safe: concurrent writes of one process to different elements all take effect; processes should not share chunks.
+        Thread-safe: concurrent writes to different elements all take effect, those of several processes where the store can swap.
         """
         self._set(plan, selection, value, fields=fields, progress=progress)
 
@@ -569,7 +573,6 @@ class Array(Node[ArrayMetadata]):
         *,
         fields: Fields = None,
         progress: Progress | None = None,
-        keep_padding: bool = False,
     ) -> None:
         self._check_writable()
         layout = self._layout
@@ -582,7 +585,7 @@ class Array(Node[ArrayMetadata]):
             selected.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
-            keep_padding=keep_padding,
+            keep_padding=self.keeps_padding,
             progress=progress,
         )
 
@@ -607,8 +610,9 @@ class Array(Node[ArrayMetadata]):
     def resize(self, *shape: Any) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
 
-        Only the document is written when the array grows. When it shrinks, chunks that lie outside afterwards are erased, and
-        what lies outside in the others is set to the fill value.
+        Only the document is written when the array grows. When it shrinks, what will lie outside is erased first, and where a
+        chunk stays in part, set to the fill value: whatever happens, nothing of it comes back when the array grows again. Who
+        dies in between leaves an array as long as before, of which some elements that were to go have the fill value.
 
         Args:
             shape: one length for each dimension, as several arguments or as one sequence.
@@ -629,24 +633,28 @@ class Array(Node[ArrayMetadata]):
 
         Args:
             lengths: from the shape in the store to the new one; called again where somebody else was faster. What it raises
-                reaches the caller, and nothing has been changed then.
+                reaches the caller; the first time, nothing has been changed then.
         """
-        changes: list[tuple[ArrayMetadata, ArrayMetadata]] = []
+        before = self.shape
+        refused = self._store.is_snapshot(document_key(self._path))  # the change of the document will be
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
-            changes.append((metadata, metadata.with_shape(lengths(metadata.shape))))
-            return changes[-1][1]
+            nonlocal before
+            before = metadata.shape
+            resized = metadata.with_shape(lengths(before))
+            if not refused:
+                trim(self._arranged(metadata), resized.shape)
+            return resized
 
         self._change(changed)
-        before, after = map(self._arranged, changes[-1])
-        trim(before, after)
-        return before.metadata.shape
+        return before
 
     def append(self, data: ArrayLike, axis: int = 0) -> tuple[int, ...]:
         """Add elements at the end of a dimension; returns the new shape.
 
         Several callers, also in several processes, append one after the other where the store can swap atomically, each
-        to a place of its own; only processes whose places share a chunk disturb each other.
+        to a place of its own. The place is taken first, then filled: until then, and for ever if the process dies in between,
+        it holds the fill value.
 
         Args:
             data: elements; in all other dimensions as long as the array.
@@ -670,7 +678,7 @@ class Array(Node[ArrayMetadata]):
         old = self.resize_with(longer)
         new = slice(old[axis], old[axis] + array.shape[axis])
         appended = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
-        self._set(plan_basic, appended, array, keep_padding=True)
+        self._set(plan_basic, appended, array)
         return self.shape
 
     # ------------------------------------------------------------ description

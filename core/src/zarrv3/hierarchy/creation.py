@@ -53,6 +53,7 @@ def create(
     array = Array(  # asks the store for nothing
         store, path, metadata=metadata, write_empty_chunks=write_empty
     )
+    array.keeps_padding = False
     _check_encodes(array)
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now

@@ -99,6 +99,7 @@ def array_info(array: Described, *, complete: bool = False, stored: bool = True)
         if size:
             lines.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
         lines.append(("Chunks initialized", f"{chunks}/{array.nchunks}"))
+    lines += _several_writers(array, complete=complete)
     if complete:
         lines += [
             ("Fill value", str(array.metadata.fill_value)),
@@ -112,7 +113,7 @@ def array_info(array: Described, *, complete: bool = False, stored: bool = True)
     return Info(lines)
 
 
-def group_info(group: Node[GroupMetadata]) -> Info:
+def group_info(group: Node[GroupMetadata], *, complete: bool = False) -> Info:
     """The report of a group."""
     lines = [
         ("Name", group.path or "/"),
@@ -131,7 +132,14 @@ def group_info(group: Node[GroupMetadata]) -> Info:
         ]
         lines += [("Arrays", ", ".join(arrays))] if arrays else []
         lines += [("Groups", ", ".join(groups))] if groups else []
-    return Info(lines)
+    return Info(lines + _several_writers(group, complete=complete))
+
+
+def _several_writers(node: Described | Node[GroupMetadata], *, complete: bool) -> list[tuple[str, str]]:
+    """The line about several writers; a report that is not complete has it only where they are not safe."""
+    answer = node.store.several_writers
+    is_told = complete or (answer.startswith("no") and not node.read_only)
+    return [("Safe with several writers", answer)] if is_told else []
 
 
 def human(number: int) -> str:

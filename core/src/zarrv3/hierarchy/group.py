@@ -160,8 +160,10 @@ class Group(Node[GroupMetadata]):
         return group_info(self)
 
     def info_complete(self) -> Info:
-        """The report `info`, which leaves nothing out; arrays have more."""
-        return self.info
+        """The report `info`, and whether several writers are safe."""
+        from zarrv3.hierarchy.display import group_info
+
+        return group_info(self, complete=True)
 
     # ------------------------------------------------------------ creating
 

@@ -245,6 +245,18 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """Whether keys can be listed."""
         return self.capabilities.list
 
+    @property
+    def several_writers(self) -> str:
+        """Whether writers in several processes lose nothing of each other's here: `yes, because …` or `no, because …`."""
+        can = self.capabilities
+        if can.swap and can.shared:
+            return "yes, because it swaps: what others have changed meanwhile is noticed, and changed further"
+        if not can.write:
+            return "yes, because nothing can be written"
+        if can.swap:
+            return "yes, because all are threads of one process: no other can use its data meanwhile"
+        return "no, because it cannot swap: of two that change parts of one chunk or document, one is lost"
+
     # ------------------------------------------------------------ transactions
 
     @contextmanager

@@ -18,12 +18,16 @@ from zarrv3.forks import renew_in_children
 LOOK_AGAIN = 0.05
 """Seconds after which a waiting thread looks whether whoever holds a lock is gone without a word."""
 
+GONE = 20 * LOOK_AGAIN
+"""Seconds after which a waiting thread that has not looked lets others go first: an interrupt has ended it."""
+
 
 class NamedLocks:
     """Lets one thread at a time into what a name stands for.
 
-    A thread takes all the names it needs at once or waits, so that there is no order to keep to. It asks for more while it
-    holds some only where all who do have one order of kinds of names.
+    A thread takes all the names it needs at once or waits, so that there is no order to keep to. Among those who want a name
+    in common, who came first goes first: one who waits for many names is not overtaken by those who want few. A thread asks
+    for more while it holds some only where all who do have one order of kinds of names.
     """
 
     def __init__(self) -> None:
@@ -34,6 +38,7 @@ class NamedLocks:
         """Begin again with nothing held."""
         self._changed = threading.Condition(threading.Lock())
         self._taken: dict[Hashable, weakref.ref[Held]] = {}
+        self._waiting: list[weakref.ref[Held]] = []
 
     def held(self, names: Collection[Hashable]) -> Held:
         """A block during which no other thread holds any of the names."""
@@ -43,22 +48,48 @@ class NamedLocks:
 class Held:
     """Names held by one thread; they are free again when the block ends, or this object is gone."""
 
-    def __init__(self, locks: NamedLocks, names: Collection[Hashable]) -> None:
-        self._changed, self._taken = locks._changed, locks._taken
+    _looked = 0.0
+    """When it last looked whether its turn has come."""
+
+    def __init__(self, locks: NamedLocks, names: set[Hashable]) -> None:
+        self._changed, self._taken, self._waiting = locks._changed, locks._taken, locks._waiting
         self._names = names
 
     def __enter__(self) -> None:
         own = weakref.ref(self)
         with self._changed._lock:  # type: ignore[attr-defined]  # no Python code runs between taking it and the block
-            while self._is_busy():
-                self._changed.wait(LOOK_AGAIN)
+            if self._is_busy(own):
+                self._wait(own)
             self._taken.update(dict.fromkeys(self._names, own))
 
-    def _is_busy(self) -> bool:
+    def _wait(self, own: weakref.ref[Held]) -> None:
+        self._looked = time.monotonic()
+        try:
+            self._waiting.append(own)
+            while self._is_busy(own):
+                self._changed.wait(LOOK_AGAIN)
+                self._looked = time.monotonic()
+        finally:
+            self._waiting[:] = [other for other in self._waiting if other is not own and other() is not None]
+
+    def _is_busy(self, own: weakref.ref[Held]) -> bool:
+        """Whether somebody holds one of the names, or waits for one and came earlier."""
         taken = self._taken
-        return not taken.keys().isdisjoint(self._names) and any(
-            name in taken and taken[name]() is not None for name in self._names
-        )
+        return (
+            not taken.keys().isdisjoint(self._names)
+            and any(name in taken and taken[name]() is not None for name in self._names)
+        ) or (bool(self._waiting) and self._is_later(own))
+
+    def _is_later(self, own: weakref.ref[Held]) -> bool:
+        """Whether somebody who came earlier waits for one of the names; who has not looked for long was interrupted."""
+        alive = time.monotonic() - GONE
+        for other in self._waiting:
+            if other is own:
+                return False
+            earlier = other()
+            if earlier is not None and earlier._looked > alive and not earlier._names.isdisjoint(self._names):
+                return True
+        return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
