@@ -153,14 +153,8 @@ class Backend(BaseStore):
     @property
     def capabilities(self) -> Capabilities:
         """What the driver can do."""
-        return self._can(self.driver)
-
-    def _can(self, driver: Driver) -> Capabilities:
-        try:
-            return driver.capabilities
-        except Exception:
-            with self._translating("ask", ()):
-                raise
+        can: Capabilities = self.driver.capabilities
+        return can
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         if not requests:
@@ -317,7 +311,7 @@ class Backend(BaseStore):
     def _checked(self, keys: Collection[str], driver: Driver) -> Limits:
         """Check keys; returns the driver's limits."""
         check_keys(keys)
-        limits = self._can(driver).limits
+        limits = driver.capabilities.limits
         if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
             key = max(keys, key=lambda key: len(key.encode()))
             raise LimitError(
@@ -340,7 +334,7 @@ class Backend(BaseStore):
     def _able(self, capability: str, keys: Collection[str] = ()) -> Any:
         """The driver, if it has a capability; the error names the keys."""
         driver = self.driver
-        require(self._can(driver), capability, self, keys)
+        require(driver.capabilities, capability, self, keys)
         return driver
 
     # ------------------------------------------------------------ errors
