@@ -181,11 +181,9 @@ def test_clearing_takes_one_call_for_the_documents() -> None:
     group.clear()
     assert [*store.list_prefix("")] == ["zarr.json"]
     assert store.calls == {
-        "list_dir": 2,
-        "stat_many": 1,
         "write_many": 1,
         "erase_prefix": 1,
-        "list_prefix": 1,
+        "list_prefix": 2,
     }
 
 

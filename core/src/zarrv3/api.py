@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, Unpack
 
+import numpy as np
+
 from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -564,48 +566,61 @@ def open_like(
 # ---------------------------------------------------------------- saving and loading
 
 
-def save(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
-    """Save one array as an array, or several as a group, replacing what is at the path.
+def save(
+    store: StoreLike, *args: Any, path: str | None = None, overwrite: bool = False, **named: Any
+) -> None:
+    """Save one array as an array, or several as a group.
 
     Args:
         store: anything that `open_store` takes; a store that is opened here is closed afterwards.
         args: arrays; several are called `arr_0`, `arr_1`, …
         path: the path within the store; by default the root.
+        overwrite: erase the node at the path first; what else lies there stays.
         named: arrays by name.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
     """
     if len(args) == 1 and not named:
-        save_array(store, args[0], path=path)
+        save_array(store, args[0], path=path, overwrite=overwrite)
     else:
-        save_group(store, *args, path=path, **named)
+        save_group(store, *args, path=path, overwrite=overwrite, **named)
 
 
 @takes(ArrayArguments)
 def save_array(
-    store: StoreLike, data: Any, *, path: str | None = None, **arguments: Unpack[ArrayArguments]
+    store: StoreLike,
+    data: Any,
+    *,
+    path: str | None = None,
+    overwrite: bool = False,
+    **arguments: Unpack[ArrayArguments],
 ) -> None:
-    """Save one array, replacing what is at the path.
+    """Save one array.
 
     Args:
         store: anything that `open_store` takes; a store that is opened here is closed afterwards.
         data: the values.
         path: the path within the store; by default the root.
+        overwrite: erase the node at the path first; what else lies there stays.
         arguments: see `ArrayArguments`.
 
     Raises what `create_array` raises.
     """
     with _used(store, path) as (located, full_path):
-        array(data, store=located, path=full_path, overwrite=True, **arguments)
+        array(data, store=located, path=full_path, overwrite=overwrite, **arguments)
 
 
-def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: Any) -> None:
-    """Save arrays as a group, replacing what is at the path.
+def save_group(
+    store: StoreLike, *args: Any, path: str | None = None, overwrite: bool = False, **named: Any
+) -> None:
+    """Save arrays as a group.
 
     Args:
         store: anything that `open_store` takes; a store that is opened here is closed afterwards.
         args: arrays, called `arr_0`, `arr_1`, …
         path: the path within the store; by default the root.
+        overwrite: erase the node at the path first; what else lies there stays. All values are in memory by then, since they
+            may be read from there.
         named: arrays by name.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
@@ -614,7 +629,9 @@ def save_group(store: StoreLike, *args: Any, path: str | None = None, **named: A
         raise ConfigurationError("save_group needs at least one array")
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
     with _used(store, path) as (located, full_path):
-        target = group(located, path=full_path, overwrite=True)
+        if overwrite:
+            arrays = {name: np.asarray(data) for name, data in arrays.items()}
+        target = create_group(located, path=full_path, overwrite=overwrite)
         for name, data in arrays.items():
             target.create_array(name, data=data)
 

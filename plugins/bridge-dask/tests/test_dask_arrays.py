@@ -134,7 +134,7 @@ def test_large_blocks_become_several_chunks() -> None:
     assert math.prod(array.chunks) * 8 == 2**24
     assert array.nchunks == 8
     assert counting.requested["write_many"] == 8
-    assert counting.requested["get_many"] <= 2  # documents
+    assert counting.requested["get_many"] <= 6  # documents, and whether another format has some there
 
 
 def test_refused_before_anything_is_created() -> None:

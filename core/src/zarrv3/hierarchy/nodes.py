@@ -21,6 +21,7 @@ from zarrv3.forks import Lock
 from zarrv3.format.documents import dump_document
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
 from zarrv3.format.node_names import normalize_path
+from zarrv3.hierarchy import belongings
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Versioned, whole
@@ -28,7 +29,7 @@ from zarrv3.store.contract import Buffer, Versioned, whole
 Metadata: TypeAlias = ArrayMetadata | GroupMetadata
 M = TypeVar("M", ArrayMetadata, GroupMetadata)
 
-DOCUMENT = "zarr.json"
+DOCUMENT = belongings.DOCUMENT
 
 
 def folder_of(path: str) -> str:
@@ -68,7 +69,12 @@ def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataErro
     """As `find_many`, but with the error in place of an unreadable document."""
     if not paths:
         return []
-    documents = store.get_many(whole(map(document_key, paths)))
+    return _parsed(store, paths, store.get_many(whole(map(document_key, paths))))
+
+
+def _parsed(
+    store: BaseStore, paths: Sequence[str], documents: Sequence[Buffer | None]
+) -> list[Metadata | MetadataError | None]:
     found: list[Metadata | MetadataError | None] = []
     for path, document in zip(paths, documents, strict=True):
         try:
@@ -144,10 +150,9 @@ def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
 
 def _advice(store: BaseStore, path: str) -> str:
     """What to do about a node that is not there, if something else is."""
-    old = [folder_of(path) + name for name in (".zarray", ".zgroup")]
-    *v2, root = store.get_many(whole([*old, DOCUMENT]))
-    if any(value is not None for value in v2):
-        return "; what is there is Zarr version 2, which zarr-python reads"
+    *marks, root = store.get_many([*belongings.marks([path]), *whole([DOCUMENT])])
+    if what := belongings.other_format(store, path, marks):
+        return f"; {what}"
     if root is not None and path and (advice := _foreign(store, path, root)):
         return advice
     return _recognised(store, path)
@@ -196,7 +201,8 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
     if not store.capabilities.write:
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
     above = sorted({parent for path in nodes for parent in _ancestors(path)} - set(nodes))
-    found = dict(zip([*above, *nodes], look(store, [*above, *nodes]), strict=True))
+    kept = above if overwrite else [*above, *nodes]
+    found = _look_for_all(store, [*above, *nodes], kept)
     _check_above(store, {path: found[path] for path in above})
     for parent in (parent for path in nodes for parent in _ancestors(path)):
         if isinstance(nodes.get(parent), ArrayMetadata):
@@ -213,6 +219,24 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
     _store_new(store, documents, overwrite=overwrite)
     for path in above:
         _warn_if_consolidated(store, path, found[path])
+
+
+def _look_for_all(
+    store: BaseStore, paths: Sequence[str], kept: Sequence[str]
+) -> dict[str, Metadata | MetadataError | None]:
+    """As `look`, in one call too; `NodeExistsError` where those that are kept hold nodes of another format."""
+    asked = [*whole(map(document_key, paths)), *belongings.marks(kept)]
+    values = store.get_many(asked)
+    found = dict(zip(paths, _parsed(store, paths, values[: len(paths)]), strict=True))
+    marks, count = values[len(paths) :], len(belongings.MARKERS)
+    for number, path in enumerate(kept):
+        own = marks[number * count : (number + 1) * count]
+        if found[path] is None and (what := belongings.other_format(store, path, own)):
+            raise NodeExistsError(
+                f"cannot create a node at {where(store, path)}: {what}{_recognised(store, path)}; to replace it by Zarr V3, "
+                "pass overwrite=True or mode='w' for that path"
+            )
+    return found
 
 
 def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: bool) -> None:
@@ -254,8 +278,9 @@ def _check_free(
 ) -> None:
     for path, metadata in found.items():
         if metadata is not None and not overwrite:
+            why = f" ({metadata})" if isinstance(metadata, MetadataError) else ""
             raise NodeExistsError(
-                f"there is {_a(metadata)} at {where(store, path)} already; pass overwrite=True to replace it"
+                f"there is {_a(metadata)} at {where(store, path)} already{why}; pass overwrite=True to replace it"
             )
         if metadata is not None and not store.capabilities.erase:
             raise UnsupportedError(
@@ -279,20 +304,16 @@ def create_missing_groups(store: BaseStore, path: str) -> None:
 
 
 def erase(store: BaseStore, path: str) -> None:
-    """Erase a node with everything below it; its document goes first, so that no half of it is ever seen."""
-    store.write_many({document_key(path): None})
-    store.erase_prefix(folder_of(path))
+    """Erase a node with everything below it, and nothing else; its document goes first, so that no half of it is ever seen."""
+    belongings.erase(store, path)
 
 
 def erase_children(store: BaseStore, path: str) -> None:
-    """Erase all nodes directly below a group with everything below them; their documents go first, in one call.
+    """Erase all nodes below a group, and nothing else; the documents of those directly below go first, in one call.
 
     After that a call is needed only for each child that has held more than its document.
     """
-    folder, below = folder_of(path), names(store, path)
-    store.write_many({document_key(folder + name): None for name in below})
-    for name in sorted({*below} & {*_folders(store, path)}):
-        store.erase_prefix(folder_of(folder + name))
+    belongings.erase(store, path, itself=False)
 
 
 def _create_group(store: BaseStore, path: str) -> None:

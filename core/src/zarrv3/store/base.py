@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, overload
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
 from zarrv3.errors import (
     ConfigurationError,
@@ -37,6 +37,15 @@ Separator: TypeAlias = Annotated[
     Option("the separator that arrays created here use by default"),
 ]
 """The option `dimension_separator` of a store."""
+
+
+class Address(NamedTuple):
+    """Where data lies, so that two spellings of one place can be compared."""
+
+    file: str | None
+    """The file or folder of this machine; `None` where it is elsewhere."""
+    key: str | None
+    """The folder within that file, or within what the options name; `None` where each key is a file below `file`."""
 
 
 class BaseStore(Store, MutableMapping[str, bytes]):
@@ -290,6 +299,10 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         while (below := store.below(folder))[0] is not store:
             store, folder = below
         return store, folder
+
+    def address(self, folder: str) -> Address:
+        """Where what lies below a folder is kept, as far as the options tell; asked of stores that hold data themselves."""
+        return Address(None, folder)
 
     # ------------------------------------------------------------ life
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url, local_path
 from zarrv3.store.backend import Backend
+from zarrv3.store.base import Address
 
 FilePath: TypeAlias = Annotated[
     str | os.PathLike[str], Option("the path of the file or folder, which need not exist yet")
@@ -53,3 +54,7 @@ class FileBackend(Backend):
     def identity(self) -> Any:
         """See `BaseStore`; with the absolute path."""
         return {**self.changed_options(), "path": self.path}
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; all keys are in the file."""
+        return Address(self.path, folder)

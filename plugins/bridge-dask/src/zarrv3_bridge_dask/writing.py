@@ -1,25 +1,25 @@
 """From dask arrays to arrays in stores."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, NamedTuple, TypeAlias
 
 import dask.array as da
 from dask import local, threaded
-from dask._task_spec import GraphNode
 from dask.base import compute as compute_now
 from dask.base import get_scheduler
 
 import zarrv3
 from zarrv3 import Array
-from zarrv3.errors import AssignmentError, ConfigurationError, ReadOnlyError, UnsupportedError
+from zarrv3.errors import AssignmentError, ReadOnlyError, UnsupportedError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.hierarchy.creation import chunk_shapes, metadata_for
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3_bridge_dask import blocks as arithmetic
-from zarrv3_bridge_dask.handles import Handle, Target
+from zarrv3_bridge_dask.handles import Target
+from zarrv3_bridge_dask.origins import check_not_read, check_not_shifted
 
 Region: TypeAlias = Sequence[slice] | None
 Lock: TypeAlias = Any
@@ -112,6 +112,7 @@ def write_dask(
     """
     arithmetic.check_known(darr.chunks)
     write = _write(darr, array, region)
+    check_not_shifted(darr, array, write.region)
     unit = array.shards or array.chunks
     offset = tuple(part.start for part in write.region)
     if rechunk:
@@ -151,52 +152,6 @@ def _leaves_process() -> bool:
     """Whether dask would compute by a cluster or by processes, as far as it is set now."""
     chosen: Any = get_scheduler()
     return chosen is not None and chosen not in {threaded.get, local.get_sync}
-
-
-def check_not_read(sources: Iterable[da.Array], store: BaseStore, path: str) -> None:
-    """Raise `ConfigurationError` if dask arrays are made from arrays that would be erased at a path of a store."""
-    for source in sources:
-        for array in read_by(source):
-            if array.store == store and (array.path == path or not path or array.path.startswith(f"{path}/")):
-                raise ConfigurationError(
-                    f"the dask array reads {array!r}, which overwriting would erase first; "
-                    "write to another path and move it over the old one then"
-                )
-
-
-def read_by(darr: da.Array) -> Iterator[Array]:
-    """The arrays of ours that stand in the graph of a dask array, in whatever form tasks hold them."""
-    for task in dict(darr.dask).values():
-        yield from _arrays_in(task, 6)
-
-
-def _arrays_in(value: Any, depth: int) -> Iterator[Array]:
-    """The arrays in a node of a graph: in its arguments, in collections, and under wrappers such as those of xarray."""
-    inside: list[Any] = []
-    if isinstance(value, Array):
-        yield value
-    elif isinstance(value, Handle):
-        yield value.array
-    elif isinstance(value, Mapping):
-        inside = [*value.values()]
-    elif isinstance(value, list | tuple):
-        inside = [*value]
-    elif isinstance(value, GraphNode):  # one with a value, or one with arguments
-        inside = [getattr(value, "value", None), getattr(value, "args", ()), getattr(value, "kwargs", {})]
-    else:
-        inside = [_unwrapped(value)]
-    if depth:
-        for item in inside:
-            yield from _arrays_in(item, depth - 1)
-
-
-def _unwrapped(value: Any) -> Array | None:
-    """What lazy values of xarray are read from, under the wrappers that keep it in an attribute `array`."""
-    for _ in range(16):
-        value = getattr(value, "array", None)
-        if isinstance(value, Array):
-            return value
-    return None
 
 
 def _write(darr: da.Array, array: Array, region: Region) -> Write:

@@ -12,7 +12,13 @@ from xarray.backends.api import DATAARRAY_NAME
 
 import zarrv3
 from zarrv3 import Array, Group
-from zarrv3.errors import AssignmentError, ConfigurationError, NodeTypeError, StaleMetadataWarning
+from zarrv3.errors import (
+    AssignmentError,
+    ConfigurationError,
+    NodeExistsError,
+    NodeTypeError,
+    StaleMetadataWarning,
+)
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.nodes import folder_of
@@ -92,15 +98,17 @@ def to_zarrv3(
             )
             for path, member, own in members
         ]
-        if chosen == "w":
-            _check_not_read(plans, where)
+        _check_not_read(plans, where, chosen)
         consolidates = consolidated or (
             consolidated is None and chosen != "r+" and where.store.capabilities.list
         )
         with warnings.catch_warnings():
             if consolidates:
                 warnings.simplefilter("ignore", StaleMetadataWarning)  # they are not, a moment later
-            _create(plans, where, chosen)
+            try:
+                _create(plans, where, chosen)
+            except NodeExistsError as error:  # in the words of this function
+                raise NodeExistsError(str(error).replace("overwrite=True", "mode='w'")) from None
             done = _write(plans, where, compute=compute)
         if consolidates:
             zarrv3.consolidate_metadata(where.store)
@@ -218,11 +226,19 @@ def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) 
         )
 
 
-def _check_not_read(plans: list[Plan], where: Place) -> None:
-    """Raise `ConfigurationError` if dask arrays are still to be computed from what mode="w" would erase first."""
-    for target in (target for plan in plans for target in plan.targets):
-        if not isinstance(target.values, Variable):  # others are in memory since they were encoded
+def _check_not_read(plans: list[Plan], where: Place, mode: Mode) -> None:
+    """Raise `ConfigurationError` if dask arrays are still to be computed from what would be erased or replaced first."""
+    lazy = [
+        target for plan in plans for target in plan.targets if not isinstance(target.values, Variable)
+    ]  # others are in memory since they were encoded
+    if mode == "w":
+        for target in lazy:
             chunking.bridge().check_not_read([target.values], where.store, where.path)
+        return
+    created = {path for plan in plans for path in plan.arrays}
+    for target in (target for target in lazy if target.path not in created):
+        array = Array(where.store, target.path)
+        chunking.bridge().check_not_shifted(target.values, array, target.region)
 
 
 # ---------------------------------------------------------------- doing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, ObjectStore, WrapperStore
 
 from zarrv3.errors import (
     InvalidKeyError,
@@ -17,7 +19,9 @@ from zarrv3.errors import (
 from zarrv3.options.declared import Option
 from zarrv3.store import contract
 from zarrv3.store.backend import Backend
+from zarrv3.store.base import Address, BaseStore
 from zarrv3_bridge_zarr.driver import ZarrDriver
+from zarrv3_bridge_zarr.store import ZarrStore
 
 
 def from_zarr_store(store: Store, /, *, persistent: bool = False, concurrency: int = 64) -> ForeignStore:
@@ -88,3 +92,31 @@ class ForeignStore(Backend):
     def identity(self) -> Any:
         """The foreign store."""
         return self._options["store"], self._options["persistent"]
+
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """See `BaseStore`: the store that is below both bridges, where there and back was gone."""
+        store = self._unwrapped()
+        return (store.store, folder) if isinstance(store, ZarrStore) else (self, folder)
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; for stores over the folders of this machine, and over fsspec's file systems."""
+        store: Any = self._unwrapped()
+        if isinstance(store, ObjectStore):
+            store, root = store.store, getattr(store.store, "prefix", None)
+            is_local = type(store).__name__ == "LocalStore" and root is not None
+        elif isinstance(store, LocalStore):
+            root, is_local = store.root, True
+        elif isinstance(store, FsspecStore):
+            protocol = getattr(store.fs, "sync_fs", store.fs).protocol
+            root, is_local = store.path, "file" in ({protocol} if isinstance(protocol, str) else {*protocol})
+        else:
+            root, is_local = "", False
+        if is_local:
+            return Address(os.path.join(str(root), folder), None)  # noqa: PTH118 - a text is wanted
+        return Address(None, f"{root or ''}/{folder}".lstrip("/"))
+
+    def _unwrapped(self) -> Store:
+        store: Store = self._options["store"]
+        while isinstance(store, WrapperStore):
+            store = store._store
+        return store

@@ -13,7 +13,7 @@ from zarrv3.errors import (
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
 from zarrv3.store.backend import ErrorTable
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_dbm.databases import in_use
@@ -154,6 +154,11 @@ class DBMStore(FileBackend):
         """The path, and what opens the database."""
         names = ("open", "module", *self._others)
         return {"path": self.path, **{name: self._options[name] for name in names}}
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; modules add endings of their own to the path."""
+        files = (self.path + ending for ending in ("", ".db", ".dat", ".pag"))
+        return Address(next(filter(os.path.exists, files), self.path), folder)
 
 
 def _checked(

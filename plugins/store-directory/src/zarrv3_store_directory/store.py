@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url, local_path
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_directory.driver import DirectoryDriver
@@ -63,3 +63,7 @@ class DirectoryStore(FileBackend):
             fsync=self.option("fsync"),
             follow_symlinks=self.option("follow_symlinks"),
         )
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; each key is a file."""
+        return Address(os.path.join(self.path, folder), None)  # noqa: PTH118 - a text is wanted

@@ -20,7 +20,7 @@ from zarrv3.options.environment import Template
 from zarrv3.options.redaction import secrets_of
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Capabilities, Driver, Limits
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
@@ -187,7 +187,7 @@ class FSStore(Backend):
         lower, missing = self.option("normalize_keys"), classes_of(self.option("missing_exceptions"))
         while isinstance(fs, DirFileSystem):  # a folder of another file system
             fs, path = fs.fs, fs._join(path)
-        if isinstance(fs, LocalFileSystem) and systems.protocol_of(fs) == "file":
+        if _is_local(fs):
             return DirectoryDriver(path, lower=lower, fsync=False, follow_symlinks=True)
         root = path.rstrip("/")
         base = f"{root}/" if root else fs.root_marker
@@ -226,6 +226,17 @@ class FSStore(Backend):
         swap = is_amazons(fs) if conditional is None else conditional
         return S3Access(fs, missing), replace(can, swap=swap, limits=Limits(key_bytes=max(1, most)))
 
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; without the server."""
+        fs, url = self.option("fs"), self.option("url")
+        while isinstance(fs, DirFileSystem):
+            fs, url = fs.fs, fs._join(url)
+        protocol, _, path = url.rpartition("://") if "::" not in url else (url, "", "")
+        if _is_local(fs) if fs is not None else protocol in {"", "file", "local"}:
+            root = LocalFileSystem._strip_protocol(url)
+            return Address(os.path.join(root, folder), None)  # noqa: PTH118 - a text is wanted
+        return Address(None, f"{path.strip('/')}/{folder}")
+
     def describe(self) -> str:
         """The options; of a file system object, only its class."""
         text = super().describe()
@@ -242,3 +253,7 @@ class FSStore(Backend):
         protocol = str(self._options["url"]).partition("://")[0]
         options = {name: self._options[name] for name in self._storage}
         return plain(error, systems.time_outs(protocol, options))
+
+
+def _is_local(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem) and systems.protocol_of(fs) == "file"

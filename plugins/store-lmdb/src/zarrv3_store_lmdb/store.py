@@ -15,7 +15,7 @@ from zarrv3.errors import (
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import byte_size
 from zarrv3.store.backend import ErrorTable
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_lmdb.driver import LMDBDriver
@@ -110,6 +110,10 @@ class LMDBStore(FileBackend):
         place = _place(self.path, options.pop("subdir", None))
         readonly = options.pop("readonly", False)
         return LMDBDriver(place, options, map_size=options.pop("map_size", FIRST_SIZE), readonly=readonly)
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; the file with the data."""
+        return Address(Place(self.path, subdir=not os.path.isfile(self.path)).data, folder)  # noqa: PTH113
 
 
 def _place(path: str, subdir: bool | None) -> Place:

@@ -17,7 +17,7 @@ from zarrv3.errors import (
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.keys import encodable
 from zarrv3_store_redis.client import (
@@ -104,6 +104,10 @@ class RedisStore(Backend):
         else:
             client, owned = reading_bytes(client)
         return RedisDriver(client, self.option("prefix"), owned=owned)
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; without the server."""
+        return Address(None, f"{self.option('prefix')}:{folder}")
 
     def describe(self) -> str:
         """The options; of a client, only its server."""

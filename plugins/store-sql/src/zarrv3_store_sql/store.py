@@ -28,7 +28,7 @@ from zarrv3.options.declared import Option, table_of
 from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.base import Separator
+from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
@@ -243,6 +243,11 @@ class SQLiteStore(_Table):
         if self._options["path"] == ":memory:":
             return id(self)
         return {**self.changed_options(), "path": self.path}
+
+    def address(self, folder: str) -> Address:
+        """See `BaseStore`; in a table of the file."""
+        is_file = os.path.isabs(self.path)  # noqa: PTH117 - a text is all there is
+        return Address(self.path if is_file else None, f"{self.option('table')}/{folder}")
 
 
 @lru_cache(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from zarrv3.errors import (
@@ -14,7 +13,7 @@ from zarrv3.errors import (
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.opening.stores import StoreLike
-from zarrv3.store.base import BaseStore
+from zarrv3.store.places import overlap
 from zarrv3_tools.copying.copier import Copier, Options
 from zarrv3_tools.copying.recoding import KEEP, Wanted
 from zarrv3_tools.copying.report import CopyReport, Tally
@@ -83,7 +82,7 @@ def copy(
     options = Options(wanted=wanted, resume=resume, verify=verify, report_errors=on_error == "report")
     with placed(source, source_path) as old, placed(dest, dest_path) as new:
         old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata
-        _check(old, new, overwrite=overwrite, resume=resume)
+        _check(old, new, overwrite=overwrite, resume=resume, dry_run=dry_run)
         total: int | None = None
         if dry_run or progress is not None:
             plan = Copier(old, new, options, Tally(None, None)).plan()
@@ -115,16 +114,10 @@ def _walkable(source: Place) -> Place:
     return source
 
 
-def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
+def _check(old: Place, new: Place, *, overwrite: bool, resume: bool, dry_run: bool) -> None:
     """Refuse before anything is written."""
     if not nodes.exists(old.store, old.path):
         raise nodes.missing(old.store, old.path)
-    ground, folder = old.store.ground(nodes.folder_of(old.path))
-    other, target = new.store.ground(nodes.folder_of(new.path))
-    if _is_same(ground, other) and (folder.startswith(target) or target.startswith(folder)):
-        raise NodeExistsError(
-            f"cannot copy /{old.path} to /{new.path} of the same store: one lies inside the other"
-        )
     if not new.store.capabilities.write:
         raise ReadOnlyError(f"cannot copy to {nodes.where(*new)}: the store is read-only")
     if new.store.live is not new.store:
@@ -138,16 +131,13 @@ def _check(old: Place, new: Place, *, overwrite: bool, resume: bool) -> None:
             f"there is something at {nodes.where(*new)} already; pass overwrite=True to replace it, "
             "or resume=True to go on with a copy that was interrupted"
         )
-
-
-def _is_same(one: BaseStore, other: BaseStore) -> bool:
-    """Whether two stores have the same data; of stores around mappings, the same mapping and not only an equal one.
-
-    Mappings are not compared: that would read all that is in both.
-    """
-    mine, theirs = one.changed_options(), other.changed_options()
-    mappings = [name for name in one.declared().live if isinstance(mine.get(name), Mapping)]
-    return all(mine[name] is theirs.get(name) for name in mappings) if mappings else one == other
+    folder, target = nodes.folder_of(old.path), nodes.folder_of(new.path)
+    if overlap(old.store, folder, new.store, target, probe=overwrite and not dry_run):
+        raise NodeExistsError(
+            f"cannot copy {nodes.where(*old)} to {nodes.where(*new)}: that is the same place, or one lies inside the other, "
+            "and nothing was changed. To change it where it is, for example to other chunks, copy it to a new path, then "
+            "erase the old node and move the new one to its path: group.move(new, old)"
+        )
 
 
 def _is_taken(place: Place) -> bool:

@@ -1,0 +1,168 @@
+"""Which keys belong to nodes: what is erased with a node, and what stays since it is not Zarr's.
+
+To an array belong its document and its chunks, to a group its document and the nodes below. What else lies in their folders was
+put there by somebody else. Values without a document, left by a copy or by a write that was interrupted, count as a node's:
+they would show up again in a new array.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
+from typing import Literal, TypeAlias
+
+from zarrv3.errors import MetadataError
+from zarrv3.format.metadata import ArrayMetadata, parse_document
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Buffer, ByteRange, Request, whole
+from zarrv3.store.helpers import BATCH, chunked
+
+DOCUMENT = "zarr.json"
+"""The name of a node's document."""
+
+MARKERS = (".zgroup", ".zarray", ".zmetadata", "attributes.json")
+"""Names of documents of other formats: Zarr version 2 and N5."""
+
+Owner: TypeAlias = ArrayMetadata | Literal["group", "v2", "unreadable", "nothing"]
+"""What a folder is."""
+
+_DOCUMENTS = frozenset({DOCUMENT, f"{DOCUMENT}.copying", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
+_CHUNK = re.compile(r"(?:.*/)?c(?:[/.]\d+)+")
+_V2_CHUNK = re.compile(r"\d+(?:[/.]\d+)*")
+_REMEMBERED = 10_000
+"""How many keys are remembered; of more there is a second listing."""
+
+
+def erase(store: BaseStore, path: str, *, itself: bool = True) -> None:
+    """Erase a node with everything below it, and nothing else; documents go first, so that no half of it is ever seen.
+
+    Costs a listing and two calls where nothing else is there; documents are read where keys are not named by default. A store that cannot list its keys
+    is taken at its word that all of them are Zarr's.
+
+    Args:
+        store: where it is.
+        path: the node.
+        itself: erase also its own document, not only what is below.
+    """
+    folder = f"{path}/" if path else ""
+    if not store.capabilities.list:
+        store.write_many({folder + DOCUMENT: None})
+        store.erase_prefix(folder)
+        return
+    own = folder + DOCUMENT
+    listing = (key for key in store.list_prefix(folder) if itself or key != own)
+    head = list(islice(listing, _REMEMBERED))
+    is_whole = len(head) < _REMEMBERED
+
+    def keys() -> Iterable[str]:
+        return head if is_whole else (key for key in store.list_prefix(folder) if itself or key != own)
+
+    if not head:
+        return
+    documents = sorted((key for key in keys() if key.rpartition("/")[2] in _DOCUMENTS), key=_depth)
+    owners: dict[str, Owner] = {
+        folder: "nothing",
+        **{key[: key.rfind("/") + 1]: "group" for key in documents},
+    }
+    doubtful = {_nearest(key, folder, owners) for key in keys() if not _is_plain(key)}
+    owners |= _owners(store, [key for key in documents if key[: key.rfind("/") + 1] in doubtful])
+    if not itself:
+        owners = {**owners, folder: "group"}
+    if not all(_is_owned(key, folder, owners) for key in keys()):
+        known = set(documents)
+        owned = (key for key in keys() if key not in known and _is_owned(key, folder, owners))
+        for part in chain(chunked(documents, BATCH), chunked(owned, BATCH)):
+            store.write_many(dict.fromkeys(part))
+    elif itself:
+        store.write_many({own: None})
+        store.erase_prefix(folder)
+    else:
+        tops = {key: None for key in documents if _depth(key) == _depth(own) + 1}
+        store.write_many(tops)
+        below = {key[: key.index("/", len(folder)) + 1] for key in keys() if key not in tops}
+        for name in sorted(below):
+            store.erase_prefix(name)
+
+
+def _owners(store: BaseStore, documents: Sequence[str]) -> dict[str, Owner]:
+    """What the folders are that have these documents."""
+    owners: dict[str, Owner] = {}
+    for key in documents:
+        above, _, name = key.rpartition("/")
+        if name == ".zarray":
+            owners[f"{above}/" if above else ""] = "v2"
+    for part in chunked((key for key in documents if key.rpartition("/")[2] == DOCUMENT), BATCH):
+        for key, document in zip(part, store.get_many(whole(part)), strict=True):
+            if document is not None:
+                owners[key[: -len(DOCUMENT)]] = _owner(document)
+    return owners
+
+
+def _owner(document: Buffer) -> Owner:
+    try:
+        metadata = parse_document(document, source="a document")
+    except MetadataError:
+        return "unreadable"
+    return metadata if isinstance(metadata, ArrayMetadata) else "group"
+
+
+def _is_plain(key: str) -> bool:
+    """Whether a key is a document, or a chunk as it is named by default."""
+    return key.rpartition("/")[2] in _DOCUMENTS or _CHUNK.fullmatch(key) is not None
+
+
+def _nearest(key: str, top: str, owners: Mapping[str, Owner]) -> str:
+    """The innermost folder with a document that a key lies in, else the top."""
+    folder = key
+    while folder not in owners:
+        folder = folder[: folder.rstrip("/").rfind("/") + 1]
+        if len(folder) <= len(top):
+            return top
+    return folder
+
+
+def _is_owned(key: str, top: str, owners: Mapping[str, Owner]) -> bool:
+    """Whether a key belongs to the node that it lies in, or is left of one."""
+    if _is_plain(key):
+        return True
+    folder = _nearest(key, top, owners)
+    owner, name = owners[folder], key[len(folder) :]
+    if isinstance(owner, ArrayMetadata):
+        return bool(owner.storage_transformers) or (
+            owner.chunk_key_encoding.decode(name, len(owner.shape)) is not None
+        )
+    if owner == "unreadable":  # a draft, or of a later version: what is its, nobody knows
+        return "/" in name or _V2_CHUNK.fullmatch(name) is not None
+    return owner != "group" and (name == "c" or _V2_CHUNK.fullmatch(name) is not None)
+
+
+def _depth(key: str) -> int:
+    return key.count("/")
+
+
+# ---------------------------------------------------------------- other formats
+
+
+def marks(paths: Sequence[str]) -> list[Request]:
+    """What to ask a store, so that `other_format` can tell what is at some paths: a byte of each document."""
+    folders = (f"{path}/" if path else "" for path in paths)
+    return [Request(folder + name, ByteRange(0, 1)) for folder in folders for name in MARKERS]
+
+
+def other_format(store: BaseStore, path: str, found: Sequence[Buffer | None]) -> str:
+    """What a path holds, and what opens it, if it is a node of another format than Zarr V3; else an empty text."""
+    *v2, n5 = found
+    if any(value is not None for value in v2):
+        return "what is there is Zarr version 2, which zarr-python reads"
+    if n5 is None:
+        return ""
+    [document] = store.get_many(whole([f"{path}/{MARKERS[-1]}".lstrip("/")]))
+    try:
+        names = set(json.loads(bytes(document or b"")))
+    except (ValueError, TypeError, RecursionError):
+        return ""
+    if "n5" in names or {"dimensions", "blockSize", "dataType"} <= names:
+        return "what is there is N5, which zarr.N5FSStore of zarr-python 2 and TensorStore read"
+    return ""
