@@ -1,6 +1,5 @@
 """Datasets written to where they are read from."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +15,10 @@ OPENING: dict[str, Callable[[str], xr.Dataset]] = {
     "open_zarr": xr.open_zarr,
     "a link": lambda url: xr.open_dataset(f"{url}-link", engine="zarrv3", chunks={}),
     "a prefix": lambda url: xr.open_dataset(
-        f"file://{os.path.dirname(url)}|prefix:{os.path.basename(url)}", engine="zarrv3", chunks={}
+        f"file://{Path(url).parent}|prefix:{Path(url).name}", engine="zarrv3", chunks={}
     ),
     "group=": lambda url: xr.open_dataset(
-        os.path.dirname(url), group=os.path.basename(url), engine="zarrv3", chunks={}
+        str(Path(url).parent), group=Path(url).name, engine="zarrv3", chunks={}
     ),
 }
 
@@ -30,7 +29,7 @@ def test_what_is_still_to_be_read_is_kept(opening: Callable[[str], xr.Dataset], 
     url = f"{tmp_path}/d.zarr"
     dataset = xr.Dataset({"a": ("x", np.arange(60.0)), "b": ("x", np.arange(60.0))})
     to_zarrv3(dataset, url, encoding={name: {"chunks": (10,)} for name in dataset})
-    os.symlink(url, f"{url}-link")
+    Path(f"{url}-link").symlink_to(url)
     lazy = opening(url)
     with pytest.raises(ConfigurationError, match="another path"):
         to_zarrv3(lazy * 2, url, mode="w")

@@ -57,7 +57,7 @@ def test_copying_to_the_source(
         (tmp_path / f"link.{name}").symlink_to(f"src.{name}")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "up").symlink_to("..")
-    with pytest.raises(NodeExistsError, match="same place.*nothing was changed.*move"):
+    with pytest.raises(NodeExistsError, match=r"same place.*nothing was changed.*move"):
         zarrv3.copy(source.format(tmp_path), dest.format(tmp_path), overwrite=True)
     for url in URLS.values():
         with zarrv3.open_store(url.format(tmp_path)) as store:
