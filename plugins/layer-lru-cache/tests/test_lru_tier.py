@@ -493,7 +493,7 @@ def test_a_failing_second_tier_fails_no_read(method: str, below: Counting, fault
 def test_what_cannot_be_a_second_tier(below: Counting, tier: Counting) -> None:
     """A store that cannot be written cannot be a second tier: one warning, and reads go on."""
     store = anew(below, ReadOnly(tier))
-    with pytest.warns(CacheWarning, match="must support writing, erasing and listed"):
+    with pytest.warns(CacheWarning, match="must support writing, erasing and listing"):
         assert read_all(store) == CONTENT
     assert read_all(store) == CONTENT
 
