@@ -44,7 +44,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"data_type": {"type": "|O"}, "fill_value": None}, "without an object codec"),
     ({"chunk_grid": {**GRID, "type": "rectilinear"}}, "type regular"),
     ({"chunk_grid": {**GRID, "separator": "-"}}, "separator"),
-    ({"chunk_grid": {**GRID, "chunk_shape": [2]}}, "does not fit"),
+    ({"chunk_grid": {**GRID, "chunk_shape": [2]}}, "does not match the shape"),
     ({"chunk_grid": {**GRID, "chunk_shape": [0, 2]}}, "must be positive"),
     ({"chunk_grid": {**GRID, "chunk_shape": [2.0, 2]}}, "must be positive"),
     ({"chunk_memory_layout": "A"}, "C or F"),
