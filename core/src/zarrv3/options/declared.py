@@ -19,7 +19,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Literal, Union
 
@@ -206,14 +206,19 @@ class Table:
         if self.others is not None:
             yield "any other", self.others.takes, "", self.others.option.help
 
+    @cached_property
+    def required(self) -> Mapping[str, Declared]:
+        """The options that have no default."""
+        return {name: one for name, one in self.options.items() if one.required}
+
     def check_names(self, options: Mapping[str, Any]) -> None:
         """Raise `ConfigurationError` for an option that there is not, listing those there are, or one that is missing."""
         if self.others is None:
             for name in options:
                 if name not in self.options:
                     raise self._unknown(name)
-        for name, one in self.options.items():
-            if one.required and name not in options:
+        for name, one in self.required.items():
+            if name not in options:
                 meaning = f": {one.option.help}" if one.option.help else ""
                 raise ConfigurationError(f"{self.kind!r} needs the option {name!r}{meaning}")
 
