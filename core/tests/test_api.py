@@ -251,11 +251,11 @@ def test_like(store: MemoryStore) -> None:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    """One array is saved as an array, several as a group; both replace what was there."""
+    """One array is saved as an array, several as a group; either replaces what was there if told to."""
     place = str(tmp_path / "data")
     zarrv3.save(place, np.arange(3))
     assert zarrv3.load(place).tolist() == [0, 1, 2]
-    zarrv3.save(place, np.arange(2), np.arange(3), named=[1.5])
+    zarrv3.save(place, np.arange(2), np.arange(3), named=[1.5], overwrite=True)
     found = zarrv3.load(place)
     assert {name: values.tolist() for name, values in found.items()} == {
         "arr_0": [0, 1], "arr_1": [0, 1, 2], "named": [1.5],
@@ -276,7 +276,7 @@ def test_saving_closes_what_it_opened(monkeypatch: pytest.MonkeyPatch, spec: boo
     closed: list[str] = []
     monkeypatch.setattr(MemoryStore, "close", lambda self: closed.append(self.describe()))
     place: Any = {"store": "memory", "name": "test-closing"} if spec else "memory://test-closing"
-    zarrv3.save(place, [1])
+    zarrv3.save(place, [1], overwrite=True)
     zarrv3.load(place)
     with pytest.raises(ZarrError):
         zarrv3.load(place, "nope")

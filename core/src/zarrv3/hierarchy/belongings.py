@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
-from zarrv3.errors import MetadataError
+from zarrv3.errors import InvalidKeyError, MetadataError, StoreAccessError
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
@@ -145,10 +145,23 @@ def _depth(key: str) -> int:
 # ---------------------------------------------------------------- other formats
 
 
-def marks(paths: Sequence[str]) -> list[Request]:
-    """What to ask a store, so that `other_format` can tell what is at some paths: a byte of each document."""
-    folders = (f"{path}/" if path else "" for path in paths)
-    return [Request(folder + name, ByteRange(0, 1)) for folder in folders for name in MARKERS]
+def read_with_marks(
+    store: BaseStore, keys: Sequence[str], paths: Sequence[str]
+) -> tuple[Sequence[Buffer | None], Sequence[Sequence[Buffer | None]]]:
+    """Values, and in the same call for each path what `other_format` can tell from what is there.
+
+    A store that refuses such keys, as Icechunk does, has none.
+    """
+    folders = [f"{path}/" if path else "" for path in paths]
+    marks = [Request(folder + name, ByteRange(0, 1)) for folder in folders for name in MARKERS]
+    try:
+        values = store.get_many([*whole(keys), *marks])
+    except (InvalidKeyError, StoreAccessError):
+        values = [*store.get_many(whole(keys)), *(None for _ in marks)]
+    found = values[len(keys) :]
+    return values[: len(keys)], [
+        found[start : start + len(MARKERS)] for start in range(0, len(found), len(MARKERS))
+    ]
 
 
 def other_format(store: BaseStore, path: str, found: Sequence[Buffer | None]) -> str:

@@ -150,7 +150,7 @@ def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
 
 def _advice(store: BaseStore, path: str) -> str:
     """What to do about a node that is not there, if something else is."""
-    *marks, root = store.get_many([*belongings.marks([path]), *whole([DOCUMENT])])
+    [root], [marks] = belongings.read_with_marks(store, [DOCUMENT], [path])
     if what := belongings.other_format(store, path, marks):
         return f"; {what}"
     if root is not None and path and (advice := _foreign(store, path, root)):
@@ -225,12 +225,9 @@ def _look_for_all(
     store: BaseStore, paths: Sequence[str], kept: Sequence[str]
 ) -> dict[str, Metadata | MetadataError | None]:
     """As `look`, in one call too; `NodeExistsError` where those that are kept hold nodes of another format."""
-    asked = [*whole(map(document_key, paths)), *belongings.marks(kept)]
-    values = store.get_many(asked)
-    found = dict(zip(paths, _parsed(store, paths, values[: len(paths)]), strict=True))
-    marks, count = values[len(paths) :], len(belongings.MARKERS)
-    for number, path in enumerate(kept):
-        own = marks[number * count : (number + 1) * count]
+    documents, marks = belongings.read_with_marks(store, [*map(document_key, paths)], kept)
+    found = dict(zip(paths, _parsed(store, paths, documents), strict=True))
+    for path, own in zip(kept, marks, strict=True):
         if found[path] is None and (what := belongings.other_format(store, path, own)):
             raise NodeExistsError(
                 f"cannot create a node at {where(store, path)}: {what}{_recognised(store, path)}; to replace it by Zarr V3, "

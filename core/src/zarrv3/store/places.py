@@ -140,9 +140,12 @@ def _plain(text: str) -> str:
 # ---------------------------------------------------------------- the probe
 
 
+_PROBE = b'{"zarr_format": 3, "node_type": "group"}'
+
+
 def _shows(one: Ground, other: Ground, *, is_known: bool) -> bool:
     """Whether a key that is written to the one place, and erased again, is seen at the other."""
-    name = f"zarrv3-probe-{uuid4().hex}"
+    name = f"zarrv3-probe-{uuid4().hex}/zarr.json"  # stores that take only what is Zarr's take a group
     mine, theirs = one.address.key or "", other.address.key or ""
     key = other.folder + name
     if not is_known:
@@ -154,7 +157,7 @@ def _shows(one: Ground, other: Ground, *, is_known: bool) -> bool:
         key = other.folder + mine[len(theirs) :] + name
         seen = [one.folder + name]
     try:
-        other.store.write_many({key: name.encode()})
+        other.store.write_many({key: _PROBE})
         return any(size is not None for size in one.store.stat_many(seen))
     finally:
         other.store.write_many({key: None})

@@ -32,7 +32,7 @@ Compressors = Annotated[
         help="New compressor: none, auto, zstd, zstd:level=9 or its JSON; may be repeated.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase what is at DST before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase the nodes at DST before.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a copy that was interrupted.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read the copy back and compare.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")]
