@@ -1,15 +1,16 @@
 """What is not Zarr's is not erased, and nothing of ours is written beside other formats."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import zarrv3
-from zarrv3.errors import MetadataError, NodeExistsError
+from zarrv3.errors import MetadataError, NodeExistsError, NodeNotFoundError, StoreAccessError
 from zarrv3.hierarchy import belongings
+from zarrv3.store.contract import Buffer, Request, Versioned
 
 FOREIGN = {
     "notes.txt": b"n",
@@ -206,3 +207,24 @@ def test_saving_what_is_read_from_there(store: zarrv3.BaseStore) -> None:
     zarrv3.save(store, zarrv3.open_group(store)["b"], path="b", overwrite=True)
     for values in zarrv3.load(store).values():
         np.testing.assert_array_equal(values, np.arange(5))
+
+
+def test_stores_that_take_zarrs_keys_only() -> None:
+    """A store that refuses the keys of other formats holds none of them: nodes are created, and missing ones are missing."""
+
+    class Strict(zarrv3.Layer):
+        kind = "strict"
+
+        def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+            if any(not request.key.endswith("zarr.json") for request in requests):
+                raise StoreAccessError("no key of Zarr")
+            return self.inner.get_many(requests)
+
+        def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+            return self.inner.get_versioned(keys)
+
+    store = Strict({})
+    with pytest.raises(NodeNotFoundError):
+        zarrv3.open_group(store, path="a", mode="r")
+    zarrv3.create_array(store, name="a", shape=2)
+    assert sorted(store) == ["a/zarr.json", "zarr.json"]

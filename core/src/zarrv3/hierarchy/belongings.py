@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
-from zarrv3.errors import InvalidKeyError, MetadataError, StoreAccessError
+from zarrv3.errors import InvalidKeyError, MetadataError, StoreAccessError, StoreUnavailableError
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
@@ -156,6 +156,8 @@ def read_with_marks(
     marks = [Request(folder + name, ByteRange(0, 1)) for folder in folders for name in MARKERS]
     try:
         values = store.get_many([*whole(keys), *marks])
+    except StoreUnavailableError:
+        raise
     except (InvalidKeyError, StoreAccessError):
         values = [*store.get_many(whole(keys)), *(None for _ in marks)]
     found = values[len(keys) :]
