@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pytest
 
 from zarrv3 import registry
-from zarrv3.errors import StoreUnavailableError
+from zarrv3.errors import StoreAccessError, StoreUnavailableError
 from zarrv3.layers import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.backend import Backend
@@ -474,7 +474,6 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (ClipsNothing, "every_range"),
     (EmptyIsMissing, "empty_value"),
     (Unordered, "missing_keys_in_a_batch"),
-    (Deduplicates, "duplicates_in_a_batch"),
     (KeepsBuffers, "callers_buffers_may_change"),
     (ReturnsViews, "returned_values_do_not_change"),
     (ListsByLike, "list_prefix"),
@@ -532,6 +531,12 @@ def test_a_wrong_store_is_found(driver: type[MappingDriver], check: str) -> None
     """Each kind of wrong store fails the check that is about it, and the text names the rule."""
     with pytest.raises(ConformanceError, match="the rule: "):
         named(check).run(partial(DriverStore, driver({})))
+
+
+def test_a_store_that_answers_each_key_once_is_found() -> None:
+    """Fewer answers than requests are found by the guard, before the kit sees them."""
+    with pytest.raises(StoreAccessError, match="get_many gave 4 answers to 7 questions"):
+        named("duplicates_in_a_batch").run(partial(DriverStore, Deduplicates({})))
 
 
 @pytest.mark.parametrize(
@@ -1063,8 +1068,8 @@ BROKEN: list[tuple[type[MappingDriver], str]] = [
     (without("apply_many"), "claims `transactions` but has no method `apply_many`"),
     (NoCapabilities, "has no attribute `capabilities` of class zarrv3.Capabilities"),
     (SwapsWithoutWriting, "it claims `swap` but not `write`"),
-    (OneAnswer, "get_many returns 0 answers to 1 questions"),
-    (Generates, "get_many returns a generator, not a sequence of answers"),
+    (OneAnswer, "get_many gave 0 answers to 1 questions"),
+    (Generates, "get_many returned a generator, not a sequence of answers"),
     (Texts, "get_many returns 'value', which is neither bytes nor None"),
     (WritesNothing, "after write_many, 'basics/k' reads None, not b'value'"),
     (Overclaims, "after erasing, 'basics/k' reads b'value', not None"),

@@ -18,7 +18,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from zarrv3.errors import (
     ConfigurationError,
@@ -50,7 +50,6 @@ from zarrv3.store.contract import (
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
 from zarrv3.store.values import check_changes, check_swaps
 
-T = TypeVar("T")
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
 _SYSTEM: ErrorTable = {
@@ -197,13 +196,26 @@ class Backend(BaseStore):
                 for item in self._complete(call(part), part, method)
             ]
 
-    def _complete(self, answers: Sequence[T], asked: Sequence[object], method: str) -> Sequence[T]:
+    def _complete(self, answers: Any, asked: Sequence[object], method: str) -> Sequence[Any]:
         """What a driver has answered, if it is as much as was asked."""
+        if type(answers) is not list and not isinstance(answers, Sequence):
+            raise self._broken(f"{method} returned a {type(answers).__name__}, not a sequence of answers")
         if len(answers) != len(asked):
-            raise StoreAccessError(
-                f"the driver of {self.describe()} is broken: {method} gave {len(answers)} answers to {len(asked)} questions"
-            )
-        return answers
+            raise self._broken(f"{method} gave {len(answers)} answers to {len(asked)} questions")
+        checked: Sequence[Any] = answers
+        return checked
+
+    def _refused(self, swaps: Swaps, refused: Any) -> Collection[str]:
+        """The keys that a driver has refused to swap, if it was given them."""
+        if not isinstance(refused, Collection) or isinstance(refused, str | bytes):
+            raise self._broken(f"swap_many returned {refused!r}, not the keys that it refused")
+        if not swaps.keys() >= {*refused}:
+            raise self._broken("swap_many refused keys that it was not given")
+        keys: Collection[str] = refused
+        return keys
+
+    def _broken(self, text: str) -> StoreAccessError:
+        return StoreAccessError(f"the driver of {self.describe()} is broken: {text}")
 
     # ------------------------------------------------------------ listing
 
@@ -260,12 +272,7 @@ class Backend(BaseStore):
             parts = helpers.split(
                 swaps.items(), lambda swap: helpers.size_of(swap[1]), limits.batch_keys, limits.batch_bytes
             )
-            refused = [key for part in parts for key in driver.swap_many(part)]
-        if not swaps.keys() >= {*refused}:
-            raise StoreAccessError(
-                f"the driver of {self.describe()} is broken: swap_many refused keys that it was not given"
-            )
-        return refused
+            return [key for part in parts for key in self._refused(part, driver.swap_many(part))]
 
     def apply_many(self, changes: Changes, /) -> None:
         driver = self._able("transactions", changes)
