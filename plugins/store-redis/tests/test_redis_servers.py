@@ -257,6 +257,8 @@ def test_full_server(new_server: Callable[..., Any]) -> None:
         store["k"] = b"old"
         with pytest.raises(StoreAccessError, match=r"maxmemory|OOM"):
             [store.write_many({f"fill/{i}": b"x" * 200_000}) for i in range(100)]
+        with server.client() as admin:  # and full it stays, whatever its buffers give back
+            admin.config_set("maxmemory", "6mb")
         kept = sorted(store)
         writes: list[Callable[[], object]] = [
             lambda: store.update(k=b"new", other=b"v"),

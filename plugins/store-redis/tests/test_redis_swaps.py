@@ -124,6 +124,8 @@ def test_full_server_takes_no_part_of_a_batch(new_server: Callable[..., Any]) ->
         store.write_many({"k": b"old", "l": b"old"})
         with pytest.raises(StoreAccessError, match=r"maxmemory|OOM"):
             [store.write_many({f"fill/{i}": b"x" * 200_000}) for i in range(100)]
+        with server.client() as admin:  # and full it stays, whatever its buffers give back
+            admin.config_set("maxmemory", "6mb")
         versions = versions_of(store, "k", "l")
         with pytest.raises(StoreAccessError, match=r"maxmemory|OOM"):
             store.swap_many({"k": (versions["k"], None), "l": (versions["l"], b"new")})

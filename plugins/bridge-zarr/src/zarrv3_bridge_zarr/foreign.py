@@ -118,5 +118,5 @@ class ForeignStore(Backend):
     def _unwrapped(self) -> Store:
         store: Store = self._options["store"]
         while isinstance(store, WrapperStore):
-            store = store._store
+            store = vars(store)["_store"]  # zarr-python has no public name for it
         return store
