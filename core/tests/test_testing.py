@@ -550,7 +550,7 @@ def test_the_state_machine_finds_wrong_stores(driver: type[MappingDriver]) -> No
         return DriverStore(made)
 
     with pytest.raises(Exception) as found:
-        check_like_a_dict(empty, examples=100, shrink=False)
+        check_like_a_dict(empty, examples=1000, shrink=False)
     errors = found.value.exceptions if isinstance(found.value, ExceptionGroup) else [found.value]
     assert all(isinstance(error, ConformanceError) for error in errors)
 
