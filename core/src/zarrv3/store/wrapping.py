@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.declared import Option
@@ -13,13 +13,22 @@ from zarrv3.store.contract import Driver
 from zarrv3.store.memory import KVStore
 
 
+def _is_driver(candidate: object) -> bool:
+    """Whether an object looks like a driver, also where it passes on what it is asked for."""
+    return callable(getattr(candidate, "get_many", None)) and hasattr(candidate, "capabilities")
+
+
 class DriverStore(Backend):
     """Any object with the contract's methods as a full store, guarded."""
 
     kind = "driver"
 
     def __init__(
-        self, driver: Annotated[Driver, Option("any object with the contract's methods", live=True)]
+        self,
+        driver: Annotated[
+            Any,
+            Option("any object with the contract's methods", live=True, check=_is_driver, takes="a Driver"),
+        ],
     ) -> None:
         super().__init__(driver=driver)
 
@@ -37,7 +46,7 @@ def wrap(store: object) -> BaseStore:
     """A store object from one, from anything that has the contract's methods, or from a mutable mapping."""
     if isinstance(store, BaseStore):
         return store
-    if isinstance(store, Driver):
+    if _is_driver(store):
         return DriverStore(store)
     if isinstance(store, MutableMapping):
         return KVStore(store)

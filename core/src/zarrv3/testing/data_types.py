@@ -27,6 +27,7 @@ from zarrv3.testing.rules import (
     ConformanceError,
     require,
     same,
+    shown,
 )
 from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, values
 
@@ -131,9 +132,9 @@ class DataTypeConformance:
         def check(seed: int) -> None:
             for value in self.values(made, (3,), seed):
                 self._comes_back(made, value)
-                self._same_fill(made, made.cast_fill(value), value, f"cast_fill({value!r})")
+                self._same_fill(made, made.cast_fill(value), value, f"cast_fill({shown(value)})")
                 array = filled((2, 2), value, made.numpy)
-                self._same_fill(made, array[1, 1], value, f"an array filled with {value!r}")
+                self._same_fill(made, array[1, 1], value, f"an array filled with {shown(value)}")
 
         check()
 
@@ -206,18 +207,18 @@ class DataTypeConformance:
         try:
             text = json.dumps(document, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ConformanceError(FILLS, f"fill_to_json({fill!r}) is not JSON: {error}") from error
+            raise ConformanceError(FILLS, f"fill_to_json({shown(fill)}) is not JSON: {error}") from error
         try:
             found = made.fill_from_json(json.loads(text))
         except MetadataError as error:
             raise ConformanceError(
-                FILLS, f"fill_to_json({fill!r}) is {text}, which is refused: {error}"
+                FILLS, f"fill_to_json({shown(fill)}) is {text}, which is refused: {error}"
             ) from error
         self._same_fill(made, found, fill, f"the fill value in the document {text}")
 
     def _same_fill(self, made: DataType, found: Any, expected: Any, what: str) -> None:
         one, other = (_array(made, value) for value in (found, expected))
-        require(equal_bits(one, other), FILLS, f"{what} is {found!r}, not {expected!r}")
+        require(equal_bits(one, other), FILLS, f"{what} is {shown(found)}, not {shown(expected)}")
 
 
 def _array(made: DataType, value: Any) -> Array:

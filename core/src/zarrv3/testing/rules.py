@@ -105,5 +105,8 @@ def refuses(rule: str, what: str, *errors: type[Exception]) -> Iterator[None]:
 
 def shown(value: object) -> str:
     """A value as it can be read in a message."""
-    text = repr(bytes(value) if isinstance(value, memoryview) else value)
+    try:
+        text = repr(bytes(value) if isinstance(value, memoryview) else value)
+    except Exception as error:  # noqa: BLE001 - numpy fails to show some dates
+        text = f"a {type(value).__name__} whose repr() raises {type(error).__name__}"
     return text if len(text) <= 300 else f"{text[:200]} … {text[-60:]} ({len(text)} characters)"
