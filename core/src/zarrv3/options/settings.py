@@ -12,6 +12,7 @@ A setting is looked up in code (`config.set`), then in `ZARRV3_<SETTING>`, then 
 `ZARRV3_STORE_<NAME>`, then in the file.
 """
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -164,10 +165,14 @@ def config_file() -> "Path":
 
 def _place() -> str:
     """The place of the file as text: it is asked for with every setting that is read."""
-    named = os.environ.get("ZARRV3_CONFIG")
-    if named:
-        return named
-    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - no error without a home
+    return os.environ.get("ZARRV3_CONFIG") or _default_place(
+        os.environ.get("XDG_CONFIG_HOME"), os.environ.get("HOME")
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _default_place(folder: str | None, home: str | None) -> str:  # noqa: ARG001 - what `~` stands for depends on it
+    folder = folder or os.path.expanduser("~/.config")  # noqa: PTH111 - no error without a home
     return os.path.join(folder, "zarrv3", "config.toml")  # noqa: PTH118
 
 
