@@ -1,12 +1,12 @@
 """Locks: who waits for whom, and what a forked child holds."""
 
 import threading
-import weakref
 
 import pytest
 
 from zarrv3.forks import Lock, _renew
-from zarrv3.store.locks import NamedLocks, ReadWriteLock
+from zarrv3.store.locks import NamedLocks, ReadWriteLock, Turn, _going_on
+from zarrv3.testing.interrupts import interruptions
 
 
 def test_other_names_do_not_wait() -> None:
@@ -54,8 +54,8 @@ def test_who_waits_for_many_is_not_overtaken() -> None:
             with locks.held([name]):
                 entered.append(name)
 
-    def take_all() -> None:
-        with locks.held(names):
+    def take_all(turn: Turn) -> None:
+        with turn:
             entered.append(-1)
 
     threads = [threading.Thread(target=take_often, args=(name,)) for name in names]
@@ -63,12 +63,11 @@ def test_who_waits_for_many_is_not_overtaken() -> None:
         thread.start()
     try:
         for _ in range(20):
-            long = threading.Thread(target=take_all)
+            turn = locks.held(names)
+            long = threading.Thread(target=take_all, args=(turn,))
             with locks.held(names):
                 long.start()
-                while not any(
-                    len(waiting._names) == 8 for waiting in filter(None, [r() for r in locks._waiting])
-                ):
+                while not turn._earlier:
                     stop.wait(0.001)
                 position = len(entered)
             long.join(60)
@@ -84,38 +83,80 @@ def test_in_the_order_of_asking() -> None:
     """Who wants a name that an earlier one waits for waits too, although it is free; who wants another does not."""
     locks, order = NamedLocks(), list[str]()
 
-    def take(who: str, names: str) -> threading.Thread:
+    def take(who: str, names: str, *, waits: bool) -> threading.Thread:
+        turn = locks.held(names)
+
         def run() -> None:
-            with locks.held(names):
+            with turn:
                 order.append(who)
 
         thread = threading.Thread(target=run)
         thread.start()
+        while waits and not turn._earlier:
+            thread.join(0.001)
         return thread
 
     with locks.held("x"):
-        first = take("first", "xy")
-        while len(locks._waiting) < 1:
-            first.join(0.001)
-        second = take("second", "y")
-        while len(locks._waiting) < 2:
-            second.join(0.001)
-        take("other", "z").join(60)
+        first = take("first", "xy", waits=True)
+        second = take("second", "y", waits=True)
+        take("other", "z", waits=False).join(60)
         assert order == ["other"]
     for thread in (first, second):
         thread.join(60)
     assert order == ["other", "first", "second"]
 
 
-def test_an_interrupted_wait_holds_nobody_up() -> None:
-    """Who was interrupted while it waited, and left its place in the queue, holds up nobody for long."""
-    locks = NamedLocks()
-    interrupted = locks.held("xy")  # still there, as in a traceback
-    locks._waiting.append(weakref.ref(interrupted))
-    with locks.held("y"):
+def entered(block: Turn) -> None:
+    """Go through a block."""
+    with block:
         pass
-    with locks.held("x"):
-        assert interrupted._names == {"x", "y"}
+
+
+@pytest.mark.parametrize("kind", ["held", "shared"])
+def test_an_interrupt_leaves_nothing_taken(kind: str) -> None:
+    """Wherever a block is interrupted on the way in or out, its names are free at once, while the interrupt is still remembered."""
+    locks, errors = NamedLocks(), []
+    for error in interruptions(lambda: entered(getattr(locks, kind)("xy"))):
+        errors.append(error)
+        assert not locks.mutex.locked()
+        assert not _going_on(turn for turns in locks.last.values() for turn in turns)
+    assert len(errors) > 5
+
+
+def test_an_interrupted_wait_leaves_those_it_waited_for() -> None:
+    """Who waits for one that was interrupted while waiting waits for those that it waited for, and for nobody else."""
+    locks, order = NamedLocks(), list[str]()
+    first = locks.held("x")
+    first.__enter__()
+    waiting = Turn(locks, "xy", end=0.0)  # gives up as an interrupted one does
+    with pytest.raises(TimeoutError):
+        waiting.__enter__()
+    with locks.held("z"):
+        pass
+
+    def take() -> None:
+        with locks.held("y"):
+            order.append("second")
+
+    second = threading.Thread(target=take)
+    second.start()
+    while locks.last["y"][0]._names != "y":
+        second.join(0.001)
+    order.append("first")
+    first.__exit__(None, None, None)
+    second.join(60)
+    assert order == ["first", "second"]
+
+
+def test_names_that_nobody_holds_are_forgotten() -> None:
+    """However many names are held one after the other, few are remembered."""
+    locks = NamedLocks()
+    with locks.held(["kept"]):
+        for number in range(3000):
+            with locks.held([number]):
+                pass
+        assert len(locks.last) < 1000
+        assert _going_on(locks.last["kept"])
 
 
 def test_an_error_gives_back() -> None:
@@ -173,12 +214,14 @@ def test_readers_and_writers() -> None:
         pass
 
 
-@pytest.mark.parametrize("kind", ["reading", "writing"])
-def test_an_interrupted_visit_is_over(kind: str) -> None:
-    """A thread interrupted before its block began, or in the middle of leaving, blocks no other."""
+def test_readers_wait_for_an_interrupted_writer_no_longer() -> None:
+    """A writer that gives up waiting lets later readers in beside the earlier ones."""
     lock = ReadWriteLock()
-    getattr(lock, kind)().__enter__()  # and nobody has it any more
-    with lock.writing():
-        pass
     with lock.reading():
+        assert not lock.acquire(0.0)
+        other = threading.Thread(target=lambda: entered(lock.reading()), daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+    with lock.writing():
         pass

@@ -1,33 +1,33 @@
-"""Locks for the threads of this process: by name, for many readers or one writer, and in the order of asking.
+"""Locks for the threads of this process, taken in the order of asking: by name, and by one writer or many readers.
 
-All begin again with nothing held in a forked child, and none stays taken when an interrupt (Ctrl-C) ends what held it, wherever
-it strikes.
+Whoever comes has a lock of their own, held from the moment they join the queue until their block ends, and waits for the locks
+of those who go first. So there is nobody to wake up, and the end of a block is the release of a lock, in C: no interrupt
+(Ctrl-C) can keep it from happening. Whoever is interrupted while they wait leaves those they waited for to the next. In a
+forked child nothing is held.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import Callable, Collection, Hashable
-from types import TracebackType
+from collections.abc import Callable, Collection, Hashable, Iterable
+from itertools import chain
 
 from zarrv3.forks import renew_in_children
 
-LOOK_AGAIN = 0.05
-"""Seconds after which a waiting thread looks whether whoever holds a lock is gone without a word."""
+_SOME = 256
+"""How many names are remembered, beside those that are held, before they are looked through."""
 
-GONE = 20 * LOOK_AGAIN
-"""Seconds after which a waiting thread that has not looked lets others go first: an interrupt has ended it."""
+_POLL = 0.001
+"""Seconds between two looks at a lock that is not waited for without end."""
 
 
 class NamedLocks:
-    """Lets one thread at a time into what a name stands for.
+    """Lets one thread at a time, or many that share, into what a name stands for.
 
-    A thread takes all the names it needs at once or waits, so that there is no order to keep to. Among those who want a name
-    in common, who came first goes first: one who waits for many names is not overtaken by those who want few. A thread asks
-    for more while it holds some only where all who do have one order of kinds of names.
+    A thread asks for all the names it needs at once, so there is no order to keep to. Whoever comes first goes first: one who
+    waits for many names is not overtaken by those who want few. A thread must not ask for a name that it holds; it asks for
+    others while it holds some only where all who do have one order of kinds of names.
     """
 
     def __init__(self) -> None:
@@ -36,210 +36,122 @@ class NamedLocks:
 
     def renew(self) -> None:
         """Begin again with nothing held."""
-        self._changed = threading.Condition(threading.Lock())
-        self._taken: dict[Hashable, weakref.ref[Held]] = {}
-        self._waiting: list[weakref.ref[Held]] = []
+        self.mutex = threading.Lock()
+        self.last: dict[Hashable, tuple[Turn, ...]] = {}
+        self.most = _SOME
 
-    def held(self, names: Collection[Hashable]) -> Held:
+    def forget(self) -> None:
+        """Forget the names that nobody holds; the mutex is held."""
+        self.last = {name: (*on,) for name, turns in self.last.items() if (on := _going_on(turns))}
+        self.most = 2 * len(self.last) + _SOME
+
+    def held(self, names: Collection[Hashable]) -> Turn:
         """A block during which no other thread holds any of the names."""
-        return Held(self, {*names})
+        return Turn(self, names)
+
+    def shared(self, names: Collection[Hashable]) -> Turn:
+        """A block during which other threads hold the names only if they share them, too."""
+        return Turn(self, names, True)
 
 
-class Held:
-    """Names held by one thread; they are free again when the block ends, or this object is gone."""
+class Turn:
+    """A block in which a thread holds names; it can be entered once."""
 
-    _looked = 0.0
-    """When it last looked whether its turn has come."""
+    __slots__ = ("__exit__", "_earlier", "_end", "_lock", "_locks", "_names", "_shared")
 
-    def __init__(self, locks: NamedLocks, names: set[Hashable]) -> None:
-        self._changed, self._taken, self._waiting = locks._changed, locks._taken, locks._waiting
-        self._names = names
+    def __init__(
+        self,
+        locks: NamedLocks,
+        names: Collection[Hashable],
+        shared: bool = False,
+        end: float | None = None,
+    ) -> None:
+        self._locks, self._names, self._shared, self._end = locks, names, shared, end
+        self._earlier: list[Turn] = []
+        self._lock = threading.Lock()
+        self._lock.acquire()  # nobody knows it yet
+        self.__exit__: Callable[..., None] = (
+            self._lock.__exit__
+        )  # nothing of ours, which could be interrupted
 
     def __enter__(self) -> None:
-        own = weakref.ref(self)
-        with self._changed._lock:  # type: ignore[attr-defined]  # no Python code runs between taking it and the block
-            if self._is_busy(own):
-                self._wait(own)
-            self._taken.update(dict.fromkeys(self._names, own))
-
-    def _wait(self, own: weakref.ref[Held]) -> None:
-        self._looked = time.monotonic()
+        """Wait until all who go first are gone; raises `TimeoutError` when that is after the `end`."""
         try:
-            self._waiting.append(own)
-            while self._is_busy(own):
-                self._changed.wait(LOOK_AGAIN)
-                self._looked = time.monotonic()
-        finally:
-            self._waiting[:] = [other for other in self._waiting if other is not own and other() is not None]
+            with self._locks.mutex:
+                self._join()
+            while self._earlier:
+                other = self._earlier[-1]
+                if self._end is not None:
+                    other._poll(self._end)
+                with other._lock:  # gone, or interrupted, in which case those it waited for are not
+                    pass
+                self._earlier[-1:] = self._not_with(other._earlier)
+        except BaseException:
+            self._lock.release()
+            raise
 
-    def _is_busy(self, own: weakref.ref[Held]) -> bool:
-        """Whether somebody holds one of the names, or waits for one and came earlier."""
-        taken = self._taken
-        return (
-            not taken.keys().isdisjoint(self._names)
-            and any(name in taken and taken[name]() is not None for name in self._names)
-        ) or (bool(self._waiting) and self._is_later(own))
-
-    def _is_later(self, own: weakref.ref[Held]) -> bool:
-        """Whether somebody who came earlier waits for one of the names; who has not looked for long was interrupted."""
-        alive = time.monotonic() - GONE
-        for other in self._waiting:
-            if other is own:
-                return False
-            earlier = other()
-            if earlier is not None and earlier._looked > alive and not earlier._names.isdisjoint(self._names):
-                return True
-        return False
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        own = weakref.ref(self)
-        with self._changed._lock:  # type: ignore[attr-defined]
+    def _join(self) -> None:
+        """Note who goes first, then have those who come later wait for this one: in one step, or not at all."""
+        last = self._locks.last
+        joined: dict[Hashable, tuple[Turn, ...]] = {}
+        if self._shared:
             for name in self._names:
-                if self._taken.get(name) is own:
-                    del self._taken[name]
-            self._changed.notify_all()
+                turns = _going_on(last.get(name, ()))
+                self._earlier += self._not_with(turns)
+                joined[name] = (*turns, self)
+        else:
+            self._earlier = _going_on({*chain.from_iterable(filter(None, map(last.get, self._names)))})
+            joined = dict.fromkeys(self._names, (self,))
+        last.update(joined)
+        if len(last) > self._locks.most:
+            self._locks.forget()
+
+    def _not_with(self, turns: list[Turn]) -> list[Turn]:
+        """Those of some turns that this one cannot share its names with."""
+        return [turn for turn in turns if not turn._shared] if self._shared else turns
+
+    def _poll(self, end: float) -> None:
+        while self._lock.locked():
+            if time.monotonic() >= end:
+                raise TimeoutError
+            time.sleep(_POLL)
+
+
+def _going_on(turns: Iterable[Turn]) -> list[Turn]:
+    """Those that have not ended, or have left others to wait for."""
+    return [turn for turn in turns if turn._lock.locked() or turn._earlier]
 
 
 class ReadWriteLock:
-    """Many readers at once, or one writer; a writer who waits goes before readers who come later.
-
-    A thread must not take it twice.
-    """
+    """Many readers at once, or one writer, in the order of asking. A thread must not take it twice."""
 
     def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
+        self._locks = NamedLocks()
+        self._kept: Turn | None = None
 
-    def renew(self) -> None:
-        """Begin again with nobody inside."""
-        self._changed = threading.Condition(threading.Lock())
-        self._readers: set[weakref.ref[Visit]] = set()
-        self._writer: weakref.ref[Visit] | None = None
-        self._kept: Visit | None = None
-
-    def reading(self) -> Visit:
+    def reading(self) -> Turn:
         """A block during which nobody writes."""
-        return Visit(self, alone=False)
+        return self._locks.shared(_ALL)
 
-    def writing(self) -> Visit:
+    def writing(self) -> Turn:
         """A block during which nobody else is inside."""
-        return Visit(self, alone=True)
+        return self._locks.held(_ALL)
 
-    def acquire(self, timeout: float | None = None) -> bool:
+    def acquire(self, timeout: float) -> bool:
         """Keep readers out and wait until all are gone; `False`, and open again, when that takes longer than `timeout` seconds."""
-        visit = self.writing()
-        if not self.let_in(visit, timeout):
+        turn = Turn(self._locks, _ALL, end=time.monotonic() + timeout)
+        try:
+            turn.__enter__()
+        except TimeoutError:
             return False
-        self._kept = visit
+        self._kept = turn
         return True
 
     def release(self) -> None:
-        """Let everybody in again."""
-        visit, self._kept = self._kept, None
-        if visit is not None:
-            self.let_out(visit)
-
-    def let_in(self, visit: Visit, timeout: float | None = None) -> bool:
-        """Begin a visit when its time has come; whether it did in that many seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        own = weakref.ref(visit)
-        with self._changed._lock:  # type: ignore[attr-defined]  # as in `Held`
-            if not self._waited(self._has_no_writer, end):
-                return False
-            if not visit.alone:
-                self._readers.add(own)
-                return True
-            self._writer = own
-            if self._waited(self._has_no_reader, end):
-                return True
-            self._writer = None
-            self._changed.notify_all()
-            return False
-
-    def let_out(self, visit: Visit) -> None:
-        """End a visit."""
-        own = weakref.ref(visit)
-        with self._changed._lock:  # type: ignore[attr-defined]
-            self._readers.discard(own)
-            if self._writer is not None:
-                if self._writer is own:
-                    self._writer = None
-                self._changed.notify_all()
-
-    def _waited(self, condition: Callable[[], bool], end: float | None) -> bool:
-        while not condition():
-            left = LOOK_AGAIN if end is None else min(LOOK_AGAIN, end - time.monotonic())
-            if left <= 0:
-                return False
-            self._changed.wait(left)
-        return True
-
-    def _has_no_writer(self) -> bool:
-        return self._writer is None or self._writer() is None
-
-    def _has_no_reader(self) -> bool:
-        self._readers = {reader for reader in self._readers if reader() is not None}
-        return not self._readers
+        """Let everybody in again; in a forked child, too, where nobody is kept out."""
+        turn, self._kept = self._kept, None
+        if turn is not None:
+            turn.__exit__()
 
 
-class Visit:
-    """A block inside a read-write lock; it is over when it ends, or this object is gone."""
-
-    def __init__(self, lock: ReadWriteLock, *, alone: bool) -> None:
-        self._lock = lock
-        self.alone = alone
-
-    def __enter__(self) -> None:
-        self._lock.let_in(self)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.let_out(self)
-
-
-class FairLock:
-    """A lock that is handed to whoever has waited longest.
-
-    A plain lock may be taken again at once by the thread that gives it up: two threads that read without a pause keep a
-    third one from ever writing.
-    """
-
-    def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """Begin again with nobody waiting."""
-        self._mutex = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Lock] = deque()
-
-    def __enter__(self) -> None:
-        with self._mutex:
-            if not self._taken:
-                self._taken = True
-                return
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiting.append(mine)
-        try:
-            mine.acquire()
-        except BaseException:  # an interrupt of the main thread
-            with self._mutex:
-                if mine in self._waiting:
-                    self._waiting.remove(mine)
-                    raise
-            self.__exit__(None, None, None)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
+_ALL = ("",)

@@ -28,7 +28,7 @@ from zarrv3.store.contract import (
     Versioned,
 )
 from zarrv3.store.helpers import children
-from zarrv3.store.locks import FairLock
+from zarrv3.store.locks import ReadWriteLock
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Opened, give_back
 from zarrv3_store_sql.failures import explained, is_conflict
@@ -61,7 +61,9 @@ class SQLDriver:
         self.ready = False  # the table is there
         self.writable = False  # and so is everything that writing needs
         self.making = threading.Lock()
-        self.turns: AbstractContextManager[None] = FairLock() if opened.private else nullcontext()
+        self.turn: Callable[[], AbstractContextManager[None]] = (
+            ReadWriteLock().writing if opened.private else nullcontext
+        )
         self.capabilities = Capabilities(
             write=True,
             erase=True,
@@ -283,7 +285,7 @@ class SQLDriver:
     def _connected(self) -> Iterator[Connection]:
         """A connection of the pool; SQLAlchemy's exceptions, which show statements and values, become failures."""
         try:
-            with self.turns, self.engine.connect() as connection:
+            with self.turn(), self.engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else None

@@ -1,0 +1,50 @@
+"""Interrupts (Ctrl-C) at every point of a call at which Python can let one in."""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from types import FrameType
+from typing import Any
+
+
+def interruptions(call: Callable[[], Any], step: int = 1) -> Iterator[KeyboardInterrupt]:
+    """Do a call again and again, each time interrupted `step` points later, until it is through: what it raised each time.
+
+    A signal is let in where a function of Python begins, and where one of C has just done its work: with that done, and the
+    result lost. What the call does may depend on what was left by the last one.
+    """
+    for point in count(1, step):
+        error = interrupted(call, point)
+        if error is None:
+            return
+        yield error
+
+
+def interrupted(call: Callable[[], Any], point: int) -> KeyboardInterrupt | None:
+    """Do a call and interrupt it at a point, counted from 1; what it raised, `None` if it was through before."""
+    usual = sys.getprofile()
+    sys.setprofile(_Interrupter(point).look)
+    try:
+        call()
+    except KeyboardInterrupt as error:
+        return error
+    finally:
+        sys.setprofile(usual)
+    return None
+
+
+class _Interrupter:
+    def __init__(self, point: int) -> None:
+        self._left = point
+
+    def look(self, frame: FrameType, event: str, what: Any) -> None:
+        if event == "c_return" or (event == "call" and not frame.f_code.co_flags & _RESUMES):
+            self._left -= 1
+            if self._left == 0 and what is not sys.setprofile:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+
+_RESUMES = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+"""What goes on where it was is not interrupted there: a profiler cannot raise within its `try`, as a signal can."""
