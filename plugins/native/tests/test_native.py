@@ -385,7 +385,7 @@ def test_reading_files(tmp_path: Path) -> None:
         ("b/1", None),
         ("a/1/2", None),
     ]
-    values, left = _kernels.read_files(str(tmp_path), requests, ".tmp-", READ, True)
+    values, left = _kernels.get_files(str(tmp_path), requests, ".tmp-", READ, True, False)
     assert left == []
     assert values == [
         *[bytes([number]) * number for number in range(150)], None, b"\x09" * 3, b"\x09" * 3, b"", None, None
@@ -401,21 +401,24 @@ def test_files_that_are_left(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a/3")
     odd = ["link/1", "a/2", "a", "a/.tmp-1", ".tmp-/1", "ä", "", "x\0y", "../x", "1" * 5000]
     requests: list[Any] = [("a/1", None), *[(name, None) for name in odd], "no request", ("a/1", "no range")]
-    values, left = _kernels.read_files(str(tmp_path), requests, ".tmp-", READ | os.O_NONBLOCK, True)
+    values, left = _kernels.get_files(str(tmp_path), requests, ".tmp-", READ | os.O_NONBLOCK, True, False)
     assert values == [b"x"] + [None] * (len(requests) - 1)
     assert left == [*range(1, len(requests))]
-    assert _kernels.read_files(str(tmp_path), [("a/1", None), ("1", None)], ".tmp-", READ, False) == (
+    assert _kernels.get_files(str(tmp_path), [("a/1", None), ("1", None)], ".tmp-", READ, False, False) == (
         [None, None],
         [0],
     )
-    assert _kernels.read_files(str(tmp_path / "no"), [("a", None)], ".tmp-", READ, True) == ([None], [0])
+    assert _kernels.get_files(str(tmp_path / "no"), [("a", None)], ".tmp-", READ, True, False) == (
+        [None],
+        [0],
+    )
 
 
 def test_links_are_followed_where_they_may_be(tmp_path: Path) -> None:
     """Without `O_NOFOLLOW` links are gone through."""
     (tmp_path / "1").write_bytes(b"x")
     (tmp_path / "2").symlink_to(tmp_path / "1")
-    assert _kernels.read_files(str(tmp_path), [("2", None)], ".tmp-", READ & ~os.O_NOFOLLOW, True) == (
+    assert _kernels.get_files(str(tmp_path), [("2", None)], ".tmp-", READ & ~os.O_NOFOLLOW, True, False) == (
         [b"x"],
         [],
     )

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from zarrv3.testing import CHECKS, Opener, StoreConformance
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
 from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
-from zarrv3_store_directory.folders import MOST_OPEN, Folder, Spelling
+from zarrv3_store_directory.folders import MOST_OPEN, Folder, Spelling, Walk
 
 
 class PortableStore(DirectoryStore):
@@ -336,11 +337,11 @@ def test_fsync_of_folders_before_one_that_vanished(tmp_path: Path, monkeypatch: 
     driver = DirectoryDriver(str(tmp_path), lower=False, fsync=True, follow_symlinks=False)
     replace, vanished = driver._replace, []
 
-    def vanishing(folder: Folder, values: list[tuple[str, Any]]) -> None:
+    def vanishing(walk: Walk, values: list[tuple[str, Any]], folder: Folder) -> None:
         if folder.path.endswith("b") and not vanished:
             vanished.append(folder)
             raise FileNotFoundError(folder.path)
-        replace(folder, values)
+        replace(walk, values, folder)
 
     monkeypatch.setattr(driver, "_replace", vanishing)
     driver.write_many({"a/k": b"1", "b/k": b"2"})
@@ -495,10 +496,11 @@ def test_failures_are_not_missing_keys(store: DirectoryStore, monkeypatch: pytes
         return really(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StoreAccessError, match=r"cannot read 'f/k' in .*Permission denied"):
-        store.get("f/k")
-    with pytest.raises(StoreAccessError, match="Permission denied"):
-        store.set_partial_values([("f/k", 0, b"x")])
+    with config.set(kernels="none"):
+        with pytest.raises(StoreAccessError, match=r"cannot read 'f/k' in .*Permission denied"):
+            store.get("f/k")
+        with pytest.raises(StoreAccessError, match="Permission denied"):
+            store.set_partial_values([("f/k", 0, b"x")])
 
 
 def _as_nobody(path: str) -> dict[str, str]:
@@ -620,9 +622,9 @@ class FakeFolder:
                 return os.stat_result((0o100644, number + 1, 1, 1, 0, 0, 0, 0, 0, 0))
         return None
 
-    def entries(self) -> list[Any]:
+    def scan(self) -> AbstractContextManager[list[Any]]:
         """The files under their own names."""
-        return [type("Entry", (), {"name": name}) for name in self.names]
+        return nullcontext([type("Entry", (), {"name": name}) for name in self.names])
 
 
 def _same_name(one: str, other: str) -> bool:

@@ -18,6 +18,7 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
+from zarrv3_native._kernels import get_files, write_files  # an older build has none
 
 __all__ = ["Native"]
 
@@ -47,11 +48,18 @@ class Native:
         fill = np.asarray(spec.fill_value, dtype).tobytes()
         return NativeChunks(codec, spec.shape, fill)
 
-    def read_files(
-        self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
-    ) -> tuple[list[Buffer | None], list[int]]:
+    def get_files(
+        self,
+        root: str,
+        requests: list[Request],
+        reserved: str,
+        flags: int,
+        *,
+        letters: bool,
+        versions: bool,
+    ) -> tuple[list[Any], list[int]]:
         """See `zarrv3_store_directory.kernel.FileKernel`."""
-        return _kernels.read_files(root, requests, reserved, flags, letters)
+        return get_files(root, requests, reserved, flags, letters, versions)
 
     def write_files(
         self,
@@ -64,7 +72,7 @@ class Native:
         letters: bool,
     ) -> list[int]:
         """See `zarrv3_store_directory.kernel.FileKernel`."""
-        return _kernels.write_files(folder, names, values, prefix, flags, letters)
+        return write_files(folder, names, values, prefix, flags, letters)
 
 
 class NativeChunks:

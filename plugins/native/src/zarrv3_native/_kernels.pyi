@@ -35,9 +35,9 @@ def encode(
     room: bytearray | None,
     /,
 ) -> list[bytes | tuple[int, int] | Undone | None]: ...
-def read_files(
-    root: str, requests: list[Request], reserved: str, flags: int, letters: bool, /
-) -> tuple[list[Buffer | None], list[int]]: ...
+def get_files(
+    root: str, requests: list[Request], reserved: str, flags: int, letters: bool, versions: bool, /
+) -> tuple[list[Any], list[int]]: ...
 def write_files(
     folder: int,
     names: list[str],

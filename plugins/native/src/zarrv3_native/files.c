@@ -15,6 +15,11 @@
 
 #include "kernels.h"
 
+#ifdef __APPLE__
+#define st_mtim st_mtimespec
+#define st_ctim st_ctimespec
+#endif
+
 enum { TOGETHER = 64, MAX_NAME = 255, MAX_PATH = 4095, MODE = 0666 }; /* TOGETHER: files that are open at once */
 
 /* The bytes of a path, ASCII, of which no part begins with `reserved`; with letters only if a file cannot be found under
@@ -56,6 +61,7 @@ typedef struct {
     const char *path;
     Py_ssize_t start, stop; /* of the range, as Python slices */
     int fd;
+    struct stat status;
     Py_ssize_t length; /* of what is read */
     PyObject *bytes;
     char *to;
@@ -85,14 +91,13 @@ static bool request_of(PyObject *request, const char *reserved, bool letters, Fi
 }
 
 static void open_file(int folder, int flags, File *file) {
-    struct stat found;
     file->fd = open_below(folder, file->path, flags);
     if (file->fd < 0) {
         file->state = errno == ENOENT || errno == ENOTDIR ? MISSING : LEFT;
         return;
     }
-    if (fstat(file->fd, &found) == 0 && S_ISREG(found.st_mode)) {
-        file->length = PySlice_AdjustIndices((Py_ssize_t)found.st_size, &file->start, &file->stop, 1);
+    if (fstat(file->fd, &file->status) == 0 && S_ISREG(file->status.st_mode)) {
+        file->length = PySlice_AdjustIndices((Py_ssize_t)file->status.st_size, &file->start, &file->stop, 1);
         file->state = FOUND;
     }
 }
@@ -132,13 +137,31 @@ static void read_together(int folder, int flags, File *files, Py_ssize_t count) 
     Py_END_ALLOW_THREADS
 }
 
-/* read_files(root, requests, reserved, flags, letters): the bytes, None where there is no file; and the numbers of the
- * requests that are left to Python. */
-PyObject *kernel_read_files(PyObject *Py_UNUSED(module), PyObject *args) {
+static long long nanoseconds(struct timespec time) { return (long long)time.tv_sec * 1000000000 + time.tv_nsec; }
+
+/* What was read, None where there is no file, and with `versions` also the version, as the driver of the store makes it.
+ * NULL if it is left to Python, with or without an error. */
+static PyObject *answer_of(File *file, bool versions) {
+    PyObject *bytes = file->bytes;
+    file->bytes = NULL;
+    if (file->state == LEFT || (file->state == FOUND && versions && file->status.st_mtim.tv_nsec % 1000 == 0)) {
+        Py_XDECREF(bytes);
+        return NULL;
+    }
+    if (file->state == MISSING) return versions ? Py_BuildValue("(OO)", Py_None, Py_None) : Py_NewRef(Py_None);
+    if (!versions) return bytes;
+    return Py_BuildValue("(N(KLLL))", bytes, (unsigned long long)file->status.st_ino, (long long)file->status.st_size,
+                         nanoseconds(file->status.st_mtim), nanoseconds(file->status.st_ctim));
+}
+
+/* get_files(root, requests, reserved, flags, letters, versions): the answers, and the numbers of the requests that are
+ * left to Python. */
+PyObject *kernel_get_files(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *requests;
     const char *root, *reserved;
-    int flags, letters;
-    if (!PyArg_ParseTuple(args, "sO!sip", &root, &PyList_Type, &requests, &reserved, &flags, &letters)) return NULL;
+    int flags, letters, versions;
+    if (!PyArg_ParseTuple(args, "sO!sipp", &root, &PyList_Type, &requests, &reserved, &flags, &letters, &versions))
+        return NULL;
     Py_ssize_t total = PyList_Size(requests);
     int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* if that fails, Python says what is wrong */
     PyObject *answers = PyList_New(total), *left = PyList_New(0);
@@ -153,10 +176,9 @@ PyObject *kernel_read_files(PyObject *Py_UNUSED(module), PyObject *args) {
         }
         read_together(folder, flags, files, count);
         for (Py_ssize_t i = 0; i < count; i++) {
-            bool found = files[i].state == FOUND;
-            if (!found) Py_XDECREF(files[i].bytes);
-            PyList_SetItem(answers, first + i, found ? files[i].bytes : Py_NewRef(Py_None));
-            if (files[i].state == LEFT && !add_number(left, first + i)) failed = true;
+            PyObject *answer = answer_of(&files[i], versions);
+            if (answer == NULL && (PyErr_Occurred() || !add_number(left, first + i))) failed = true;
+            PyList_SetItem(answers, first + i, answer == NULL ? Py_NewRef(Py_None) : answer);
         }
     }
     if (folder >= 0) close(folder);

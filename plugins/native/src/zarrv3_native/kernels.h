@@ -97,7 +97,7 @@ PyObject *kernel_zstd(PyObject *module, PyObject *args);
 PyObject *kernel_bound(PyObject *module, PyObject *args);
 PyObject *kernel_decode(PyObject *module, PyObject *args);
 PyObject *kernel_encode(PyObject *module, PyObject *args);
-PyObject *kernel_read_files(PyObject *module, PyObject *args);
+PyObject *kernel_get_files(PyObject *module, PyObject *args);
 PyObject *kernel_write_files(PyObject *module, PyObject *args);
 
 #endif

@@ -15,7 +15,7 @@ static PyMethodDef functions[] = {
     {"bound", kernel_bound, METH_VARARGS, NULL},
     {"decode", kernel_decode, METH_VARARGS, NULL},
     {"encode", kernel_encode, METH_VARARGS, NULL},
-    {"read_files", kernel_read_files, METH_VARARGS, NULL},
+    {"get_files", kernel_get_files, METH_VARARGS, NULL},
     {"write_files", kernel_write_files, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -7,14 +7,15 @@ import errno
 import os
 import random
 import stat
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from itertools import count
-from typing import TypeVar
+from threading import get_ident
+from typing import Any, TypeVar
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
+from zarrv3.forks import at_forks
 from zarrv3.store.contract import (
     Buffer,
     ByteRange,
@@ -25,9 +26,11 @@ from zarrv3.store.contract import (
     Swaps,
     Version,
     Versioned,
+    whole,
 )
 from zarrv3.store.helpers import digest, rename_by_copy, resolve
 from zarrv3.store.keys import parent
+from zarrv3.store.locks import NamedLocks
 from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
 from zarrv3_store_directory.kernel import file_kernel
 
@@ -49,7 +52,7 @@ MOST_DEEP = 400
 
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
-_serial = count()
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class DirectoryDriver:
@@ -73,12 +76,12 @@ class DirectoryDriver:
         self.anchored = anchored
         self.reading = OPEN_FILE | (0 if follow_symlinks else _NOFOLLOW)
         self.spelling = Spelling()
-        self.swap_lock = threading.RLock()  # replaces flock where there is none
+        self.locks = NamedLocks()  # of folders, where the system has none
         self.capabilities = Capabilities(
             write=True,
             erase=True,
             list=True,
-            swap=anchored and fcntl is not None,
+            swap=anchored and _has_locks(root),
             native_ranges=True,
             shared=True,
             persistent=True,
@@ -91,35 +94,16 @@ class DirectoryDriver:
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; each file is opened once per request, each folder once per call."""
-        values, left = self._read_together(requests)
-        if not left:
-            return values
-        with self._walk() as walk:
-            path, folder = None, None
-            for number in left:
-                key, wanted = requests[number]
-                above, _, name = self._name(key).rpartition("/")
-                if above != path:  # neighbours mostly lie in one folder
-                    walk.ease()
-                    path, folder = above, walk.folder(f"{above}/" if above else "")
-                if folder is not None:
-                    values[number], _ = self._read(folder, name, wanted)
-        return values
+        return self._answers(requests, versions=False)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As the contract says; the version comes from the file's status: see `_version`."""
-        return [
-            (None, None) if folder is None else self._read_versioned(folder, name)
-            for folder, name in self._located(keys)
-        ]
+        return self._answers(whole(keys), versions=True)
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        sizes: list[int | None] = []
-        for folder, name in self._located(keys):
-            there = None if folder is None else self._stat(folder, name)
-            is_file = there is not None and stat.S_ISREG(there.st_mode)
-            sizes.append(there.st_size if there is not None and is_file else None)
-        return sizes
+        with self._walk() as walk:
+            found = [folder and self._stat(folder, name) for folder, name in self._located(walk, keys)]
+        return [there.st_size if there and stat.S_ISREG(there.st_mode) else None for there in found]
 
     # ------------------------------------------------------------ listing
 
@@ -131,13 +115,14 @@ class DirectoryDriver:
             there = walk.folder(self._folder_name(folder))
             if there is None:
                 return
-            for entry in there.entries():
-                if entry.name.startswith(TEMPORARY):
-                    continue
-                if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
-                    yield f"{folder}{entry.name}/"
-                elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
-                    yield f"{folder}{entry.name}"
+            with there.scan() as entries:
+                for entry in entries:
+                    if entry.name.startswith(TEMPORARY):
+                        continue
+                    if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
+                        yield f"{folder}{entry.name}/"
+                    elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
+                        yield f"{folder}{entry.name}"
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         for key, entry in self._files(folder):
@@ -159,7 +144,7 @@ class DirectoryDriver:
         with self._walk() as walk:
             for path, values in folders.items():
                 walk.ease(sync=self.fsync)
-                self._in_folder(walk, path, partial(self._replace, values=values))
+                self._in_folder(walk, path, partial(self._replace, walk, values))
             if erased:
                 self._erase(walk, erased)
             if self.fsync:
@@ -179,7 +164,7 @@ class DirectoryDriver:
                 if not creates and walk.folder(path) is None:  # nothing is there
                     refused += [key for key in names.values() if swaps[key][0] is not None]
                     continue
-                refused += self._in_folder(walk, path, partial(self._swap, names=names, swaps=swaps))
+                refused += self._in_folder(walk, path, partial(self._swap, walk, names, swaps))
             if self.fsync:
                 walk.sync()
             walk.forget()
@@ -226,8 +211,8 @@ class DirectoryDriver:
 
     # ------------------------------------------------------------ names
 
-    def _walk(self) -> Walk:
-        return Walk(self.root, self.spelling, follow_symlinks=self.follow, anchored=self.anchored)
+    def _walk(self) -> AbstractContextManager[Walk]:
+        return Walk(self.root, self.spelling, follow_symlinks=self.follow, anchored=self.anchored).opened()
 
     def _name(self, key: str) -> str:
         if TEMPORARY in key and (key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key):
@@ -245,36 +230,48 @@ class DirectoryDriver:
     def _folder_name(self, folder: str) -> str:
         return self._name(folder) if folder else ""
 
-    def _located(self, keys: Sequence[str]) -> Iterator[tuple[Folder | None, str]]:
+    def _located(self, walk: Walk, keys: Iterable[str]) -> Iterator[tuple[Folder | None, str]]:
         """The folder of each key, `None` where there is none, and the name of its file there."""
-        with self._walk() as walk:
-            path, folder = None, None
-            for key in keys:
-                above, _, name = self._name(key).rpartition("/")
-                if above != path:
-                    walk.ease()
-                    path, folder = above, walk.folder(f"{above}/" if above else "")
-                yield folder, name
+        path, folder = None, None
+        for key in keys:
+            above, _, name = self._name(key).rpartition("/")
+            if above != path:  # neighbours mostly lie in one folder
+                walk.ease()
+                path, folder = above, walk.folder(f"{above}/" if above else "")
+            yield folder, name
 
     # ------------------------------------------------------------ one file
 
-    def _read_together(self, requests: Sequence[Request]) -> tuple[list[Buffer | None], Sequence[int]]:
-        """What a kernel reads, and the numbers of the requests that it leaves undone."""
+    def _answers(self, requests: Sequence[Request], *, versions: bool) -> Sequence[Any]:
+        """The requested values, with versions where they are wanted: by a kernel, and what it leaves undone by Python."""
         kernel = file_kernel() if self.anchored and not self.lower else None
-        if kernel is None:
-            return [None] * len(requests), range(len(requests))
-        exact = self.spelling.ignores_case is False
-        return kernel.read_files(self.root, [*requests], TEMPORARY, self.reading, letters=exact)
+        answers: list[Any] = [None] * len(requests)
+        left: Sequence[int] = range(len(requests))
+        if kernel is not None:
+            exact = self.spelling.ignores_case is False
+            answers, left = kernel.get_files(
+                self.root, [*requests], TEMPORARY, self.reading, letters=exact, versions=versions
+            )
+        if left:
+            with self._walk() as walk:
+                places = self._located(walk, (requests[number][0] for number in left))
+                for number, (folder, name) in zip(left, places, strict=True):
+                    answer = self._read(walk, folder, name, requests[number][1]) if folder else (None, None)
+                    answers[number] = answer if versions else answer[0]
+        return answers
 
-    def _read(
-        self, folder: Folder, name: str, wanted: ByteRange | None
-    ) -> tuple[bytes, os.stat_result] | tuple[None, None]:
-        """The requested part of a file, and the file's status."""
+    def _read(self, walk: Walk, folder: Folder, name: str, wanted: ByteRange | None) -> Versioned:
+        """The requested part of a file, and the file's version."""
+        kept = len(walk.descriptors)
         try:
-            fd = os.open(folder.at(name), self.reading, dir_fd=folder.fd)
-        except (FileNotFoundError, NotADirectoryError):
-            return None, None
-        except IsADirectoryError:  # pragma: no cover - Windows
+            fd = walk.open(folder.at(name), self.reading, folder.fd)
+            there = os.fstat(fd)
+            if not stat.S_ISREG(there.st_mode) or not self.spelling.is_exact(folder, name):
+                return None, None
+            start, length = resolve(wanted, there.st_size)
+            value = _read_all(fd, start, length, f"{folder.path}/{name}")
+            return value, _version(there, value)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # the last one on Windows
             return None, None
         except OSError as error:
             if error.errno in _IS_LINK:
@@ -282,19 +279,8 @@ class DirectoryDriver:
             if error.errno == errno.ENAMETOOLONG:
                 return None, None
             raise
-        try:
-            there = os.fstat(fd)
-            if not stat.S_ISREG(there.st_mode) or not self.spelling.is_exact(folder, name):
-                return None, None
-            start, length = (0, there.st_size) if wanted is None else resolve(wanted, there.st_size)
-            return _read_all(fd, start, length, f"{folder.path}/{name}"), there
         finally:
-            os.close(fd)
-
-    def _read_versioned(self, folder: Folder, name: str) -> Versioned:
-        """A file's content and version."""
-        value, there = self._read(folder, name, None)
-        return value, None if there is None else _version(there, value)
+            walk.close(kept)
 
     def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
         there = folder.stat(name)
@@ -306,13 +292,13 @@ class DirectoryDriver:
             return os.stat(folder.at(name), dir_fd=folder.fd)
         return there
 
-    def _version_now(self, folder: Folder, name: str) -> Version | None:
+    def _version_now(self, walk: Walk, folder: Folder, name: str) -> Version | None:
         """The version of a file while the folder is locked; `None` where there is none."""
         there = self._stat(folder, name)
         if there is None or not stat.S_ISREG(there.st_mode):
             return None
         version = _version(there, None)
-        return self._read_versioned(folder, name)[1] if version is None else version
+        return self._read(walk, folder, name, None)[1] if version is None else version
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
@@ -321,21 +307,23 @@ class DirectoryDriver:
                 yield from self._below(walk, start, folder)
 
     def _below(self, walk: Walk, folder: Folder, path: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        for entry in folder.entries():
-            if entry.name.startswith(TEMPORARY):
-                continue
-            if entry.is_symlink() and not self.follow:
-                raise link_error(f"{folder.path}/{entry.name}")
-            if not entry.is_dir():
-                if entry.is_file():  # not a pipe, socket or device
+        folders = []
+        with folder.scan() as entries:
+            for entry in entries:
+                if entry.name.startswith(TEMPORARY):
+                    continue
+                if entry.is_symlink() and not self.follow:
+                    raise link_error(f"{folder.path}/{entry.name}")
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.is_file():  # not a pipe, socket or device
                     yield path + entry.name, entry
-                continue
-            inner = walk.inside(folder, entry.name)
+        for name in folders:
+            kept = len(walk.descriptors)
+            inner = walk.inside(folder, name)
             if inner is not None:
-                try:
-                    yield from self._below(walk, inner, f"{path}{entry.name}/")
-                finally:
-                    inner.close()
+                yield from self._below(walk, inner, f"{path}{name}/")
+            walk.close(kept)
 
     # ------------------------------------------------------------ files of one folder
 
@@ -353,92 +341,87 @@ class DirectoryDriver:
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311 - nothing secret
         raise StoreAccessError(f"{path!r}: the folder was erased each of the {_VANISHED} times it was made")
 
-    def _replace(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
+    def _replace(self, walk: Walk, values: list[tuple[str, Buffer]], folder: Folder) -> None:
         """Write values under their names; those written are removed from the list."""
-        left = []
-        with self._locked(folder, exclusive=False):
-            self._write_together(folder, values)
-            while values:
-                name, value = values[-1]
-                if not self._write(folder, name, value):
-                    left.append(_temporary(name))
-                values.pop()
-        if left:
-            self._remove_dead(folder, left)
+        with self._locked(walk, folder, exclusive=False):
+            dead = self._write_all(walk, folder, values)
+        self._remove_dead(folder, dead)
 
-    def _swap(self, folder: Folder, names: Mapping[str, str], swaps: Swaps) -> Collection[str]:
+    def _swap(self, walk: Walk, names: Mapping[str, str], swaps: Swaps, folder: Folder) -> Collection[str]:
         """Replace and erase those of some files, by name and key, whose versions are as they should be; returns other keys."""
-        refused, left = [], []
-        with self._locked(folder, exclusive=True, strict=True):
+        with self._locked(walk, folder, exclusive=True, strict=True):
+            now = {name: self._version_now(walk, folder, name) for name in names}
+            refused = {key for name, key in names.items() if now[name] != swaps[key][0]}
+            values: list[tuple[str, Buffer]] = []
             for name, key in names.items():
-                version, new = swaps[key]
-                if self._version_now(folder, name) != version:
-                    refused.append(key)
-                elif new is None:
+                new = swaps[key][1]
+                if key in refused:
+                    continue
+                if new is None:
                     self._unlink(folder, name)
-                elif not self._write(folder, name, new):
-                    left.append(_temporary(name))
-        if left:
-            self._remove_dead(folder, left)
+                else:
+                    values.append((name, new))
+            dead = self._write_all(walk, folder, values)
+        self._remove_dead(folder, dead)
         return refused
 
-    def _write_together(self, folder: Folder, values: list[tuple[str, Buffer]]) -> None:
-        """Write what a kernel can while the folder is locked; what it cannot stays in the list."""
+    def _write_all(self, walk: Walk, folder: Folder, values: list[tuple[str, Buffer]]) -> list[str]:
+        """Write values while the folder is locked; those written are removed from the list. Returns temporary files in the way."""
         # waiting for the disk takes longer than anything that Python does
-        kernel = None if self.fsync else file_kernel()
-        if kernel is None or folder.fd is None:
-            return
-        names, contents = [name for name, _ in values], [value for _, value in values]
-        exact = self.spelling.ignores_case is False
-        values[:] = [
-            values[number]
-            for number in kernel.write_files(folder.fd, names, contents, TEMPORARY, _CREATE, letters=exact)
-        ]
+        kernel = None if self.fsync or folder.fd is None else file_kernel()
+        if kernel is not None and folder.fd is not None:
+            names, contents = map(list, zip(*values, strict=True)) if values else ([], [])
+            exact = self.spelling.ignores_case is False
+            left = kernel.write_files(folder.fd, names, contents, TEMPORARY, _CREATE, letters=exact)
+            values[:] = [values[number] for number in left]
+        in_the_way: list[str] = []
+        while values:
+            in_the_way += self._write(walk, folder, *values[-1])
+            values.pop()
+        return in_the_way
 
-    def _write(self, folder: Folder, name: str, value: Buffer) -> bool:
-        """Write one value while the folder is locked; whether no other writer's file was in the way.
+    def _write(self, walk: Walk, folder: Folder, name: str, value: Buffer) -> Sequence[str]:
+        """Write one value while the folder is locked. Returns temporary files of other writers that were in the way.
 
-        The temporary file's name belongs to the key, so that one left by a killed writer is met again.
+        The names of temporary files belong to the key, so that one left by a killed writer is met again.
         """
         if not self.spelling.is_exact(folder, name):
             raise self.spelling.error(folder, name)
-        temporary, free = _temporary(name), True
+        kept, made, names = len(walk.descriptors), False, [_temporary(name)]
         try:
-            fd = os.open(folder.at(temporary), _CREATE, 0o666, dir_fd=folder.fd)
-        except FileExistsError:
-            temporary, free = f"{TEMPORARY}{os.getpid()}-{threading.get_native_id()}-{next(_serial)}", False
-            fd = os.open(folder.at(temporary), _CREATE, 0o666, dir_fd=folder.fd)
-        try:
-            try:
-                _write_all(fd, value)
-                if SETS_TIME:
-                    now = time.time_ns()
-                    os.utime(fd, ns=(now, now + (not now % 1000)))  # see `_version`
-                if self.fsync:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.replace(folder.at(temporary), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+            while len(walk.descriptors) == kept:
+                try:
+                    walk.open(folder.at(names[-1]), _CREATE, folder.fd)
+                except FileExistsError:
+                    names.append(f"{_temporary(name)}~{len(names)}")
+            made, fd = True, walk.descriptors[-1]
+            _write_fully(fd, value)
+            if SETS_TIME:
+                now = time.time_ns()
+                os.utime(fd, ns=(now, now + (not now % 1000)))  # see `_version`
+            if self.fsync:
+                os.fsync(fd)
+            walk.close(kept)
+            os.replace(folder.at(names[-1]), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
         except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.unlink(folder.at(temporary), dir_fd=folder.fd)
+            if made or len(walk.descriptors) > kept:
+                with contextlib.suppress(OSError):
+                    os.unlink(folder.at(names[-1]), dir_fd=folder.fd)
             if isinstance(error, IsADirectoryError):
                 raise InvalidKeyError(
                     f"{folder.path}/{name} is a folder, so no value can be stored there"
                 ) from None
             raise
-        return free
+        return names[:-1]
 
     def _remove_dead(self, folder: Folder, temporaries: Collection[str]) -> bool:
         """Remove temporary files of dead writers: all are dead when nobody else holds the folder's lock."""
-        if not self._try_lock(folder):
+        if not temporaries or not self._try_lock(folder):
             return False
-        try:
-            for temporary in temporaries:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(folder.at(temporary), dir_fd=folder.fd)
-        finally:
-            self._unlock(folder)
+        for temporary in temporaries:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder.at(temporary), dir_fd=folder.fd)
+        _unlock(folder)
         return True
 
     # ------------------------------------------------------------ erasing
@@ -451,7 +434,7 @@ class DirectoryDriver:
             folder = walk.folder(parent(name))
             if folder is None:
                 continue
-            with self._locked(folder, exclusive=False):
+            with self._locked(walk, folder, exclusive=False):
                 if self._unlink(folder, name.rpartition("/")[2]):
                     emptied.add(parent(name))
         if self.fsync:
@@ -471,15 +454,14 @@ class DirectoryDriver:
 
     def _clear(self, walk: Walk, folder: Folder) -> None:
         """Remove everything in a folder while nobody is writing there; links are removed, their targets stay."""
-        with self._locked(folder, exclusive=True):
-            for entry in folder.entries():
+        with self._locked(walk, folder, exclusive=True), folder.scan() as entries:
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
+                    kept = len(walk.descriptors)
                     inner = walk.inside(folder, entry.name)
                     if inner is not None:
-                        try:
-                            self._clear(walk, inner)
-                        finally:
-                            inner.close()
+                        self._clear(walk, inner)
+                    walk.close(kept)
                     self._rmdir(folder, entry.name)
                 else:
                     with contextlib.suppress(FileNotFoundError):
@@ -523,24 +505,25 @@ class DirectoryDriver:
     # ------------------------------------------------------------ locks
 
     @contextlib.contextmanager
-    def _locked(self, folder: Folder, *, exclusive: bool, strict: bool = False) -> Iterator[None]:
+    def _locked(self, walk: Walk, folder: Folder, *, exclusive: bool, strict: bool = False) -> Iterator[None]:
         """Hold a folder's lock, shared or exclusive; where there are no locks, go on without unless `strict`.
 
         Writers share it: while a living writer has temporary files, nobody holds it exclusively.
         """
         if folder.fd is None or fcntl is None:
-            with self.swap_lock:
+            with self.locks.held([folder.path]):
                 yield
             return
+        _locking[get_ident()] = walk.descriptors
         try:
-            fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        except OSError:  # a network file system without locks of folders
-            if strict:
-                raise
-        try:
+            try:
+                fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            except OSError as error:  # a network file system without locks of folders
+                if strict or error.errno not in _NO_LOCKS:
+                    raise
             yield
         finally:
-            self._unlock(folder)
+            _unlock(folder)
 
     @staticmethod
     def _try_lock(folder: Folder) -> bool:
@@ -553,11 +536,44 @@ class DirectoryDriver:
             return False
         return True
 
-    @staticmethod
-    def _unlock(folder: Folder) -> None:
-        if folder.fd is not None and fcntl is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(folder.fd, fcntl.LOCK_UN)
+
+def _unlock(folder: Folder) -> None:
+    if folder.fd is not None and fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder.fd, fcntl.LOCK_UN)
+
+
+def _has_locks(root: str) -> bool:
+    """Whether folders can be locked where a root is, or will be made."""
+    if fcntl is None:  # pragma: no cover - Windows
+        return False
+    try:
+        fd = os.open(root, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return _has_locks(os.path.dirname(root))  # noqa: PTH120
+    except OSError:
+        return True  # what is wrong will be told when it is used
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(fd)
+    return True
+
+
+_locking: dict[int, list[int]] = {}
+"""The descriptors of the call that locked folders last, by thread."""
+
+
+def _leave_locks_to_the_parent() -> None:
+    """In a forked child: close the folders that other threads had locked, since a lock lasts while its descriptor is open anywhere."""
+    for thread, descriptors in _locking.items():
+        if thread != get_ident():
+            any(map(os.close, map(descriptors.pop, [-1] * len(descriptors))))
+
+
+at_forks(in_child=_leave_locks_to_the_parent)
 
 
 def _temporary(name: str) -> str:
@@ -594,7 +610,7 @@ def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
     return b"".join(parts)
 
 
-def _write_all(fd: int, value: Buffer) -> None:
+def _write_fully(fd: int, value: Buffer) -> None:
     written = os.write(fd, value)
     while written < len(value):
         written += os.write(fd, memoryview(value)[written:])

@@ -11,9 +11,10 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
-from types import TracebackType
-from typing import NamedTuple, Self
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
 
@@ -42,19 +43,9 @@ class Folder(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def entries(self) -> list[os.DirEntry[str]]:
-        """What lies in the folder, unsorted."""
-        with self.scan() as entries:
-            return [*entries]
-
     def scan(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
-        """What lies in the folder, one by one, for callers that may stop early."""
+        """What lies in the folder, one by one and unsorted, for a `with` block."""
         return os.scandir(self.path if self.fd is None else self.fd)
-
-    def close(self) -> None:
-        """Release the descriptor."""
-        if self.fd is not None:
-            os.close(self.fd)
 
 
 MOST_OPEN = 100
@@ -62,7 +53,10 @@ MOST_OPEN = 100
 
 
 class Walk:
-    """The folders below a root that one call needs, each opened once, closed with the `with` block.
+    """The folders below a root that one call needs, each opened once, and the files that it opens there.
+
+    Python may be interrupted (Ctrl-C) between any two of its steps. So a descriptor is noted in the very step that opens
+    it, and forgotten in the one that closes it: none is lost, and none is closed twice.
 
     Args:
         root: the path of the root; links in it are followed, since the user gave it.
@@ -78,33 +72,45 @@ class Walk:
         self.spelling = spelling
         self.follow = follow_symlinks
         self.anchored = anchored
-        self._open: dict[str, Folder | None] = {}
+        self.descriptors: list[int] = []
+        self._folders: dict[str, Folder | None] = {}
 
-    def __enter__(self) -> Self:
-        return self
+    @contextmanager
+    def opened(self) -> Iterator[Walk]:
+        """A block after which everything is closed."""
+        try:
+            try:
+                yield self
+            finally:
+                self.forget()
+        finally:  # an interrupt may have come before anything was closed
+            self.forget()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.forget()
+    def open(self, name: str, flags: int, folder: int | None = None) -> int:
+        """Open a file, perhaps relative to a folder's descriptor."""
+        self.descriptors.extend(map(partial(os.open, mode=0o666, dir_fd=folder), (name,), (flags,)))
+        return self.descriptors[-1]
+
+    def close(self, kept: int) -> None:
+        """Close what was opened last, and keep so many descriptors that were opened before."""
+        surplus = len(self.descriptors) - kept
+        any(map(os.close, map(self.descriptors.pop, repeat(-1, surplus))))
 
     def forget(self) -> None:
         """Close everything: what is asked for afterwards is looked up again."""
-        for folder in self._open.values():
-            if folder is not None:
-                folder.close()
-        self._open.clear()
+        self._folders.clear()
+        self.close(0)
 
     def ease(self, *, sync: bool = False) -> None:
         """Close everything if many folders are open, so that descriptors do not run out; only while none is in use."""
-        if len(self._open) > MOST_OPEN:
+        if len(self._folders) > MOST_OPEN:
             if sync:
                 self.sync()
             self.forget()
 
     def sync(self) -> None:
         """Make the names in all visited folders durable."""
-        for folder in self._open.values():
+        for folder in self._folders.values():
             if folder is not None and folder.fd is not None:
                 os.fsync(folder.fd)
 
@@ -114,20 +120,17 @@ class Walk:
         With `create`, it and its parents are made. Raises `StoreAccessError` where the path goes through a
         symbolic link and `InvalidKeyError` where a folder has to be made but a file is.
         """
-        try:
-            folder = self._open[path]
-        except KeyError:
-            folder = None
-        if folder is None and (create or path not in self._open):
-            folder = self._root(create=create) if not path else self._child(path, create=create)
-            self._open[path] = folder
+        folder = self._folders.get(path)
+        if folder is None and (create or path not in self._folders):
+            folder = self._child(path, create=create) if path else self._root(create=create)
+            self._folders[path] = folder
         return folder
 
     def inside(self, folder: Folder, name: str) -> Folder | None:
-        """A folder directly inside another, which the caller closes."""
+        """A folder directly inside another."""
         try:
             if folder.fd is not None:
-                fd = os.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), dir_fd=folder.fd)
+                fd = self.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), folder.fd)
                 return Folder(f"{folder.path}/{name}", fd)
             path = folder.at(name)
             mode = os.stat(path, follow_symlinks=self.follow).st_mode  # noqa: PTH116 - a text path is all there is
@@ -145,22 +148,22 @@ class Walk:
         return None
 
     def _root(self, *, create: bool) -> Folder | None:
-        if create:
+        if create and not os.path.isdir(self.root):  # noqa: PTH112 - a text path is all there is
             with suppress(FileExistsError):  # a file: see below
-                os.makedirs(self.root, exist_ok=True)  # noqa: PTH103 - a text path is all there is
+                os.makedirs(self.root, exist_ok=True)  # noqa: PTH103
         try:
             if self.anchored:
-                return Folder(self.root, os.open(self.root, _OPEN_FOLDER))
+                return Folder(self.root, self.open(self.root, _OPEN_FOLDER))
             mode = os.stat(self.root).st_mode  # noqa: PTH116
         except FileNotFoundError:
             return None
         except NotADirectoryError:
             mode = 0
-        if not stat.S_ISDIR(mode):
-            raise StoreAccessError(
-                f"{self.root!r} is a file, not a folder; open an archive as 'file:///…/a.zip|zip:'"
-            )
-        return Folder(self.root, None)
+        if stat.S_ISDIR(mode):
+            return Folder(self.root, None)
+        raise StoreAccessError(
+            f"{self.root!r} is a file, not a folder; open an archive as 'file:///…/a.zip|zip:'"
+        )
 
     def _child(self, path: str, *, create: bool) -> Folder | None:
         above, _, name = path[:-1].rpartition("/")
@@ -169,7 +172,6 @@ class Walk:
             return None
         child = self.inside(parent, name)
         if child is not None and not self.spelling.is_exact(parent, name):
-            child.close()
             child = None
             if create:
                 raise self.spelling.error(parent, name)
@@ -220,7 +222,8 @@ class Spelling:
         twins = {name.swapcase(), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))} - {name}
         if own is None or not any(self._is_twin(folder, own, twin) for twin in twins):
             return True
-        return any(entry.name == name for entry in folder.entries())
+        with folder.scan() as entries:
+            return any(entry.name == name for entry in entries)
 
     @staticmethod
     def error(folder: Folder, name: str) -> InvalidKeyError:

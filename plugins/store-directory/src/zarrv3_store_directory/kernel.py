@@ -5,7 +5,7 @@ A kernel does the usual cases and leaves the rest to the driver: missing folders
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from zarrv3.options.kernels import kernels
 from zarrv3.store.contract import Buffer, Request
@@ -14,9 +14,16 @@ from zarrv3.store.contract import Buffer, Request
 class FileKernel(Protocol):
     """Methods that kernels may have besides those for chunks; all are thread-safe."""
 
-    def read_files(
-        self, root: str, requests: list[Request], reserved: str, flags: int, *, letters: bool
-    ) -> tuple[list[Buffer | None], list[int]]:
+    def get_files(
+        self,
+        root: str,
+        requests: list[Request],
+        reserved: str,
+        flags: int,
+        *,
+        letters: bool,
+        versions: bool,
+    ) -> tuple[list[Any], list[int]]:
         """The requested bytes of regular files below a folder, and the numbers of those left undone.
 
         Args:
@@ -25,6 +32,7 @@ class FileKernel(Protocol):
             reserved: paths with a part that begins so are left undone.
             flags: what they are opened with; with `O_NOFOLLOW` no part of a path may be a symbolic link.
             letters: a name with letters leads to the file of exactly this name; without, such paths are left undone.
+            versions: return pairs of bytes and version; files whose time is that of a whole microsecond are left undone.
         """
 
     def write_files(
@@ -45,7 +53,7 @@ class FileKernel(Protocol):
             values: as many.
             prefix: what the name of a temporary file begins with; the last 200 characters of the file's follow.
             flags: what temporary files are created with.
-            letters: as in `read_files`.
+            letters: as in `get_files`.
         """
 
 
@@ -53,6 +61,6 @@ def file_kernel() -> FileKernel | None:
     """The kernels in use, if they can handle files."""
     available = kernels()
     kernel: FileKernel | None = (
-        available if hasattr(available, "read_files") and hasattr(available, "write_files") else None
+        available if hasattr(available, "get_files") and hasattr(available, "write_files") else None
     )
     return kernel
