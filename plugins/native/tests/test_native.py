@@ -414,6 +414,21 @@ def test_files_that_are_left(tmp_path: Path) -> None:
     )
 
 
+def test_versions_of_files(tmp_path: Path) -> None:
+    """Beside a file's bytes comes what tells it from others, unless its time is not exact enough for that."""
+    for name in ("1", "2"):
+        (tmp_path / name).write_bytes(b"x")
+    os.utime(tmp_path / "1", ns=(0, 1_700_000_000_123_456_789))
+    os.utime(tmp_path / "2", ns=(0, 1_700_000_000_000_000_000))
+    requests: list[Any] = [("1", None), ("2", None), ("3", None)]
+    there = (tmp_path / "1").stat()
+    version = there.st_ino, 1, 1_700_000_000_123_456_789, there.st_ctime_ns
+    assert _kernels.get_files(str(tmp_path), requests, ".tmp-", READ, True, True) == (
+        [(b"x", version), None, (None, None)],
+        [1],
+    )
+
+
 def test_links_are_followed_where_they_may_be(tmp_path: Path) -> None:
     """Without `O_NOFOLLOW` links are gone through."""
     (tmp_path / "1").write_bytes(b"x")

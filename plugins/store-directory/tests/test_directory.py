@@ -9,8 +9,10 @@ import subprocess
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from zarrv3.layers import ReadOnly
 from zarrv3.options.settings import config
 from zarrv3.store.helpers import digest
 from zarrv3.testing import CHECKS, Opener, StoreConformance
+from zarrv3.testing.interrupts import interrupted
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
 from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
@@ -462,6 +465,132 @@ def test_a_failed_write_leaves_nothing(
             store["a/k"] = b"new"
     assert store["a/k"] == b"old"
     assert files(root) == ["a", "a/k"]
+
+
+# ---------------------------------------------------------------- interrupts and forks
+
+OLD, NEW = b"old", b"new" * 100
+
+
+def _swap(store: DirectoryStore) -> None:
+    (_, first), (_, second) = store.get_versioned(["a/b/k", "c/k"])
+    store.swap_many({"a/b/k": (first, NEW), "c/k": (second, None)})
+
+
+CALLS: dict[str, Callable[[DirectoryStore], Any]] = {
+    "read": lambda store: store.get_many([("a/b/k", None), ("c/k", None)]),
+    "write": lambda store: store.write_many({"a/b/k": NEW, "a/b/l": NEW, "c/k": NEW}),
+    "swap": _swap,
+    "erase": lambda store: store.write_many({"a/b/k": None, "c/k": None}),
+    "erase folder": lambda store: store.erase_prefix("a/"),
+    "rename": lambda store: store.rename_prefix("a/", "d/"),
+    "list": lambda store: [*store.list_prefix(""), *store.list_dir("a/b/"), *store.list_sizes("")],
+}
+
+
+def open_files() -> list[str]:
+    """The numbers of the descriptors of this process."""
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers, not paths
+
+
+@pytest.mark.filterwarnings(
+    "ignore:unclosed scandir iterator:ResourceWarning"
+)  # closed as it was interrupted
+@pytest.mark.parametrize("kernels", ["native", "none"])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_interrupt_anywhere(step: int, call: str, kernels: str, tmp_path: Path) -> None:
+    """Wherever Ctrl-C strikes, values are old or new, and no lock, open file or temporary file stays."""
+    store = DirectoryStore(tmp_path)
+    with config.set(kernels=kernels):
+        for point in count(1, step):
+            store.write_many({"a/b/k": OLD, "a/b/l": OLD, "c/k": OLD, "d/b/k": None, "d/b/l": None})
+            before = open_files()
+            ended = interrupted(partial(CALLS[call], store), point) is None
+            assert open_files() == before
+            assert not [name for name in files(tmp_path) if TEMPORARY in name]
+            assert {*store.values()} <= {OLD, NEW}
+            for folder in (path for path in [tmp_path, *tmp_path.rglob("*")] if path.is_dir()):
+                with lock_of(folder):
+                    pass
+            if ended:
+                break
+
+
+@contextmanager
+def lock_of(folder: Path) -> Iterator[None]:
+    """The lock of a folder, which nobody else may have."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("call", ["write", "swap", "erase folder"])
+def test_a_child_leaves_locks_to_its_parent(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child forked while another thread has a folder locked does not have it, nor files open there; the call goes on in peace."""
+    store = DirectoryStore(tmp_path)
+    store.write_many({"a/b/k": OLD, "a/b/l": OLD, "c/k": OLD})
+    unlink, replace, held, free = os.unlink, os.replace, threading.Event(), threading.Event()
+
+    def wait(really: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        held.set()
+        assert free.wait(60)
+        really(*args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", partial(wait, unlink))
+    monkeypatch.setattr(os, "replace", partial(wait, replace))
+    with config.set(kernels="none"), ThreadPoolExecutor(1) as pool:
+        working = pool.submit(CALLS[call], store)
+        assert held.wait(60)
+        child = Child(_open_below, str(tmp_path))
+        try:
+            assert child.result() == []
+        finally:
+            child.kill()
+            free.set()
+        working.result(60)
+    assert {*store.values()} <= {OLD, NEW}
+
+
+def _open_below(root: str) -> list[str]:
+    paths = [Path("/proc/self/fd", number) for number in open_files()]
+    return [str(path.readlink()) for path in paths if path.is_symlink() and root in str(path.readlink())]
+
+
+@pytest.mark.parametrize("fault", [errno.ENOLCK, errno.ENOSYS])
+def test_folders_that_cannot_be_locked(fault: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system locks no folders, as some networks' do, a store does not claim to swap, and writes all the same."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store = DirectoryStore(tmp_path / "to" / "be" / "made")
+    assert not store.capabilities.swap
+    store.update({"a/k": b"1", "a/l": b"2"})
+    store.erase_prefix("a/")
+    store["a/k"] = b"3"
+    assert dict(store.items()) == {"a/k": b"3"}
+    assert files(tmp_path / "to" / "be" / "made") == ["a", "a/k"]
+
+
+def test_listing_reads_as_far_as_it_is_asked(tmp_path: Path) -> None:
+    """`list_dir` reads a folder as its names are asked for, and closes it when nobody asks for more."""
+    store = DirectoryStore(tmp_path)
+    store.update({f"{number}": b"" for number in range(5)})
+    before = open_files()
+    names = store.list_dir("")
+    first = next(names)
+    assert open_files() != before
+    (tmp_path / "new").write_bytes(b"")
+    del names
+    assert open_files() == before
+    assert first in store
 
 
 # ---------------------------------------------------------------- errors

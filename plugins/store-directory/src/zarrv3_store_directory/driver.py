@@ -454,7 +454,9 @@ class DirectoryDriver:
 
     def _clear(self, walk: Walk, folder: Folder) -> None:
         """Remove everything in a folder while nobody is writing there; links are removed, their targets stay."""
-        with self._locked(walk, folder, exclusive=True), folder.scan() as entries:
+        with self._locked(walk, folder, exclusive=True):
+            with folder.scan() as scanned:
+                entries = [*scanned]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     kept = len(walk.descriptors)
