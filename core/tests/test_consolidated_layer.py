@@ -179,7 +179,7 @@ CHANGES = [change_attributes, resize, create, erase, replace, break_one, change_
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.filterwarnings("ignore:.*a node was created below")
+@pytest.mark.filterwarnings("ignore:.*a node was .* below")
 def test_what_is_stale_is_found(store: MemoryStore, change: Callable[[zarrv3.Group], Staleness]) -> None:
     """Whatever changed is told by a report and a warning, also when the layer checks by itself; consolidating ends it."""
     layer = ConsolidatedMetadataStore(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -16,7 +17,7 @@ from zarrv3.chunks.chunk_cache import ChunkCache, as_cache
 from zarrv3.chunks.layout import Layout, arrange, form_of
 from zarrv3.chunks.resizing import trim
 from zarrv3.chunks.tasks import Fields, Progress
-from zarrv3.errors import AssignmentError, MetadataError, SelectionError
+from zarrv3.errors import AssignmentError, MetadataError, SelectionError, ZarrError
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.node import Node
@@ -68,7 +69,7 @@ class Array(Node[ArrayMetadata]):
     metadata_class = ArrayMetadata
 
     keeps_padding = True
-    """Whether writing keeps what chunks hold outside the array: others may have made it longer. Not where it was just created."""
+    """Whether writing keeps what chunks hold outside the array, which others may have appended; false only for its first values."""
 
     def __init__(
         self,
@@ -585,7 +586,7 @@ class Array(Node[ArrayMetadata]):
             selected.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
-            keep_padding=self.keeps_padding,
+            keep_padding=self.keeps_padding and _has_padding(layout),
             progress=progress,
         )
 
@@ -635,6 +636,13 @@ class Array(Node[ArrayMetadata]):
             lengths: from the shape in the store to the new one; called again where somebody else was faster. What it raises
                 reaches the caller; the first time, nothing has been changed then.
         """
+        before, is_other = self._reshape(lengths)
+        if is_other:
+            self._tell("changed", self._path)
+        return before
+
+    def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[tuple[int, ...], bool]:
+        """Do as `resize_with` says; returns what the lengths were, and whether they are others now."""
         before = self.shape
         refused = self._store.is_snapshot(document_key(self._path))  # the change of the document will be
 
@@ -646,15 +654,15 @@ class Array(Node[ArrayMetadata]):
                 trim(self._arranged(metadata), resized.shape)
             return resized
 
-        self._change(changed)
-        return before
+        is_other = self._change_quietly(changed)
+        return before, is_other
 
     def append(self, data: ArrayLike, axis: int = 0) -> tuple[int, ...]:
         """Add elements at the end of a dimension; returns the new shape.
 
         Several callers, also in several processes, append one after the other where the store can swap atomically, each
-        to a place of its own. The place is taken first, then filled: until then, and for ever if the process dies in between,
-        it holds the fill value.
+        to a place of its own. The place is taken first, then filled; until then it holds the fill value. An append that fails or is
+        interrupted gives its place back unless others have appended behind it; if the process dies, the fill value stays there.
 
         Args:
             data: elements; in all other dimensions as long as the array.
@@ -675,10 +683,19 @@ class Array(Node[ArrayMetadata]):
                 )
             return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
 
-        old = self.resize_with(longer)
-        new = slice(old[axis], old[axis] + array.shape[axis])
-        appended = tuple(new if a == axis else slice(0, length) for a, length in enumerate(old))
-        self._set(plan_basic, appended, array)
+        old, is_other = self._reshape(longer)
+        new = longer(old)  # by now other threads may have made this array longer still
+        place = tuple(
+            slice(old[a], length) if a == axis else slice(0, length) for a, length in enumerate(new)
+        )
+        try:
+            self._set(plan_basic, place, array)
+        except BaseException:
+            with suppress(ZarrError):
+                self._reshape(lambda shape: old if shape == new else shape)
+            raise
+        if is_other:
+            self._tell("changed", self._path)
         return self.shape
 
     # ------------------------------------------------------------ description
@@ -713,6 +730,13 @@ class Indexer:
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
         """Write to what is selected."""
         self._array._set(self._planner, selection, value)
+
+
+def _has_padding(layout: Layout) -> bool:
+    """Whether chunks (or shards) reach over the array's edge."""
+    lengths = zip(layout.chunk_shape, layout.block_shape or (1,) * len(layout.chunk_shape), strict=True)
+    stored = [chunk * block for chunk, block in lengths]
+    return any(length % unit for length, unit in zip(layout.metadata.shape, stored, strict=True))
 
 
 def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:

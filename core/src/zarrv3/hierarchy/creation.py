@@ -53,14 +53,15 @@ def create(
     array = Array(  # asks the store for nothing
         store, path, metadata=metadata, write_empty_chunks=write_empty
     )
-    array.keeps_padding = False
     _check_encodes(array)
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
     nodes.create(store, path, metadata, overwrite=overwrite)
     if data is not None:
+        array.keeps_padding = False  # nobody has made it longer yet
         array[...] = data
+        array.keeps_padding = True
     return array
 
 

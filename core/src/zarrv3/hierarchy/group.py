@@ -183,7 +183,7 @@ class Group(Node[GroupMetadata]):
         path = self._new(name)
         metadata = GroupMetadata.create(attributes)
         nodes.create(self._store, path, metadata, overwrite=overwrite)
-        return Group(self._store, path, metadata=metadata)
+        return Group(self._store, path, metadata=metadata)._share(self._above)
 
     def require_group(self, name: str, *, overwrite: bool = False) -> Group:
         """The group at a path below this one, created if there is none.
@@ -577,11 +577,13 @@ class Group(Node[GroupMetadata]):
                 f"there is nothing at {nodes.where(self._store, self._below(path))}; nothing was erased"
             )
         nodes.erase(self._store, self._below(path))
+        self._tell("erased", self._below(path))
 
     def clear(self) -> None:
         """Erase every node directly below, with everything below it; this group and its attributes stay."""
         self._check_writable()
         nodes.erase_children(self._store, self._path)
+        self._tell("erased", folder_of(self._path) + "*")
 
     def move(self, source: str, dest: str) -> None:
         """Move a node with everything below it to another path below this group; groups that are missing are created.
@@ -606,6 +608,7 @@ class Group(Node[GroupMetadata]):
             raise NodeExistsError(f"there is something at {nodes.where(self._store, new)} already")
         nodes.create_missing_groups(self._store, new)
         self._store.rename_prefix(folder_of(old), folder_of(new))
+        self._tell("moved", old, new)
 
     rename = move
 
@@ -623,8 +626,9 @@ class Group(Node[GroupMetadata]):
 
     def _open(self, path: str, metadata: Metadata) -> Member:
         if isinstance(metadata, ArrayMetadata):
-            return Array(self._store, path, read_only=self._read_only, metadata=metadata)
-        return Group(self._store, path, read_only=self._read_only, metadata=metadata)
+            array = Array(self._store, path, read_only=self._read_only, metadata=metadata)
+            return array._share(self._above)
+        return Group(self._store, path, read_only=self._read_only, metadata=metadata)._share(self._above)
 
     # ------------------------------------------------------------ description
 

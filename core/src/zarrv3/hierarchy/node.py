@@ -50,6 +50,13 @@ class Node(Generic[M]):
         self._metadata: M = (
             metadata if metadata is not None else nodes.get(self._store, self._path, self.metadata_class)
         )
+        self._share(nodes.Above())
+
+    def _share(self, above: nodes.Above) -> Self:
+        """Share with other nodes what is known about consolidated metadata above; returns this node."""
+        self._above = above
+        above.note(self._path, self._metadata)
+        return self
 
     @property
     def store(self) -> BaseStore:
@@ -116,12 +123,24 @@ class Node(Generic[M]):
         self._change(changed)
 
     def _change(self, changed: Callable[[M], M]) -> None:
-        """Change the document in the store and adopt the result."""
+        """Change the document in the store, adopt the result, and tell if that makes consolidated metadata stale."""
+        if self._change_quietly(changed):
+            self._tell("changed", self._path)
+
+    def _change_quietly(self, changed: Callable[[M], M]) -> bool:
+        """Change the document in the store and adopt the result; returns whether it is another one."""
         self._check_writable()
-        self._adopt(nodes.change(self._store, self._path, self.metadata_class, changed))
+        metadata, is_other = nodes.change(self._store, self._path, self.metadata_class, changed)
+        self._adopt(metadata)
+        return is_other
+
+    def _tell(self, what: str, *paths: str) -> None:
+        """Warn if what was done at some paths makes consolidated metadata above them stale."""
+        self._above.tell(self._store, what, *paths)
 
     def _adopt(self, metadata: M) -> None:
         self._metadata = metadata
+        self._above.note(self._path, metadata)
 
     def _check_writable(self) -> None:
         if self.read_only:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 from zarrv3.errors import (
     MetadataError,
@@ -16,6 +17,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StaleMetadataWarning,
     UnsupportedError,
+    ZarrError,
 )
 from zarrv3.forks import Lock
 from zarrv3.format.documents import dump_document
@@ -218,7 +220,8 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
         _create_group(store, path)
     _store_new(store, documents, overwrite=overwrite)
     for path in above:
-        _warn_if_consolidated(store, path, found[path])
+        if _is_consolidated(found[path]):
+            warn_stale(store, path, "a node was created below")
 
 
 def _look_for_all(
@@ -243,23 +246,6 @@ def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: b
     for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
         path = key.removesuffix(DOCUMENT).rstrip("/")
         raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
-
-
-def warn_above(store: BaseStore, path: str) -> None:
-    """Tell that groups above a new node have consolidated metadata, which do not say so."""
-    for parent, metadata in zip(_ancestors(path), look(store, _ancestors(path)), strict=True):
-        _warn_if_consolidated(store, parent, metadata)
-
-
-def _warn_if_consolidated(store: BaseStore, path: str, metadata: Metadata | MetadataError | None) -> None:
-    """Tell that a group above what was created has consolidated metadata, which do not say so."""
-    if isinstance(metadata, GroupMetadata) and metadata.consolidated_metadata is not None:
-        warnings.warn(
-            f"the consolidated metadata of {where(store, path)} are stale: a node was created below; "
-            "call zarrv3.consolidate_metadata",
-            StaleMetadataWarning,
-            stacklevel=5,
-        )
 
 
 def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError | None]) -> None:
@@ -337,10 +323,11 @@ def _ancestors(path: str) -> list[str]:
 # ---------------------------------------------------------------- changing
 
 
-def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
+def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> tuple[M, bool]:
     """Change a node's metadata: read the document, change it, put it back; again if somebody else was faster.
 
-    So no concurrent change to another part of the document is lost, where the store can swap atomically.
+    So no concurrent change to another part of the document is lost, where the store can swap atomically. Returns the new metadata,
+    and whether they differ from the old ones.
     """
     if store.capabilities.swap:
         return _change(store, path, wanted, changed)
@@ -351,7 +338,7 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
 _changing = Lock()
 
 
-def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> M:
+def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> tuple[M, bool]:
     key = document_key(path)
     while True:
         document, version = _read(store, key)
@@ -363,18 +350,80 @@ def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M],
         result = changed(metadata)
         new = dump_document(result.to_document())
         if new == document:
-            return result
+            return result, False
         if not store.capabilities.swap:
             store.write_many({key: new})
-            return result
+            return result, True
         if not store.swap_many({key: (version, new)}):
-            return result
+            return result, True
 
 
 def _read(store: BaseStore, key: str) -> Versioned:
     """A document with its version, where the store has versions."""
     return (
         store.get_versioned([key])[0] if store.capabilities.swap else (store.get_many(whole([key]))[0], None)
+    )
+
+
+# ---------------------------------------------------------------- consolidated metadata
+
+
+class Above:
+    """Which groups have consolidated metadata, as far as a node knows and those that were opened through it, who share this.
+
+    So a change can tell that it makes some of them stale, and asks the store only for the groups that were not opened on the way,
+    once. Groups without are asked about again after every `AGAIN` changes, and when this process consolidates any: somebody may
+    have done so.
+    """
+
+    AGAIN = 64
+    consolidations: ClassVar[int] = 0
+    """How often this process has consolidated something."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+        self._changes = 0
+        self._as_of = Above.consolidations
+
+    def note(self, path: str, metadata: Metadata | MetadataError | None) -> None:
+        """Take note of what is at a path."""
+        self._known[path] = _is_consolidated(metadata)
+
+    def tell(self, store: BaseStore, what: str, *paths: str) -> None:
+        """Warn if groups above paths, something at which was `what` just now, have consolidated metadata."""
+        self._changes += 1
+        if self._as_of != Above.consolidations or not self._changes % self.AGAIN:
+            self._as_of = Above.consolidations
+            self._known = {path: True for path, known in self._known.items() if known}
+        if what != "changed":  # what was known there is known no longer
+            gone = tuple(f"{path}/" for path in paths)
+            self._known = {p: known for p, known in self._known.items() if not f"{p}/".startswith(gone)}
+        above = {parent: None for path in paths for parent in _ancestors(path)}
+        unknown = [path for path in above if path not in self._known]
+        try:
+            for path, metadata in zip(unknown, look(store, unknown), strict=True):
+                self.note(path, metadata)
+        except ZarrError:  # what has been done is done, even if nothing above can be read
+            return
+        for path in above:
+            if self._known.get(path):
+                warn_stale(store, path, f"a node was {what} below")
+
+
+def _is_consolidated(metadata: Metadata | MetadataError | None) -> bool:
+    return isinstance(metadata, GroupMetadata) and metadata.consolidated_metadata is not None
+
+
+def warn_stale(store: BaseStore, path: str, text: str) -> None:
+    """Tell whoever called zarrv3 that the consolidated metadata of a group are stale."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("zarrv3"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"the consolidated metadata in {document_key(path)!r} in {store.describe()} are stale: {text}; "
+        "call zarrv3.consolidate_metadata, or open with use_consolidated=False",
+        StaleMetadataWarning,
+        stacklevel=level,
     )
 
 

@@ -46,26 +46,26 @@ class Documents:
         if key != DOCUMENT and not key.endswith(f"/{DOCUMENT}"):
             return False
         node = key.removesuffix(DOCUMENT).rstrip("/")
-        return key.startswith(folder_of(self.path)) and not self._in_array(node)
+        return key.startswith(folder_of(self.path)) and self.array_above(node) is None
 
     def shows(self, key: str) -> bool:
         """Whether a key that is not a document's belongs to an array of this tree, or lies outside the tree."""
-        return not key.startswith(folder_of(self.path)) or self._in_array(key)
+        return not key.startswith(folder_of(self.path)) or self.array_above(key) is not None
 
     def is_data(self, folder: str) -> bool:
         """Whether no document of this tree can lie in a folder."""
         own = folder_of(self.path)
         outside = not folder.startswith(own) and not own.startswith(folder)
-        return outside or (folder.startswith(own) and self._in_array(folder[:-1]))
+        return outside or (folder.startswith(own) and self.array_above(folder[:-1]) is not None)
 
-    def _in_array(self, text: str) -> bool:
-        """Whether a key or path lies below one of the arrays."""
+    def array_above(self, text: str) -> str | None:
+        """The path of the array that a key or path lies below, if any."""
         end = text.rfind("/")
         while end > 0:
             if text[:end] in self.arrays:
-                return True
+                return text[:end]
             end = text.rfind("/", 0, end)
-        return "" in self.arrays and bool(text)
+        return "" if "" in self.arrays and text else None
 
 
 def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:

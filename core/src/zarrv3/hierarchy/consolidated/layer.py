@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, NoReturn, TypeAlias
 
-from zarrv3.errors import ConfigurationError, MetadataError, ReadOnlyError, StaleMetadataWarning
+from zarrv3.errors import ConfigurationError, MetadataError, NodeNotFoundError, ReadOnlyError
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.consolidated.documents import Documents, read
-from zarrv3.hierarchy.consolidated.staleness import Staleness, compare
+from zarrv3.hierarchy.consolidated.staleness import Staleness, compare, has_same_chunks, is_same
 from zarrv3.hierarchy.consolidated.writing import consolidate
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
+from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned, whole
 from zarrv3.store.helpers import by_digest, cut
 from zarrv3.store.keys import check_folder, split_prefix
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 Sized = tuple[str, int]
 
@@ -67,6 +63,7 @@ class ConsolidatedMetadataStore(Layer):
     ) -> None:
         super().__init__(store, metadata_key=metadata_key, check=check)
         self._documents: Documents | None = None
+        self._checked: frozenset[str] = frozenset()
 
     @cached_property
     def _path(self) -> str:
@@ -105,7 +102,7 @@ class ConsolidatedMetadataStore(Layer):
         """
         staleness = compare(self.inner, self.documents)
         if staleness:
-            warn(self._source, staleness.describe())
+            nodes.warn_stale(self.inner, self._path, staleness.describe())
         return staleness
 
     def consolidate(self) -> None:
@@ -124,32 +121,71 @@ class ConsolidatedMetadataStore(Layer):
 
     def forget(self) -> None:
         """Read the consolidated metadata again at the next use."""
-        self._documents = None
+        self._documents, self._checked = None, frozenset()
+
+    def close(self) -> None:
+        """Close the inner store; what the consolidated metadata say is forgotten."""
+        super().close()
+        self.forget()
 
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; documents are not asked of the inner store."""
         own, contents = self._own([request[0] for request in requests])
-        rest = _rest(self.inner.get_many, [request for request in requests if request[0] not in own])
+        asked = [request for request in requests if request[0] not in own]
+        values = self.inner.get_many(asked) if asked else ()
+        self._check(key for (key, _), value in zip(asked, values, strict=True) if value is None)
+        rest = iter(values)
         return [cut(contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         own, contents = self._own(keys)
-        rest = _rest(self.inner.stat_many, [key for key in keys if key not in own])
+        asked = [key for key in keys if key not in own]
+        rest = iter(self.inner.stat_many(asked) if asked else ())
         return [
             (len(contents[key]) if key in contents else None) if key in own else next(rest) for key in keys
         ]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         own, contents = self._own(keys)
-        rest = _rest(self.inner.get_versioned, [key for key in keys if key not in own])
+        asked = [key for key in keys if key not in own]
+        values = self.inner.get_versioned(asked) if asked else ()
+        self._check(key for key, (value, _) in zip(asked, values, strict=True) if value is None)
+        rest = iter(values)
         return [by_digest([contents.get(key)])[0] if key in own else next(rest) for key in keys]
 
     def _own(self, keys: Sequence[str]) -> tuple[set[str], Mapping[str, bytes]]:
         """Those of some keys that the consolidated metadata answer for, and what they say."""
         own = {key for key in keys if key.endswith(DOCUMENT) and self.documents.holds(key)}
         return own, self.documents.contents if own else {}
+
+    def _check(self, keys: Iterable[str]) -> None:
+        """See that the arrays still exist whose chunks are missing or written: once each, by their own documents.
+
+        Without it an array that is gone would be full of its fill value, and take values that nobody sees. Raises
+        `NodeNotFoundError` for such an array, and `MetadataError` for one whose chunks have another form by now; warns if shape
+        or attributes are others.
+        """
+        arrays = sorted(
+            {array for key in keys if (array := self.documents.array_above(key)) is not None} - self._checked
+        )
+        if not arrays:
+            return
+        for path, now in zip(arrays, self.inner.get_many(whole(map(document_key, arrays))), strict=True):
+            then = self.documents.contents[document_key(path)]
+            stale = f"the consolidated metadata in {self._source} are stale; open with use_consolidated=False"
+            if now is None:
+                raise NodeNotFoundError(
+                    f"there is no array at {nodes.where(self.inner, path)} any more: {stale}"
+                )
+            if not is_same(then, now):
+                if not has_same_chunks(then, now):
+                    raise MetadataError(
+                        f"what is at {nodes.where(self.inner, path)} is another array by now: {stale}"
+                    )
+                nodes.warn_stale(self.inner, self._path, f"/{path} changed")
+        self._checked |= {*arrays}
 
     def list_sizes(self, folder: str, /) -> Iterator[Sized]:
         folder = check_folder(folder)
@@ -200,7 +236,7 @@ class ConsolidatedMetadataStore(Layer):
         changes = {"appeared": appeared, "vanished": vanished}
         texts = [f"{_some(keys)} {what} since" for what, keys in changes.items() if keys]
         if texts:
-            warn(self._source, " and ".join(texts))
+            nodes.warn_stale(self.inner, self._path, " and ".join(texts))
 
     # ------------------------------------------------------------ writing
 
@@ -229,10 +265,11 @@ class ConsolidatedMetadataStore(Layer):
         self._refuse_folders("rename", source, target)
         self.inner.rename_prefix(source, target)
 
-    def _refuse_documents(self, keys: Iterable[str]) -> None:
+    def _refuse_documents(self, keys: Collection[str]) -> None:
         for key in keys:
             if key.endswith(DOCUMENT) and self.documents.holds(key):
                 self._refuse("change", key)
+        self._check(keys)
 
     def _refuse_folders(self, verb: str, *folders: str) -> None:
         for folder in folders:
@@ -246,24 +283,9 @@ class ConsolidatedMetadataStore(Layer):
         )
 
 
-def _rest(call: Callable[[list[A]], Iterable[B]], asked: list[A]) -> Iterator[B]:
-    """What the inner store answers to what is not ours; it is not asked for nothing."""
-    return iter(call(asked) if asked else ())
-
-
 def _some(keys: Collection[str]) -> str:
     first, *rest = sorted(keys)
     return f"{first!r}{f' and {len(rest)} more documents' if rest else ''}"
-
-
-def warn(source: str, text: str) -> None:
-    """Tell that consolidated metadata are stale."""
-    warnings.warn(
-        f"the consolidated metadata in {source} are stale: {text}; call zarrv3.consolidate_metadata, "
-        "or open with use_consolidated=False",
-        StaleMetadataWarning,
-        stacklevel=3,
-    )
 
 
 def absent(source: str) -> MetadataError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from zarrv3.errors import MetadataError
@@ -47,7 +47,7 @@ def compare(store: BaseStore, documents: Documents) -> Staleness:
         for key, value in zip(keys, values, strict=True):
             if value is None:
                 vanished.append(_path(key))
-            elif not _same(documents.contents[key], value, is_top=key == document_key(documents.path)):
+            elif not is_same(documents.contents[key], value, is_top=key == document_key(documents.path)):
                 changed.append(_path(key))
     can_list = store.capabilities.list
     appeared = _appeared(store, documents) if can_list else ()
@@ -72,23 +72,28 @@ def _appeared(store: BaseStore, documents: Documents) -> Iterator[str]:
             yield from (name[:-1] for name, size in zip(folders, sizes, strict=True) if size is not None)
 
 
-def _same(old: bytes, new: Buffer, *, is_top: bool) -> bool:
+def is_same(old: bytes, new: Buffer, *, is_top: bool = False) -> bool:
     """Whether two documents mean the same; the top group's holds the consolidated metadata themselves."""
     if old == new:
         return True
     try:
-        meanings = [_meaning(data, is_top=is_top) for data in (old, new)]
+        without = () if is_top else (MEMBER,)  # nested groups may have been consolidated on their own since
+        meanings = [_meaning(data, without=without) for data in (old, new)]
     except MetadataError:  # something that is not installed, or no document any more
         return bool(_parsed(old, is_top=is_top) == _parsed(new, is_top=is_top))
     return meanings[0] == meanings[1]
 
 
-def _meaning(data: Buffer, *, is_top: bool) -> str:
-    """A document in one spelling of the members that are known, with the others as they are."""
+def has_same_chunks(old: Buffer, new: Buffer) -> bool:
+    """Whether an array's documents differ at most in shape and attributes; `MetadataError` for one that is not understood."""
+    first, second = (_meaning(data, without=(MEMBER, "shape", "attributes")) for data in (old, new))
+    return first == second
+
+
+def _meaning(data: Buffer, *, without: Collection[str]) -> str:
+    """A document in one spelling of the members that are known, with the others as they are, `without` some."""
     metadata = parse_document(data, source="document")
     document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
-    if not is_top:  # nested groups may have been consolidated on their own since
-        document.pop(MEMBER, None)
     if isinstance(metadata, ArrayMetadata):
         kind = metadata.data_type
         document |= {
@@ -101,7 +106,8 @@ def _meaning(data: Buffer, *, is_top: bool) -> str:
             "storage_transformers": [named.to_json() for named in metadata.storage_transformers],
             "dimension_names": metadata.dimension_names,
         }
-    return json.dumps(document, sort_keys=True)
+    kept = {name: value for name, value in document.items() if name not in without}
+    return json.dumps(kept, sort_keys=True)
 
 
 def _parsed(data: Buffer, *, is_top: bool) -> JSON:

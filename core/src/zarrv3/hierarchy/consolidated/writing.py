@@ -15,5 +15,6 @@ def consolidate(store: BaseStore, path: str) -> Group:
         nodes.create(store, path, GroupMetadata.create())  # an old hierarchy whose root has no document
     group = Group(store, path)
     member = inline({name: node.metadata.to_document() for name, node in group.members(None)})
-    group._change(lambda metadata: metadata.with_consolidated_metadata(member))
+    group._change_quietly(lambda metadata: metadata.with_consolidated_metadata(member))
+    nodes.Above.consolidations += 1
     return group

@@ -89,7 +89,7 @@ class Copier:
             consolidated.consolidate(self.dest, path)
         if self.target:
             nodes.create_missing_groups(self.dest, self.target)
-            nodes.warn_above(self.dest, self.target)
+            nodes.Above().tell(self.dest, "created", self.target)
         return self.tally.report(dry_run=False)
 
     def check(self) -> None:
