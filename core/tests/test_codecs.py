@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from numcodecs import zstd
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
-from zarrv3.format.codecs import ChunkSpec, CodecChain, default_codecs, default_serializer, parse_codec
+from zarrv3.format.codecs import ChunkSpec, CodecChain, blosc, default_codecs, default_serializer, parse_codec
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.format.codecs.checksums import CRC32C
 from zarrv3.format.codecs.support import lazy
@@ -507,6 +508,28 @@ def test_several_frames_and_members() -> None:
     data = skipped + zstd.compress(raw[:30]) + zstd.compress(raw[30:]) + skipped
     out = np.empty(100, np.uint8)
     assert chain.decode(data).tobytes() == chain.decode(data, out).tobytes() == raw
+
+
+@pytest.mark.parametrize(
+    ("codec", "empty"), [(GZIP, gzip.compress(b"")), (ZSTD, bytes.fromhex("28b52ffd2000010000"))], ids=str
+)
+def test_many_empty_members(codec: Any, empty: bytes) -> None:
+    """A hundred thousand members that hold nothing are passed over one by one, not again for each of them."""
+    chain = chain_of("u1", codec, shape=(100,))
+    array = sample(chain)
+    assert same(chain.decode(empty * 100_000 + bytes(chain.encode(array))), array)
+
+
+@pytest.mark.parametrize("cname", ["lz4", "blosclz", "zlib", "zstd"])
+@pytest.mark.parametrize("dtype", ["u1", "f8", "r136"])
+def test_blocks_of_blosc_are_apart(dtype: Any, cname: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Blosc makes passes the check for blocks that share bytes, split or not, with and without a rest."""
+    monkeypatch.setattr(blosc, "_MUCH", -1)
+    for shuffle, blocksize, items in product(blosc.SHUFFLES, (128, 2048, 0), (300, 4096)):
+        configuration = {"cname": cname, "clevel": 1, "shuffle": shuffle, "blocksize": blocksize}
+        chain = chain_of(dtype, {"name": "blosc", "configuration": configuration}, shape=(items,))
+        array = sample(chain)
+        assert same(chain.decode(chain.encode(array)), array)
 
 
 @pytest.mark.parametrize(("dtype", "codec"), [("string", "vlen-utf8"), ("bytes", "vlen-bytes")])

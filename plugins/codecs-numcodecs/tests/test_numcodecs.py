@@ -287,6 +287,16 @@ def test_damaged_bytes_raise_our_error_or_decode(chain: CodecChain, data: Any) -
     found.tolist()
 
 
+@pytest.mark.parametrize(
+    ("name", "compress"), [("bz2", bz2.compress), ("lzma", lzma.compress), ("zlib", zlib.compress)]
+)
+def test_many_empty_streams(name: str, compress: Any) -> None:
+    """Thousands of streams that hold nothing are passed over one by one, not again for each of them."""
+    chain = chain_of("u1", f"numcodecs.{name}", shape=(100,))
+    array = sample(chain)
+    assert same(chain.decode(compress(b"") * 20_000 + bytes(chain.encode(array))), array)
+
+
 @pytest.mark.parametrize("name", ["crc32", "fletcher32", "zlib", "bz2", "lzma"])
 def test_checksums_are_verified(name: str) -> None:
     """One changed bit of the data is found."""

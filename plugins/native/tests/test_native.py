@@ -4,7 +4,9 @@ import math
 import os
 import struct
 import threading
+import zlib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,97 @@ def test_corrupt_chunks(data: st.DataObject) -> None:
             except ZarrError as error:
                 outcomes.append((type(error), str(error)))
     assert outcomes[0] == outcomes[1]
+
+
+def outcome(array: zarrv3.Array, chosen: Any, kernel: str) -> Any:
+    """The bits of a selection, or the error."""
+    with config.set(kernels=kernel):
+        return bits_or_error(array, chosen)
+
+
+def bits_or_error(array: zarrv3.Array, chosen: Any) -> Any:
+    """The same with the kernels that are set."""
+    try:
+        return bits(array[chosen])
+    except ZarrError as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("compressor", [*map(blosc, ["lz4", "blosclz", "zlib", "zstd"]), "zstd"], ids=str)
+def test_every_byte_of_a_header(compressor: Any) -> None:
+    """Whatever stands in any byte of a Blosc header or Zstandard frame, kernels and Python make the same of the chunk."""
+    if isinstance(compressor, dict):
+        compressor["configuration"]["blocksize"] = 128  # several blocks, few enough to be decoded one by one
+    else:
+        compressor = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+    store = zarrv3.MemoryStore()
+    array = array_of(
+        store, "none", data=np.arange(200, dtype="i4") // 7, chunks=(200,), compressors=[compressor]
+    )
+    good = bytes(store["a/c/0"])
+    assert compressor["name"] == "zstd" or struct.unpack_from("<I", good, 8) == (128,)
+    outcomes: dict[str, list[Any]] = {"native": [], "none": []}
+    for kernel, found in outcomes.items():
+        with config.set(kernels=kernel):
+            for place, byte in product(range(16 if compressor["name"] == "blosc" else 8), range(256)):
+                store["a/c/0"] = good[:place] + bytes([byte]) + good[place + 1 :]
+                found += [bits_or_error(array, slice(None)), bits_or_error(array, slice(1, None))]
+    assert outcomes["native"] == outcomes["none"]
+    errors = [found[1] for found in outcomes["none"] if isinstance(found[0], type)]
+    assert len(errors) > 256
+    assert all("a/c/0" in text for text in errors)
+
+
+def test_tiny_blocks() -> None:
+    """A chunk of a million blocks of 4 bytes is decoded in one go: part by part it would take hours, deaf to interrupts."""
+    count = 2**22
+    store = zarrv3.MemoryStore()
+    array = array_of(store, "none", shape=(count,), dtype="u1", chunks=(count,), compressors=[blosc()])
+    values = (np.arange(count) % 251).astype("u1")
+    store["a/c/0"] = bytes([2, 1, 0x22, 1]) + struct.pack("<III", count, 4, count + 16) + values.tobytes()
+    with with_kernels("native"):
+        assert bits(array[1:]) == bits(values[1:])
+
+
+def test_blocks_that_share_bytes() -> None:
+    """A chunk whose blocks are all one slow stream is refused: decoding it would take time as the square of its size."""
+    count, junk = 2**19, 80_000
+    content = bytes(128)
+    empty = b"\0\0\0\xff\xff"  # a stored block of no bytes
+    raw = empty * junk + b"\x01" + struct.pack("<HH", 128, 128 ^ 0xFFFF) + content
+    stream = b"\x78\x01" + raw + struct.pack(">I", zlib.adler32(content))
+    offsets = struct.pack("<I", 16 + 4 * (count // 128)) * (count // 128)
+    body = offsets + struct.pack("<I", len(stream)) + stream
+    header = bytes([2, 1, 0x70, 1]) + struct.pack("<III", count, 128, 16 + len(body))
+    store = zarrv3.MemoryStore()
+    array = array_of(store, "none", shape=(count,), dtype="u1", chunks=(count,), compressors=[blosc("zlib")])
+    store["a/c/0"] = header + body
+    for kernel in ("native", "none"):
+        assert outcome(array, slice(1, None), kernel)[1].endswith("its blocks share bytes")
+
+
+@given(st.data())
+def test_damaged_shards(data: st.DataObject) -> None:
+    """Of shards that were changed, index and chunks, the kernels make what Python makes of them."""
+    store = zarrv3.MemoryStore()
+    values = np.arange(400, dtype="i4").reshape(20, 20) // 7
+    array = array_of(
+        store,
+        "none",
+        data=values,
+        chunks=(5, 10),
+        shards=(20, 20),
+        compressors=[blosc("zstd", "shuffle", 128)],
+    )
+    blob = bytearray(store["a/c/0/0"])
+    for _ in range(data.draw(st.integers(1, 3))):
+        position = data.draw(st.integers(1, 140).map(int.__neg__) | st.integers(0, len(blob) - 1))
+        blob[position] = data.draw(st.integers(0, 255))
+    store["a/c/0/0"] = bytes(blob[: data.draw(st.just(len(blob)) | st.integers(0, len(blob)))])
+    chosen = data.draw(st.just(...) | selections(values.shape))
+    found = outcome(array, chosen, "none")
+    assert outcome(array, chosen, "native") == found
+    assert not isinstance(found[0], type) or "a/c/" in found[1]
 
 
 @pytest.mark.parametrize("place", [3, 4, 8, 12])

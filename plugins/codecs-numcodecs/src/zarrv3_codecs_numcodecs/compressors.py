@@ -7,23 +7,22 @@ Encoding is left to numcodecs. Decoding is not, wherever numcodecs would believe
 
 import bz2
 import lzma
+import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec
 from zarrv3.format.codecs.blosc import MAX_SIZE, blosc_decode
-from zarrv3.format.codecs.gzip import GZIP, inflate
-from zarrv3.format.codecs.support import check_size, deliver, guarded, lazy, wrong_size
+from zarrv3.format.codecs.gzip import decompress_streams, new_decompressor
+from zarrv3.format.codecs.support import check_size, deliver, guarded, lazy
 from zarrv3.format.codecs.zstd import zstd_decode
 from zarrv3.format.extensions import check_members, shown
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_codecs_numcodecs.library import numcodec, whole_number
 
-_STEP = 2**24
-_ZLIB = 15  # zlib's number for its own format
 _LZMA_MEMORY = 2**30  # what a header may ask for; the strongest preset needs 65 MiB
 
 
@@ -107,58 +106,59 @@ class Zstd(Compressor):
 
 
 @dataclass(frozen=True)
-class GZip(Compressor):
+class Streams(Compressor):
+    """What a module of Python decodes: one stream, or several in a row."""
+
+    @abstractmethod
+    def new(self) -> Any:
+        """What decodes one stream."""
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        return deliver(self.name, decompress_streams(self.name, self.new, buffer, size, limit), size, out)
+
+
+@dataclass(frozen=True)
+class GZip(Streams):
     """`numcodecs.gzip`: the format of `gzip`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
 
-    def decode(
-        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
-    ) -> Buffer:
-        return inflate(self.name, buffer, GZIP, size, out, limit)
+    def new(self) -> Any:
+        return new_decompressor()
 
 
 @dataclass(frozen=True)
-class Zlib(Compressor):
+class Zlib(Streams):
     """`numcodecs.zlib`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
 
-    def decode(
-        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
-    ) -> Buffer:
-        return inflate(self.name, buffer, _ZLIB, size, out, limit)
+    def new(self) -> Any:
+        return zlib.decompressobj()
 
 
 @dataclass(frozen=True)
-class BZ2(Compressor):
+class BZ2(Streams):
     """`numcodecs.bz2`."""
 
     members: ClassVar[tuple[str, ...]] = ("level",)
 
-    def decode(
-        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
-    ) -> Buffer:
-        return deliver(self.name, _streamed(self.name, bz2.BZ2Decompressor, buffer, size, limit), size, out)
+    def new(self) -> Any:
+        return bz2.BZ2Decompressor()
 
 
 @dataclass(frozen=True)
-class LZMA(Compressor):
+class LZMA(Streams):
     """`numcodecs.lzma`."""
 
     members: ClassVar[tuple[str, ...]] = ("format", "check", "preset", "filters")
 
-    def decode(
-        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
-    ) -> Buffer:
+    def new(self) -> Any:
         kind = self.configuration.get("format", lzma.FORMAT_XZ)
-        filters = self.configuration.get("filters")
         memory = None if kind == lzma.FORMAT_RAW else _LZMA_MEMORY
-
-        def start() -> lzma.LZMADecompressor:
-            return lzma.LZMADecompressor(format=kind, memlimit=memory, filters=filters)
-
-        return deliver(self.name, _streamed(self.name, start, buffer, size, limit), size, out)
+        return lzma.LZMADecompressor(kind, memory, self.configuration.get("filters"))
 
     def _check(self, member: str, value: JSON) -> None:
         if member == "filters":
@@ -220,33 +220,3 @@ class Shuffle(Compressor):
     def _check(self, member: str, value: JSON) -> None:
         if value is not None and whole_number(self.name, member, value) < 1:
             raise MetadataError(f"codec {self.name!r}: elementsize must be positive")
-
-
-def _streamed(
-    codec: str, start: Callable[[], Any], buffer: Buffer, size: int | None, limit: int | None
-) -> bytes:
-    """All streams of a buffer, decoded without ever holding more than the expected bytes."""
-    most = limit if size is None else size
-    parts: list[bytes] = []
-    total = 0
-    rest: Buffer = buffer
-    try:
-        while True:
-            stream = start()
-            given: Buffer = rest
-            while not stream.eof:
-                part = stream.decompress(given, _STEP if most is None else most - total + 1)
-                if not part and not given and not stream.eof:
-                    raise CorruptDataError(f"{codec}: the compressed bytes end too early")
-                given = b""
-                total += len(part)
-                parts.append(part)
-                if most is not None and total > most:
-                    raise wrong_size(codec, total, most)
-            rest = stream.unused_data
-            if not rest:
-                return b"".join(parts)
-    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
-        if isinstance(error, CorruptDataError):
-            raise
-        raise CorruptDataError(f"{codec}: {error}") from error

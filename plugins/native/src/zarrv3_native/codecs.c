@@ -38,7 +38,10 @@ struct Codec {
     size_t typesize, block;
 };
 
-enum { HEADER = 16, MAX_OVERHEAD = 16, ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201 }; /* of a blosc buffer; of zstd.h */
+enum { HEADER = 16, MAX_OVERHEAD = 16, FORMAT = 2, MAX_STREAMS = 16, MIN_STREAM = 128 }; /* of a blosc buffer */
+enum { STORED = 0x02, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags of its header */
+enum { ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201 };        /* of zstd.h */
+static const uint32_t ZSTD_MAGIC = 0xFD2FB528;
 
 static const char *const LABEL = "zarrv3_native.codec";
 
@@ -152,17 +155,39 @@ static uint32_t word(const uint8_t *data) {
     return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
 }
 
-/* Blosc believes the header of a buffer: sizes of the data, of a block and of the whole buffer. */
+/* Blosc decodes each block from where its offset points: blocks that share bytes would take time as the square of the size. */
+static bool are_apart(const uint8_t *data, uint64_t size, uint64_t nbytes) {
+    uint64_t block = word(data + 8), full = nbytes / block, count = full + (nbytes % block > 0), left = size;
+    bool split = !(data[2] & UNSPLIT) && data[3] <= MAX_STREAMS && block / data[3] >= MIN_STREAM;
+    if (HEADER + 4 * count > size) return false;
+    for (uint64_t number = 0; number < count; number++) {
+        uint64_t position = word(data + HEADER + 4 * number);
+        for (int streams = split && number < full ? data[3] : 1; streams > 0; streams--) {
+            if (position + 4 > size) return false;
+            uint64_t length = 4 + (uint64_t)word(data + position);
+            if (length > left) return false;
+            left -= length;
+            position += length;
+        }
+    }
+    return true;
+}
+
+/* Blosc believes the header of a buffer: sizes of the data, of a block and of the whole buffer. Its functions differ in what
+ * they make of a format or a flag from the future. */
 static bool is_sound_blosc(const uint8_t *data, Py_ssize_t size, Py_ssize_t nbytes) {
-    return size >= HEADER && nbytes <= INT32_MAX && data[3] != 0 && word(data + 4) == (uint64_t)nbytes &&
-           word(data + 8) > 0 && word(data + 8) <= (uint64_t)nbytes && word(data + 12) == (uint64_t)size;
+    return size >= HEADER && nbytes <= INT32_MAX && data[0] == FORMAT && !(data[2] & FUTURE) && data[3] != 0 &&
+           word(data + 4) == (uint64_t)nbytes && word(data + 8) > 0 && word(data + 8) <= (uint64_t)nbytes &&
+           word(data + 12) == (uint64_t)size &&
+           (data[2] & STORED || are_apart(data, (uint64_t)size, (uint64_t)nbytes));
 }
 
 bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t size) {
     const Codec *codec = worker->codec;
     if (codec == NULL) return size == worker->nbytes;
     if (codec->kind == BLOSC) return is_sound_blosc(data, size, worker->nbytes);
-    return codec->zstd.content_size(data, (size_t)size) == (unsigned long long)worker->nbytes &&
+    return size >= 4 && word(data) == ZSTD_MAGIC && /* a library may know older formats, which Python does not */
+           codec->zstd.content_size(data, (size_t)size) == (unsigned long long)worker->nbytes &&
            codec->zstd.frame_size(data, (size_t)size) == (size_t)size;
 }
 
@@ -177,11 +202,15 @@ bool decode_whole(const Worker *worker, const uint8_t *data, Py_ssize_t size, ch
     return codec->zstd.decompress(worker->context, to, nbytes, data, (size_t)size) == nbytes;
 }
 
+enum { BYTES_PER_STEP = 16 }; /* copied in the time of a step from block to block */
+
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
     Py_ssize_t nbytes = worker->nbytes;
     if (worker->codec == NULL || worker->codec->kind != BLOSC) return nbytes;
     Py_ssize_t block = word(data + 8);
-    return block % item || block % data[3] || nbytes % data[3] ? nbytes : block;
+    bool fits = block % item == 0 && block % data[3] == 0 && nbytes % data[3] == 0;
+    /* Blosc walks over all blocks for each part: that must cost less than decoding, however small they are */
+    return fits && nbytes / block <= block / BYTES_PER_STEP ? block : nbytes;
 }
 
 bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py_ssize_t stop) {

@@ -21,6 +21,16 @@ MAX_SIZE = 2**31 - 1 - 16
 
 # version, format version, flags, typesize, then the sizes of the data, of a block and of the whole buffer
 HEADER = struct.Struct("<2xBBIII")
+_WORD = struct.Struct("<I")
+_STORED, _UNSPLIT = (
+    0x02,
+    0x10,
+)  # flags: not compressed at all; blocks are not split into one stream per byte of an item
+_MAX_STREAMS, _MIN_STREAM = (
+    16,
+    128,
+)  # otherwise blocks are split that have at most so many, of at least so many bytes
+_MUCH = 2**26  # bytes that may be read, at worst, before it is worth looking at the blocks
 MAX_TYPESIZE = 255
 # the most that blosclz, lz4, snappy, zlib and zstd can make of a byte, where the size is not known beforehand
 _RATIOS = {0: 256, 1: 256, 2: 256, 3: 1040, 4: 2**15}
@@ -148,3 +158,23 @@ def check_header(buffer: Buffer, size: int | None, limit: int | None = None) -> 
     # no compressor makes blocks that are larger than the data; c-blosc allocates what is said here, or crashes trying
     if not (0 < block <= claimed and typesize) and claimed:
         raise CorruptDataError("blosc: the header makes no sense")
+    if block and total * (claimed // block) > _MUCH and not flags & _STORED:
+        _check_blocks(buffer, flags, typesize, claimed, block)
+
+
+def _check_blocks(buffer: Buffer, flags: int, typesize: int, claimed: int, block: int) -> None:
+    """Refuse blocks that share compressed bytes: decoding them would take time as the square of the size."""
+    full, rest = divmod(claimed, block)
+    split = not flags & _UNSPLIT and typesize <= _MAX_STREAMS and block // typesize >= _MIN_STREAM
+    left = len(buffer)
+    try:
+        for number in range(full + (rest > 0)):
+            (position,) = _WORD.unpack_from(buffer, 16 + 4 * number)
+            for _ in range(typesize if split and number < full else 1):
+                length = 4 + _WORD.unpack_from(buffer, position)[0]
+                position += length
+                left -= length
+            if left < 0:
+                raise CorruptDataError("blosc: its blocks share bytes")
+    except struct.error:
+        raise CorruptDataError("blosc: a block lies outside the buffer") from None

@@ -3,18 +3,19 @@
 # ruff: noqa: D102 - what the methods do is said in the base class
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import deliver, named
+from zarrv3.format.codecs.support import deliver, guarded, named
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON, Buffer
 
-GZIP = 31
-_STEP = 2**24  # at a time, where the decoded size is not known
+_GZIP = 31  # zlib's number for the format
+_STEP = 2**24  # decoded bytes at a time, where their number is not known
+_NEXT = 2**14  # bytes given to each stream but the first: it copies those that belong to the next one
 
 
 @dataclass(frozen=True)
@@ -32,46 +33,45 @@ class GZip(BytesBytesCodec):
         return named("gzip", {"level": self.level})
 
     def encode(self, buffer: Buffer) -> Buffer:
-        return deflate(buffer, self.level, GZIP)
+        # the result depends on nothing but the input: there is no time stamp
+        compressor = zlib.compressobj(self.level, zlib.DEFLATED, _GZIP)
+        return compressor.compress(buffer) + compressor.flush()
 
     def decode(
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
-        return inflate("gzip", buffer, GZIP, size, out, limit)
+        return deliver("gzip", decompress_streams("gzip", new_decompressor, buffer, size, limit), size, out)
 
 
-def deflate(buffer: Buffer, level: int, wbits: int) -> bytes:
-    """Compress; the result depends on nothing but the input (no time stamp)."""
-    compressor = zlib.compressobj(level, zlib.DEFLATED, wbits)
-    return compressor.compress(buffer) + compressor.flush()
+def new_decompressor() -> Any:
+    """What decodes one member of gzip."""
+    return zlib.decompressobj(_GZIP)
 
 
-def inflate(
-    codec: str, buffer: Buffer, wbits: int, size: int | None, out: memoryview | None, limit: int | None
-) -> Buffer:
-    """Decompress without ever holding more than the expected bytes, one member after the other."""
+def decompress_streams(
+    codec: str, new: Callable[[], Any], buffer: Buffer, size: int | None, limit: int | None
+) -> bytes:
+    """All streams of a buffer, one after the other, without ever holding more than the expected bytes.
+
+    `new` makes what decodes one of them: an object of zlib, bz2 or lzma.
+    """
     most = limit if size is None else size
+    view, position, step = memoryview(buffer), 0, len(buffer)
     parts: list[bytes] = []
     total = 0
-    rest: Buffer = buffer
-    try:
-        while True:
-            member = zlib.decompressobj(wbits)
-            while not member.eof:
-                part = member.decompress(rest, _STEP if most is None else most - total + 1)
-                rest = member.unconsumed_tail
-                total += len(part)
-                parts.append(part)
-                if most is not None and total > most:
-                    raise CorruptDataError(f"{codec}: more than the expected {most} bytes")
-                if not part and not rest and not member.eof:
-                    raise CorruptDataError(f"{codec}: the compressed bytes end too early")
-            rest = member.unused_data
-            if not rest:
-                break
-            if wbits != GZIP:
-                raise CorruptDataError(f"{codec}: {len(rest)} bytes after the end of the compressed data")
-    except zlib.error as error:
-        raise CorruptDataError(f"{codec}: {error}") from error
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    return deliver(codec, data, size, out, limit)
+    while True:
+        stream = new()
+        decompress = guarded(codec)(stream.decompress)
+        while not stream.eof:
+            given = view[position : position + step] if getattr(stream, "needs_input", True) else b""
+            part = decompress(given, _STEP if most is None else most - total + 1)
+            position += len(given) - len(getattr(stream, "unconsumed_tail", b"")) - len(stream.unused_data)
+            total += len(part)
+            parts.append(part)
+            if most is not None and total > most:
+                raise CorruptDataError(f"{codec}: more than the expected {most} bytes")
+            if not part and not given and not stream.eof:
+                raise CorruptDataError(f"{codec}: the compressed bytes end too early")
+        if position == len(view):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        step = _NEXT

@@ -75,7 +75,8 @@ def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit:
         if pieces[0].size is None and out is None:
             out = memoryview(bytearray(size))
         return _decompress(buffer, out)
-    data = b"".join(_decompress(memoryview(buffer)[frame.start : frame.stop], None) for frame in pieces)
+    view = memoryview(buffer)  # numcodecs refuses frames that hold nothing
+    data = b"".join(_decompress(view[frame.start : frame.stop], None) for frame in pieces if frame.most)
     return deliver("zstd", data, size, out, limit)
 
 
