@@ -1,11 +1,16 @@
 """Servers for the tests: moto's S3 server, an FTP server and web servers, and the user's own S3."""
 
+import logging
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +18,11 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pytest
+import smbclient
+from cheroot.wsgi import Server as WSGIServer
 from s3fs import S3FileSystem
+from webdav4.fsspec import WebdavFileSystem
+from wsgidav.wsgidav_app import WsgiDAVApp
 
 from zarrv3_store_fsspec import FSStore
 
@@ -201,6 +210,71 @@ def web() -> Iterator[Callable[..., WebServer]]:
         server.stop()
 
 
+# ---------------------------------------------------------------- servers of files
+
+
+@pytest.fixture(scope="session")
+def webdav(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebdavFileSystem]:
+    """A WebDAV server, which refuses to move a file over another one."""
+    settings = {
+        "provider_mapping": {"/": str(tmp_path_factory.mktemp("webdav"))},
+        "simple_dc": {"user_mapping": {"*": True}},
+        "verbose": 0,
+        "logging": {"enable_loggers": []},
+    }
+    logging.getLogger("wsgidav").disabled = True
+    server = WSGIServer(("127.0.0.1", 0), WsgiDAVApp(settings))
+    server.prepare()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    fs = WebdavFileSystem(f"http://127.0.0.1:{server.bind_addr[1]}", skip_instance_cache=True)
+    yield fs
+    fs.client.http.close()
+    server.stop()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a folder that Samba shows, where it is installed and may be started."""
+    if shutil.which("smbd") is None or os.geteuid() != 0:
+        pytest.skip("smbd (Debian: samba) is not installed, or it may not be started by this user")
+    place = tmp_path_factory.mktemp("samba")
+    folders = ("private", "lock", "state", "cache", "pid", "ncalrpc")
+    for name in ("share", *folders):
+        (place / name).mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (place / "conf").write_text(
+        f"""
+        [global]
+        server role = standalone server
+        interfaces = 127.0.0.1
+        bind interfaces only = yes
+        smb ports = {port}
+        {chr(10).join(f"{name} dir{'ectory' if name in {'lock', 'state', 'cache', 'pid'} else ''} = {place / name}" for name in folders)}
+        log file = {place / "log"}
+        disable netbios = yes
+        load printers = no
+        [data]
+        path = {place / "share"}
+        read only = no
+        force user = root
+        """
+    )
+    conf = ["-s", str(place / "conf")]
+    login = ["-a", "-u", "root", "-t"]
+    subprocess.run(["pdbedit", *conf, *login], input=b"s3cret\ns3cret\n", capture_output=True, check=True)
+    server = subprocess.Popen(["smbd", *conf, "-F"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.05)
+    yield f"smb://root:s3cret@127.0.0.1:{port}/data"
+    smbclient.reset_connection_cache(fail_on_error=False)
+    server.communicate()  # it ends with its input
+
+
 # ---------------------------------------------------------------- FTP
 
 
@@ -221,7 +295,8 @@ from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import ThreadedFTPServer
 logging.disable()
 FTPHandler.authorizer = DummyAuthorizer()
-FTPHandler.authorizer.add_user("user", "s3cret-ftp", sys.argv[1], perm="elradfmwMT")
+for name, word in (("user", "s3cret-ftp"), ("eve@lab.org", "p@ss#1/%41")):
+    FTPHandler.authorizer.add_user(name, word, sys.argv[1], perm="elradfmwMT")
 server = ThreadedFTPServer(("127.0.0.1", 0), FTPHandler)
 print(server.address[1], flush=True)
 server.serve_forever(0.01)

@@ -11,7 +11,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 import zarrv3
-from zarrv3.errors import StoreAccessError
+from zarrv3.errors import StoreAccessError, StoreError
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3.testing import Opener, StoreConformance
 from zarrv3_store_fsspec import FSStore
 
@@ -91,6 +92,41 @@ class TestRenamingFSStore(StoreConformance):
         return partial(FSStore, str(tmp_path / "new" / "data"), fs=RemoteFileSystem())
 
 
+@pytest.mark.parametrize(("server", "replaces"), [("webdav", False), ("samba", True)])
+def test_servers_of_files(server: str, replaces: bool, request: pytest.FixtureRequest) -> None:
+    """Over WebDAV and SMB all that is acknowledged is there, what is missing is missing, and nothing is left behind."""
+    place = request.getfixturevalue(server)
+    name = f"{uuid.uuid4().hex}/data"
+    store = FSStore(name, fs=place) if server == "webdav" else FSStore(f"{place}/{name}")
+    assert store.get_many([Request("k"), Request("f/k", ByteRange(2, 4))]) == [None, None]
+    assert (store.list(), store.stat_many(["k"])) == ([], [None])
+    array = zarrv3.create_array(store, name="a", shape=8, chunks=4, dtype="i4")
+    for value in (1, 2):
+        array[:] = value
+        array[1:3] = 5
+    array.attrs["unit"] = "m"
+    array.append([3, 3])
+    assert store.driver.files.replaces is replaces
+    assert zarrv3.open_array(store, path="a")[:].tolist() == [2, 5, 5, 2, 2, 2, 2, 2, 3, 3]
+    store.write_many({"f/g/k": b"0123456789", "f/h": b""})
+    store["f/g/k"] = b"9876543210"
+    assert store.get_many([Request("f/g/k", ByteRange(2, -3)), Request("f/h"), Request("f")]) == [
+        b"76543",
+        b"",
+        None,
+    ]
+    assert sorted(store.list_dir("f/")) == ["f/g/", "f/h"]
+    for key in ("f", "f/h/k"):
+        with pytest.raises(StoreError):
+            store[key] = b"v"
+    del store["f/g/k"], store["f/h"]
+    store.erase_prefix("a/c/")
+    assert sorted(store.list_dir("")) == ["a/", "zarr.json"]
+    assert zarrv3.open_array(store, path="a")[:].tolist() == [0] * 10
+    store.clear()
+    assert store.driver.files.fs.find(store.driver.files.base[:-1]) == []
+
+
 @pytest.mark.parametrize("cls", [KeepingFileSystem, SilentFileSystem])
 def test_files_that_moving_does_not_replace(cls: type[RemoteFileSystem], tmp_path: Path) -> None:
     """Where a file system does not move over a file that is there, values, attributes and chunks are replaced all the same."""
@@ -113,9 +149,9 @@ def test_what_another_writer_was_faster_with(tmp_path: Path) -> None:
         store = FSStore(str(tmp_path / cls.__name__), fs=fs)
         (tmp_path / cls.__name__ / "f").mkdir(parents=True)
         (tmp_path / cls.__name__ / "f" / "k").write_bytes(b"theirs")
-        asked = iter([False])
+        asked = iter([True, False])  # whether there are files above, and here
         fs.isfile = lambda path, asked=asked: next(asked, True) and path.endswith("k")
-        store.driver.files.replaces = cls is KeepingFileSystem
+        store.driver.files.replaces = False
         store["f/k"] = b"ours"
         assert dict(store.items()) == {"f/k": b"ours"}
         assert [*tmp_path.rglob("*-scratch/*")] == []

@@ -2,20 +2,32 @@
 
 import json
 import pickle
+import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from upath import UPath
 
 import zarrv3
-from zarrv3.errors import ConfigurationError, InvalidKeyError, ReadOnlyError, StoreAccessError
+from zarrv3.errors import (
+    ConfigurationError,
+    InvalidKeyError,
+    NodeExistsError,
+    ReadOnlyError,
+    StoreAccessError,
+)
+from zarrv3.store.contract import ByteRange, Request
 from zarrv3_store_fsspec import FSStore
+from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.files import FileAccess
 
 FIXTURE = Path(__file__).parents[4] / "shared" / "fixtures" / "draft_v3" / "fs_mixed"
 
@@ -161,12 +173,94 @@ def test_the_scratch_folder_is_no_key() -> None:
         FSStore("memory://x")[".zarrv3-scratch/k"] = b"v"
 
 
-def test_caches_of_fsspec(tmp_path: Path) -> None:
-    """A chained URL works: a cache in front of another file system."""
-    store = zarrv3.open_store("fsspec+simplecache::memory://cached/x")
-    store["f/k"] = b"0123456789"
-    assert store["f/k"] == b"0123456789"
-    assert store.list() == ["f/k"]
+@pytest.mark.parametrize("cache", ["simplecache", "filecache"])
+def test_caches_of_fsspec(cache: str) -> None:
+    """A cache of fsspec reads what is behind it and refuses writes: a partial write would bring back what is old."""
+    root = f"memory://{cache}{uuid.uuid4().hex}/x"
+    behind = FSStore(root)
+    behind["f/k"] = b"0123456789"
+    ways = [
+        zarrv3.open_store(f"fsspec+{cache}::{root}"),
+        FSStore(root.partition(":/")[2], fs=fsspec.filesystem(cache, fs=MemoryFileSystem())),
+    ]
+    for store in ways:
+        assert store["f/k"] == b"0123456789"
+        assert store.list() == ["f/k"]
+        assert store.get_many([Request("f/k", ByteRange(2, -3)), Request("no")]) == [b"23456", None]
+        with pytest.raises(ReadOnlyError):
+            store["f/k"] = b"new"
+    behind["f/k"] = b"new, and longer than the old one"
+    parts = [Request("f/k", part) for part in (None, ByteRange(-3), ByteRange(2, -3), ByteRange(8, 12))]
+    assert ways[0].get_many(parts) == [b"0123456789", b"789", b"23456", b"89"]
+    assert ways[0].stat_many(["f/k"]) == [10]
+    assert not zarrv3.open_store(f"fsspec+blockcache::{root}").capabilities.write
+
+
+def test_a_cache_is_the_place_behind_it(tmp_path: Path) -> None:
+    """What is read through a cache of fsspec is not overwritten by its other name."""
+    plain, cached = (tmp_path / "x").as_uri(), f"fsspec+simplecache::{(tmp_path / 'x').as_uri()}"
+    zarrv3.create_array(plain, data=[1, 2])
+    given = FSStore(str(tmp_path / "x"), fs=fsspec.filesystem("filecache", fs=LocalFileSystem()))
+    for source in (cached, given):
+        with pytest.raises(NodeExistsError):
+            zarrv3.copy(source, plain, overwrite=True)
+    assert zarrv3.open_array(plain)[:].tolist() == [1, 2]
+
+
+def test_wrappers_that_keep_nothing(tmp_path: Path) -> None:
+    """Coroutines around local files are local files, which are replaced at once and can be swapped."""
+    wrapped = DirFileSystem(str(tmp_path), AsyncFileSystemWrapper(LocalFileSystem()))
+    store = FSStore("x", fs=wrapped)
+    store["k"] = b"v"
+    assert store.capabilities.swap
+    assert (tmp_path / "x" / "k").read_bytes() == b"v"
+
+
+class ShellFileSystem(AsyncFileSystem):
+    """An asynchronous file system that can move files, as sshfs is."""
+
+    protocol = "shell"
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        """Move a file."""
+
+
+def test_asynchronous_is_not_an_object_store(s3: Any) -> None:
+    """Files that can be moved are written aside and moved, whether or not their file system is asynchronous."""
+    assert isinstance(FSStore("x", fs=ShellFileSystem()).driver.files, FileAccess)
+    assert isinstance(FSStore("x/y", fs=s3.plain()).driver.files, ObjectAccess)
+
+
+def test_obstores_file_system() -> None:
+    """The file systems of obstore are read, though they take no range without an end."""
+    obstore = pytest.importorskip("obstore.fsspec")
+    store = FSStore("x.zarr", fs=obstore.FsspecStore("memory"))
+    store["k"] = b"0123456789"
+    parts = [Request("k", part) for part in (None, ByteRange(2, 5), ByteRange(-2), ByteRange(7))]
+    assert store.get_many([*parts, Request("no")]) == [b"0123456789", b"234", b"89", b"789", None]
+    assert store.list() == ["k"]
+
+
+def test_a_file_system_is_not_a_place() -> None:
+    """A file system object where a place is wanted is refused with what to write."""
+    with pytest.raises(
+        ConfigurationError, match=r"MemoryFileSystem is not a place; write FSStore\(path, fs=…\)"
+    ):
+        zarrv3.open(MemoryFileSystem())
+
+
+def test_fsspecs_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fsspec is configured with holds beside our time-outs, and given options win."""
+    ours = {
+        "config_kwargs": {"s3": {"addressing_style": "path"}, "read_timeout": 7},
+        "key": "a",
+        "secret": "b",
+    }
+    monkeypatch.setitem(fsspec.config.conf, "s3", ours)
+    fs = FSStore("s3://bucket/x", key="c", endpoint_url="http://127.0.0.1:9").driver.files.fs
+    assert (fs.key, fs.secret, fs.config_kwargs["read_timeout"]) == ("c", "b", 7)
+    assert fs.config_kwargs["s3"] == {"addressing_style": "path"}
+    assert fs.config_kwargs["connect_timeout"] == 5
 
 
 @pytest.mark.skipif(not FIXTURE.exists(), reason="the fixtures are not part of this copy of the project")

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -171,3 +172,20 @@ def test_reading_over_ftp(ftp: Any) -> None:
     with pytest.raises(StoreAccessError, match=r"Authentication failed|530") as caught:
         FSStore(ftp.url.replace("s3cret-ftp", "wr0ng-ftp")).get("k")
     assert "wr0ng" not in str(caught.value)
+
+
+def test_odd_names_and_passwords(ftp: Any) -> None:
+    """A user and a password with signs that mean something in URLs are percent-encoded there, and decoded for the server."""
+    place = ftp.url.partition("@")[2]
+    login = f"{quote('eve@lab.org', safe='')}:{quote('p@ss#1/%41', safe='')}"
+    assert zarrv3.open_store(f"ftp://{login}@{place}/data")["k"] == b"value"
+
+
+def test_a_query_that_every_request_needs(web: Callable[..., Any]) -> None:
+    """What is not an option in a web address, such as a signature, goes to the server with each key, and is not shown."""
+    server = web("honest", {"/data/f/k?sv=1&sig=a/b=": b"0123456789"})
+    store = zarrv3.open_store(f"{server.url}/data?mode=r&sv=1&sig=a%2Fb%3D")
+    assert store.get_many([Request("f/k"), Request("f/k", ByteRange(2, -3))]) == [b"0123456789", b"23456"]
+    assert store.stat_many(["f/k", "no"]) == [10, None]
+    assert "a%2Fb" not in repr(store)
+    assert zarrv3.open_store(store.spec())["f/k"] == b"0123456789"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 
@@ -14,12 +15,35 @@ from zarrv3.store.contract import Buffer, Changes, Swaps, Versioned
 from zarrv3_store_fsspec.reading import Answer, Part, Readable
 
 T = TypeVar("T")
+Asked = TypeVar("Asked")
 
 CONCURRENT = 128
 """How many requests are under way at once."""
 
-NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""The only exceptions that mean a missing file; a refused permission does not."""
+Errors: TypeAlias = tuple[type[BaseException], ...]
+
+_NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+
+
+def is_missing(error: object, others: Errors = ()) -> bool:
+    """Whether an exception means a missing file, as these and `others` do; a refused permission does not.
+
+    The library of SMB raises errors of its own, with Python's numbers.
+    """
+    return isinstance(error, (*_NOT_FOUND, *others)) or (
+        isinstance(error, OSError) and error.errno in _ABSENT
+    )
+
+
+@contextmanager
+def passing_missing() -> Iterator[None]:
+    """A block that ends where it finds that a file is missing."""
+    try:
+        yield
+    except OSError as error:
+        if not is_missing(error):
+            raise
 
 
 class Entry(NamedTuple):
@@ -67,21 +91,18 @@ class ObjectAccess:
     exact: bool = False
     suffixes: bool = False
 
-    def __init__(self, fs: Any, missing: tuple[type[BaseException], ...] = ()) -> None:
+    def __init__(self, fs: Any, missing: Errors = ()) -> None:
         self.fs = fs
-        self.missing: tuple[type[BaseException], ...] = (*NOT_FOUND, *missing)
+        self.missing = missing
         alone = "max_concurrency" in inspect.signature(fs._cat_file).parameters
         self.reading = (
             {"max_concurrency": 1} if alone else {}
         )  # otherwise large objects are torn when they are replaced
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """All at once, by `cat_ranges`."""
+        """All at once."""
         fit = [part for part in parts if self.holds(part.path)]
-        starts = [part.wanted.start if part.wanted else None for part in fit]
-        stops = [part.wanted.stop if part.wanted else None for part in fit]
-        paths = [part.path for part in fit]
-        answers = iter(self.fs.cat_ranges(paths, starts, stops, on_error="return", **self.reading))
+        answers = iter(self.at_once(self._cat, fit))
         return [self._answer(next(answers)) if self.holds(part.path) else None for part in parts]
 
     def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
@@ -128,31 +149,36 @@ class ObjectAccess:
         return [values.get(path) for path in paths]
 
     def at_once(
-        self, function: Callable[[str], Awaitable[T]], paths: Collection[str]
+        self, function: Callable[[Asked], Awaitable[T]], asked: Collection[Asked]
     ) -> list[T | BaseException]:
-        """The results or exceptions of a coroutine function for each path, `CONCURRENT` of them at a time."""
+        """The results or exceptions of a coroutine function for each path or part, `CONCURRENT` of them at a time."""
 
         async def run() -> list[T | BaseException]:
             free = asyncio.Semaphore(CONCURRENT)
 
-            async def one(path: str) -> T:
+            async def one(item: Asked) -> T:
                 async with free:
-                    return await function(path)
+                    return await function(item)
 
-            return await asyncio.gather(*map(one, paths), return_exceptions=True)
+            return await asyncio.gather(*map(one, asked), return_exceptions=True)
 
         results: list[T | BaseException] = sync(self.fs.loop, run)
         return results
+
+    async def _cat(self, part: Part) -> bytes:
+        start, stop = part.wanted or (None, None)
+        value: bytes = await self.fs._cat_file(part.path, start=start, end=stop, **self.reading)
+        return value
 
     async def _ls(self, path: str) -> list[dict[str, Any]]:
         infos: list[dict[str, Any]] = await self.fs._ls(path, detail=True)
         return infos
 
     def _answer(self, answer: Any) -> Answer:
-        return None if isinstance(answer, self.missing) else answer
+        return None if is_missing(answer, self.missing) else answer
 
     def _value(self, answer: T | BaseException) -> T | None:
-        if isinstance(answer, self.missing):
+        if is_missing(answer, self.missing):
             return None
         if isinstance(answer, BaseException):
             raise answer
@@ -171,7 +197,7 @@ def change(files: Access, changes: Changes) -> None:
 def files_below(fs: Any, folder: str) -> Iterator[Entry]:
     """The files that `find` reports."""
     infos: Any = {}
-    with suppress(*NOT_FOUND):
+    with passing_missing():
         infos = fs.find(folder[:-1], detail=True)
     if not isinstance(infos, dict):  # what adlfs returns if the path is a file
         infos = {}

@@ -73,13 +73,15 @@ class FSDriver:
         return entries if folder else (e for e in entries if not e.path.startswith(self.base + SCRATCH))
 
     def _proper(self, entries: Iterator[Entry], folder: str) -> Iterator[Entry]:
-        """The entries in the folder whose path is that of a key: other tools may have written `a//b`."""
+        """The entries in the folder whose path is that of a key: other tools may have written `a//b`.
+
+        Whether paths in listings begin with `/` says nothing: obstore's do, though it takes others.
+        """
         start = self.path(folder) if folder else self.base
-        return (
-            e
-            for e in entries
-            if e.path.startswith(start) and len(e.path) > len(start) and "//" not in e.path[len(start) - 1 :]
-        )
+        for path, size in entries:
+            name = path.lstrip("/").removeprefix(start.lstrip("/"))
+            if 0 < len(name) == len(path.lstrip("/")) - len(start.lstrip("/")) and "//" not in f"/{name}":
+                yield Entry(start + name, size)
 
     def _key(self, entry: Entry, folder: str) -> str:
         """The key of a path, below a folder in the caller's spelling."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
@@ -21,35 +21,41 @@ from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer, Swaps, Versioned
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.keys import parent
-from zarrv3_store_fsspec.access import NOT_FOUND, Entry, change, files_below, is_file
+from zarrv3_store_fsspec.access import (
+    Entry,
+    Errors,
+    change,
+    files_below,
+    is_file,
+    is_missing,
+    passing_missing,
+)
 from zarrv3_store_fsspec.reading import Answer, Part
-from zarrv3_store_fsspec.systems import protocol_of
+from zarrv3_store_fsspec.systems import is_movable, protocol_of
 
 SCRATCH = ".zarrv3-scratch/"
 """The folder at the root where files are written before they are moved into place."""
 
 _VANISHED = 20  # how often a write starts again because its folder was erased in the meantime
-_KEEPS = {"webdav", "smb", "hdfs", "arrow_hdfs", "webhdfs", "dbfs"}  # moving does not replace what is there
 
 
 class FileAccess:
     """A synchronous file system.
 
-    Where it has a native rename (SFTP, …), a value is written to a temporary file and moved into place. Where
-    it has none, it is an object store, or a cache around something, and its own way to write is taken; so it
-    is for a file that is there already, where moving does not replace it (WebDAV, SMB, HDFS, …).
+    Where it can move a file in one step (SFTP, SMB, …), a value is written to a temporary file and moved into
+    place. Where it cannot, its own way to write is taken; so it is for a file that is there already, where
+    moving does not replace it (WebDAV, HDFS, …).
     """
 
     exact: bool = False
     suffixes: bool = False
 
-    def __init__(self, fs: Any, base: str, missing: tuple[type[BaseException], ...] = ()) -> None:
+    def __init__(self, fs: Any, base: str, missing: Errors = ()) -> None:
         self.fs = fs
         self.base = base
-        self.missing: tuple[type[BaseException], ...] = (*NOT_FOUND, *missing)
+        self.missing = missing
         self.lock = _locks.of(fs)
-        self.moves = _has_rename(fs)
-        self.replaces = protocol_of(fs) not in _KEEPS
+        self.move = _move_of(fs)
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """One after the other."""
@@ -73,9 +79,9 @@ class FileAccess:
         with self.lock:
             self.fs.invalidate_cache()
             for path in paths:
-                with suppress(*NOT_FOUND):
+                with passing_missing():
                     self.fs.rm_file(path)
-            if self.moves:
+            if self.move is not None:
                 self._prune({parent(path) for path in paths})
 
     def below(self, folder: str, /) -> Iterator[Entry]:
@@ -89,7 +95,7 @@ class FileAccess:
         with self.lock:
             self.fs.invalidate_cache()
             infos = []
-            with suppress(*NOT_FOUND):
+            with passing_missing():
                 infos = self.fs.ls(folder[:-1], detail=True)
         for info in infos:
             is_folder = info["type"] == "directory"
@@ -99,17 +105,32 @@ class FileAccess:
 
     def _read(self, part: Part) -> Answer:
         start, stop = part.wanted or (None, None)
-        (answer,) = self.fs.cat_ranges([part.path], [start], [stop], on_error="return")
-        return None if isinstance(answer, self.missing) else answer
+        try:
+            value: bytes = self.fs.cat_file(part.path, start=start, end=stop)
+        except Exception as error:  # noqa: BLE001 - raised where the value is needed
+            return self._failure(error, part.path)
+        return value
+
+    def _failure(self, error: Exception, path: str) -> Exception | None:  # noqa: ARG002 - for subclasses
+        return None if is_missing(error, self.missing) else error
+
+    def _whole(self, path: str) -> bytes | None:
+        answer = self._read(Part(path, None))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _size(self, path: str) -> int | None:
-        with suppress(*self.missing):
+        try:
             info = self.fs.info(path)
-            return info["size"] if is_file(info) else None
-        return None
+        except Exception as error:
+            if is_missing(error, self.missing):
+                return None
+            raise
+        return info["size"] if is_file(info) else None
 
-    def _write(self, path: str, value: Buffer) -> None:
-        if not self.moves:
+    def _write(self, path: str, value: bytes) -> None:
+        if self.move is None:
             self.fs.pipe_file(path, value)
             return
         self.fs.invalidate_cache()
@@ -120,42 +141,48 @@ class FileAccess:
             if self.fs.isfile(above[:-1]):
                 raise InvalidKeyError(f"{above[:-1]!r} holds a value, so no key can lie below it")
             above = parent(above)
-        self._written(lambda: self._put(path, value))
+        for _ in range(_VANISHED):  # again if the folder is erased in the meantime
+            with passing_missing():
+                if not self._is_moved(path, value, self.move):
+                    self.fs.pipe_file(path, value)
+                self.fs.invalidate_cache()
+                return
+        raise StoreAccessError("the folder was erased each time it was made")
 
-    def _put(self, path: str, value: Buffer) -> None:
-        if not self._is_moved(path, value):
-            self.fs.pipe_file(path, value)
-        self.fs.invalidate_cache()
-
-    def _is_moved(self, path: str, value: Buffer) -> bool:
+    def _is_moved(self, path: str, value: bytes, move: Callable[[str, str], object]) -> bool:
         """Write a temporary file and move it into place; whether that was done, not refused because a file is there."""
         if not self.replaces and self.fs.isfile(path):
             return False
-        scratch = f"{self.base}{SCRATCH}{uuid.uuid4().hex}"
-        self.fs.makedirs(parent(scratch), exist_ok=True)
-        self.fs.pipe_file(scratch, value)
-        try:
+        with self._scratch(value) as scratch:
             self.fs.makedirs(parent(path), exist_ok=True)
-            self.fs.mv(scratch, path)
-            if self.replaces or not self.fs.exists(scratch):  # WebHDFS says nothing when it refuses
-                return True
-        except BaseException as error:
-            with suppress(Exception):
-                self.fs.rm_file(scratch)
-            if not isinstance(error, FileExistsError) or not self.fs.isfile(path):
-                raise
-        else:
-            self.fs.rm_file(scratch)
-        self.replaces = False
-        return False
+            try:
+                move(scratch, path)
+            except Exception:
+                if self.replaces or not self.fs.isfile(path):
+                    raise
+            return self.replaces or not self.fs.exists(scratch)  # WebHDFS says nothing when it refuses
 
-    def _written(self, write: Callable[[], None]) -> None:
-        """Write a file; again if its folder is erased in the meantime."""
-        for _ in range(_VANISHED):
-            with suppress(FileNotFoundError):
-                write()
-                return
-        raise StoreAccessError("the folder was erased each time it was made")
+    @cached_property
+    def replaces(self) -> bool:
+        """Whether moving replaces a file that is there: tried with two files of our own, once."""
+        with self._scratch(b"old") as target, self._scratch(b"new") as source:
+            if self.move is not None:
+                with suppress(Exception):
+                    self.move(source, target)
+            self.fs.invalidate_cache()
+            return not self.fs.exists(source) and bool(self.fs.cat_file(target) == b"new")
+
+    @contextmanager
+    def _scratch(self, value: bytes) -> Iterator[str]:
+        """A temporary file, which is gone at the end of the block."""
+        path = f"{self.base}{SCRATCH}{uuid.uuid4().hex}"
+        self.fs.makedirs(parent(path), exist_ok=True)
+        try:
+            self.fs.pipe_file(path, value)
+            yield path
+        finally:
+            with suppress(Exception):  # it was moved, or the error that ended the block counts
+                self.fs.rm_file(path)
 
     def _prune(self, folders: set[str]) -> None:
         """Remove those of the folders, and of their parents, that are empty."""
@@ -166,6 +193,21 @@ class FileAccess:
                     self.fs.rmdir(above[:-1])
                     self.fs.invalidate_cache()
                     above = parent(above)
+
+
+class CopiesAccess(FileAccess):
+    """A cache of fsspec that keeps whole files: a part of a value, and its size, are those of the copy."""
+
+    exact = True
+    suffixes = True
+
+    def _read(self, part: Part) -> Answer:
+        answer = super()._read(Part(part.path, None))
+        return answer[slice(*part.wanted)] if isinstance(answer, bytes) and part.wanted else answer
+
+    def _size(self, path: str) -> int | None:
+        value = self._whole(path)
+        return None if value is None else len(value)
 
 
 class MemoryAccess(FileAccess):
@@ -186,12 +228,6 @@ class MemoryAccess(FileAccess):
             change(self, changes)
         return refused
 
-    def _whole(self, path: str) -> bytes | None:
-        answer = self._read(Part(path, None))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     def _size(self, path: str) -> int | None:
         file = self.fs.store.get(path)  # `info` takes a file that has others below it as a folder
         return None if file is None else int(file.size)
@@ -200,16 +236,12 @@ class MemoryAccess(FileAccess):
 class FTPAccess(FileAccess):
     """FTP, where fsspec reports every error as "not found": the listing has to confirm it."""
 
-    def _read(self, part: Part) -> Answer:
-        start, stop = part.wanted or (None, None)
-        (answer,) = self.fs.cat_ranges([part.path], [start], [stop], on_error="return")
-        if isinstance(answer, FileNotFoundError):
-            self.fs.invalidate_cache()
-            there = self._size(part.path) is not None
-            return (
-                (answer.__cause__ if isinstance(answer.__cause__, Exception) else answer) if there else None
-            )
-        return None if isinstance(answer, self.missing) else answer
+    def _failure(self, error: Exception, path: str) -> Exception | None:
+        if not isinstance(error, FileNotFoundError):
+            return super()._failure(error, path)
+        self.fs.invalidate_cache()
+        cause = error.__cause__
+        return None if self._size(path) is None else cause if isinstance(cause, Exception) else error
 
 
 class _Locks:
@@ -235,9 +267,17 @@ class _Locks:
 _locks = _Locks()
 
 
-def _has_rename(fs: Any) -> bool:
-    """Whether moving is native, not copying and erasing."""
-    return any(
-        getattr(type(fs), name, None) is not getattr(AbstractFileSystem, name, None)
-        for name in ("mv", "mv_file")
-    )
+def _move_of(fs: Any) -> Callable[[str, str], object] | None:
+    """What moves a file in one step, if anything does; also where fsspec makes less of what the system can."""
+    protocol = protocol_of(fs)
+    if protocol == "smb":
+        from smbclient import replace  # type: ignore[import-not-found]
+
+        def share(path: str) -> str:
+            return f"//{fs.host}{path}".replace("/", "\\")
+
+        return lambda source, target: replace(share(source), share(target), port=fs._port)
+    if protocol == "webdav":
+        move: Callable[[str, str], object] = fs.client.move
+        return move
+    return fs.mv if is_movable(fs) else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from zarrv3.store.contract import ByteRange
 from zarrv3.store.helpers import resolve
-from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.access import Errors, ObjectAccess
 from zarrv3_store_fsspec.reading import Answer, Part
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -25,17 +25,22 @@ class HTTPAccess(ObjectAccess):
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """All at once."""
-        numbered = {str(number): part for number, part in enumerate(parts)}
+        return [self._answer(answer) for answer in self.at_once(self._cat, parts)]
 
-        async def get(number: str) -> bytes:
-            return await self._get(*numbered[number])
+    async def _cat(self, part: Part) -> bytes:
+        return await self._get(*part)
 
-        return [self._answer(answer) for answer in self.at_once(get, numbered)]
+    def _address(self, path: str) -> Any:
+        return self.fs.encode_url(path + self.query)
+
+    def __init__(self, fs: Any, missing: Errors, query: str) -> None:
+        super().__init__(fs, missing)
+        self.query = f"?{query}" if query else ""
 
     async def size(self, path: str) -> int | None:
         """The size of a file, by HEAD; by GET where the server does not say it."""
         session = await self.fs.set_session()
-        async with session.head(self.fs.encode_url(path), **self._options(None)) as answer:
+        async with session.head(self._address(path), **self._options(None)) as answer:
             length = answer.headers.get("Content-Length")
             if answer.status == 200 and length is not None and "Content-Encoding" not in answer.headers:
                 return int(length)
@@ -45,7 +50,7 @@ class HTTPAccess(ObjectAccess):
 
     async def _get(self, path: str, wanted: ByteRange | None) -> bytes:
         session = await self.fs.set_session()
-        async with session.get(self.fs.encode_url(path), **self._options(wanted)) as answer:
+        async with session.get(self._address(path), **self._options(wanted)) as answer:
             if answer.status == 416 and wanted is not None:
                 size = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
                 if size and size[3] != "*" and not resolve(wanted, int(size[3]))[1]:

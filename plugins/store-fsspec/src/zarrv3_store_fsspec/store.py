@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
-from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
+from fsspec.core import split_protocol  # type: ignore[import-untyped]
+from fsspec.implementations.cached import WholeFileCacheFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
@@ -20,14 +20,14 @@ from zarrv3.options.environment import Template
 from zarrv3.options.redaction import secrets_of
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
-from zarrv3.store.base import Address, Separator
+from zarrv3.store.base import Address, BaseStore, Separator
 from zarrv3.store.contract import Capabilities, Driver, Limits
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess
 from zarrv3_store_fsspec.driver import FSDriver, SwappingFSDriver
 from zarrv3_store_fsspec.failures import classes_of, names_of, plain
-from zarrv3_store_fsspec.files import FileAccess, FTPAccess, MemoryAccess
+from zarrv3_store_fsspec.files import CopiesAccess, FileAccess, FTPAccess, MemoryAccess
 
 Errors = Sequence[type[BaseException]]
 
@@ -103,6 +103,10 @@ class FSStore(Backend):
         place: Any = url
         if hasattr(place, "storage_options"):  # a UPath
             storage_options = {**place.storage_options, **storage_options} if fs is None else {}
+            if not hasattr(place, "path"):
+                raise ConfigurationError(
+                    f"a {type(place).__name__} is not a place; write FSStore(path, fs=…) with a path in it"
+                )
             place = str(place) if "://" in str(place) or fs is not None else place.path
         super().__init__(
             url=place if isinstance(place, str) else os.fspath(place),
@@ -136,8 +140,10 @@ class FSStore(Backend):
         scheme = url.scheme.removeprefix("fsspec+")
         text = url.text.partition("#")[0].partition("?")[0]
         rest = text[len(url.scheme) :]
-        if scheme in {"http", "https"} or rest.startswith("::"):
-            return {"url": scheme + rest}  # percent signs belong to it
+        if scheme in {"http", "https"} or rest.startswith("::"):  # percent signs belong to it
+            text = url.text.partition("#")[0].partition("?")[2] if scheme in {"http", "https"} else ""
+            query = systems.address_query(scheme, text, cls.declared().options) if text else ""
+            return {"url": f"{scheme}{rest}?{query}" if query else scheme + rest}
         authority = "" if url.authority is None else f"//{url.authority}"
         return {"url": f"{scheme}:{authority}{url.path}"}
 
@@ -147,6 +153,9 @@ class FSStore(Backend):
         table = cls.declared()
         ours = {name: text for name, text in url.query.items() if name in table.options}
         theirs = {name: text for name, text in url.query.items() if name not in table.options}
+        if url.scheme.removeprefix("fsspec+") in {"http", "https"}:
+            known = systems.options_of("http")
+            theirs = {name: text for name, text in theirs.items() if name in known}
         own = table.from_url(cls, url, ours)
         return {**own, **systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)}
 
@@ -185,34 +194,37 @@ class FSStore(Backend):
 
     def _driver(self, fs: Any, path: str) -> FSDriver | DirectoryDriver:
         lower, missing = self.option("normalize_keys"), classes_of(self.option("missing_exceptions"))
-        while isinstance(fs, DirFileSystem):  # a folder of another file system
-            fs, path = fs.fs, fs._join(path)
+        fs, path = systems.unwrapped(fs, path)
         if _is_local(fs):
             return DirectoryDriver(path, lower=lower, fsync=False, follow_symlinks=True)
-        root = path.rstrip("/")
+        is_web = systems.protocol_of(fs) in {"http", "https"}
+        root, _, query = path.partition("?") if is_web else (path, "", "")
+        root = root.rstrip("/")
         base = f"{root}/" if root else fs.root_marker
-        files, can = self._access(fs, base, missing)
+        files, can = self._access(fs, base, missing, query)
         cls = SwappingFSDriver if can.swap else FSDriver
-        return cls(files, base, can, lower=lower, quoted=systems.protocol_of(fs) in {"http", "https"})
+        return cls(files, base, can, lower=lower, quoted=is_web)
 
-    def _access(self, fs: Any, base: str, missing: Any) -> tuple[Any, Capabilities]:
+    def _access(self, fs: Any, base: str, missing: Any, query: str) -> tuple[Any, Capabilities]:
         """The access to files, and the capabilities."""
         protocol = systems.protocol_of(fs)
         can = Capabilities(
             write=True, erase=True, list=True, native_ranges=True, shared=True, persistent=True, durable=True
         )
-        if protocol in systems.READ_ONLY:
+        if systems.is_read_only(fs):
             can = can.read_only()
         if isinstance(fs, MemoryFileSystem):
             can = replace(can, swap=True, shared=False, persistent=False, durable=False)
             return MemoryAccess(fs, base, missing), can
-        if not (isinstance(fs, AsyncFileSystem) and fs.async_impl):
+        if isinstance(fs, WholeFileCacheFileSystem):
+            return CopiesAccess(fs, base, missing), can.without("native_ranges")
+        if not systems.is_object_store(fs):
             return (FTPAccess if protocol == "ftp" else FileAccess)(fs, base, missing), can
         if protocol in {"http", "https"}:
             from zarrv3_store_fsspec.http import HTTPAccess
 
-            return HTTPAccess(fs, missing), can.without("list")
-        if protocol in {"s3", "s3a"}:
+            return HTTPAccess(fs, missing, query), can.without("list")
+        if protocol in {"s3", "s3a"} and hasattr(fs, "_call_s3"):
             return self._s3(fs, base, missing, can)
         return ObjectAccess(fs, missing), can
 
@@ -228,14 +240,21 @@ class FSStore(Backend):
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; without the server."""
-        fs, url = self.option("fs"), self.option("url")
-        while isinstance(fs, DirFileSystem):
-            fs, url = fs.fs, fs._join(url)
-        protocol, _, path = url.rpartition("://") if "::" not in url else (url, "", "")
+        fs, url = systems.unwrapped(self.option("fs"), self.option("url"))
+        protocol, _, path = url.rpartition("://")
         if _is_local(fs) if fs is not None else protocol in {"", "file", "local"}:
             root = LocalFileSystem._strip_protocol(url)
             return Address(os.path.join(root, folder), None)  # noqa: PTH118 - a text is wanted
         return Address(None, f"{path.strip('/')}/{folder}")
+
+    def below(self, folder: str) -> tuple[BaseStore, str]:
+        """See `BaseStore`: what a chained URL leads to, such as the files behind a cache."""
+        first, chained, rest = str(self.option("url")).partition("::")
+        if not chained:
+            return self, folder
+        options = self._options.get(split_protocol(rest.partition("::")[0])[0] or "", {})
+        inside = first.partition("://")[2].strip("/")
+        return FSStore(rest, **options), f"{inside}/{folder}" if inside else folder
 
     def describe(self) -> str:
         """The options; of a file system object, only its class."""

@@ -6,11 +6,17 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import fsspec  # type: ignore[import-untyped]
-from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped]
+from fsspec.config import apply_config  # type: ignore[import-untyped]
+from fsspec.core import split_protocol, url_to_fs  # type: ignore[import-untyped]
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper  # type: ignore[import-untyped]
+from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.environment import Template, as_templates
@@ -31,8 +37,26 @@ _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 
 _TEXTS = re.compile(r"user|name|account|project|_id$", re.IGNORECASE)  # text, though it may consist of digits
 
-READ_ONLY = {"http", "https", "ftp", "github", "git", "data", "reference", "libarchive", "tar", "zip"}
+_READ_ONLY = {
+    "http",
+    "https",
+    "ftp",
+    "github",
+    "git",
+    "data",
+    "reference",
+    "libarchive",
+    "tar",
+    "zip",
+    "generic",
+}
 """Protocols that are only read: they cannot be written, or not value by value."""
+
+_OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+"""Protocols of object stores, which may move objects in their own way too."""
+
+_LOGINS = {"ftp", "sftp", "ssh", "smb", "webhdfs", "hdfs"}
+"""Protocols whose URLs have a user and a password."""
 
 
 def protocol_of(fs: Any) -> str:
@@ -41,11 +65,43 @@ def protocol_of(fs: Any) -> str:
     return str(protocol if isinstance(protocol, str) else protocol[0])
 
 
+def is_read_only(fs: Any) -> bool:
+    """Whether a file system is only read, as a cache of another one is: its copies may be older than what is written."""
+    return protocol_of(fs) in _READ_ONLY or isinstance(getattr(fs, "fs", None), AbstractFileSystem)
+
+
+def is_object_store(fs: Any) -> bool:
+    """Whether objects are replaced at once: so in the asynchronous file systems, unless they can move files as SSH does."""
+    is_async = isinstance(fs, AsyncFileSystem) and fs.async_impl
+    return is_async and (protocol_of(fs) in _OBJECTS or not is_movable(fs))
+
+
+def is_movable(fs: Any) -> bool:
+    """Whether a file system moves files itself: fsspec's own way is to copy and erase."""
+    return any(
+        getattr(type(fs), name, None) is not getattr(AbstractFileSystem, name, None)
+        for name in ("mv", "mv_file")
+    )
+
+
+def unwrapped(fs: Any, path: str) -> tuple[Any, str]:
+    """The file system and path below wrappers that keep nothing: a folder as the root, coroutines around plain calls."""
+    while isinstance(fs, DirFileSystem | AsyncFileSystemWrapper):
+        fs, path = (fs.fs, fs._join(path)) if isinstance(fs, DirFileSystem) else (fs.sync_fs, path)
+    return fs, path
+
+
 def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """The file system of a URL and the path in it."""
-    protocol = url.partition("://")[0] if "::" not in url else ""
+    protocol = "" if "::" in url else split_protocol(url)[0] or ""
     try:
-        fs, path = url_to_fs(url, **{**options, **_defaults(protocol, options)})
+        if protocol:
+            options = configured(protocol, options)
+            options = {**options, **_defaults(protocol, options)}
+        if protocol in _LOGINS:
+            url, login = _login(protocol, url)
+            options = {**login, **options}
+        fs, path = url_to_fs(url, **options)
     except ImportError as error:
         raise ConfigurationError(f"{redact(url)!r} needs a package that is not installed: {error}") from error
     except ValueError as error:
@@ -57,6 +113,19 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     if protocol in {"s3", "s3a"}:
         fs.retries = ATTEMPTS
     return fs, path
+
+
+def configured(protocol: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The given options, and those of fsspec's own configuration."""
+    found: Mapping[str, Any] = apply_config(fsspec.get_filesystem_class(protocol), options)
+    return found
+
+
+def _login(protocol: str, url: str) -> tuple[str, dict[str, str]]:
+    """A URL without user and password, and these as options: fsspec would leave their percent signs as they are."""
+    given = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)
+    login = {name: unquote(given[name]) for name in ("username", "user", "password") if given.get(name)}
+    return re.sub("//[^/]*@", "//", url, count=1), login
 
 
 def again(fs: Any, owner: int) -> Any:
@@ -95,21 +164,31 @@ def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
     """
     if not query:
         return {}
-    try:
-        cls = fsspec.get_filesystem_class(protocol)
-    except ImportError as error:
-        raise ConfigurationError(f"{protocol}:// needs a package that is not installed: {error}") from error
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    known = {p.name: p.default for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
-    known.pop("self", None)
+    known = options_of(protocol)
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise ConfigurationError(
             f"{protocol!r} has no URL option {unknown[0]!r}; its own URL options are: {', '.join(known) or 'none'}"
         )
     return {name: _value(name, known[name], text) for name, text in query.items()}
+
+
+def address_query(protocol: str, query: str, ours: Collection[str]) -> str:
+    """What belongs to the address of each file among the options of a web URL: what neither we nor fsspec know."""
+    known = {*ours, *options_of(protocol)}
+    return "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) not in known)
+
+
+def options_of(protocol: str) -> dict[str, Any]:
+    """The options of a file system with their defaults."""
+    try:
+        cls = fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        raise ConfigurationError(f"{protocol}:// needs a package that is not installed: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
+    return {p.name: p.default for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
 
 
 def _value(name: str, default: object, text: str) -> Any:
