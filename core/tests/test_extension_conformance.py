@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from zarrv3.format.codecs import ArrayBytesCodec, BytesBytesCodec, ChunkSpec, pa
 from zarrv3.format.codecs.support import deliver
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.extensions import check_members, integer
-from zarrv3.store.contract import Changes, Swaps, Versioned
+from zarrv3.store.contract import JSON, Changes, Swaps, Versioned
 from zarrv3.testing import CodecConformance, ConformanceError, DataTypeConformance, TransformerConformance
 from zarrv3.testing.transformers import PLACES
 
@@ -223,6 +223,24 @@ class BelievesLengths(Flip):
         return super().decode(buffer, None, None)
 
 
+class TrustsWhatIsNested(Flip):
+    """Looks into an object of its configuration without asking what stands there."""
+
+    def to_json(self) -> JSON:
+        """With the mask two levels deep."""
+        return {"name": "flip", "configuration": {"mask": self.mask, "rounds": {"of": [1]}}}
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """`rounds` has to be an object, and what it holds is believed."""
+        rounds = configuration.get("rounds")
+        if not isinstance(rounds, dict) or not isinstance(rounds.get("of"), list):
+            raise MetadataError("rounds must be an object with a list")
+        if rounds["of"] and rounds["of"][0] in {7, 8}:
+            raise MetadataError("that many rounds are too many")
+        return super().from_json(name, {n: value for n, value in configuration.items() if n != "rounds"})
+
+
 class NotThreadSafe(Flip):
     """Works in one piece of memory for all."""
 
@@ -277,6 +295,7 @@ def test_an_honest_codec_passes() -> None:
         (LosesItsMask, CODEC.test_document),
         (TakesAnything, CODEC.test_malformed_configurations),
         (RaisesRawly, CODEC.test_malformed_configurations),
+        (TrustsWhatIsNested, CODEC.test_malformed_configurations),
         (LosesTheLastByte, CODEC.test_claims_about_size),
         (LiesAboutItsSize, CODEC.test_claims_about_size),
         (LiesAboutItsSize, CODEC.test_round_trips),

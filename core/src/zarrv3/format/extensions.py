@@ -4,7 +4,8 @@ An extension is a name with an optional configuration, written as `"name"` or as
 `configuration` and `must_understand` (core specification, "Extension definition").
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -91,6 +92,25 @@ def resolve(kind: Kind, base: type[T], value: JSON, member: str) -> T:
     if not named.must_understand:
         raise MetadataError(f"{member}: must_understand=false is not possible for a {NOUN[kind]}")
     return named.resolve(kind, base, member)
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Around the parsing of a document: every error becomes a `MetadataError` that names `source`.
+
+    So a parser may trust that members have the right types where a wrong one raises anyway.
+    """
+    try:
+        yield
+    except MetadataError as error:
+        raise type(error)(f"{source}: {error}") from error
+    except RecursionError:
+        raise MetadataError(f"{source}: the document is nested too deep") from None
+    except PASSED:
+        raise
+    except Exception as error:
+        told = redact(f"{type(error).__name__}: {error}")
+        raise MetadataError(f"{source}: a member is not what the format says ({told})") from error
 
 
 def blame(kind: Kind, extension: Any, member: str, error: Exception) -> None:

@@ -16,7 +16,7 @@ from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.format.documents import check_json, dump_document, load_document
-from zarrv3.format.extensions import NamedConfig, blame, shown
+from zarrv3.format.extensions import NamedConfig, blame, reading, shown
 from zarrv3.format.grids import (
     ChunkGrid,
     ChunkKeyEncoding,
@@ -59,13 +59,11 @@ class GroupMetadata:
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
         """Check a document; `MetadataError` says what is wrong with the one at `source`."""
-        try:
+        with reading(source):
             _check_head(document, "group", _GROUP)
             consolidated = document.get("consolidated_metadata")
             if consolidated is not None and not isinstance(consolidated, Mapping):
-                raise MetadataError(f"consolidated_metadata must be an object, not {shown(consolidated)}")  # noqa: TRY301
-        except MetadataError as error:
-            raise type(error)(f"{source}: {error}") from error
+                raise MetadataError(f"consolidated_metadata must be an object, not {shown(consolidated)}")
         kept = dict(document)
         return cls(attributes=kept.get("attributes", {}), consolidated_metadata=consolidated, document=kept)
 
@@ -159,12 +157,8 @@ class ArrayMetadata:
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
         """Check a document; `MetadataError` says what is wrong with the one at `source`."""
-        try:
+        with reading(source):
             return cls._parse(dict(document))
-        except MetadataError as error:
-            raise type(error)(f"{source}: {error}") from error
-        except RecursionError:
-            raise MetadataError(f"{source}: data_type is nested too deep") from None
 
     @classmethod
     def _parse(cls, document: Document) -> Self:

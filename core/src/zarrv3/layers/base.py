@@ -122,8 +122,7 @@ class Layer(BaseStore):
     @classmethod
     def around(cls, store: object, options: Mapping[str, Any]) -> BaseStore:
         """Construct around a store from named options; an unknown one is an error that lists the known ones."""
-        cls.declared().check_names(options)
-        return cls(store, **options)
+        return cls(store, **cls.declared().taken(options))
 
     def spec(self) -> dict[str, JSON]:
         """The inner store's spec with this layer's added."""

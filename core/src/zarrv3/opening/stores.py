@@ -1,7 +1,8 @@
 """From whatever a user names a store by to the store: URL, path, configuration, mapping or store object."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -11,8 +12,8 @@ from zarrv3.layers.base import Layer
 from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
 from zarrv3.opening import hooks
-from zarrv3.options.environment import as_templates
-from zarrv3.options.redaction import redact, secrets_of
+from zarrv3.options.environment import as_templates, values_of
+from zarrv3.options.redaction import raise_alone, redact, redact_options, secrets_of, tells, text_of
 from zarrv3.options.settings import config
 from zarrv3.options.urls import Url, parse_pipeline
 from zarrv3.store.base import BaseStore
@@ -65,7 +66,8 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
     if isinstance(store, str):
         return _from_url(store, options)
     if hasattr(store, "storage_options") and hasattr(store, "protocol"):  # a UPath
-        return _store_class("fsspec").from_options({"url": store, **options})
+        with _translating({"url": str(store), **options}):
+            return _store_class("fsspec")(url=store, **options)  # type: ignore[call-arg]
     if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
         return _store_class("directory").from_options({"path": os.fspath(store), **options})
     if isinstance(store, dict) and _is_spec(store):
@@ -78,17 +80,38 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
 
 
 def _from_url(text: str, options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING) -> BaseStore:
-    try:
+    with _translating({"url": text, **options}):
         root, *adapters = parse_pipeline(text)
         opened = _root(root._replace(query={**root.query, **query}), options)
         for adapter in adapters:
             opened = _adapter(adapter, opened)
-    except ZarrError as error:
-        told = str(error)
-        if (shown := redact(told, secrets_of({"url": text}))) == told:
+        return opened
+
+
+@contextmanager
+def _translating(given: Mapping[str, Any]) -> Iterator[None]:
+    """Around the use of what a user wrote: every error becomes one of ours, in which none of its secrets stands."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        try:
+            secrets = [*secrets_of(given), *values_of(as_templates(given))]
+            is_secret, told = tells(error, secrets), redact(text_of(error), secrets)
+            shown = redact_options(given)
+        except RecursionError:
+            raise_alone(ConfigurationError("the configuration of a store is nested too deep"))
+        ours = error
+        if is_secret and isinstance(error, ZarrError):
+            ours = type(error)(told)
+        elif not isinstance(error, ZarrError):
+            ours = ConfigurationError(f"{shown} names no store: {type(error).__name__}: {told}")
+        if is_secret:
+            raise_alone(ours)
+        if ours is error:
             raise
-        raise type(error)(shown) from None
-    return opened
+        raise ours from error
 
 
 def _root(url: Url, options: Mapping[str, Any]) -> BaseStore:
@@ -117,7 +140,11 @@ def _adapter(url: Url, inner: BaseStore) -> BaseStore:
 def _from_spec(
     spec: Mapping[str, Any], options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING
 ) -> BaseStore:
-    own = dict(spec)
+    with _translating({**spec, **options}):
+        return _built(dict(spec), options, query)
+
+
+def _built(own: dict[str, Any], options: Mapping[str, Any], query: Mapping[str, str]) -> BaseStore:
     layers = own.pop("layers", [])
     if not isinstance(layers, list):
         raise ConfigurationError("'layers' of a store configuration is a list of tables, each with a 'layer'")
@@ -128,7 +155,7 @@ def _from_spec(
         opened = _from_url(str(own.pop("url")), {**as_templates(own), **options}, query)
     for layer in layers:
         if not isinstance(layer, Mapping) or "layer" not in layer:
-            shown = sorted(layer) if isinstance(layer, Mapping) else type(layer).__name__
+            shown = sorted(map(str, layer)) if isinstance(layer, Mapping) else type(layer).__name__
             raise ConfigurationError(f"a layer is a table with the member 'layer', not {shown}")
         rest = {name: value for name, value in layer.items() if name != "layer"}
         opened = _layer_class(str(layer["layer"])).around(opened, as_templates(rest))

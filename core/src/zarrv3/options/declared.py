@@ -238,6 +238,11 @@ class Table:
                 options[name] = one.checked(value)
         return options
 
+    def taken(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Named options, names and values checked, before a constructor sees them."""
+        self.check_names(options)
+        return self.check(dict(options))
+
     def use(self, name: str, value: Any) -> Any:
         """The kept value of an option as it is used."""
         one = self.get(name)

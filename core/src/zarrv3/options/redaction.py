@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 HIDDEN = "***"
 
@@ -16,8 +16,8 @@ SECRET_NAME = re.compile(
 # The password reaches to the last `@` before the path (it may hold an `@`), else to the first one (it may hold a `/`).
 _USER_INFO = re.compile(r"(?<=://)([^/@\s:|]*):([^/?#\s|]*|[^@\s|]*)@")
 # Of a text that is one URL: to its last `@`, whatever stands before it, since libraries take blanks, `@`, `?`, `#` and more.
-_WHOLE_URL = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+:/{0,2})([^/@:|]*):([^|]*)@")
-_TOKEN_URL = re.compile(r"(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@")
+_WHOLE_URL = re.compile(r"(?<![A-Za-z0-9+._-])([A-Za-z][A-Za-z0-9+._-]+:/{0,2})([^/@:|]*):([^|]*)@")
+_TOKEN_URL = re.compile(r"(?<![\w.+-])(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@")
 _QUERY = re.compile(r"([?&;])([^=&;#|\s]+)=([^&;#|\s]*)")
 
 
@@ -40,6 +40,39 @@ def redact_url(text: str) -> str:
     """A text that is one URL, without its password."""
     shown = _WHOLE_URL.sub(rf"\1\2:{HIDDEN}@", text, count=1)
     return redact(_TOKEN_URL.sub(rf"\1{HIDDEN}@", shown, count=1))
+
+
+def tells(error: BaseException, secrets: Iterable[str]) -> bool:
+    """Whether a secret stands in the text or notes of an exception or of one that it came from; also if it has no text."""
+    known = [*secrets]
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and not any(one is other for other in seen):
+            seen.append(one)
+            waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+    texts = [text for one in seen for text in (text_of(one), *getattr(one, "__notes__", ()))]
+    return any(text == MUTE or redact(text, known) != text for text in texts)
+
+
+MUTE = "an error without a readable text"
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, also of one that fails to tell."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever a plugin's exception does
+        return MUTE
+
+
+def raise_alone(error: Exception) -> NoReturn:
+    """Raise an error without the one that is being handled, in which a secret stands."""
+    try:
+        raise error from None
+    finally:
+        error.__context__ = None
 
 
 def redact_options(options: Mapping[str, Any], declared: Mapping[str, bool] = _NONE) -> dict[str, Any]:

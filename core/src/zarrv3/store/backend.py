@@ -32,7 +32,7 @@ from zarrv3.errors import (
     UnsupportedError,
     ZarrError,
 )
-from zarrv3.options.redaction import redact
+from zarrv3.options.redaction import raise_alone, redact, tells, text_of
 from zarrv3.store import helpers
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import (
@@ -370,15 +370,17 @@ class Backend(BaseStore):
         try:
             yield
         except ZarrError as error:
-            if self._tells_secrets(error):
-                raise type(error)(redact(_text(error), self.secrets())) from None
+            if tells(error, self.secrets()):
+                raise_alone(type(error)(redact(text_of(error), self.secrets())))
             raise
         except Exception as error:
-            tells = self._tells_secrets(error)
-            ours = self._translated(error, verb, keys, StoreAccessError if tells else None)
+            is_secret = tells(error, self.secrets())
+            ours = self._translated(error, verb, keys, StoreAccessError if is_secret else None)
             if ours is None:
                 raise
-            raise ours from (None if tells else error)
+            if is_secret:
+                raise_alone(ours)
+            raise ours from error
 
     def _guarded(self, start: Callable[[], Iterable[Any]], folder: str) -> Iterator[Any]:
         with self._translating("list", (folder,)):
@@ -395,33 +397,9 @@ class Backend(BaseStore):
             ours = type(error)
         if ours is None:
             return None
-        text = redact(_text(error), self.secrets()) or type(error).__name__
+        text = redact(text_of(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
-
-    def _tells_secrets(self, error: BaseException) -> bool:
-        """Whether a secret stands in the text of an exception or of one that it came from."""
-        seen: list[BaseException] = []
-        waiting: list[BaseException | None] = [error]
-        while waiting:
-            one = waiting.pop()
-            if one is not None and not any(one is other for other in seen):
-                seen.append(one)
-                waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-        secrets = self.secrets()
-        texts = [text for one in seen for text in (_text(one), *getattr(one, "__notes__", ()))]
-        return any(text == _MUTE or redact(text, secrets) != text for text in texts)
-
-
-_MUTE = "an error without a readable text"
-
-
-def _text(error: BaseException) -> str:
-    """The text of an exception, also of one that fails to tell."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - whatever a plugin's exception does
-        return _MUTE
 
 
 def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:

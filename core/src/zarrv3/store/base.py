@@ -343,8 +343,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Construct from named options; an unknown one is an error that lists the known ones."""
-        cls.declared().check_names(options)
-        return cls(**options)
+        return cls(**cls.declared().taken(options))
 
     @classmethod
     def declared(cls) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, ClassVar, TypeAlias
 
+from zarrv3.errors import ConfigurationError
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url, local_path
 from zarrv3.store.backend import Backend
@@ -29,9 +30,15 @@ class FileBackend(Backend):
     """What the file or folder of the example is called."""
 
     def __init__(self, path: FilePath, **options: Any) -> None:
-        text = os.fspath(path)
-        # PTH111: stays what it is, a template or plain text
-        super().__init__(path=type(text)(os.path.expanduser(text)), **options)  # noqa: PTH111
+        text: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if isinstance(text, str):
+            if "\0" in text or not _is_encodable(text):
+                raise ConfigurationError(
+                    f"{text!r} is not the path of a file: it has characters that no path has"
+                )
+            # PTH111: stays what it is, a template or plain text
+            text = type(text)(os.path.expanduser(text))  # noqa: PTH111
+        super().__init__(path=text, **options)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
@@ -58,3 +65,11 @@ class FileBackend(Backend):
     def address(self, folder: str) -> Address:
         """See `BaseStore`; all keys are in the file."""
         return Address(self.path, folder)
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True

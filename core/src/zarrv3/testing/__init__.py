@@ -4,6 +4,7 @@ conformance  `StoreConformance`, `LayerConformance`: the classes that an author'
 codecs data_types transformers  the same for extensions of the format: `CodecConformance`, …
 checks       the same as plain functions without pytest: `CHECKS`, `run_checks(opener)` for a live store
 rules        the rules that checks name when they fail, and `ConformanceError`
+mutations    damaged and hostile documents, configurations and bytes, as strategies of hypothesis
 machine      a hypothesis state machine: the store against a dict
 processes    values that prove themselves whole, processes that write together, a writer that is killed
 faults       `Faults`: a layer that fails on purpose

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from zarrv3.errors import ZarrError
+
 BASICS: Final = "a store has the methods of what it claims, reads back what was written, and returns one answer per question"
 ORDER: Final = (
     "get_many returns one value per request, in the order of the requests; None where the key is missing"
@@ -59,6 +61,9 @@ FITS: Final = (
 )
 DATA_TYPES: Final = "a data type has one dtype in native byte order, one document and a default serializer"
 FILLS: Final = "a fill value comes back from its document bit by bit; what is not one raises MetadataError"
+HOSTILE: Final = (
+    "damaged and hostile input gives sound values or an error of zarrv3.errors, never another exception"
+)
 TRANSFORMERS: Final = "through a storage transformer an array reads what was written, and keys that are not chunks are passed on"
 OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"
 
@@ -101,6 +106,19 @@ def refuses(rule: str, what: str, *errors: type[Exception]) -> Iterator[None]:
             rule, f"{what} raised {type(error).__name__} ({error}), not {names}"
         ) from error
     raise ConformanceError(rule, f"{what} was not refused with {names}")
+
+
+@contextmanager
+def only_our_errors(rule: str, what: str, allowed: type[Exception] = ZarrError) -> Iterator[None]:
+    """Raise `ConformanceError` if the block raises another exception than those of one class; by default any of ours."""
+    try:
+        yield
+    except allowed:
+        return
+    except Exception as error:
+        raise ConformanceError(
+            rule, f"{what} raised {type(error).__name__} ({error}), not {allowed.__name__}"
+        ) from error
 
 
 def shown(value: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.blosc import MAX_TYPESIZE, SHUFFLES
-from zarrv3.format.extensions import shown
+from zarrv3.format.extensions import integer, shown
 from zarrv3.store.contract import JSON
 from zarrv3_layer_draft_v3.dtypes import DType, byte_orders
 
@@ -179,8 +179,7 @@ def _blosc(options: Mapping[str, JSON], item_size: int) -> JSON:
     shuffle = options.get("shuffle", 1)
     if shuffle == -1:  # chosen by the writer: bits of single bytes, bytes of everything else
         shuffle = 2 if item_size == 1 else 1
-    if isinstance(shuffle, bool) or shuffle not in {0, 1, 2}:
-        raise MetadataError(f"compressor 'blosc': shuffle must be -1, 0, 1 or 2, not {shown(shuffle)}")
+    shuffle = integer("compressor 'blosc': shuffle", shuffle, 0, 2)
     configuration = {
         "cname": options.get("cname", "lz4"),
         "clevel": options.get("clevel", 5),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import DataType, parse_data_type
 from zarrv3.format.documents import dump_document, load_document
-from zarrv3.format.extensions import shown
+from zarrv3.format.extensions import choice, reading, shown
 from zarrv3.format.grids import check_shape
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_layer_draft_v3 import compression
@@ -64,21 +64,17 @@ class Options(NamedTuple):
 def draft_group(value: Buffer, source: str) -> tuple[bytes, tuple[Note, ...]]:
     """The final document of a group; raises `MetadataError` naming `source`."""
     document = load_document(value, source=source)
-    try:
+    with reading(source):
         attributes, notes = _attributes(document.get("attributes", {}))
         final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         return dump_document(final), notes
-    except MetadataError as error:
-        raise type(error)(f"{source}: {error}") from error
 
 
 def draft_array(value: Buffer, source: str, options: Options) -> DraftArray:
     """The array that a document describes; raises `MetadataError` naming `source`."""
     document = load_document(value, source=source)
-    try:
+    with reading(source):
         return _Translation(document, options).array()
-    except MetadataError as error:
-        raise type(error)(f"{source}: {error}") from error
 
 
 class _Translation:
@@ -92,9 +88,7 @@ class _Translation:
         self.dtype = dtype_of(document["data_type"])
         self.shape = check_shape(document["shape"], max(1, self.dtype.itemsize))
         self.separator, self.chunk_shape = _grid(document["chunk_grid"], self.shape)
-        self.order = document["chunk_memory_layout"]
-        if self.order not in {"C", "F"}:
-            raise MetadataError(f"chunk_memory_layout must be C or F, not {shown(self.order)}")
+        self.order = choice("chunk_memory_layout", document["chunk_memory_layout"], ("C", "F"))
         self.per_shard = _transformers(document.get("storage_transformers", []), len(self.shape))
         attributes, notes = _attributes(document["attributes"])
         self.filters = _filters(attributes)
@@ -191,9 +185,7 @@ def _grid(value: JSON, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
     """Separator and chunk shape; a chunk length of 0 along a dimension of length 0 is 1."""
     if not isinstance(value, dict) or value.get("type") != "regular":
         raise MetadataError(f"chunk_grid must be of the type regular, not {shown(value)}")
-    separator = value.get("separator")
-    if separator not in {"/", "."}:
-        raise MetadataError(f"chunk_grid.separator must be / or ., not {shown(separator)}")
+    separator = choice("chunk_grid.separator", value.get("separator"), ("/", "."))
     lengths = value.get("chunk_shape")
     if not isinstance(lengths, list) or len(lengths) != len(shape):
         raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)} does not match the shape {list(shape)}")

@@ -88,7 +88,7 @@ def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
     for name, document in _entries(value, "", source):
         node = folder_of(path) + name
         node_type = document.get("node_type")
-        if node_type not in {"array", "group"}:
+        if not isinstance(node_type, str) or node_type not in {"array", "group"}:
             raise MetadataError(
                 f'{source}: {MEMBER} has {name!r} with a node_type that is neither "array" nor "group"; {_ADVICE}'
             )
