@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
@@ -17,10 +17,17 @@ from zarrv3.hierarchy.arguments import (
     ArrayArguments,
     Chunks,
     CreateArrayArguments,
+    GroupArguments,
+    MemberArguments,
+    Mode,
+    OpenConsolidatedArguments,
+    OpenLikeArguments,
     PlacedArguments,
     PlacedFullArguments,
+    Shape,
     ShapedArguments,
     ShapedFullArguments,
+    VersionArguments,
     Zarr2Arguments,
     check_names,
     takes,
@@ -33,10 +40,6 @@ from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
-Mode: TypeAlias = Literal["r", "r+", "a", "w", "w-", "x"]
-"""`r` read, `r+` read and write what exists, `a` also create, `w` replace, `w-` or `x` create and fail if it exists."""
-
-
 # ---------------------------------------------------------------- opening
 
 
@@ -46,7 +49,7 @@ def open(  # noqa: A001 - zarr-python's name
     *,
     mode: Mode | None = None,
     path: str | None = None,
-    shape: int | Sequence[int] | None = None,
+    shape: Shape | None = None,
     data: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     use_consolidated: bool | None = None,
@@ -55,19 +58,8 @@ def open(  # noqa: A001 - zarr-python's name
 ) -> Array | Group:
     """Open the array or group at a path of a store, or create one where the mode allows.
 
-    An array is created if a shape or data are given, otherwise a group.
-
-    Args:
-        store: anything that `open_store` takes; a URL may end in `|zarr3:path`.
-        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
-        path: the path within the store.
-        shape: the length of each dimension of an array that is created.
-        data: values to write to an array that is created; they give shape and dtype unless those are given.
-        storage_options: options of the store.
-        use_consolidated: see `open_group`.
-        auto: open another format that an installed plugin recognises through its layer; without it that is an error which
-            says what is there.
-        arguments: see `ArrayArguments`; used only if something is created, except `write_empty_chunks`.
+    An array is created if a shape or data are given, otherwise a group. What describes a new array is used only if one is created,
+    except `write_empty_chunks`.
 
     Raises `NodeNotFoundError` when nothing is there and nothing may be created, `NodeExistsError` for the modes `w-` and
     `x` when something is, `MetadataError` for a document that is not valid, and `TypeError` for an unknown argument.
@@ -101,7 +93,7 @@ def open_array(
     *,
     mode: Mode | None = None,
     path: str | None = None,
-    shape: int | Sequence[int] | None = None,
+    shape: Shape | None = None,
     data: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
@@ -110,16 +102,7 @@ def open_array(
 ) -> Array:
     """Open an array, or create it where the mode allows and a shape or data are given.
 
-    Args:
-        store: see `open`.
-        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
-        path: the path within the store.
-        shape: the length of each dimension of an array that is created.
-        data: values to write to an array that is created.
-        storage_options: options of the store.
-        auto: see `open`.
-        chunk_cache: remember decoded chunks: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`; see `Array`.
-        arguments: see `ArrayArguments`; used only if it is created, except `write_empty_chunks`.
+    What describes a new array is used only if it is created, except `write_empty_chunks`.
 
     Raises `NodeNotFoundError` when there is no array and none may be created, `NodeTypeError` when a group is there, and
     what `open` raises.
@@ -138,38 +121,24 @@ def open_array(
     return made if chunk_cache is None else made.with_chunk_cache(chunk_cache)
 
 
+@takes(VersionArguments)
 def open_group(
     store: StoreLike = None,
     *,
     mode: Mode | None = None,
     path: str | None = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     attributes: Mapping[str, Any] | None = None,
     use_consolidated: bool | None = None,
     auto: bool = False,
+    **version: Unpack[VersionArguments],
 ) -> Group:
     """Open a group, or create it where the mode allows.
-
-    Args:
-        store: see `open`.
-        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
-        path: the path within the store.
-        zarr_version: 3; others are refused.
-        zarr_format: 3; others are refused.
-        storage_options: options of the store.
-        attributes: the user attributes of a group that is created.
-        use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that
-            opening reads one value; metadata cannot be changed through such a group, data can; `MetadataError` where
-            there is none. `False` reads every document by itself. `None` means `True` where there is some and the mode
-            is `r`: a writer must know the present shapes.
-        auto: see `open`.
 
     Raises `NodeNotFoundError` when there is no group and none may be created, `NodeTypeError` when an array is there, and
     what `open` raises.
     """
-    spellings.check_format(zarr_version, zarr_format)
+    spellings.check_format(**version)
     located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
     located = located.live if use_consolidated is False else located
     present = _present(located, full_path, mode, GroupMetadata)
@@ -179,93 +148,29 @@ def open_group(
     return create_group(located, path=full_path, overwrite=mode == "w", attributes=attributes)
 
 
-def open_consolidated(
-    store: StoreLike,
-    *,
-    mode: Mode | None = None,
-    path: str | None = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    auto: bool = False,
-) -> Group:
-    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`, described there.
-
-    Args:
-        store: see `open`.
-        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
-        path: the path within the store.
-        zarr_version: 3; others are refused.
-        zarr_format: 3; others are refused.
-        storage_options: options of the store.
-        auto: see `open`.
-
-    Raises `MetadataError` when there is no consolidated metadata, and what `open_group` raises.
-    """
-    return open_group(
-        store,
-        mode=mode,
-        path=path,
-        zarr_version=zarr_version,
-        zarr_format=zarr_format,
-        storage_options=storage_options,
-        use_consolidated=True,
-        auto=auto,
-    )
+@takes(
+    OpenConsolidatedArguments,
+    raises="Raises `MetadataError` when there is no consolidated metadata, and what `open_group` raises.",
+)
+def open_consolidated(store: StoreLike, **arguments: Unpack[OpenConsolidatedArguments]) -> Group:
+    """Open a group by its consolidated metadata: `open_group` with `use_consolidated=True`, described there."""
+    return open_group(store, use_consolidated=True, **arguments)
 
 
-def group(
-    store: StoreLike = None,
-    *,
-    overwrite: bool = False,
-    path: str | None = None,
-    zarr_version: int | None = None,
-    zarr_format: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    use_consolidated: bool | None = None,
-    auto: bool = False,
-) -> Group:
-    """The group at a path, created if there is none: `open_group` in the mode `a` or, to overwrite, `w`.
-
-    Args:
-        store: see `open`.
-        overwrite: erase what is at the path, and create a group.
-        path: the path within the store.
-        zarr_version: 3; others are refused.
-        zarr_format: 3; others are refused.
-        storage_options: options of the store.
-        attributes: the user attributes of a group that is created.
-        use_consolidated: see `open_group`.
-        auto: see `open`.
-
-    Raises what `open_group` raises.
-    """
-    return open_group(
-        store,
-        mode="w" if overwrite else "a",
-        path=path,
-        zarr_version=zarr_version,
-        zarr_format=zarr_format,
-        storage_options=storage_options,
-        attributes=attributes,
-        use_consolidated=use_consolidated,
-        auto=auto,
-    )
+@takes(GroupArguments, raises="Raises what `open_group` raises.")
+def group(store: StoreLike = None, *, overwrite: bool = False, **arguments: Unpack[GroupArguments]) -> Group:
+    """The group at a path, created if there is none: `open_group` in the mode `a` or, to overwrite, `w`."""
+    return open_group(store, mode="w" if overwrite else "a", **arguments)
 
 
 # ---------------------------------------------------------------- creating
 
 
-@takes(CreateArrayArguments)
+@takes(CreateArrayArguments, name="the path within the store; by default the root.")
 def create_array(
     store: StoreLike = None,
     *,
     name: str | None = None,
-    shape: int | Sequence[int] | None = None,
-    dtype: Any = None,
-    data: Any = None,
-    overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     zarr_format: int | None = None,
     **arguments: Unpack[CreateArrayArguments],
@@ -274,31 +179,18 @@ def create_array(
 
     Everything is checked before anything is erased or written.
 
-    Args:
-        store: anything that `open_store` takes; by default a new store in memory.
-        name: the path within the store; by default the root.
-        shape: the length of each dimension; by default the shape of `data`.
-        dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
-        data: values to write.
-        overwrite: erase what is at the path first.
-        storage_options: options of the store.
-        zarr_format: 3; others are refused.
-        arguments: see `CreateArrayArguments`.
-
     Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
     `MetadataError` for what does not fit, `ReadOnlyError`, and `TypeError` for an unknown argument.
     """
     check_names(arguments, CreateArrayArguments)
     spellings.check_format(zarr_format)
     located, full_path, _ = _located(store, name, "a", storage_options)
-    return creation.create(
-        located, full_path, shape=shape, dtype=dtype, data=data, overwrite=overwrite, **arguments
-    )
+    return creation.create(located, full_path, **arguments)
 
 
 @takes(Zarr2Arguments)
 def create(
-    shape: int | Sequence[int] | None = None,
+    shape: Shape | None = None,
     chunks: Chunks = True,
     dtype: Any = None,
     compressor: Any = "auto",
@@ -312,24 +204,7 @@ def create(
     storage_options: Mapping[str, Any] | None = None,
     **arguments: Unpack[Zarr2Arguments],
 ) -> Array:
-    """Create an array in the spelling of zarr-python 2 and of its experimental V3 support.
-
-    Args:
-        shape: the length of each dimension; by default the shape of `data`.
-        chunks: the chunk shape; see `create_array`.
-        dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
-        compressor: one codec, `None`, `"default"` (the Blosc of zarr-python 2) or `"auto"`; codecs of numcodecs are taken.
-        fill_value: the value of elements that were never written; `None` is the zero of the data type.
-        order: the memory order of stored chunks.
-        store: anything that `open_store` takes; by default a new store in memory.
-        path: the path within the store; by default the root.
-        data: values to write.
-        overwrite: erase what is at the path first.
-        storage_options: options of the store.
-        arguments: see `Zarr2Arguments`.
-
-    Raises what `create_array` raises.
-    """
+    """Create an array in the spelling of zarr-python 2 and of its experimental V3 support."""
     _check(arguments)
     located, full_path, _ = _located(store, path, "a", storage_options)
     return spellings.create(
@@ -347,6 +222,7 @@ def create(
     )
 
 
+@takes()
 def create_group(
     store: StoreLike = None,
     *,
@@ -357,14 +233,6 @@ def create_group(
     storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
     """Create a group, and the groups that are missing above it.
-
-    Args:
-        store: anything that `open_store` takes; by default a new store in memory.
-        path: the path within the store; by default the root.
-        overwrite: erase what is at the path first.
-        attributes: the user attributes: JSON.
-        zarr_format: 3; others are refused.
-        storage_options: options of the store.
 
     Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
     and `ReadOnlyError`.
@@ -400,166 +268,84 @@ def create_hierarchy(
     return made
 
 
-@takes(ShapedArguments)
+@takes(
+    ShapedArguments,
+    data="the values: a numpy array, whatever numpy makes one of, or an array of zarrv3, zarr or dask.",
+)
 def array(data: Any, **arguments: Unpack[ShapedArguments]) -> Array:
-    """Create an array with the values and by default the shape, the dtype and the chunks of `data`.
-
-    Args:
-        data: the values: a numpy array, whatever numpy makes one of, or an array of zarrv3, zarr or dask.
-        arguments: see `ShapedArguments`.
-
-    Raises what `create_array` raises.
-    """
+    """Create an array with the values and by default the shape, the dtype and the chunks of `data`."""
     return create(**spellings.of(data, arguments))
 
 
 @takes(PlacedArguments)
-def empty(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
-    """Create an array whose content does not matter; it is the fill value.
-
-    Args:
-        shape: the length of each dimension.
-        arguments: see `PlacedArguments`.
-
-    Raises what `create_array` raises.
-    """
+def empty(shape: Shape, **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array whose content does not matter; it is the fill value."""
     return create(shape, **arguments)
 
 
 @takes(PlacedArguments)
-def zeros(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
-    """Create an array of zeros (of empty texts, …); only metadata is written.
-
-    Args:
-        shape: the length of each dimension.
-        arguments: see `PlacedArguments`.
-
-    Raises what `create_array` raises.
-    """
+def zeros(shape: Shape, **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array of zeros (of empty texts, …); only metadata is written."""
     return create(shape, **arguments)
 
 
-@takes(PlacedArguments, fill_value=1)
-def ones(shape: int | Sequence[int], **arguments: Unpack[PlacedArguments]) -> Array:
-    """Create an array of ones; only metadata is written.
-
-    Args:
-        shape: the length of each dimension.
-        arguments: see `PlacedArguments`.
-
-    Raises what `create_array` raises.
-    """
+@takes(PlacedArguments, defaults={"fill_value": 1})
+def ones(shape: Shape, **arguments: Unpack[PlacedArguments]) -> Array:
+    """Create an array of ones; only metadata is written."""
     arguments.setdefault("fill_value", 1)
     return create(shape, **arguments)
 
 
-@takes(PlacedFullArguments)
-def full(shape: int | Sequence[int], fill_value: Any, **arguments: Unpack[PlacedFullArguments]) -> Array:
-    """Create an array of one value; only metadata is written.
-
-    Args:
-        shape: the length of each dimension.
-        fill_value: the value of all elements.
-        arguments: see `PlacedFullArguments`.
-
-    Raises what `create_array` raises.
-    """
+@takes(PlacedFullArguments, fill_value="the value of all elements.")
+def full(shape: Shape, fill_value: Any, **arguments: Unpack[PlacedFullArguments]) -> Array:
+    """Create an array of one value; only metadata is written."""
     return create(shape, fill_value=fill_value, **arguments)
 
 
 @takes(ShapedArguments)
 def empty_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
-    """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours.
-
-    Args:
-        prototype: an array of zarrv3, or anything with a shape.
-        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
-
-    Raises what `create_array` raises.
-    """
+    """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours."""
     return create(**spellings.like(prototype, arguments))
 
 
 @takes(ShapedArguments)
 def zeros_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
-    """Create an array of zeros like another; see `empty_like`.
-
-    Args:
-        prototype: an array of zarrv3, or anything with a shape.
-        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
-
-    Raises what `create_array` raises.
-    """
-    arguments.setdefault("fill_value", None)
-    return create(**spellings.like(prototype, arguments))
+    """Create an array of zeros like another; see `empty_like`."""
+    return create(**spellings.like(prototype, {"fill_value": None, **arguments}))
 
 
-@takes(ShapedArguments, fill_value=1)
+@takes(ShapedArguments, defaults={"fill_value": 1})
 def ones_like(prototype: Any, **arguments: Unpack[ShapedArguments]) -> Array:
-    """Create an array of ones like another; see `empty_like`.
-
-    Args:
-        prototype: an array of zarrv3, or anything with a shape.
-        arguments: see `ShapedArguments`; they take precedence over what the prototype has.
-
-    Raises what `create_array` raises.
-    """
-    arguments.setdefault("fill_value", 1)
-    return create(**spellings.like(prototype, arguments))
+    """Create an array of ones like another; see `empty_like`."""
+    return create(**spellings.like(prototype, {"fill_value": 1, **arguments}))
 
 
-@takes(ShapedFullArguments)
+@takes(ShapedFullArguments, fill_value="the value of all elements; by default the prototype's fill value.")
 def full_like(prototype: Any, fill_value: Any = None, **arguments: Unpack[ShapedFullArguments]) -> Array:
-    """Create an array of one value like another; see `empty_like`.
-
-    Args:
-        prototype: an array of zarrv3, or anything with a shape.
-        fill_value: the value of all elements; by default the prototype's fill value.
-        arguments: see `ShapedFullArguments`; they take precedence over what the prototype has.
-
-    Raises what `create_array` raises.
-    """
+    """Create an array of one value like another; see `empty_like`."""
     given = {} if fill_value is None else {"fill_value": fill_value}
     return create(**spellings.like(prototype, {**given, **arguments}))
 
 
-@takes(ArrayArguments)
+@takes(OpenLikeArguments, raises="Raises what `open_array` raises.")
 def open_like(
     prototype: Any,
     path: str,
     *,
     store: StoreLike = None,
-    mode: Mode | None = None,
-    shape: int | Sequence[int] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
     chunk_cache: ChunkCache | int | str | None = None,
-    **arguments: Unpack[ArrayArguments],
+    **arguments: Unpack[OpenLikeArguments],
 ) -> Array:
-    """Open an array, or create it with the shape, chunks and dtype of another.
-
-    Args:
-        prototype: an array of zarrv3, or anything with a shape.
-        path: the path within the store.
-        store: see `open`.
-        mode: see `Mode`; by default `a`, or `r` for a store that cannot be written.
-        shape: the length of each dimension, if it is to differ from the prototype's.
-        storage_options: options of the store.
-        auto: see `open`.
-        chunk_cache: see `open_array`.
-        arguments: see `ArrayArguments`; they take precedence over what the prototype has.
-
-    Raises what `open_array` raises.
-    """
-    given = {} if shape is None else {"shape": shape}
+    """Open an array, or create it with the shape, chunks and dtype of another."""
     return open_array(
         store,
         path=path,
-        mode=mode,
         storage_options=storage_options,
         auto=auto,
         chunk_cache=chunk_cache,
-        **spellings.like(prototype, {**given, **arguments}),
+        **spellings.like(prototype, arguments),
     )
 
 
@@ -586,28 +372,13 @@ def save(
         save_group(store, *args, path=path, overwrite=overwrite, **named)
 
 
-@takes(ArrayArguments)
+@takes(MemberArguments, data="the values.")
 def save_array(
-    store: StoreLike,
-    data: Any,
-    *,
-    path: str | None = None,
-    overwrite: bool = False,
-    **arguments: Unpack[ArrayArguments],
+    store: StoreLike, data: Any, *, path: str | None = None, **arguments: Unpack[MemberArguments]
 ) -> None:
-    """Save one array.
-
-    Args:
-        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
-        data: the values.
-        path: the path within the store; by default the root.
-        overwrite: erase the node at the path first; what else lies there stays.
-        arguments: see `ArrayArguments`.
-
-    Raises what `create_array` raises.
-    """
+    """Save one array. A store that is opened here is closed afterwards."""
     with _used(store, path) as (located, full_path):
-        array(data, store=located, path=full_path, overwrite=overwrite, **arguments)
+        array(data, store=located, path=full_path, **arguments)
 
 
 def save_group(

@@ -1,17 +1,24 @@
-"""The arguments that describe a new array, each written once: its type, its default, and what it means.
+"""The arguments of public functions, each written once: its type, its default, and what it means.
 
-Functions that create arrays take them as `**arguments: Unpack[…]` (PEP 692), which type checkers and editors understand;
-`takes` adds them to the signature and the docstring that `inspect` and `help()` show, and `check_names` refuses others.
+Functions take what they share as `**arguments: Unpack[…]` (PEP 692), which type checkers and editors understand; `takes` writes
+all arguments into the signature and the docstring that `inspect` and `help()` show, and `check_names` refuses others.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
+from zarrv3.chunks.tasks import Fields
 from zarrv3.opening.stores import StoreLike
 from zarrv3.store.contract import JSON
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Mode: TypeAlias = Literal["r", "r+", "a", "w", "w-", "x"]
+"""`r` read, `r+` read and write what exists, `a` also create, `w` replace, `w-` or `x` create and fail if it exists."""
+
+Shape: TypeAlias = int | Sequence[int]
+"""One length, or one for each dimension."""
 
 Chunks: TypeAlias = int | Sequence[int | None] | bool | Literal["auto"] | None
 """The shape of chunks in the words that the argument `chunks` takes."""
@@ -19,10 +26,20 @@ Chunks: TypeAlias = int | Sequence[int | None] | bool | Literal["auto"] | None
 CodecLike: TypeAlias = Any
 """A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
 
+# ---------------------------------------------------------------- what a new array is
 
-class TypeArguments(TypedDict, total=False):
-    """What the elements are."""
 
+class _Shape(TypedDict, total=False):
+    shape: Annotated[
+        Shape | None, None, "the length of each dimension; by default that of the data or prototype."
+    ]
+
+
+class _Data(TypedDict, total=False):
+    data: Annotated[Any, None, "values to write if the array is created."]
+
+
+class _Type(TypedDict, total=False):
     dtype: Annotated[
         Any,
         None,
@@ -30,9 +47,7 @@ class TypeArguments(TypedDict, total=False):
     ]
 
 
-class ChunkArguments(TypedDict, total=False):
-    """What the chunks are."""
-
+class _Chunks(TypedDict, total=False):
     chunks: Annotated[
         Chunks,
         "auto",
@@ -45,17 +60,13 @@ class ChunkArguments(TypedDict, total=False):
     compressor: Annotated[CodecLike, "auto", "one codec or `None`: `compressors` in the singular."]
 
 
-class FillArguments(TypedDict, total=False):
-    """What elements are that were never written."""
-
+class _Fill(TypedDict, total=False):
     fill_value: Annotated[
         Any, None, "the value of elements that were never written; `None` is the zero of the data type."
     ]
 
 
-class StorageArguments(TypedDict, total=False):
-    """How the chunks are stored."""
-
+class _Storage(TypedDict, total=False):
     shards: Annotated[
         Sequence[int] | int | Literal["auto"] | None,
         None,
@@ -79,7 +90,7 @@ class StorageArguments(TypedDict, total=False):
         None,
         "the whole chain at once, instead of `filters`, `serializer`, `compressors` and `order`.",
     ]
-    attributes: Annotated[Mapping[str, JSON] | None, None, "the user attributes: JSON."]
+    attributes: Annotated[Mapping[str, JSON] | None, None, "the user attributes, if it is created: JSON."]
     chunk_key_encoding: Annotated[
         Any,
         None,
@@ -97,15 +108,20 @@ class StorageArguments(TypedDict, total=False):
     ]
 
 
-class Zarr2Arguments(StorageArguments, total=False):
+class VersionArguments(TypedDict, total=False):
+    """The version of the format."""
+
+    zarr_version: Annotated[int | None, None, "3; others are refused."]
+    zarr_format: Annotated[int | None, None, "3; others are refused."]
+
+
+class Zarr2Arguments(_Storage, VersionArguments, total=False):
     """How a new array is stored, with what only zarr-python 2 spells like that."""
 
     object_codec: Annotated[
         Any, None, "`VLenUTF8()` or `VLenBytes()` of numcodecs: the data type is `string` or `bytes`."
     ]
     read_only: Annotated[bool, False, "return an array that refuses to be changed."]
-    zarr_version: Annotated[int | None, None, "3; others are refused."]
-    zarr_format: Annotated[int | None, None, "3; others are refused."]
     cache_metadata: Annotated[Any, None, "accepted for zarr-python 2, and ignored."]
     cache_attrs: Annotated[Any, None, "accepted for zarr-python 2, and ignored."]
     synchronizer: Annotated[Any, None, "accepted for zarr-python 2, but only as `None`."]
@@ -113,65 +129,160 @@ class Zarr2Arguments(StorageArguments, total=False):
     meta_array: Annotated[Any, None, "accepted for zarr-python 2, but only as `None`."]
 
 
-class CreateArrayArguments(ChunkArguments, FillArguments, StorageArguments, total=False):
-    """A new array in the spelling of zarr-python 3, apart from shape, dtype and data."""
-
-
-class FullArguments(TypeArguments, ChunkArguments, Zarr2Arguments, total=False):
+class FullArguments(_Type, _Chunks, Zarr2Arguments, total=False):
     """A new array in the spelling of zarr-python 2, apart from shape, data and fill value."""
 
 
-class ArrayArguments(TypeArguments, ChunkArguments, FillArguments, Zarr2Arguments, total=False):
+class ArrayArguments(FullArguments, _Fill, total=False):
     """A new array in the spelling of zarr-python 2, apart from shape and data."""
 
 
-class PlaceArguments(TypedDict, total=False):
-    """Where a new array goes."""
+# ---------------------------------------------------------------- where it goes
 
-    store: Annotated[StoreLike, None, "anything that `open_store` takes; by default a new store in memory."]
+
+class _Overwrite(TypedDict, total=False):
+    overwrite: Annotated[
+        bool, False, "erase the node at the path first; keys there that belong to no node stay."
+    ]
+
+
+class _Place(_Overwrite, total=False):
+    store: Annotated[
+        StoreLike,
+        None,
+        "anything that `open_store` takes; a URL may end in `|zarr3:path`; by default a new store in memory.",
+    ]
     path: Annotated[str | None, None, "the path within the store; by default the root."]
-    overwrite: Annotated[bool, False, "erase what is at the path first."]
     storage_options: Annotated[Mapping[str, Any] | None, None, "options of the store."]
 
 
-class PlacedFullArguments(PlaceArguments, FullArguments, total=False):
-    """`FullArguments`, and where the array goes."""
+class CreateArrayArguments(
+    _Shape, _Type, _Data, _Overwrite, _Chunks, _Fill, _Storage,
+    total=False,
+):  # fmt: skip
+    """A new array in the spelling of zarr-python 3."""
 
 
-class PlacedArguments(PlaceArguments, ArrayArguments, total=False):
-    """`ArrayArguments`, and where the array goes."""
+class MemberFullArguments(_Overwrite, FullArguments, total=False):
+    """A new array in a group, apart from shape and fill value."""
 
 
-class ShapedArguments(PlacedArguments, total=False):
-    """`PlacedArguments`, and a shape that is not that of the data or of the prototype."""
+class MemberArguments(_Overwrite, ArrayArguments, total=False):
+    """A new array in a group, apart from its shape."""
 
-    shape: Annotated[
-        int | Sequence[int] | None,
+
+class ShapedMemberArguments(_Shape, MemberArguments, total=False):
+    """A new array in a group."""
+
+
+class PlacedFullArguments(_Place, FullArguments, total=False):
+    """A new array anywhere, apart from shape and fill value."""
+
+
+class PlacedArguments(_Place, ArrayArguments, total=False):
+    """A new array anywhere, apart from its shape."""
+
+
+class ShapedFullArguments(_Shape, PlacedFullArguments, total=False):
+    """A new array anywhere, apart from its fill value."""
+
+
+class ShapedArguments(_Shape, PlacedArguments, total=False):
+    """A new array anywhere."""
+
+
+# ---------------------------------------------------------------- opening, reading and writing
+
+
+class _Mode(TypedDict, total=False):
+    mode: Annotated[
+        Mode | None,
         None,
-        "the length of each dimension, if it is to differ from the other array's.",
+        "`r` reads, `r+` also writes what exists, `a` also creates, `w` replaces, `w-` or `x` creates and fails if something is "
+        "there; by default `a`, or `r` for a store that cannot be written.",
     ]
 
 
-class ShapedFullArguments(PlacedFullArguments, total=False):
-    """`PlacedFullArguments`, and a shape that is not that of the prototype."""
-
-    shape: Annotated[
-        int | Sequence[int] | None,
-        None,
-        "the length of each dimension, if it is to differ from the prototype's.",
+class _Location(TypedDict, total=False):
+    path: Annotated[str | None, None, "the path within the store; by default the root."]
+    storage_options: Annotated[Mapping[str, Any] | None, None, "options of the store."]
+    auto: Annotated[
+        bool,
+        False,
+        "open another format that an installed plugin recognises through its layer; without it that is an error which says "
+        "what is there.",
     ]
 
 
-def takes(arguments: type, **defaults: Any) -> Callable[[F], F]:
-    """Write the arguments of a `TypedDict` into a function's signature and docstring.
+class OpenConsolidatedArguments(_Mode, _Location, VersionArguments, total=False):
+    """What `open_consolidated` takes beside the store."""
+
+
+class GroupArguments(_Location, VersionArguments, total=False):
+    """What `group` takes beside the store and `overwrite`."""
+
+    attributes: Annotated[
+        Mapping[str, Any] | None, None, "the user attributes of a group that is created: JSON."
+    ]
+    use_consolidated: Annotated[
+        bool | None,
+        None,
+        "`True` takes the documents of everything below from the group's consolidated metadata, so that opening reads one value; "
+        "metadata cannot be changed through such a group, data can; `MetadataError` where there is none. `False` reads every "
+        "document by itself. `None` means `True` where there is some and the mode is `r`: a writer must know the present shapes.",
+    ]
+
+
+class OpenLikeArguments(_Mode, _Shape, ArrayArguments, total=False):
+    """A new array that may be there already."""
+
+
+class _Fields(TypedDict, total=False):
+    fields: Annotated[
+        Fields, None, "the name of a field of a structured dtype, or a list of several; by default all."
+    ]
+
+
+class ReadArguments(_Fields, total=False):
+    """What methods take that read a selection."""
+
+    out: Annotated[
+        Any,
+        None,
+        "a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing its kind; "
+        "returned. By default a new array.",
+    ]
+
+
+TEXTS = {
+    **{name: hint.__metadata__[1] for group in (ShapedArguments, _Data, OpenConsolidatedArguments, GroupArguments, ReadArguments)
+       for name, hint in group.__annotations__.items()},
+    "name": "the path below this group.",
+    "prototype": "an array of zarrv3, or anything with a shape.",
+    "chunk_cache": 'remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache` that '
+    "several arrays may share; `None` remembers nothing.",
+    "value": "what can be broadcast to the shape of the selection and cast to the array's dtype.",
+    "progress": "called as `progress(chunks done, chunks in all)`, from one thread at a time.",
+}  # fmt: skip
+"""What arguments mean that are parameters of several functions."""
+
+
+def takes(
+    arguments: type = dict,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    raises: str = "Raises what `create_array` raises.",
+    **texts: str,
+) -> Callable[[F], F]:
+    """Write all arguments into a function's signature and docstring.
 
     Args:
-        arguments: the `TypedDict` that the function's `**arguments` unpack.
+        arguments: the `TypedDict` that the function's `**arguments` unpack, if any.
         defaults: where they differ from those in the `TypedDict`.
-
-    In the docstring they stand in place of the line that begins with `arguments:`.
+        raises: the end of the docstring, unless it has a paragraph that begins with "Raises" or "Returns".
+        texts: what arguments mean, where that is not what `arguments` and `TEXTS` say.
     """
-    hints = arguments.__annotations__
+    hints = getattr(arguments, "__annotations__", {})
 
     def described(function: F) -> F:
         signature = inspect.signature(function)
@@ -180,17 +291,20 @@ def takes(arguments: type, **defaults: Any) -> Callable[[F], F]:
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(name, hint.__metadata__[0]),
+                default=(defaults or {}).get(name, hint.__metadata__[0]),
                 annotation=hint.__origin__,
             )
             for name, hint in hints.items()
         ]
         vars(function)["__signature__"] = signature.replace(parameters=named)
-        before, mark, after = (function.__doc__ or "").partition("arguments:")
-        if mark:  # docstrings may have been stripped (-OO)
-            indent = before[before.rindex("\n") + 1 :]
-            lines = f"\n{indent}".join(f"{name}: {hint.__metadata__[1]}" for name, hint in hints.items())
-            function.__doc__ = before + lines + after[after.index("\n") :]
+        if function.__doc__:  # docstrings may have been stripped (-OO)
+            means = {**TEXTS, **{name: hint.__metadata__[1] for name, hint in hints.items()}, **texts}
+            lines = [f"    {each.name}: {means[each.name]}" for each in named if each.name != "self"]
+            paragraphs = inspect.cleandoc(function.__doc__).split("\n\n")
+            ends = [n for n, text in enumerate(paragraphs) if text.startswith(("Raises", "Returns"))]
+            end = ends[0] if ends else len(paragraphs)
+            parts = [*paragraphs[:end], "\n".join(["Args:", *lines]), *(paragraphs[end:] or [raises])]
+            function.__doc__ = "\n\n".join(parts)
         return function
 
     return described

@@ -30,30 +30,23 @@ SHARD_BYTES = 2**26
 """About how many bytes a shard has whose shape is left to us."""
 
 
-def create(
-    store: BaseStore,
-    path: str,
-    *,
-    shape: int | Sequence[int] | None = None,
-    dtype: Any = None,
-    data: Any = None,
-    overwrite: bool = False,
-    **arguments: Unpack[CreateArrayArguments],
-) -> Array:
+def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments]) -> Array:
     """Create an array's document in a store, then write `data` if there is any.
 
     Everything is checked, plugins included, before anything is written or erased.
     """
     check_names(arguments, CreateArrayArguments)
     described: dict[str, Any] = {**arguments}
+    overwrite = described.pop("overwrite", False)
     write_empty = described.pop("write_empty_chunks", None)
     if "compressor" in described:
         described.setdefault("compressors", described.pop("compressor"))
-    metadata = metadata_for(store, shape=shape, dtype=dtype, data=data, **described)
-    array = Array(  # asks the store for nothing
+    metadata = metadata_for(store, **described)
+    array = Array(
         store, path, metadata=metadata, write_empty_chunks=write_empty
-    )
+    )  # asks the store for nothing
     _check_encodes(array)
+    data = described.get("data")
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import numpy as np
@@ -12,7 +13,15 @@ from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import creation, nodes, spellings
-from zarrv3.hierarchy.arguments import ArrayArguments, CreateArrayArguments, FullArguments, check_names, takes
+from zarrv3.hierarchy.arguments import (
+    CreateArrayArguments,
+    MemberArguments,
+    MemberFullArguments,
+    Shape,
+    ShapedMemberArguments,
+    check_names,
+    takes,
+)
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
@@ -198,104 +207,58 @@ class Group(Node[GroupMetadata]):
         """
         if overwrite:
             return self.create_group(name, overwrite=True)
-        while True:
-            member = self.get(name)
-            if isinstance(member, Group):
-                return member
-            if member is not None:
-                raise NodeTypeError(f"{member!r} is an array, not a group")
-            try:
+        while (member := self.get(name)) is None:
+            with suppress(NodeExistsError):  # somebody else was faster
                 return self.create_group(name)
-            except NodeExistsError:  # somebody else was faster
-                continue
+        if not isinstance(member, Group):
+            raise NodeTypeError(f"{member!r} is an array, not a group")
+        return member
 
     def require_groups(self, *names: str) -> tuple[Group, ...]:
         """The groups at several paths, `names`, each as `require_group` returns it."""
         return tuple(self.require_group(name) for name in names)
 
     @takes(CreateArrayArguments)
-    def create_array(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int] | None = None,
-        dtype: Any = None,
-        data: Any = None,
-        overwrite: bool = False,
-        **arguments: Unpack[CreateArrayArguments],
-    ) -> Array:
+    def create_array(self, name: str, **arguments: Unpack[CreateArrayArguments]) -> Array:
         """Create an array at a path below this group, and the groups that are missing above it.
 
-        Args:
-            name: the path below this group.
-            shape: the length of each dimension; by default the shape of `data`.
-            dtype: anything that `np.dtype` takes, or a name of the specification; by default that of `data`, else float64.
-            data: values to write.
-            overwrite: erase what is at the path first.
-            arguments: see `CreateArrayArguments`.
+        Everything is checked before anything is erased or written.
 
-        Everything is checked before anything is erased or written. Raises `NodeExistsError` when a node is there and
-        `overwrite` is false, `NodeTypeError` when an array lies above it, `MetadataError` for what does not fit, and
-        `ReadOnlyError`.
+        Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
+        `MetadataError` for what does not fit, and `ReadOnlyError`.
         """
-        return creation.create(
-            self._store,
-            self._new(name),
-            shape=shape,
-            dtype=dtype,
-            data=data,
-            overwrite=overwrite,
-            **arguments,
-        )
+        return creation.create(self._store, self._new(name), **arguments)._share(self._above)
 
-    @takes(CreateArrayArguments)
+    @takes(
+        CreateArrayArguments,
+        exact="whether the dtype must be the same, and not only one that casts to the array's without loss.",
+        shape="the shape it must have.",
+        dtype="the dtype it must have: exactly, or unless `exact` one that casts to the array's without loss.",
+    )
     def require_array(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int] | None = None,
-        dtype: Any = None,
-        exact: bool = False,
-        data: Any = None,
-        overwrite: bool = False,
-        **arguments: Unpack[CreateArrayArguments],
+        self, name: str, *, exact: bool = False, **arguments: Unpack[CreateArrayArguments]
     ) -> Array:
         """The array at a path below this group, created if there is none.
 
-        Of several callers, also in several processes, one creates it where the store can create atomically.
-
-        Args:
-            name: the path below this group.
-            shape: the shape it must have.
-            dtype: the dtype it must have: exactly, or unless `exact` one that casts to the array's without loss.
-            exact: whether the dtype must be the same.
-            data: values to write if it is created.
-            overwrite: if it is created, erase what is at the path first.
-            arguments: see `CreateArrayArguments`; used only if it is created.
+        Of several callers, also in several processes, one creates it where the store can create atomically. All arguments but `shape`,
+        `dtype` and `exact` are used only if it is created.
 
         Raises `NodeTypeError` when what is there is a group or differs, and what `create_array` raises.
         """
         check_names(arguments, CreateArrayArguments)
-        while True:
-            member = self.get(name)
-            if member is None:
-                try:
-                    return self.create_array(
-                        name, shape=shape, dtype=dtype, data=data, overwrite=overwrite, **arguments
-                    )
-                except NodeExistsError:  # somebody else was faster
-                    continue
-            if not isinstance(member, Array):
-                raise NodeTypeError(f"{member!r} is a group, not an array")
-            wanted = None if shape is None else creation.as_shape(shape)
-            if wanted is not None and wanted != member.shape:
-                raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
-            asked = None if dtype is None else data_type_of(dtype).numpy
-            if asked is not None and (
-                asked != member.dtype if exact else not np.can_cast(asked, member.dtype)
-            ):
+        while (member := self.get(name)) is None:
+            with suppress(NodeExistsError):  # somebody else was faster
+                return self.create_array(name, **arguments)
+        if not isinstance(member, Array):
+            raise NodeTypeError(f"{member!r} is a group, not an array")
+        shape, dtype = arguments.get("shape"), arguments.get("dtype")
+        if shape is not None and (wanted := creation.as_shape(shape)) != member.shape:
+            raise NodeTypeError(f"{member!r} does not have the shape {wanted}")
+        if dtype is not None:
+            asked = data_type_of(dtype).numpy
+            if asked != member.dtype if exact else not np.can_cast(asked, member.dtype):
                 raise NodeTypeError(f"{member!r} does not have the dtype {asked}")
-            return member
+        return member
 
     def create_hierarchy(
         self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
@@ -314,249 +277,66 @@ class Group(Node[GroupMetadata]):
         create_many(self._store, full, overwrite=overwrite)
         return ((path, self._open(self._below(path), metadata)) for path, metadata in nodes.items())
 
-    @takes(ArrayArguments)
-    def array(
-        self,
-        name: str,
-        data: Any,
-        *,
-        shape: int | Sequence[int] | None = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array with the values and by default the shape, the dtype and the chunks of `data`.
+    @takes(ShapedMemberArguments, data="the values.")
+    def array(self, name: str, data: Any, **arguments: Unpack[ShapedMemberArguments]) -> Array:
+        """Create an array with the values and by default the shape, the dtype and the chunks of `data`."""
+        return self._create(name, spellings.of(data, arguments))
 
-        Args:
-            name: the path below this group.
-            data: the values.
-            shape: the length of each dimension; by default those of the data.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
+    @takes(MemberArguments)
+    def empty(self, name: str, *, shape: Shape, **arguments: Unpack[MemberArguments]) -> Array:
+        """Create an array whose content does not matter; it is the fill value."""
+        return self._create(name, {"shape": shape, **arguments})
 
-        Raises what `create_array` raises.
-        """
-        return self._from(name, spellings.of(data, {**arguments, **_given(shape)}), overwrite=overwrite)
+    @takes(MemberArguments)
+    def zeros(self, name: str, *, shape: Shape, **arguments: Unpack[MemberArguments]) -> Array:
+        """Create an array of zeros (of empty texts, …); only metadata is written."""
+        return self._create(name, {"shape": shape, **arguments})
 
-    @takes(ArrayArguments)
-    def empty(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int],
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array whose content does not matter; it is the fill value.
+    @takes(MemberArguments, defaults={"fill_value": 1})
+    def ones(self, name: str, *, shape: Shape, **arguments: Unpack[MemberArguments]) -> Array:
+        """Create an array of ones; only metadata is written."""
+        return self._create(name, {"shape": shape, "fill_value": 1, **arguments})
 
-        Args:
-            name: the path below this group.
-            shape: the length of each dimension.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
-
-    @takes(ArrayArguments)
-    def zeros(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int],
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array of zeros (of empty texts, …); only metadata is written.
-
-        Args:
-            name: the path below this group.
-            shape: the length of each dimension.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
-
-    @takes(ArrayArguments, fill_value=1)
-    def ones(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int],
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array of ones; only metadata is written.
-
-        Args:
-            name: the path below this group.
-            shape: the length of each dimension.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        arguments.setdefault("fill_value", 1)
-        return spellings.create(self._store, self._new(name), shape=shape, overwrite=overwrite, **arguments)
-
-    @takes(FullArguments)
+    @takes(MemberFullArguments, fill_value="the value of all elements.")
     def full(
-        self,
-        name: str,
-        fill_value: Any,
-        *,
-        shape: int | Sequence[int],
-        overwrite: bool = False,
-        **arguments: Unpack[FullArguments],
+        self, name: str, fill_value: Any, *, shape: Shape, **arguments: Unpack[MemberFullArguments]
     ) -> Array:
-        """Create an array of one value; only metadata is written.
+        """Create an array of one value; only metadata is written."""
+        return self._create(name, {"shape": shape, "fill_value": fill_value, **arguments})
 
-        Args:
-            name: the path below this group.
-            fill_value: the value of all elements.
-            shape: the length of each dimension.
-            overwrite: erase what is at the path first.
-            arguments: see `FullArguments`.
+    @takes(ShapedMemberArguments)
+    def empty_like(self, name: str, prototype: Any, **arguments: Unpack[ShapedMemberArguments]) -> Array:
+        """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours."""
+        return self._create(name, spellings.like(prototype, arguments))
 
-        Raises what `create_array` raises.
-        """
-        return spellings.create(
-            self._store, self._new(name), shape=shape, overwrite=overwrite, fill_value=fill_value, **arguments
-        )
+    @takes(ShapedMemberArguments)
+    def zeros_like(self, name: str, prototype: Any, **arguments: Unpack[ShapedMemberArguments]) -> Array:
+        """Create an array of zeros like another; see `empty_like`."""
+        return self._create(name, spellings.like(prototype, {"fill_value": None, **arguments}))
 
-    @takes(ArrayArguments)
-    def empty_like(
-        self,
-        name: str,
-        prototype: Any,
-        *,
-        shape: int | Sequence[int] | None = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array with the shape, chunks and dtype of another, and its codecs if it is one of ours.
+    @takes(ShapedMemberArguments, defaults={"fill_value": 1})
+    def ones_like(self, name: str, prototype: Any, **arguments: Unpack[ShapedMemberArguments]) -> Array:
+        """Create an array of ones like another; see `empty_like`."""
+        return self._create(name, spellings.like(prototype, {"fill_value": 1, **arguments}))
 
-        Args:
-            name: the path below this group.
-            prototype: an array of zarrv3, or anything with a shape.
-            shape: the length of each dimension; by default those of the prototype.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
+    @takes(
+        ShapedMemberArguments, fill_value="the value of all elements; by default the prototype's fill value."
+    )
+    def full_like(self, name: str, prototype: Any, **arguments: Unpack[ShapedMemberArguments]) -> Array:
+        """Create an array of one value like another; see `empty_like`."""
+        return self._create(name, spellings.like(prototype, arguments))
 
-        Raises what `create_array` raises.
-        """
-        return self._from(
-            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
-        )
-
-    @takes(ArrayArguments)
-    def zeros_like(
-        self,
-        name: str,
-        prototype: Any,
-        *,
-        shape: int | Sequence[int] | None = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array of zeros like another; see `empty_like`.
-
-        Args:
-            name: the path below this group.
-            prototype: an array of zarrv3, or anything with a shape.
-            shape: the length of each dimension; by default those of the prototype.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        arguments.setdefault("fill_value", None)
-        return self._from(
-            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
-        )
-
-    @takes(ArrayArguments, fill_value=1)
-    def ones_like(
-        self,
-        name: str,
-        prototype: Any,
-        *,
-        shape: int | Sequence[int] | None = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array of ones like another; see `empty_like`.
-
-        Args:
-            name: the path below this group.
-            prototype: an array of zarrv3, or anything with a shape.
-            shape: the length of each dimension; by default those of the prototype.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        arguments.setdefault("fill_value", 1)
-        return self._from(
-            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
-        )
-
-    @takes(ArrayArguments)
-    def full_like(
-        self,
-        name: str,
-        prototype: Any,
-        *,
-        shape: int | Sequence[int] | None = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
-    ) -> Array:
-        """Create an array of one value, by default the prototype's fill value, like another; see `empty_like`.
-
-        Args:
-            name: the path below this group.
-            prototype: an array of zarrv3, or anything with a shape.
-            shape: the length of each dimension; by default those of the prototype.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        return self._from(
-            name, spellings.like(prototype, {**arguments, **_given(shape)}), overwrite=overwrite
-        )
-
-    @takes(ArrayArguments)
+    @takes(ShapedMemberArguments)
     def create_dataset(
-        self,
-        name: str,
-        *,
-        shape: int | Sequence[int] | None = None,
-        data: Any = None,
-        overwrite: bool = False,
-        **arguments: Unpack[ArrayArguments],
+        self, name: str, *, data: Any = None, **arguments: Unpack[ShapedMemberArguments]
     ) -> Array:
-        """Create an array, in the spelling of h5py and zarr-python 2.
-
-        Args:
-            name: the path below this group.
-            shape: the length of each dimension; by default the shape of `data`.
-            data: values to write.
-            overwrite: erase what is at the path first.
-            arguments: see `ArrayArguments`.
-
-        Raises what `create_array` raises.
-        """
-        return spellings.create(
-            self._store, self._new(name), shape=shape, data=data, overwrite=overwrite, **arguments
-        )
+        """Create an array, in the spelling of h5py and zarr-python 2."""
+        return self._create(name, {"data": data, **arguments})
 
     require_dataset = require_array
 
-    def _from(self, name: str, arguments: dict[str, Any], *, overwrite: bool) -> Array:
-        return spellings.create(self._store, self._new(name), overwrite=overwrite, **arguments)
+    def _create(self, name: str, arguments: Mapping[str, Any]) -> Array:
+        return spellings.create(self._store, self._new(name), **arguments)._share(self._above)
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Create an array with the values of `value`, replacing the array that may be there."""
@@ -639,7 +419,3 @@ class Group(Node[GroupMetadata]):
     def _repr_html_(self) -> str:
         """The group in a notebook."""
         return self.info._repr_html_()
-
-
-def _given(shape: int | Sequence[int] | None) -> dict[str, Any]:
-    return {} if shape is None else {"shape": shape}

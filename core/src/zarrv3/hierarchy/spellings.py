@@ -40,7 +40,7 @@ def create(
 
 
 def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for an array like another (ours, or any with a shape); those given win."""
+    """The arguments for an array like another (ours, or any with a shape); those given win, but for a shape of `None`."""
     metadata = getattr(prototype, "metadata", None)
     if isinstance(metadata, ArrayMetadata):
         copied: dict[str, Any] = {
@@ -61,7 +61,10 @@ def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("dtype", "fill_value"):
             if getattr(prototype, name, None) is not None:
                 copied[name] = getattr(prototype, name)
-    return {**copied, **arguments}
+    return {
+        **copied,
+        **{name: value for name, value in arguments.items() if (name, value) != ("shape", None)},
+    }
 
 
 def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +74,9 @@ def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"data": data, **_chunks_of(data), **arguments}
 
 
-def check_format(*versions: int | None) -> None:
+def check_format(zarr_version: int | None = None, zarr_format: int | None = None) -> None:
     """Refuse every version of the format but the third."""
-    for version in versions:
+    for version in (zarr_version, zarr_format):
         if version not in {None, 3}:
             raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")
 
