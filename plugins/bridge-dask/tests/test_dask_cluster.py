@@ -154,9 +154,16 @@ def test_blocks_that_share_chunks(client: Client, new_store: New) -> None:
     assert store.capabilities.swap
     array = zarrv3.create_array(store, name="c", shape=(60, 60), dtype="i8", chunks=(40, 40))
     sharded = zarrv3.create_array(store, name="s", shape=(60, 60), dtype="i8", chunks=(5, 5), shards=(40, 40))
+    expected = np.arange(1, 3601).reshape(60, 60)
     for target in (array, sharded):
-        da.store(numbers((60, 60), (13, 17)) + 1, target, lock=False)
-        np.testing.assert_array_equal(target[...], np.arange(1, 3601).reshape(60, 60))
+        write_dask(numbers((60, 60), (13, 17)) + 1, target)
+        np.testing.assert_array_equal(target[...], expected)
+        da.store(numbers((60, 60), (17, 13)) * 2, target, lock=False)
+        np.testing.assert_array_equal(target[...], (expected - 1) * 2)
+    fresh = from_dask(numbers((60, 60), (13, 17)) + 1, store, "new", chunks=(40, 40))
+    np.testing.assert_array_equal(fresh[...], expected)
+    odd = from_dask(da.arange(1000, chunks=((1, 499, 500),)), store, "odd")
+    np.testing.assert_array_equal(odd[...], np.arange(1000))
 
 
 def test_as_they_are(client: Client, new_store: New) -> None:

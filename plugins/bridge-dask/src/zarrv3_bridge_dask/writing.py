@@ -57,13 +57,14 @@ def from_dask(
         path: the path within the store.
         compute: write now and return the `Array`; else create it and return a `dask.delayed.Delayed` that writes.
         lock: what `dask.array.store` takes: `True` or a lock that tasks hold while they write. With one, blocks may share
-            chunks.
-        rechunk: change the blocks where they would share chunks or shards, instead of refusing.
+            chunks in any store.
+        rechunk: change the blocks where they would share chunks or shards.
         overwrite: replace what is at the path.
         storage_options: options of the store.
         options: what `zarrv3.create_array` takes: chunks, shards, compressors, attributes, …
 
-    Raises `UnalignedBlocksError` where several blocks would write to one chunk or shard.
+    Blocks may share chunks or shards where the store can swap values: nothing is lost, but what is shared is written once
+    for each block. Elsewhere, without a lock, `UnalignedBlocksError` is raised.
     """
     arithmetic.check_known(darr.chunks)
     kind = data_type_of(options.pop("dtype", None) or darr.dtype)
@@ -72,12 +73,13 @@ def from_dask(
     name = join_paths(below, path)
     if rechunk and options.get("chunks", "auto") == "auto" and options.get("shards") in {None, "auto"}:
         darr = darr.rechunk(arithmetic.even(darr.chunks))
-    options |= _shapes(darr, kind, options.get("chunks", "auto"), options.get("shards"), locked=bool(lock))
+    is_safe = bool(lock) or opened.capabilities.swap
+    options |= _shapes(darr, kind, options.get("chunks", "auto"), options.get("shards"), is_safe=is_safe)
     unit = _unit(opened, darr.shape, kind, options)
     offset = (0,) * darr.ndim
     if rechunk:
         darr = darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset))
-    if not lock:
+    if not is_safe:
         arithmetic.check_aligned(darr.chunks, unit, offset, f"the new array /{name}")
     if overwrite:
         check_not_read([darr], opened, name)
@@ -107,8 +109,9 @@ def write_dask(
         lock: see `from_dask`.
         rechunk: see `from_dask`.
 
-    Raises `UnalignedBlocksError` where several blocks would write to one chunk or shard, and `AssignmentError` for a
-    region of other lengths. A unit at the edge of the region is read and written back: nobody else may write to it then.
+    Blocks may share chunks or shards as in `from_dask`; elsewhere `UnalignedBlocksError` is raised, and a unit at the edge
+    of the region is read and written back: nobody else may write to it then. Raises `AssignmentError` for a region of other
+    lengths.
     """
     arithmetic.check_known(darr.chunks)
     write = _write(darr, array, region)
@@ -117,7 +120,7 @@ def write_dask(
     offset = tuple(part.start for part in write.region)
     if rechunk:
         write = write._replace(source=darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset)))
-    if not lock:
+    if not (lock or array.store.capabilities.swap):
         arithmetic.check_aligned(write.source.chunks, unit, offset, repr(array))
     return write_many([write], compute=compute, lock=lock)
 
@@ -175,15 +178,22 @@ def _unit(store: BaseStore, shape: Sequence[int], kind: Any, options: Mapping[st
     return planned.shards or planned.chunks
 
 
-def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, locked: bool) -> dict[str, Any]:
+def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, is_safe: bool) -> dict[str, Any]:
     """The chunk shape and shard shape of the new array."""
     item_size = kind.item_size or 16
     is_free = chunks is True or (isinstance(chunks, str) and chunks == "auto")
     wants_shards = isinstance(shards, str) and shards == "auto"
-    if is_free and shards is None and not locked:
-        return {"chunks": arithmetic.fitting(darr.chunks, item_size), "shards": None}
-    if is_free and wants_shards and not locked:
-        shard = arithmetic.common(darr.chunks)
-        return {"chunks": arithmetic.divided(shard, item_size, arithmetic.CHUNK_BYTES // 16), "shards": shard}
+    try:
+        if is_free and shards is None:
+            return {"chunks": arithmetic.fitting(darr.chunks, item_size), "shards": None}
+        if is_free and wants_shards:
+            shard = arithmetic.common(darr.chunks)
+            return {
+                "chunks": arithmetic.divided(shard, item_size, arithmetic.CHUNK_BYTES // 16),
+                "shards": shard,
+            }
+    except arithmetic.UnalignedBlocksError:
+        if not is_safe:
+            raise
     chunk_shape, shard_shape = chunk_shapes(darr.shape, kind, chunks, shards)
     return {"chunks": chunk_shape, "shards": shard_shape}

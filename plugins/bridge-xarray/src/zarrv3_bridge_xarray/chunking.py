@@ -49,8 +49,8 @@ def aligned(
 
     With `align` the blocks may be changed for that.
 
-    Raises `UnalignedBlocksError` where two blocks of a dask array would write to one chunk or shard, and unless `partial`
-    where the region ends inside one.
+    Unless the store can swap values, raises `UnalignedBlocksError` where two blocks of a dask array would write to one chunk
+    or shard, and unless `partial` where the region ends inside one.
     """
     if variable.chunks is None:
         return variable
@@ -65,6 +65,8 @@ def aligned(
     offset = [part.start for part in region]
     if align:
         values = values.rechunk(arithmetic.aligned(values.chunks, unit, offset))
+    if array.store.capabilities.swap:
+        return values
     arithmetic.check_aligned(values.chunks, unit, offset, repr(array), names=dims)
     if not partial:
         axes = arithmetic.partial(values.chunks, unit, offset, array.shape)

@@ -69,13 +69,13 @@ def to_zarrv3(
         compute: write the values; else return a `dask.delayed.Delayed` that writes those of dask arrays.
         consolidated: bring consolidated metadata of the store's root up to date, as other readers of xarray datasets
             expect. By default wherever documents change and the store can list its keys.
-        align_chunks: change the blocks of dask arrays where they would share chunks or shards, instead of refusing.
+        align_chunks: change the blocks of dask arrays where they would share chunks or shards.
         write_empty_chunks: store chunks that hold only the fill value; by default zarrv3's setting.
         write_inherited_coords: give nodes of a tree the coordinates of those above them.
         storage_options: options of the store.
 
-    Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard, `AssignmentError` for what does not
-    fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
+    Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard and the store cannot swap values,
+    `AssignmentError` for what does not fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
     """
     chosen = _mode(mode, append_dim, region)
     where = place(store, group, storage_options)
