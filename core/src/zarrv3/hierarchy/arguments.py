@@ -237,13 +237,15 @@ class OpenLikeArguments(_Mode, _Shape, ArrayArguments, total=False):
     """A new array that may be there already."""
 
 
-class _Fields(TypedDict, total=False):
+class WriteArguments(TypedDict, total=False):
+    """What methods take that write to a selection."""
+
     fields: Annotated[
         Fields, None, "the name of a field of a structured dtype, or a list of several; by default all."
     ]
 
 
-class ReadArguments(_Fields, total=False):
+class ReadArguments(WriteArguments, total=False):
     """What methods take that read a selection."""
 
     out: Annotated[

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +20,7 @@ from zarrv3.chunks.tasks import Fields, Progress
 from zarrv3.errors import AssignmentError, MetadataError, SelectionError, ZarrError
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
@@ -41,6 +42,17 @@ if TYPE_CHECKING:
 
 NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Planner: TypeAlias = Callable[..., Plan]
+
+_ORTHOGONAL = "an integer, a slice, a list of indices or a mask of its length for each dimension."
+_COORDINATES = "an array of coordinates for each dimension; they are broadcast together."
+_MASK = "a boolean array of the array's shape."
+_BLOCKS = "an integer or a slice (with step 1) of the numbers of chunks for each dimension."
+_READING = """Returns a numpy array, without dimensions where `array[selection]` is a scalar. Raises `SelectionError` (an
+`IndexError`) for a selection that does not fit, `AssignmentError` for an `out` that does not, and `CorruptDataError` for a chunk
+that cannot be decoded. Thread-safe."""
+_WRITING = """Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError` for a value that does not,
+`CorruptDataError` for a chunk of which a part stays and that cannot be decoded, and `ReadOnlyError`. Thread-safe: concurrent
+writes to different elements all take effect, those of several processes where the store can swap."""
 
 
 class Array(Node[ArrayMetadata]):
@@ -107,15 +119,9 @@ class Array(Node[ArrayMetadata]):
             self._layout.cache.forget(self._layout.folder)
         return self
 
+    @takes(raises="Raises `ConfigurationError` for a size that is not one.")
     def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
-        """A new object for this array that remembers decoded chunks for reading; this one stays as it is.
-
-        Args:
-            chunk_cache: a size in bytes or as text such as `"64MiB"`, a `ChunkCache` that several arrays may share, or `None`
-                to remember nothing.
-
-        Raises `ConfigurationError` for a size that is not one.
-        """
+        """A new object for this array that remembers decoded chunks for reading; this one stays as it is."""
         return type(self)(
             self._store,
             self._path,
@@ -275,108 +281,37 @@ class Array(Node[ArrayMetadata]):
             return result[()]
         return result
 
+    @takes(ReadArguments, raises=_READING, selection="what `array[selection]` takes; by default everything.")
     def read(
-        self,
-        selection: Any = ...,
-        *,
-        out: NumpyArray | None = None,
-        fields: Fields = None,
-        progress: Progress | None = None,
+        self, selection: Any = ..., *, progress: Progress | None = None, **options: Unpack[ReadArguments]
     ) -> NumpyArray:
-        """Read a selection into new memory or into the caller's.
+        """Read a selection into new memory or into the caller's."""
+        return self._get(plan, selection, progress=progress, **options)
 
-        Args:
-            selection: what `array[selection]` takes; by default everything.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
-            progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
+    @takes(ReadArguments, raises=_READING, selection="integers, slices and `...`; by default everything.")
+    def get_basic_selection(self, selection: Any = ..., **options: Unpack[ReadArguments]) -> NumpyArray:
+        """Read a selection of integers and slices."""
+        return self._get(plan_basic, selection, **options)
 
-        Returns a numpy array, without dimensions where `array[selection]` is a scalar. Raises `SelectionError` (an
-        `IndexError`) for a selection that does not fit, `AssignmentError` for an `out` that does not, and `CorruptDataError`
-        for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(plan, selection, out=out, fields=fields, progress=progress)
+    @takes(ReadArguments, raises=_READING, selection=_ORTHOGONAL)
+    def get_orthogonal_selection(self, selection: Any, **options: Unpack[ReadArguments]) -> NumpyArray:
+        """Read a selection of each dimension on its own; `oindex` does the same."""
+        return self._get(plan_orthogonal, selection, **options)
 
-    def get_basic_selection(
-        self, selection: Any = ..., *, out: NumpyArray | None = None, fields: Fields = None
-    ) -> NumpyArray:
-        """Read a selection of integers and slices.
+    @takes(ReadArguments, raises=_READING, selection=_COORDINATES)
+    def get_coordinate_selection(self, selection: Any, **options: Unpack[ReadArguments]) -> NumpyArray:
+        """Read single points, as an array of the shape of the coordinates; `vindex` does the same."""
+        return self._get(plan_coordinates, selection, **options)
 
-        Args:
-            selection: integers, slices and `...`; by default everything.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
+    @takes(ReadArguments, raises=_READING, mask=_MASK)
+    def get_mask_selection(self, mask: Any, **options: Unpack[ReadArguments]) -> NumpyArray:
+        """Read where a mask is true, as one dimension in the order of the elements; `vindex` does the same."""
+        return self._get(plan_mask, mask, **options)
 
-        Returns a numpy array. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
-        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(plan_basic, selection, out=out, fields=fields)
-
-    def get_orthogonal_selection(
-        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
-    ) -> NumpyArray:
-        """Read a selection of each dimension on its own; `oindex` does the same.
-
-        Args:
-            selection: an integer, a slice, a list of indices or a mask of its length for each dimension.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
-
-        Returns a numpy array of a length for each dimension without an integer. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
-        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(plan_orthogonal, selection, out=out, fields=fields)
-
-    def get_coordinate_selection(
-        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
-    ) -> NumpyArray:
-        """Read single points; `vindex` does the same.
-
-        Args:
-            selection: an array of coordinates for each dimension; they are broadcast together.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
-
-        Returns a numpy array of the shape of the coordinates. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
-        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(plan_coordinates, selection, out=out, fields=fields)
-
-    def get_mask_selection(
-        self, mask: Any, *, out: NumpyArray | None = None, fields: Fields = None
-    ) -> NumpyArray:
-        """Read where a mask is true; `vindex` does the same.
-
-        Args:
-            mask: a boolean array of the array's shape.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
-
-        Returns a numpy array of one dimension, in the order of the elements. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
-        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(plan_mask, mask, out=out, fields=fields)
-
-    def get_block_selection(
-        self, selection: Any, *, out: NumpyArray | None = None, fields: Fields = None
-    ) -> NumpyArray:
-        """Read whole chunks (of a sharded array: shards); `blocks` does the same.
-
-        Args:
-            selection: an integer or a slice (with step 1) of the numbers of chunks for each dimension.
-            out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing
-                its kind; returned. By default a new array.
-            fields: the name of a field of a structured dtype, or a list of several; by default all.
-
-        Returns a numpy array of their elements. Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError`
-        for an `out` that does not, and `CorruptDataError` for a chunk that cannot be decoded. Thread-safe.
-        """
-        return self._get(self._plan_blocks, selection, out=out, fields=fields)
+    @takes(ReadArguments, raises=_READING, selection=_BLOCKS)
+    def get_block_selection(self, selection: Any, **options: Unpack[ReadArguments]) -> NumpyArray:
+        """Read whole chunks (of a sharded array: shards); `blocks` does the same."""
+        return self._get(self._plan_blocks, selection, **options)
 
     @property
     def oindex(self) -> Indexer:
@@ -486,85 +421,54 @@ class Array(Node[ArrayMetadata]):
         """Write a value, broadcast as numpy does, to what `array[selection]` selects; see `write`."""
         self._set(plan, selection, value)
 
+    @takes(WriteArguments, raises=_WRITING, selection="what `array[selection]` takes.")
     def write(
-        self, selection: Any, value: ArrayLike, *, fields: Fields = None, progress: Progress | None = None
+        self,
+        selection: Any,
+        value: ArrayLike,
+        *,
+        progress: Progress | None = None,
+        **options: Unpack[WriteArguments],
     ) -> None:
         """Write a value to a selection: `array[selection] = value`, with more options.
 
         A chunk or shard of which a part stays is read, changed and written. Each is whole old or whole new for every reader;
         all of them together are not one step.
-
-        Args:
-            selection: what `array[selection]` takes.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
-            progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
-
-        Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError` for a value that does
-        not, `CorruptDataError` for a chunk of which a part stays and that cannot be decoded, and `ReadOnlyError`.
-        Thread-safe: concurrent writes to different elements all take effect, those of several processes where the store can swap.
         """
-        self._set(plan, selection, value, fields=fields, progress=progress)
+        self._set(plan, selection, value, progress=progress, **options)
 
-    def set_basic_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to a selection of integers and slices.
+    @takes(WriteArguments, raises=_WRITING, selection="integers, slices and `...`.")
+    def set_basic_selection(
+        self, selection: Any, value: ArrayLike, **options: Unpack[WriteArguments]
+    ) -> None:
+        """Write to a selection of integers and slices."""
+        self._set(plan_basic, selection, value, **options)
 
-        Args:
-            selection: integers, slices and `...`.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
+    @takes(WriteArguments, raises=_WRITING, selection=_ORTHOGONAL)
+    def set_orthogonal_selection(
+        self, selection: Any, value: ArrayLike, **options: Unpack[WriteArguments]
+    ) -> None:
+        """Write to a selection of each dimension on its own; `oindex` does the same."""
+        self._set(plan_orthogonal, selection, value, **options)
 
-        Raises what `write` raises. Thread-safe; see `write`.
-        """
-        self._set(plan_basic, selection, value, fields=fields)
+    @takes(WriteArguments, raises=_WRITING, selection=_COORDINATES)
+    def set_coordinate_selection(
+        self, selection: Any, value: ArrayLike, **options: Unpack[WriteArguments]
+    ) -> None:
+        """Write to single points; `vindex` does the same. Of a point that is named twice the last value counts."""
+        self._set(plan_coordinates, selection, value, **options)
 
-    def set_orthogonal_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to a selection of each dimension on its own; `oindex` does the same.
+    @takes(WriteArguments, raises=_WRITING, mask=_MASK)
+    def set_mask_selection(self, mask: Any, value: ArrayLike, **options: Unpack[WriteArguments]) -> None:
+        """Write where a mask is true; `vindex` does the same."""
+        self._set(plan_mask, mask, value, **options)
 
-        Args:
-            selection: an integer, a slice, a list of indices or a mask of its length for each dimension.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
-
-        Raises what `write` raises. Thread-safe; see `write`.
-        """
-        self._set(plan_orthogonal, selection, value, fields=fields)
-
-    def set_coordinate_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write to single points; `vindex` does the same. Of a point that is named twice the last value counts.
-
-        Args:
-            selection: an array of coordinates for each dimension; they are broadcast together.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
-
-        Raises what `write` raises. Thread-safe; see `write`.
-        """
-        self._set(plan_coordinates, selection, value, fields=fields)
-
-    def set_mask_selection(self, mask: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write where a mask is true; `vindex` does the same.
-
-        Args:
-            mask: a boolean array of the array's shape.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
-
-        Raises what `write` raises. Thread-safe; see `write`.
-        """
-        self._set(plan_mask, mask, value, fields=fields)
-
-    def set_block_selection(self, selection: Any, value: ArrayLike, *, fields: Fields = None) -> None:
-        """Write whole chunks (of a sharded array: shards); `blocks` does the same.
-
-        Args:
-            selection: an integer or a slice (with step 1) of the numbers of chunks for each dimension.
-            value: what can be broadcast to the shape of the selection and cast to the array's dtype.
-            fields: the name of a field of a structured dtype to write, or a list of several; by default all.
-
-        Raises what `write` raises. Thread-safe; see `write`.
-        """
-        self._set(self._plan_blocks, selection, value, fields=fields)
+    @takes(WriteArguments, raises=_WRITING, selection=_BLOCKS)
+    def set_block_selection(
+        self, selection: Any, value: ArrayLike, **options: Unpack[WriteArguments]
+    ) -> None:
+        """Write whole chunks (of a sharded array: shards); `blocks` does the same."""
+        self._set(self._plan_blocks, selection, value, **options)
 
     def _set(
         self,
