@@ -15,52 +15,59 @@ The public names are imported when they are first used: `import zarrv3` and `imp
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zarrv3 import errors
+from zarrv3 import errors as errors
 
 if TYPE_CHECKING:
-    from zarrv3.api import (
-        array,
-        consolidate_metadata,
-        create,
-        create_array,
-        create_group,
-        create_hierarchy,
-        empty,
-        empty_like,
-        full,
-        full_like,
-        group,
-        load,
-        ones,
-        ones_like,
-        open,  # noqa: A004 - zarr-python has this name
-        open_array,
-        open_consolidated,
-        open_group,
-        open_like,
-        save,
-        save_array,
-        save_group,
-        tree,
-        zeros,
-        zeros_like,
-    )
-    from zarrv3.chunks.chunk_cache import ChunkCache
-    from zarrv3.chunks.transformers import StorageTransformer
-    from zarrv3.hierarchy.array import Array
-    from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore
-    from zarrv3.hierarchy.group import Group
-    from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-    from zarrv3.opening.hooks import hookimpl
-    from zarrv3.opening.stores import open_store
-    from zarrv3.options.declared import Option
-    from zarrv3.options.settings import config
-    from zarrv3.store.backend import Backend
-    from zarrv3.store.base import BaseStore
-    from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Limits, Request, Store
-    from zarrv3.store.file_backend import FileBackend
-    from zarrv3.store.memory import KVStore, MemoryStore
-    from zarrv3.store.wrapping import as_mapping
+    from zarrv3.api import array as array
+    from zarrv3.api import consolidate_metadata as consolidate_metadata
+    from zarrv3.api import create as create
+    from zarrv3.api import create_array as create_array
+    from zarrv3.api import create_group as create_group
+    from zarrv3.api import create_hierarchy as create_hierarchy
+    from zarrv3.api import empty as empty
+    from zarrv3.api import empty_like as empty_like
+    from zarrv3.api import full as full
+    from zarrv3.api import full_like as full_like
+    from zarrv3.api import group as group
+    from zarrv3.api import load as load
+    from zarrv3.api import ones as ones
+    from zarrv3.api import ones_like as ones_like
+    from zarrv3.api import open as open  # noqa: A004 - zarr-python has this name
+    from zarrv3.api import open_array as open_array
+    from zarrv3.api import open_consolidated as open_consolidated
+    from zarrv3.api import open_group as open_group
+    from zarrv3.api import open_like as open_like
+    from zarrv3.api import save as save
+    from zarrv3.api import save_array as save_array
+    from zarrv3.api import save_group as save_group
+    from zarrv3.api import tree as tree
+    from zarrv3.api import zeros as zeros
+    from zarrv3.api import zeros_like as zeros_like
+    from zarrv3.chunks.chunk_cache import ChunkCache as ChunkCache
+    from zarrv3.chunks.transformers import StorageTransformer as StorageTransformer
+    from zarrv3.hierarchy.array import Array as Array
+    from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore as ConsolidatedMetadataStore
+    from zarrv3.hierarchy.group import Group as Group
+    from zarrv3.layers import Counting as Counting
+    from zarrv3.layers import Layer as Layer
+    from zarrv3.layers import Prefix as Prefix
+    from zarrv3.layers import ReadOnly as ReadOnly
+    from zarrv3.opening.hooks import hookimpl as hookimpl
+    from zarrv3.opening.stores import open_store as open_store
+    from zarrv3.options.declared import Option as Option
+    from zarrv3.options.settings import config as config
+    from zarrv3.store.backend import Backend as Backend
+    from zarrv3.store.base import BaseStore as BaseStore
+    from zarrv3.store.contract import Buffer as Buffer
+    from zarrv3.store.contract import ByteRange as ByteRange
+    from zarrv3.store.contract import Capabilities as Capabilities
+    from zarrv3.store.contract import Limits as Limits
+    from zarrv3.store.contract import Request as Request
+    from zarrv3.store.contract import Store as Store
+    from zarrv3.store.file_backend import FileBackend as FileBackend
+    from zarrv3.store.memory import KVStore as KVStore
+    from zarrv3.store.memory import MemoryStore as MemoryStore
+    from zarrv3.store.wrapping import as_mapping as as_mapping
 
     # the classes of plugins: known to type checkers where the package is installed, Any where it is not
     from zarrv3_layer_draft_v3 import DraftV3 as DraftV3  # type: ignore[import-not-found,unused-ignore]
@@ -80,60 +87,6 @@ if TYPE_CHECKING:
     from zarrv3_transformer_sharding import ShardingTransformer as ShardingTransformer  # type: ignore[import-not-found,unused-ignore]
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Array",
-    "Backend",
-    "BaseStore",
-    "Buffer",
-    "ByteRange",
-    "Capabilities",
-    "ChunkCache",
-    "ConsolidatedMetadataStore",
-    "Counting",
-    "FileBackend",
-    "Group",
-    "KVStore",
-    "Layer",
-    "Limits",
-    "MemoryStore",
-    "Option",
-    "Prefix",
-    "ReadOnly",
-    "Request",
-    "StorageTransformer",
-    "Store",
-    "array",
-    "as_mapping",
-    "config",
-    "consolidate_metadata",
-    "create",
-    "create_array",
-    "create_group",
-    "create_hierarchy",
-    "empty",
-    "empty_like",
-    "errors",
-    "full",
-    "full_like",
-    "group",
-    "hookimpl",
-    "load",
-    "ones",
-    "ones_like",
-    "open",
-    "open_array",
-    "open_consolidated",
-    "open_group",
-    "open_like",
-    "open_store",
-    "save",
-    "save_array",
-    "save_group",
-    "tree",
-    "zeros",
-    "zeros_like",
-]
 
 _MODULES: dict[str, str] = {
     "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
@@ -159,7 +112,8 @@ _MODULES: dict[str, str] = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
-if not TYPE_CHECKING:  # so that a misspelt name is an error for type checkers
+if not TYPE_CHECKING:  # for type checkers a misspelt name is an error, and what is public stands above
+    __all__ = ["errors", *_HOME]  # noqa: PLE0604 - they are texts
 
     def __getattr__(name: str) -> Any:
         """A public name, imported on first use; else what an installed package has, or which package to install for it."""

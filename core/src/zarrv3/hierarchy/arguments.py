@@ -5,7 +5,9 @@ all arguments into the signature and the docstring that `inspect` and `help()` s
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from zarrv3.chunks.tasks import Fields
@@ -26,140 +28,138 @@ Chunks: TypeAlias = int | Sequence[int | None] | bool | Literal["auto"] | None
 CodecLike: TypeAlias = Any
 """A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
 
-# ---------------------------------------------------------------- what a new array is
+TEXTS = """
+store: anything that `open_store` takes; a URL may end in `|zarr3:path`; by default a new store in memory.
+path: the path within the store; by default the root.
+name: the path below this group.
+storage_options: options of the store.
+auto: open another format that an installed plugin recognises through its layer; without it that is an error which says what is
+    there.
+mode: `r` reads, `r+` also writes what exists, `a` also creates, `w` replaces, `w-` or `x` creates and fails if something is there;
+    by default `a`, or `r` for a store that cannot be written.
+use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that opening reads one
+    value; metadata cannot be changed through such a group, data can; `MetadataError` where there is none. `False` reads every
+    document by itself. `None` means `True` where there is some and the mode is `r`: a writer must know the present shapes.
+overwrite: erase the node at the path first; keys there that belong to no node stay.
+shape: the length of each dimension; by default that of the data or prototype.
+data: values to write if the array is created.
+prototype: an array of zarrv3, or anything with a shape.
+dtype: anything that `np.dtype` takes, or a name of the specification; by default that of the data, else float64.
+chunks: the chunk shape, in elements: one length for all dimensions or one for each, `-1` or `None` for a whole dimension; `"auto"`
+    or `True` for chunks of about 1 MiB, `False` for a single chunk.
+order: the memory order of stored chunks; `"F"` adds a `transpose` codec.
+compressor: one codec or `None`: `compressors` in the singular.
+fill_value: the value of elements that were never written; `None` is the zero of the data type.
+shards: the shape of what is stored as one value, in elements, a multiple of `chunks`; `None`: every chunk by itself.
+filters: codecs from array to array, in the order of encoding.
+serializer: the codec from array to bytes; `"auto"`: little-endian, or of variable length where elements are.
+compressors: codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.
+codecs: the whole chain at once, instead of `filters`, `serializer`, `compressors` and `order`.
+attributes: the user attributes, if the node is created: JSON.
+chunk_key_encoding: how chunk coordinates become keys: as JSON, by name, or an object of `zarrv3.format.grids`.
+dimension_separator: the separator in chunk keys; by default the store's, else `/`.
+dimension_names: a name or `None` for each dimension.
+storage_transformers: `StorageTransformer`s or their JSON, from the array to the store.
+write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
+chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache` that several arrays
+    may share; `None` remembers nothing.
+zarr_version: 3; others are refused.
+zarr_format: 3; others are refused.
+object_codec: `VLenUTF8()` or `VLenBytes()` of numcodecs: the data type is `string` or `bytes`.
+read_only: return an array that refuses to be changed.
+cache_metadata: accepted for zarr-python 2, and ignored.
+cache_attrs: accepted for zarr-python 2, and ignored.
+synchronizer: accepted for zarr-python 2, but only as `None`.
+chunk_store: accepted for zarr-python 2, but only as `None`.
+meta_array: accepted for zarr-python 2, but only as `None`.
+out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing its kind; returned.
+    By default a new array.
+value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+fields: the name of a field of a structured dtype, or a list of several; by default all.
+progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
+"""
+"""What arguments mean, as it stands in docstrings."""
+
+
+# ---------------------------------------------------------------- types and defaults: of new arrays
 
 
 class _Shape(TypedDict, total=False):
-    shape: Annotated[
-        Shape | None, None, "the length of each dimension; by default that of the data or prototype."
-    ]
+    shape: Annotated[Shape | None, None]
 
 
-class _Data(TypedDict, total=False):
-    data: Annotated[Any, None, "values to write if the array is created."]
-
-
-class _Type(TypedDict, total=False):
-    dtype: Annotated[
-        Any,
-        None,
-        "anything that `np.dtype` takes, or a name of the specification; by default that of the data, else float64.",
-    ]
+class _TypeAndData(TypedDict, total=False):
+    dtype: Annotated[Any, None]
+    data: Annotated[Any, None]
 
 
 class _Chunks(TypedDict, total=False):
-    chunks: Annotated[
-        Chunks,
-        "auto",
-        "the chunk shape, in elements: one length for all dimensions or one for each, `-1` or `None` for a whole "
-        'dimension; `"auto"` or `True` for chunks of about 1 MiB, `False` for a single chunk.',
-    ]
-    order: Annotated[
-        Literal["C", "F"] | None, None, 'the memory order of stored chunks; `"F"` adds a `transpose` codec.'
-    ]
-    compressor: Annotated[CodecLike, "auto", "one codec or `None`: `compressors` in the singular."]
+    chunks: Annotated[Chunks, "auto"]
+    order: Annotated[Literal["C", "F"] | None, None]
+    compressor: Annotated[CodecLike, "auto"]
 
 
 class _Fill(TypedDict, total=False):
-    fill_value: Annotated[
-        Any, None, "the value of elements that were never written; `None` is the zero of the data type."
-    ]
+    fill_value: Annotated[Any, None]
 
 
 class _Storage(TypedDict, total=False):
-    shards: Annotated[
-        Sequence[int] | int | Literal["auto"] | None,
-        None,
-        "the shape of what is stored as one value, in elements, a multiple of `chunks`; `None`: every chunk by itself.",
-    ]
-    filters: Annotated[
-        CodecLike | Iterable[CodecLike], "auto", "codecs from array to array, in the order of encoding."
-    ]
-    serializer: Annotated[
-        CodecLike,
-        "auto",
-        'the codec from array to bytes; `"auto"`: little-endian, or of variable length where elements are.',
-    ]
-    compressors: Annotated[
-        CodecLike | Iterable[CodecLike],
-        "auto",
-        'codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.',
-    ]
-    codecs: Annotated[
-        Sequence[CodecLike] | None,
-        None,
-        "the whole chain at once, instead of `filters`, `serializer`, `compressors` and `order`.",
-    ]
-    attributes: Annotated[Mapping[str, JSON] | None, None, "the user attributes, if it is created: JSON."]
-    chunk_key_encoding: Annotated[
-        Any,
-        None,
-        "how chunk coordinates become keys: as JSON, by name, or an object of `zarrv3.format.grids`.",
-    ]
-    dimension_separator: Annotated[
-        Literal[".", "/"] | None, None, "the separator in chunk keys; by default the store's, else `/`."
-    ]
-    dimension_names: Annotated[Sequence[str | None] | None, None, "a name or `None` for each dimension."]
-    storage_transformers: Annotated[
-        Iterable[Any], (), "`StorageTransformer`s or their JSON, from the array to the store."
-    ]
-    write_empty_chunks: Annotated[
-        bool | None, None, "store chunks that hold only the fill value; by default the setting of that name."
-    ]
+    shards: Annotated[Sequence[int] | int | Literal["auto"] | None, None]
+    filters: Annotated[CodecLike | Iterable[CodecLike], "auto"]
+    serializer: Annotated[CodecLike, "auto"]
+    compressors: Annotated[CodecLike | Iterable[CodecLike], "auto"]
+    codecs: Annotated[Sequence[CodecLike] | None, None]
+    attributes: Annotated[Mapping[str, JSON] | None, None]
+    chunk_key_encoding: Annotated[Any, None]
+    dimension_separator: Annotated[Literal[".", "/"] | None, None]
+    dimension_names: Annotated[Sequence[str | None] | None, None]
+    storage_transformers: Annotated[Iterable[Any], ()]
+    write_empty_chunks: Annotated[bool | None, None]
 
 
 class VersionArguments(TypedDict, total=False):
     """The version of the format."""
 
-    zarr_version: Annotated[int | None, None, "3; others are refused."]
-    zarr_format: Annotated[int | None, None, "3; others are refused."]
+    zarr_version: Annotated[int | None, None]
+    zarr_format: Annotated[int | None, None]
 
 
 class Zarr2Arguments(_Storage, VersionArguments, total=False):
     """How a new array is stored, with what only zarr-python 2 spells like that."""
 
-    object_codec: Annotated[
-        Any, None, "`VLenUTF8()` or `VLenBytes()` of numcodecs: the data type is `string` or `bytes`."
-    ]
-    read_only: Annotated[bool, False, "return an array that refuses to be changed."]
-    cache_metadata: Annotated[Any, None, "accepted for zarr-python 2, and ignored."]
-    cache_attrs: Annotated[Any, None, "accepted for zarr-python 2, and ignored."]
-    synchronizer: Annotated[Any, None, "accepted for zarr-python 2, but only as `None`."]
-    chunk_store: Annotated[Any, None, "accepted for zarr-python 2, but only as `None`."]
-    meta_array: Annotated[Any, None, "accepted for zarr-python 2, but only as `None`."]
+    object_codec: Annotated[Any, None]
+    read_only: Annotated[bool, False]
+    cache_metadata: Annotated[Any, None]
+    cache_attrs: Annotated[Any, None]
+    synchronizer: Annotated[Any, None]
+    chunk_store: Annotated[Any, None]
+    meta_array: Annotated[Any, None]
 
 
-class FullArguments(_Type, _Chunks, Zarr2Arguments, total=False):
+class FullArguments(_Chunks, Zarr2Arguments, total=False):
     """A new array in the spelling of zarr-python 2, apart from shape, data and fill value."""
+
+    dtype: Annotated[Any, None]
 
 
 class ArrayArguments(FullArguments, _Fill, total=False):
     """A new array in the spelling of zarr-python 2, apart from shape and data."""
 
 
-# ---------------------------------------------------------------- where it goes
+# ---------------------------------------------------------------- where they go
 
 
 class _Overwrite(TypedDict, total=False):
-    overwrite: Annotated[
-        bool, False, "erase the node at the path first; keys there that belong to no node stay."
-    ]
+    overwrite: Annotated[bool, False]
 
 
 class _Place(_Overwrite, total=False):
-    store: Annotated[
-        StoreLike,
-        None,
-        "anything that `open_store` takes; a URL may end in `|zarr3:path`; by default a new store in memory.",
-    ]
-    path: Annotated[str | None, None, "the path within the store; by default the root."]
-    storage_options: Annotated[Mapping[str, Any] | None, None, "options of the store."]
+    store: Annotated[StoreLike, None]
+    path: Annotated[str | None, None]
+    storage_options: Annotated[Mapping[str, Any] | None, None]
 
 
-class CreateArrayArguments(
-    _Shape, _Type, _Data, _Overwrite, _Chunks, _Fill, _Storage,
-    total=False,
-):  # fmt: skip
+class CreateArrayArguments(_Shape, _TypeAndData, _Overwrite, _Chunks, _Fill, _Storage, total=False):
     """A new array in the spelling of zarr-python 3."""
 
 
@@ -195,42 +195,24 @@ class ShapedArguments(_Shape, PlacedArguments, total=False):
 
 
 class _Mode(TypedDict, total=False):
-    mode: Annotated[
-        Mode | None,
-        None,
-        "`r` reads, `r+` also writes what exists, `a` also creates, `w` replaces, `w-` or `x` creates and fails if something is "
-        "there; by default `a`, or `r` for a store that cannot be written.",
-    ]
+    mode: Annotated[Mode | None, None]
 
 
-class _Location(TypedDict, total=False):
-    path: Annotated[str | None, None, "the path within the store; by default the root."]
-    storage_options: Annotated[Mapping[str, Any] | None, None, "options of the store."]
-    auto: Annotated[
-        bool,
-        False,
-        "open another format that an installed plugin recognises through its layer; without it that is an error which says "
-        "what is there.",
-    ]
+class _Location(VersionArguments, total=False):
+    path: Annotated[str | None, None]
+    storage_options: Annotated[Mapping[str, Any] | None, None]
+    auto: Annotated[bool, False]
 
 
-class OpenConsolidatedArguments(_Mode, _Location, VersionArguments, total=False):
+class OpenConsolidatedArguments(_Mode, _Location, total=False):
     """What `open_consolidated` takes beside the store."""
 
 
-class GroupArguments(_Location, VersionArguments, total=False):
+class GroupArguments(_Location, total=False):
     """What `group` takes beside the store and `overwrite`."""
 
-    attributes: Annotated[
-        Mapping[str, Any] | None, None, "the user attributes of a group that is created: JSON."
-    ]
-    use_consolidated: Annotated[
-        bool | None,
-        None,
-        "`True` takes the documents of everything below from the group's consolidated metadata, so that opening reads one value; "
-        "metadata cannot be changed through such a group, data can; `MetadataError` where there is none. `False` reads every "
-        "document by itself. `None` means `True` where there is some and the mode is `r`: a writer must know the present shapes.",
-    ]
+    attributes: Annotated[Mapping[str, JSON] | None, None]
+    use_consolidated: Annotated[bool | None, None]
 
 
 class OpenLikeArguments(_Mode, _Shape, ArrayArguments, total=False):
@@ -240,33 +222,16 @@ class OpenLikeArguments(_Mode, _Shape, ArrayArguments, total=False):
 class WriteArguments(TypedDict, total=False):
     """What methods take that write to a selection."""
 
-    fields: Annotated[
-        Fields, None, "the name of a field of a structured dtype, or a list of several; by default all."
-    ]
+    fields: Annotated[Fields, None]
 
 
 class ReadArguments(WriteArguments, total=False):
     """What methods take that read a selection."""
 
-    out: Annotated[
-        Any,
-        None,
-        "a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing its kind; "
-        "returned. By default a new array.",
-    ]
+    out: Annotated[Any, None]
 
 
-TEXTS = {
-    **{name: hint.__metadata__[1] for group in (ShapedArguments, _Data, OpenConsolidatedArguments, GroupArguments, ReadArguments)
-       for name, hint in group.__annotations__.items()},
-    "name": "the path below this group.",
-    "prototype": "an array of zarrv3, or anything with a shape.",
-    "chunk_cache": 'remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache` that '
-    "several arrays may share; `None` remembers nothing.",
-    "value": "what can be broadcast to the shape of the selection and cast to the array's dtype.",
-    "progress": "called as `progress(chunks done, chunks in all)`, from one thread at a time.",
-}  # fmt: skip
-"""What arguments mean that are parameters of several functions."""
+# ---------------------------------------------------------------- what is made of them
 
 
 def takes(
@@ -282,7 +247,7 @@ def takes(
         arguments: the `TypedDict` that the function's `**arguments` unpack, if any.
         defaults: where they differ from those in the `TypedDict`.
         raises: the end of the docstring, unless it has a paragraph that begins with "Raises" or "Returns".
-        texts: what arguments mean, where that is not what `arguments` and `TEXTS` say.
+        texts: what arguments mean, where that is not what `TEXTS` says.
     """
     hints = getattr(arguments, "__annotations__", {})
 
@@ -300,7 +265,7 @@ def takes(
         ]
         vars(function)["__signature__"] = signature.replace(parameters=named)
         if function.__doc__:  # docstrings may have been stripped (-OO)
-            means = {**TEXTS, **{name: hint.__metadata__[1] for name, hint in hints.items()}, **texts}
+            means = {**_texts(), **texts}
             lines = [f"    {each.name}: {means[each.name]}" for each in named if each.name != "self"]
             paragraphs = inspect.cleandoc(function.__doc__).split("\n\n")
             ends = [n for n, text in enumerate(paragraphs) if text.startswith(("Raises", "Returns"))]
@@ -310,6 +275,12 @@ def takes(
         return function
 
     return described
+
+
+@cache
+def _texts() -> dict[str, str]:
+    found = re.findall(r"^(\w+): (.*(?:\n    .*)*)", TEXTS, re.MULTILINE)
+    return {name: text.replace("\n", "\n    ") for name, text in found}
 
 
 def check_names(arguments: Mapping[str, Any], known: type) -> None:

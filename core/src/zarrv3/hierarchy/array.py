@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from zarrv3.errors import AssignmentError, MetadataError, SelectionError, ZarrEr
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
+from zarrv3.hierarchy.display import Info, array_info
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
@@ -36,9 +37,6 @@ from zarrv3.indexing import (
 from zarrv3.indexing.casting import castable, check_out, field_dtype
 from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import config
-
-if TYPE_CHECKING:
-    from zarrv3.hierarchy.display import Info
 
 NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Planner: TypeAlias = Callable[..., Plan]
@@ -257,14 +255,10 @@ class Array(Node[ArrayMetadata]):
     @property
     def info(self) -> Info:
         """A report of what the array is and holds; lists the array's keys where the store can, reads no values."""
-        from zarrv3.hierarchy.display import array_info
-
         return array_info(self)
 
     def info_complete(self) -> Info:
         """`info` with fill value, dimension names, codecs and storage transformers."""
-        from zarrv3.hierarchy.display import array_info
-
         return array_info(self, complete=True)
 
     # ------------------------------------------------------------ reading
@@ -614,8 +608,6 @@ class Array(Node[ArrayMetadata]):
 
     def _repr_html_(self) -> str:
         """The array in a notebook; the store is not asked for anything."""
-        from zarrv3.hierarchy.display import array_info
-
         return array_info(self, stored=False)._repr_html_()
 
 

@@ -4,48 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-from zarrv3.chunks.layout import Layout
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
-from zarrv3.hierarchy.node import Node
 from zarrv3.store.base import BaseStore
 
-
-class Described(Protocol):
-    """What the report of an array asks of it."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def metadata(self) -> ArrayMetadata: ...  # noqa: D102
-    @property
-    def store(self) -> BaseStore: ...  # noqa: D102
-    @property
-    def read_only(self) -> bool: ...  # noqa: D102
-    @property
-    def layout(self) -> Layout: ...  # noqa: D102
-    @property
-    def chunks(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def shards(self) -> tuple[int, ...] | None: ...  # noqa: D102
-    @property
-    def order(self) -> str: ...  # noqa: D102
-    @property
-    def filters(self) -> tuple[Codec, ...]: ...  # noqa: D102
-    @property
-    def compressors(self) -> tuple[Codec, ...]: ...  # noqa: D102
-    @property
-    def nbytes(self) -> int: ...  # noqa: D102
-    @property
-    def nchunks(self) -> int: ...  # noqa: D102
-    @property
-    def nbytes_stored(self) -> int: ...  # noqa: D102
-    @property
-    def nchunks_initialized(self) -> int: ...  # noqa: D102
+if TYPE_CHECKING:
+    from zarrv3.hierarchy.array import Array
+    from zarrv3.hierarchy.group import Group
 
 
 class Info:
@@ -54,7 +23,7 @@ class Info:
     def __init__(self, lines: list[tuple[str, str]]) -> None:
         self.lines = lines
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         """The lines as pairs."""
         return iter(self.lines)
 
@@ -74,7 +43,7 @@ class Info:
         return f"<table>{rows}</table>"
 
 
-def array_info(array: Described, *, complete: bool = False, stored: bool = True) -> Info:
+def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> Info:
     """The report of an array; what is stored is left out where the store cannot list its keys."""
     lines = [
         ("Name", array.path or "/"),
@@ -113,7 +82,7 @@ def array_info(array: Described, *, complete: bool = False, stored: bool = True)
     return Info(lines)
 
 
-def group_info(group: Node[GroupMetadata], *, complete: bool = False) -> Info:
+def group_info(group: Group, *, complete: bool = False) -> Info:
     """The report of a group."""
     lines = [
         ("Name", group.path or "/"),
@@ -135,7 +104,7 @@ def group_info(group: Node[GroupMetadata], *, complete: bool = False) -> Info:
     return Info(lines + _several_writers(group, complete=complete))
 
 
-def _several_writers(node: Described | Node[GroupMetadata], *, complete: bool) -> list[tuple[str, str]]:
+def _several_writers(node: Array | Group, *, complete: bool) -> list[tuple[str, str]]:
     """The line about several writers; a report that is not complete has it only where they are not safe."""
     answer = node.store.several_writers
     is_told = complete or (answer.startswith("no") and not node.read_only)
@@ -152,7 +121,7 @@ def human(number: int) -> str:
     raise AssertionError("unreachable")
 
 
-def _stored(array: Described) -> tuple[int, int]:
+def _stored(array: Array) -> tuple[int, int]:
     """`nbytes_stored` and `nchunks_initialized`, by one listing where both are told by the same keys."""
     layout = array.layout
     if layout.store is not array.store:
@@ -183,7 +152,7 @@ def _class_name(store: BaseStore) -> str:
 class Tree:
     """The drawing of a group and what lies below; made when it is shown."""
 
-    def __init__(self, group: Node[GroupMetadata], level: int | None = None) -> None:
+    def __init__(self, group: Group, level: int | None = None) -> None:
         self._group = group
         self._level = level
 

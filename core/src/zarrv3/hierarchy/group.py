@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 
@@ -23,13 +23,11 @@ from zarrv3.hierarchy.arguments import (
     takes,
 )
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.display import Info, Tree, group_info
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.store.contract import JSON
 from zarrv3.store.helpers import check_rename
-
-if TYPE_CHECKING:
-    from zarrv3.hierarchy.display import Info, Tree
 
 Member: TypeAlias = "Array | Group"
 
@@ -157,21 +155,15 @@ class Group(Node[GroupMetadata]):
         Args:
             level: how many levels to draw; by default all.
         """
-        from zarrv3.hierarchy.display import Tree
-
         return Tree(self, level)
 
     @property
     def info(self) -> Info:
         """A report of what the group is and holds."""
-        from zarrv3.hierarchy.display import group_info
-
         return group_info(self)
 
     def info_complete(self) -> Info:
         """The report `info`, and whether several writers are safe."""
-        from zarrv3.hierarchy.display import group_info
-
         return group_info(self, complete=True)
 
     # ------------------------------------------------------------ creating
