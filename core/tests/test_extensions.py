@@ -1,6 +1,6 @@
 """Extension definitions: names with configurations, and what they stand for."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from zarrv3.format.data_types import data_type_of
 from zarrv3.format.data_types.numerics import Integer
 from zarrv3.format.extensions import NamedConfig, check_members, resolve, shown
 from zarrv3.format.grids import DefaultKeys, RegularGrid
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import JSON, Buffer, Changes, Request, Swaps, Versioned
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,10 @@ def test_what_says_nothing_about_a_plugin_passes(where: str, error: type[BaseExc
     ("cls", "hook", "member"),
     [
         (RegularGrid, "check", "chunk_grid: chunk grid"),
+        (RegularGrid, "grid_shape", "chunk_grid: chunk grid"),
         (DefaultKeys, "encode", "chunk_key_encoding: chunk key encoding"),
+        (DefaultKeys, "decode", "chunk_key_encoding: chunk key encoding"),
+        (Integer, "fill_to_json", "fill_value: data type"),
         (Integer, "fill_from_json", "fill_value: data type"),
         (StorageTransformer, "from_json", r"storage_transformers\[0\]: storage transformer"),
         (StorageTransformer, "bind", "storage_transformers: storage transformer"),
@@ -224,4 +227,98 @@ def test_hooks_of_every_kind_are_guarded(
         array = zarrv3.create_array({}, shape=2, dtype="i4", storage_transformers=transformers)
         monkeypatch.setattr(cls, hook, fail)
         array = zarrv3.open_array(array.store)
-        array[:] = 1
+        array[:] = array.nchunks
+        array.layout.coords("c/0")
+        zarrv3.create_array({}, shape=2, dtype="i4")
+
+
+class Breaking(StorageTransformer):
+    """A transformer whose methods fail as they are told to, with errors that are not ours."""
+
+    extension_uri = "breaking"
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Fail, or ask the store below."""
+        self.fail("get_many")
+        return self.inner.get_many(requests)
+
+    def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+        """Fail, or ask the store below."""
+        self.fail("get_versioned")
+        return self.inner.get_versioned(keys)
+
+    def list_prefix(self, prefix: str, /) -> Iterator[str]:
+        """Fail after the first key."""
+        for key in self.inner.list_prefix(prefix):
+            yield key
+            self.fail("list_prefix")
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Fail, or tell the store below."""
+        self.fail("write_many")
+        self.inner.write_many(changes)
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Fail, or tell the store below."""
+        self.fail("swap_many")
+        return self.inner.swap_many(swaps)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Tell the store below."""
+        self.inner.apply_many(changes)
+
+    def fail(self, method: str) -> None:
+        """Raise if it is this method's turn."""
+        if self.type == method:
+            raise RuntimeError("no way to redis://u:hunter2@h/")
+
+
+@pytest.mark.parametrize(
+    ("method", "action", "ours"),
+    [
+        ("get_many", lambda array: array[:], CorruptDataError),
+        ("get_versioned", lambda array: array.__setitem__(0, 1), CorruptDataError),
+        ("list_prefix", lambda array: [*array.layout.store.list_prefix("")], CorruptDataError),
+        ("write_many", lambda array: array.__setitem__(slice(None), 1), MetadataError),
+        ("swap_many", lambda array: array.__setitem__(0, 1), MetadataError),
+    ],
+)
+def test_a_transformer_that_fails_is_named(
+    method: str, action: Callable[[zarrv3.Array], Any], ours: Any, entry_points: Callable[..., Any]
+) -> None:
+    """Whatever a storage transformer raises when it reads or writes becomes our error, with its name and the key."""
+    entry_points(("zarrv3.storage_transformers", "breaking", f"{__name__}:Breaking"))
+    store = zarrv3.MemoryStore()
+    array = zarrv3.create_array(
+        store, shape=2, dtype="u1", compressors=None, storage_transformers=[Breaking(method)]
+    )
+    store["c/0"] = b"ab"
+    key = "''" if method == "list_prefix" else "'c/0'"
+    with pytest.raises(
+        ours, match=rf"^{key}: storage transformer 'breaking' of \S+.* failed: RuntimeError"
+    ) as caught:
+        action(array)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_errors_of_the_store_below_are_not_the_transformers(entry_points: Callable[..., Any]) -> None:
+    """What a driver raises comes through a storage transformer as it is."""
+    entry_points(("zarrv3.storage_transformers", "breaking", f"{__name__}:Breaking"))
+    store = zarrv3.MemoryStore()
+    zarrv3.create_array(store, shape=2, dtype="u1", storage_transformers=[Breaking("none")])
+
+    class Failing(zarrv3.Layer):
+        """Fails below."""
+
+        def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+            """Chunks cannot be read."""
+            if requests[0].key == "c/0":
+                raise ArithmeticError("below")
+            return self.inner.get_many(requests)
+
+        def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
+            """As it is."""
+            return self.inner.get_versioned(keys)
+
+    with pytest.raises(ArithmeticError, match="below"):
+        zarrv3.open_array(Failing(store))[:]

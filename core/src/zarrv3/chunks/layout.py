@@ -13,8 +13,8 @@ from zarrv3.chunks.chunk_cache import ArrayChunks
 from zarrv3.chunks.transformers import StorageTransformer, plain
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec, CodecChain
-from zarrv3.format.extensions import NamedConfig, blame
-from zarrv3.format.grids import ChunkGrid, RegularGrid
+from zarrv3.format.extensions import Guard, NamedConfig
+from zarrv3.format.grids import ChunkGrid, RegularGrid, decode_key, grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
 
@@ -63,18 +63,20 @@ class Layout:
         """The bytes of a decoded chunk; an estimate where elements differ in length."""
         return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
 
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """How many chunks there are along each dimension."""
+        return grid_shape(self.grid, self.metadata.shape)
+
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""
         return self.chunks.chunk_keys([coords])[0]
 
     def coords(self, key: str) -> tuple[int, ...] | None:
         """The chunk that a key below the array's folder belongs to, `None` if to none of the grid."""
-        found = self.metadata.chunk_key_encoding.decode(key[len(self.folder) :], len(self.chunk_shape))
-        if found is None or any(
-            c >= n for c, n in zip(found, self.grid.grid_shape(self.metadata.shape), strict=True)
-        ):
-            return None
-        return found
+        found = decode_key(self.metadata.chunk_key_encoding, key[len(self.folder) :], len(self.chunk_shape))
+        is_inside = found is not None and all(map(int.__lt__, found, self.grid_shape))
+        return found if is_inside else None
 
 
 def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
@@ -90,11 +92,8 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
     ]
     grid, codecs = metadata.chunk_grid, metadata.codecs
     while len(codecs) == 1:
-        try:
+        with Guard("codecs", codecs[0], "codecs[0]"):
             lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
-        except Exception as error:
-            blame("codecs", codecs[0], "codecs[0]", error)
-            raise
         if lowered is None:
             break
         grid, codecs = lowered.grid, lowered.codecs
@@ -128,19 +127,13 @@ def _stacked(
     if not transformers:
         return None, None
     first, *others = transformers
-    try:
+    with Guard("storage_transformers", first, "storage_transformers"):
         block = _padded(first, len(metadata.shape))
-    except Exception as error:
-        blame("storage_transformers", first, "storage_transformers", error)
-        raise
     lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
     seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
     below, outer = _stacked(others, store, folder, seen)
-    try:
+    with Guard("storage_transformers", first, "storage_transformers"):
         bound = first.bind(store if below is None else below, folder, metadata)
-    except Exception as error:
-        blame("storage_transformers", first, "storage_transformers", error)
-        raise
     if block is None or outer is None:
         return bound, outer if block is None else block
     return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])

@@ -8,6 +8,7 @@ from itertools import product
 
 from zarrv3.chunks import writing
 from zarrv3.chunks.layout import Layout
+from zarrv3.format.grids import grid_shape
 from zarrv3.indexing import Piece, Plan
 
 ENUMERATED = 10_000
@@ -27,7 +28,7 @@ def trim(before: Layout, new: Coords) -> None:
     shorter = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if b < a]
     if not shorter or not math.prod(old):
         return
-    grids = before.grid.grid_shape(old), before.grid.grid_shape(new)
+    grids = before.grid_shape, grid_shape(before.grid, new)
     stored = _stored(before) if _is_sparse(before, *grids) else None
     lengths = before.chunk_shape
 

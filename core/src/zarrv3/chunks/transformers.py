@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, wraps
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
-from zarrv3.errors import ConfigurationError, MetadataError, SeveralWritersWarning
-from zarrv3.format.extensions import blame
+from zarrv3.errors import (
+    ConfigurationError,
+    CorruptDataError,
+    MetadataError,
+    SeveralWritersWarning,
+    ZarrError,
+)
+from zarrv3.format.extensions import PASSED, Guard, broken
 from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Changes, Version, whole
+from zarrv3.store.keys import summary
 from zarrv3.store.locks import NamedLocks
 
 if TYPE_CHECKING:
@@ -24,6 +34,7 @@ T = TypeVar("T", bound="StorageTransformer")
 
 Coords: TypeAlias = tuple[int, ...]
 Name = TypeVar("Name", str, Coords)
+Item = TypeVar("Item")
 
 Make: TypeAlias = Callable[[Collection[Name], Mapping[Name, Buffer | None]], Mapping[Name, Buffer | None]]
 """From some keys (or coordinates) and the old values of those that are read to new values; see `StorageTransformer.change_many`."""
@@ -45,6 +56,13 @@ class StorageTransformer(Layer):
 
     valid_types: ClassVar[Sequence[str]] = ()
     """What `_type` may be; with none, it may be anything."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Have what a subclass overrides of the contract name it when it fails with an error that is not ours."""
+        super().__init_subclass__(**arguments)
+        for name in _READING | _WRITING:
+            if inspect.isfunction(method := vars(cls).get(name)):
+                setattr(cls, name, _naming(method, CorruptDataError if name in _READING else MetadataError))
 
     _inner: BaseStore | None = None
     _chunks: StorageTransformer
@@ -96,11 +114,8 @@ class StorageTransformer(Layer):
     def chunk_keys(self, places: Collection[Coords]) -> list[str]:
         """The keys of chunks by their coordinates."""
         folder, encode = self._folder, self._encoding.encode
-        try:
+        with Guard("chunk_key_encodings", self._encoding, "chunk_key_encoding"):
             return [folder + encode(coords) for coords in places]
-        except Exception as error:
-            blame("chunk_key_encodings", self._encoding, "chunk_key_encoding", error)
-            raise
 
     def change_chunks(
         self,
@@ -218,6 +233,43 @@ def _bound(cls: type[T], state: dict[str, Any], store: BaseStore, folder: str, m
     bound = _rebuild(cls, state)
     bound._inner, bound._folder, bound._encoding = store, folder, metadata.chunk_key_encoding
     return bound
+
+
+_READING = {"get_many", "stat_many", "get_versioned", "list_prefix", "list_dir", "list_sizes"}
+_WRITING = {"write_many", "swap_many", "apply_many", "erase_prefix", "rename_prefix"}
+
+
+def _naming(method: Callable[..., Any], ours: type[ZarrError]) -> Callable[..., Any]:
+    """A method of a transformer whose errors become ours, with its name and the keys."""
+
+    @wraps(method)
+    def call(self: StorageTransformer, asked: Any, *rest: Any) -> Any:
+        with _blaming(self, asked, ours):
+            found = method(self, asked, *rest)
+        return _each(self, asked, ours, found) if isinstance(found, Iterator) else found
+
+    return call
+
+
+def _each(
+    transformer: StorageTransformer, asked: Any, ours: type[ZarrError], items: Iterator[Item]
+) -> Iterator[Item]:
+    with _blaming(transformer, asked, ours):
+        yield from items
+
+
+@contextmanager
+def _blaming(transformer: StorageTransformer, asked: Any, ours: type[ZarrError]) -> Iterator[None]:
+    try:
+        yield
+    except PASSED:
+        raise
+    except Exception as error:
+        below = transformer.inner
+        if any(frame.f_locals.get("self") is below for frame, _ in walk_tb(error.__traceback__)):
+            raise  # of the store below: the transformer has only passed it on
+        keys = [asked] if isinstance(asked, str) else [getattr(key, "key", key) for key in asked]
+        raise ours(broken("storage_transformers", transformer, summary(keys), error)) from error
 
 
 _changing = NamedLocks()

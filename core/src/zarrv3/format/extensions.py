@@ -7,7 +7,7 @@ An extension is a name with an optional configuration, written as `"name"` or as
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError, ZarrError
 from zarrv3.options.redaction import redact
@@ -71,13 +71,11 @@ class NamedConfig:
     def resolve(self, kind: Kind, base: type[T], member: str) -> T:
         """The object that name and configuration stand for: `class.from_json(name, configuration)`, which must be a `base`."""
         cls = self.find(kind)
-        try:
-            found = cls.from_json(self.name, self.configuration)
-        except MetadataError as error:
-            raise type(error)(f"{member}: {error}") from error
-        except Exception as error:
-            blame(kind, self.name, member, error)
-            raise
+        with Guard(kind, self.name, member):
+            try:
+                found = cls.from_json(self.name, self.configuration)
+            except MetadataError as error:
+                raise type(error)(f"{member}: {error}") from error
         if base in type(found).__mro__:  # no call of Python, unlike `isinstance` of an ABC
             return found  # type: ignore[no-any-return]
         raise RegistryError(
@@ -113,14 +111,25 @@ def reading(source: str) -> Iterator[None]:
         raise MetadataError(f"{source}: a member is not what the format says ({told})") from error
 
 
-def blame(kind: Kind, extension: Any, member: str, error: Exception) -> None:
-    """Raise the `MetadataError` for an exception of an extension, an object or a name, unless it is one that may pass."""
-    if not isinstance(error, (*PASSED, RecursionError)):  # a document nested too deep is told by who reads it
-        raise MetadataError(broken(kind, extension, member, error)) from error
-
-
 PASSED = (ZarrError, MemoryError)
 """What an extension may raise: our errors, and what says nothing about the extension."""
+
+
+class Guard(NamedTuple):
+    """A block that calls an extension, an object or a name: what that should not have raised becomes a `MetadataError`."""
+
+    kind: Kind
+    extension: Any
+    member: str
+    """Where it stands in the document."""
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Name the extension. What may pass does, and what says that a document is nested too deep: its reader tells that."""
+        if isinstance(error, Exception) and not isinstance(error, (*PASSED, RecursionError)):
+            raise MetadataError(broken(*self, error)) from error
 
 
 def broken(kind: Kind, extension: Any, member: str, error: Exception) -> str:

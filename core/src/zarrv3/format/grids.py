@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.extensions import check_members, choice, integer, resolve, shown
+from zarrv3.format.extensions import Guard, check_members, choice, integer, resolve, shown
 from zarrv3.store.contract import JSON
 
 Shape = tuple[int, ...]
@@ -190,6 +190,24 @@ def parse_grid(value: JSON, member: str = "chunk_grid") -> ChunkGrid:
 def parse_keys(value: JSON, member: str = "chunk_key_encoding") -> ChunkKeyEncoding:
     """The chunk key encoding that a document names."""
     return resolve("chunk_key_encodings", ChunkKeyEncoding, value, member)  # type: ignore[type-abstract]
+
+
+def check_fit(grid: ChunkGrid, array_shape: Shape) -> None:
+    """Raise `MetadataError` when a grid does not fit an array of some shape."""
+    with Guard("chunk_grids", grid, "chunk_grid"):
+        grid.check(array_shape)
+
+
+def grid_shape(grid: ChunkGrid, array_shape: Shape) -> Shape:
+    """The number of chunks that a grid has along each dimension of an array."""
+    with Guard("chunk_grids", grid, "chunk_grid"):
+        return grid.grid_shape(array_shape)
+
+
+def decode_key(encoding: ChunkKeyEncoding, key: str, ndim: int | None = None) -> Shape | None:
+    """The coordinates of the chunk with a key; `None` if it is not a chunk key of `ndim` dimensions."""
+    with Guard("chunk_key_encodings", encoding, "chunk_key_encoding"):
+        return encoding.decode(key, ndim)
 
 
 def check_shape(value: Any, item_size: int | None, member: str = "shape") -> Shape:

@@ -16,13 +16,14 @@ from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.format.documents import check_json, dump_document, load_document
-from zarrv3.format.extensions import NamedConfig, blame, reading, shown
+from zarrv3.format.extensions import Guard, NamedConfig, reading, shown
 from zarrv3.format.grids import (
     ChunkGrid,
     ChunkKeyEncoding,
     DefaultKeys,
     RegularGrid,
     Shape,
+    check_fit,
     check_shape,
     parse_grid,
     parse_keys,
@@ -129,11 +130,7 @@ class ArrayMetadata:
         grid = chunk_grid or RegularGrid(
             tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
         )
-        try:
-            fill = data_type.cast_fill(fill_value)
-        except Exception as error:
-            blame("data_types", data_type, "fill_value", error)
-            raise
+        fill, fill_json = _fill(data_type, fill_value)
         spec = ChunkSpec(grid.chunk_shape, data_type, fill)
         if codecs is None:
             codecs = default_codecs(data_type)
@@ -145,7 +142,7 @@ class ArrayMetadata:
             "data_type": data_type.to_json(),
             "chunk_grid": grid.to_json(),
             "chunk_key_encoding": (chunk_key_encoding or DefaultKeys()).to_json(),
-            "fill_value": data_type.fill_to_json(fill),
+            "fill_value": fill_json,
             "codecs": CodecChain.build(parsed, spec).to_json(),
             "attributes": _attributes(attributes or {}),
             "storage_transformers": [transformer.to_json() for transformer in storage_transformers],
@@ -168,20 +165,13 @@ class ArrayMetadata:
         data_type = parse_data_type(document["data_type"])
         shape = check_shape(document["shape"], data_type.item_size)
         grid = parse_grid(document["chunk_grid"])
-        try:
-            grid.check(shape)
-        except Exception as error:
-            blame("chunk_grids", grid, "chunk_grid", error)
-            raise
+        check_fit(grid, shape)
         if math.prod(grid.chunk_shape) * (data_type.item_size or 1) >= 2**63:
             raise MetadataError(f"chunk_shape {shown(grid.chunk_shape)}: a chunk of more than 2**63 bytes")
-        try:
+        with Guard("data_types", data_type, "fill_value"):
             fill = data_type.fill_from_json(document["fill_value"])
             if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
                 document["fill_value"] = data_type.fill_to_json(fill)
-        except Exception as error:
-            blame("data_types", data_type, "fill_value", error)
-            raise
         codecs = _codecs(document["codecs"])
         check_order(codecs)
         transformers = document.get("storage_transformers", [])
@@ -229,7 +219,7 @@ class ArrayMetadata:
     def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
         """This array with other lengths, but as many dimensions."""
         lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
-        self.chunk_grid.check(lengths)
+        check_fit(self.chunk_grid, lengths)
         return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
@@ -241,9 +231,8 @@ class ArrayMetadata:
 
     def with_fill_value(self, fill_value: Any) -> Self:
         """This array with another fill value: chunks that are not stored change with it."""
-        fill = self.data_type.cast_fill(fill_value)
-        document = {**self.document, "fill_value": self.data_type.fill_to_json(fill)}
-        return replace(self, fill_value=fill, document=document)
+        fill, fill_json = _fill(self.data_type, fill_value)
+        return replace(self, fill_value=fill, document={**self.document, "fill_value": fill_json})
 
 
 def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
@@ -310,6 +299,13 @@ def _attributes(value: Mapping[str, JSON]) -> Document:
         raise MetadataError(f"attributes must be a mapping, not {shown(value)}")
     checked: Document = check_json(value, "attributes")
     return checked
+
+
+def _fill(data_type: DataType, value: Any) -> tuple[Any, JSON]:
+    """A user's fill value as a scalar, and as it stands in a document."""
+    with Guard("data_types", data_type, "fill_value"):
+        fill = data_type.cast_fill(value)
+        return fill, data_type.fill_to_json(fill)
 
 
 def _has_bare_nan(value: JSON) -> bool:

@@ -228,7 +228,7 @@ class Array(Node[ArrayMetadata]):
     @property
     def cdata_shape(self) -> tuple[int, ...]:
         """How many chunks (of a sharded array: inner chunks) there are along each dimension, stored or not."""
-        return self._layout.grid.grid_shape(self.shape)
+        return self._layout.grid_shape
 
     @property
     def nchunks(self) -> int:

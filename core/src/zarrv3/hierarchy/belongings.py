@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Literal, TypeAlias
 
 from zarrv3.errors import InvalidKeyError, MetadataError, StoreAccessError, StoreUnavailableError
+from zarrv3.format.grids import decode_key
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
@@ -131,7 +132,7 @@ def _is_owned(key: str, top: str, owners: Mapping[str, Owner]) -> bool:
     owner, name = owners[folder], key[len(folder) :]
     if isinstance(owner, ArrayMetadata):
         return bool(owner.storage_transformers) or (
-            owner.chunk_key_encoding.decode(name, len(owner.shape)) is not None
+            decode_key(owner.chunk_key_encoding, name, len(owner.shape)) is not None
         )
     if owner == "unreadable":  # a draft, or of a later version: what is its, nobody knows
         return "/" in name or _V2_CHUNK.fullmatch(name) is not None

@@ -19,6 +19,7 @@ from zarrv3.errors import (
     UnknownExtensionError,
     ZarrError,
 )
+from zarrv3.format.grids import decode_key
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
@@ -199,7 +200,7 @@ class _ArrayCheck:
         self.layout = array.layout
         self.findings = findings
         self.complete = complete
-        grid = self.layout.grid.grid_shape(array.shape)
+        grid = self.layout.grid_shape
         block = self.layout.block_shape or (1,) * len(grid)
         self.grid = grid
         self.block = block
@@ -214,9 +215,9 @@ class _ArrayCheck:
         if layout.block_shape is None and metadata.storage_transformers:
             found = [layout.coords(key) for key in layout.store.list_prefix(layout.folder)]
             return [coords for coords in found if coords is not None]
-        decode = metadata.chunk_key_encoding.decode
+        encoding = metadata.chunk_key_encoding
         keys = (key[len(layout.folder) :] for key in store.list_prefix(layout.folder))
-        decoded = (decode(key, len(self.grid)) for key in keys)
+        decoded = (decode_key(encoding, key, len(self.grid)) for key in keys)
         return [
             c for c in decoded if c is not None and all(i < n for i, n in zip(c, self.blocks, strict=True))
         ]

@@ -12,7 +12,7 @@ import numpy as np
 from zarrv3.chunks.transformers import Coords, Name
 from zarrv3.errors import MetadataError
 from zarrv3.format.extensions import integer, shown
-from zarrv3.format.grids import ChunkKeyEncoding
+from zarrv3.format.grids import ChunkKeyEncoding, decode_key
 
 Place: TypeAlias = tuple[Coords, int]
 """A shard by its coordinates, and the number of a chunk in it."""
@@ -51,7 +51,7 @@ class Places:
         """The place in the grid that a key names, of a chunk or of a shard; `None` for all other keys."""
         if not isinstance(key, str) or not key.startswith(self.folder):
             return None  # the store below refuses what is not text
-        return self.encoding.decode(key[len(self.folder) :], len(self.per_shard))
+        return decode_key(self.encoding, key[len(self.folder) :], len(self.per_shard))
 
     def place(self, key: str) -> Place | None:
         """The shard of a chunk key and the number of the chunk in it; `None` for keys that are not a chunk's."""
@@ -107,7 +107,7 @@ class Places:
         """
         text = prefix[len(self.folder) :]
         known = max(text.rfind("/"), text.rfind(".")) + 1
-        coords = self.encoding.decode(text[: known - 1]) if known else None
+        coords = decode_key(self.encoding, text[: known - 1]) if known else None
         if coords is None or len(coords) >= len(self.per_shard):
             return self.root
         shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=False)])

@@ -17,7 +17,7 @@ from zarrv3.format.codecs.base import (
     Codec,
 )
 from zarrv3.format.codecs.support import deliver, wrong_size
-from zarrv3.format.extensions import PASSED, blame, broken
+from zarrv3.format.extensions import PASSED, Guard, broken
 from zarrv3.store.contract import JSON, Buffer
 
 Decode = Callable[[Buffer, Array | None], Array]
@@ -63,7 +63,7 @@ class CodecChain:
         current, size, limit = spec, cast("int | None", None), cast("int | None", None)
         serializer: ArrayBytesCodec | None = None
         for index, one in enumerate(given):
-            try:
+            with Guard("codecs", one, f"codecs[{index}]"):
                 codec = one.evolve(current)
                 evolved.append(codec)
                 if codec.kind == "array-array":
@@ -81,15 +81,9 @@ class CodecChain:
                     compressors.append((compressor, size, limit))
                     size = None if size is None else compressor.encoded_size(size)
                     limit = size if size is not None or limit is None else _loose(limit)
-            except Exception as error:
-                blame("codecs", one, f"codecs[{index}]", error)
-                raise
         assert serializer is not None
-        try:
+        with Guard("codecs", serializer, f"codecs[{len(filters)}]"):
             plain = serializer.is_plain(current)
-        except Exception as error:
-            blame("codecs", serializer, f"codecs[{len(filters)}]", error)
-            raise
         parts = tuple(filters), serializer, current, plain, tuple(compressors)
         return cls(spec, tuple(evolved), *parts, size, _decoder(spec, tuple(evolved), *parts))
 

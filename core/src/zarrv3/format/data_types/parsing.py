@@ -11,7 +11,7 @@ import numpy as np
 from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError
 from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.numerics import Bool, Complex, Float, Integer
-from zarrv3.format.extensions import NamedConfig, blame, resolve, shown
+from zarrv3.format.extensions import Guard, NamedConfig, resolve, shown
 from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
@@ -70,12 +70,9 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
         )
     for cls in itertools.chain(_classes(), _plugin_classes(dtype.name)):
-        try:
+        with Guard("data_types", dtype.name, cls.__qualname__):
             if (data_type := cls.from_numpy(dtype)) is not None:
                 return data_type
-        except Exception as error:
-            blame("data_types", dtype.name, cls.__qualname__, error)
-            raise
     raise MetadataError(f"no data type stands for numpy's {dtype}")
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from zarrv3.chunks import pool
 from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, ZarrError
 from zarrv3.format.documents import dump_document, load_document
+from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
@@ -344,7 +345,7 @@ def _without_consolidated(found: Found) -> bytes:
 
 
 def _grid(metadata: ArrayMetadata) -> tuple[int, ...]:
-    return metadata.chunk_grid.grid_shape(metadata.shape)
+    return grid_shape(metadata.chunk_grid, metadata.shape)
 
 
 def _block_bytes(metadata: ArrayMetadata) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from zarrv3.errors import CorruptDataError
+from zarrv3.format.extensions import Guard
+from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.store.base import BaseStore
@@ -56,9 +58,10 @@ def numbers(counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 def grid_keys(metadata: ArrayMetadata, path: str) -> Iterator[str]:
     """The keys that an array may have by its chunk grid; not for arrays with storage transformers."""
-    encode = metadata.chunk_key_encoding.encode
-    for coords in numbers(metadata.chunk_grid.grid_shape(metadata.shape)):
-        yield folder_of(path) + encode(coords)
+    encoding = metadata.chunk_key_encoding
+    with Guard("chunk_key_encodings", encoding, "chunk_key_encoding"):
+        for coords in numbers(grid_shape(metadata.chunk_grid, metadata.shape)):
+            yield folder_of(path) + encoding.encode(coords)
 
 
 class Passer:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types import fill_test
+from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.hierarchy.array import Array
 from zarrv3_tools.copying.passing import numbers
 from zarrv3_tools.copying.report import Tally
@@ -48,7 +49,7 @@ class Recoder:
         self.tally = tally
         self.verify = verify
         self.block: Coords = dest.metadata.chunk_grid.chunk_shape
-        self.grid: Coords = dest.metadata.chunk_grid.grid_shape(dest.shape)
+        self.grid: Coords = grid_shape(dest.metadata.chunk_grid, dest.shape)
         self.resume = resume and not dest.metadata.storage_transformers
         self.step = self._step()
 
@@ -90,7 +91,7 @@ class Recoder:
         shape = metadata.chunk_grid.chunk_shape
         found: set[Coords] = set()
         for key in self.source.store.list_prefix(folder):
-            coords = metadata.chunk_key_encoding.decode(key[len(folder) :], len(shape))
+            coords = decode_key(metadata.chunk_key_encoding, key[len(folder) :], len(shape))
             if coords is not None:
                 spans = [
                     range(c * n // (step * b), min(-(-(c + 1) * n // (step * b)), -(-g // step)))
