@@ -134,4 +134,4 @@ def __dir__() -> list[str]:
     """The public names, with the classes of the plugins that are installed: the first call scans for them."""
     from zarrv3.registry import OFFERED_FUNCTIONS, class_names
 
-    return sorted({*globals(), *__all__, *OFFERED_FUNCTIONS, *class_names()})
+    return sorted({*globals(), *_HOME, *OFFERED_FUNCTIONS, *class_names()})

@@ -354,7 +354,7 @@ class Group(Node[GroupMetadata]):
     def clear(self) -> None:
         """Erase every node directly below, with everything below it; this group and its attributes stay."""
         self._check_writable()
-        nodes.erase_children(self._store, self._path)
+        nodes.erase(self._store, self._path, itself=False)
         self._tell("erased", folder_of(self._path) + "*")
 
     def move(self, source: str, dest: str) -> None:

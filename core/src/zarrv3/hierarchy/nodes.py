@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import ClassVar, TypeAlias, TypeVar
 
 from zarrv3.errors import (
@@ -26,7 +27,7 @@ from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import belongings
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Versioned, whole
+from zarrv3.store.contract import Buffer, whole
 
 Metadata: TypeAlias = ArrayMetadata | GroupMetadata
 M = TypeVar("M", ArrayMetadata, GroupMetadata)
@@ -59,12 +60,11 @@ def find(store: BaseStore, path: str) -> Metadata | None:
 
 def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
     """The metadata of several nodes, in one call to the store."""
-    found: list[Metadata | None] = []
-    for result in look(store, paths):
-        if isinstance(result, MetadataError):
-            raise result
-        found.append(result)
-    return found
+    found = look(store, paths)
+    for error in found:
+        if isinstance(error, MetadataError):
+            raise error
+    return found  # type: ignore[return-value]  # no errors any more
 
 
 def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
@@ -144,8 +144,7 @@ def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
     try:
         return parse_document(document, source=f"{document_key(path)!r} in {store.describe()}")
     except MetadataError as error:
-        advice = _foreign(store, path, document)
-        if advice:
+        if advice := _foreign(store, path, document):
             raise type(error)(f"{error}{advice}") from error
         raise
 
@@ -202,23 +201,29 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
     """
     if not store.capabilities.write:
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
-    above = sorted({parent for path in nodes for parent in _ancestors(path)} - set(nodes))
+    parents = {parent for path in nodes for parent in _ancestors(path)}
+    above = sorted(parents - set(nodes))
     kept = above if overwrite else [*above, *nodes]
     found = _look_for_all(store, [*above, *nodes], kept)
     _check_above(store, {path: found[path] for path in above})
-    for parent in (parent for path in nodes for parent in _ancestors(path)):
-        if isinstance(nodes.get(parent), ArrayMetadata):
-            raise NodeTypeError(f"{where(store, parent)} is to be an array; no node can lie below it")
-    _check_free(store, {path: found[path] for path in nodes}, overwrite=overwrite)
+    _check_above(store, {path: nodes[path] for path in nodes if path in parents})
+    for path in nodes:
+        _check_free(store, path, found[path], overwrite=overwrite)
     documents = {
         document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()
     }
-    if overwrite and store.capabilities.erase:
-        for path in _topmost(nodes):
+    for path in nodes if overwrite and store.capabilities.erase else ():
+        if not any(parent in nodes for parent in _ancestors(path)):
             erase(store, path)
     for path in [path for path in above if found[path] is None]:
         _create_group(store, path)
-    _store_new(store, documents, overwrite=overwrite)
+    if overwrite or not store.capabilities.swap:
+        store.write_many(documents)
+    else:
+        for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
+            raise NodeExistsError(
+                f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile"
+            )
     for path in above:
         if _is_consolidated(found[path]):
             warn_stale(store, path, "a node was created below")
@@ -239,15 +244,6 @@ def _look_for_all(
     return found
 
 
-def _store_new(store: BaseStore, documents: Mapping[str, bytes], *, overwrite: bool) -> None:
-    if overwrite or not store.capabilities.swap:
-        store.write_many(documents)
-        return
-    for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
-        path = key.removesuffix(DOCUMENT).rstrip("/")
-        raise NodeExistsError(f"a node at {where(store, path)} was created meanwhile")
-
-
 def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError | None]) -> None:
     for path, metadata in found.items():
         if isinstance(metadata, MetadataError):
@@ -257,46 +253,34 @@ def _check_above(store: BaseStore, found: Mapping[str, Metadata | MetadataError 
 
 
 def _check_free(
-    store: BaseStore, found: Mapping[str, Metadata | MetadataError | None], *, overwrite: bool
+    store: BaseStore, path: str, there: Metadata | MetadataError | None, *, overwrite: bool
 ) -> None:
-    for path, metadata in found.items():
-        if metadata is not None and not overwrite:
-            why = f" ({metadata})" if isinstance(metadata, MetadataError) else ""
-            raise NodeExistsError(
-                f"there is {_a(metadata)} at {where(store, path)} already{why}; pass overwrite=True to replace it"
-            )
-        if metadata is not None and not store.capabilities.erase:
-            raise UnsupportedError(
-                f"{where(store, path)} cannot be replaced: {store.describe()} cannot erase what is there"
-            )
+    if there is not None and not overwrite:
+        why = f" ({there})" if isinstance(there, MetadataError) else ""
+        raise NodeExistsError(
+            f"there is {_a(there)} at {where(store, path)} already{why}; pass overwrite=True to replace it"
+        )
+    if there is not None and not store.capabilities.erase:
+        raise UnsupportedError(
+            f"{where(store, path)} cannot be replaced: {store.describe()} cannot erase what is there"
+        )
 
 
-def check_place(store: BaseStore, path: str) -> None:
-    """Raise `NodeTypeError` when an array lies above a path."""
-    _check_above(store, dict(zip(_ancestors(path), find_many(store, _ancestors(path)), strict=True)))
+def check_place(store: BaseStore, path: str) -> list[str]:
+    """The paths above a node at which nothing is; raises `NodeTypeError` when an array is there."""
+    above = _ancestors(path)
+    found = dict(zip(above, look(store, above), strict=True))
+    _check_above(store, found)
+    return [parent for parent in above if found[parent] is None]
 
 
 def create_missing_groups(store: BaseStore, path: str) -> None:
     """Create the groups above a path that are not there; `NodeTypeError` if one is an array."""
-    above = _ancestors(path)
-    for parent, metadata in zip(above, find_many(store, above), strict=True):
-        if metadata is None:
-            _create_group(store, parent)
-        elif isinstance(metadata, ArrayMetadata):
-            raise NodeTypeError(f"{where(store, parent)} is an array; no node can lie below it")
+    for parent in check_place(store, path):
+        _create_group(store, parent)
 
 
-def erase(store: BaseStore, path: str) -> None:
-    """Erase a node with everything below it, and nothing else; its document goes first, so that no half of it is ever seen."""
-    belongings.erase(store, path)
-
-
-def erase_children(store: BaseStore, path: str) -> None:
-    """Erase all nodes below a group, and nothing else; the documents of those directly below go first, in one call.
-
-    After that a call is needed only for each child that has held more than its document.
-    """
-    belongings.erase(store, path, itself=False)
+erase = belongings.erase
 
 
 def _create_group(store: BaseStore, path: str) -> None:
@@ -305,12 +289,6 @@ def _create_group(store: BaseStore, path: str) -> None:
         store.write_many({document_key(path): document})
     elif store.swap_many({document_key(path): (None, document)}):  # somebody else's group is as good
         get(store, path, GroupMetadata)
-
-
-def _topmost(paths: Iterable[str]) -> list[str]:
-    """Those of some paths that lie below none of the others."""
-    given = set(paths)
-    return [path for path in given if given.isdisjoint(_ancestors(path))]
 
 
 def _ancestors(path: str) -> list[str]:
@@ -326,43 +304,32 @@ def _ancestors(path: str) -> list[str]:
 def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> tuple[M, bool]:
     """Change a node's metadata: read the document, change it, put it back; again if somebody else was faster.
 
-    So no concurrent change to another part of the document is lost, where the store can swap atomically. Returns the new metadata,
-    and whether they differ from the old ones.
+    So no concurrent change to another part of the document is lost, where the store can swap atomically; elsewhere no thread of
+    this process comes in between. Returns the new metadata, and whether they differ from the old ones.
     """
-    if store.capabilities.swap:
-        return _change(store, path, wanted, changed)
-    with _changing.taken:  # at least no thread of this process comes in between
-        return _change(store, path, wanted, changed)
+    key, swaps = document_key(path), store.capabilities.swap
+    with nullcontext() if swaps else _changing.taken:
+        while True:
+            document, version = (
+                store.get_versioned([key])[0] if swaps else (store.get_many(whole([key]))[0], None)
+            )
+            if document is None:
+                raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
+            metadata = parsed(store, path, document)
+            if not isinstance(metadata, wanted):
+                raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
+            result = changed(metadata)
+            new = dump_document(result.to_document())
+            if new == document:
+                return result, False
+            if not swaps:
+                store.write_many({key: new})
+            elif store.swap_many({key: (version, new)}):
+                continue
+            return result, True
 
 
 _changing = Lock()
-
-
-def _change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> tuple[M, bool]:
-    key = document_key(path)
-    while True:
-        document, version = _read(store, key)
-        if document is None:
-            raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
-        metadata = parsed(store, path, document)
-        if not isinstance(metadata, wanted):
-            raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
-        result = changed(metadata)
-        new = dump_document(result.to_document())
-        if new == document:
-            return result, False
-        if not store.capabilities.swap:
-            store.write_many({key: new})
-            return result, True
-        if not store.swap_many({key: (version, new)}):
-            return result, True
-
-
-def _read(store: BaseStore, key: str) -> Versioned:
-    """A document with its version, where the store has versions."""
-    return (
-        store.get_versioned([key])[0] if store.capabilities.swap else (store.get_many(whole([key]))[0], None)
-    )
 
 
 # ---------------------------------------------------------------- consolidated metadata

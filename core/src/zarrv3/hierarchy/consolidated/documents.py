@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, overload
 
 from zarrv3.errors import MetadataError, NodeNameError, UnknownExtensionError
 from zarrv3.format.extensions import shown
@@ -68,19 +69,25 @@ class Documents:
         return "" if "" in self.arrays and text else None
 
 
-def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
-    """The documents in a group's consolidated metadata; `None` where there are none of a known kind.
+@overload
+def read(metadata: GroupMetadata, path: str, source: str, *, needed: Literal[True]) -> Documents: ...
+@overload
+def read(metadata: GroupMetadata, path: str, source: str, *, needed: bool = ...) -> Documents | None: ...
+def read(metadata: GroupMetadata, path: str, source: str, *, needed: bool = False) -> Documents | None:
+    """The documents in a group's consolidated metadata; `None` where there are none of a known kind, unless they are `needed`.
 
-    Raises `MetadataError` naming `source` for anything malformed, `UnknownExtensionError` for an unknown kind that must
+    Raises `MetadataError` naming `source` for anything malformed, and `UnknownExtensionError` for an unknown kind that must
     be understood.
     """
     value = metadata.consolidated_metadata
-    if value is None:
-        return None
-    if value.get("kind") != KIND:
-        if value.get("must_understand", True) is not False:
-            raise UnknownExtensionError(
-                f"{source}: {MEMBER} is of the unknown kind {shown(value.get('kind'))}"
+    kind = None if value is None else value.get("kind")
+    if value is not None and kind != KIND and value.get("must_understand", True) is not False:
+        raise UnknownExtensionError(f"{source}: {MEMBER} is of the unknown kind {shown(kind)}")
+    if value is None or kind != KIND:
+        if needed:
+            raise MetadataError(
+                f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
+                "or open with use_consolidated=False"
             )
         return None
     contents = {document_key(path): _dumped(metadata.document)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Annotated, NoReturn, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias, TypeVar
 
 from zarrv3.errors import ConfigurationError, MetadataError, NodeNotFoundError, ReadOnlyError
 from zarrv3.format.metadata import GroupMetadata
@@ -20,6 +20,9 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned, whole
 from zarrv3.store.helpers import by_digest, cut
 from zarrv3.store.keys import check_folder, split_prefix
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 Sized = tuple[str, int]
 
@@ -66,32 +69,24 @@ class ConsolidatedMetadataStore(Layer):
         self._checked: frozenset[str] = frozenset()
 
     @cached_property
-    def _path(self) -> str:
-        return _path_of(self.option("metadata_key"))
-
-    @property
     def path(self) -> str:
         """The path of the group whose document is used."""
-        return self._path
+        return _path_of(self.option("metadata_key"))
 
     @property
     def documents(self) -> Documents:
         """What the consolidated metadata say, read on first use."""
         documents = self._documents
         if documents is None:  # two threads may both read it: nothing is lost by that
-            metadata = nodes.get(self.inner, self._path, GroupMetadata)
-            source = self._source
-            documents = read(metadata, self._path, source)
-            if documents is None:
-                raise absent(source)
-            self._documents = documents
+            metadata = nodes.get(self.inner, self.path, GroupMetadata)
+            self._documents = documents = read(metadata, self.path, self._source, needed=True)
             if self.option("check"):
                 self.verify()
         return documents
 
     @property
     def _source(self) -> str:
-        return f"{document_key(self._path)!r} in {self.inner.describe()}"
+        return f"{document_key(self.path)!r} in {self.inner.describe()}"
 
     def verify(self) -> Staleness:
         """Compare what was consolidated with the documents that are there; warns if it is stale.
@@ -102,7 +97,7 @@ class ConsolidatedMetadataStore(Layer):
         """
         staleness = compare(self.inner, self.documents)
         if staleness:
-            nodes.warn_stale(self.inner, self._path, staleness.describe())
+            nodes.warn_stale(self.inner, self.path, staleness.describe())
         return staleness
 
     def consolidate(self) -> None:
@@ -132,33 +127,35 @@ class ConsolidatedMetadataStore(Layer):
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; documents are not asked of the inner store."""
-        own, contents = self._own([request[0] for request in requests])
-        asked = [request for request in requests if request[0] not in own]
-        values = self.inner.get_many(asked) if asked else ()
-        self._check(key for (key, _), value in zip(asked, values, strict=True) if value is None)
-        rest = iter(values)
-        return [cut(contents.get(key), wanted) if key in own else next(rest) for key, wanted in requests]
+        keys = [request[0] for request in requests]
+        values = self._mixed(keys, requests, self.inner.get_many, lambda own, request: cut(own, request[1]))
+        self._check(key for key, value in zip(keys, values, strict=True) if value is None)
+        return values
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        own, contents = self._own(keys)
-        asked = [key for key in keys if key not in own]
-        rest = iter(self.inner.stat_many(asked) if asked else ())
-        return [
-            (len(contents[key]) if key in contents else None) if key in own else next(rest) for key in keys
-        ]
+        return self._mixed(keys, keys, self.inner.stat_many, lambda own, _: None if own is None else len(own))
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        own, contents = self._own(keys)
-        asked = [key for key in keys if key not in own]
-        values = self.inner.get_versioned(asked) if asked else ()
-        self._check(key for key, (value, _) in zip(asked, values, strict=True) if value is None)
-        rest = iter(values)
-        return [by_digest([contents.get(key)])[0] if key in own else next(rest) for key in keys]
+        values = self._mixed(keys, keys, self.inner.get_versioned, lambda own, _: by_digest([own])[0])
+        self._check(key for key, (value, _) in zip(keys, values, strict=True) if value is None)
+        return values
 
-    def _own(self, keys: Sequence[str]) -> tuple[set[str], Mapping[str, bytes]]:
-        """Those of some keys that the consolidated metadata answer for, and what they say."""
-        own = {key for key in keys if key.endswith(DOCUMENT) and self.documents.holds(key)}
-        return own, self.documents.contents if own else {}
+    def _mixed(
+        self,
+        keys: Sequence[str],
+        asked: Sequence[A],
+        ask: Callable[[list[A]], Iterable[B]],
+        answer: Callable[[bytes | None, A], B],
+    ) -> list[B]:
+        """What the inner store answers, and what is made of our documents where they are asked for."""
+        ours = [key.endswith(DOCUMENT) and self.documents.holds(key) for key in keys]
+        rest = [one for one, is_ours in zip(asked, ours, strict=True) if not is_ours]
+        theirs = iter(ask(rest) if rest else ())
+        contents = self.documents.contents if any(ours) else {}
+        return [
+            answer(contents.get(key), one) if is_ours else next(theirs)
+            for key, one, is_ours in zip(keys, asked, ours, strict=True)
+        ]
 
     def _check(self, keys: Iterable[str]) -> None:
         """See that the arrays still exist whose chunks are missing or written: once each, by their own documents.
@@ -184,7 +181,7 @@ class ConsolidatedMetadataStore(Layer):
                     raise MetadataError(
                         f"what is at {nodes.where(self.inner, path)} is another array by now: {stale}"
                     )
-                nodes.warn_stale(self.inner, self._path, f"/{path} changed")
+                nodes.warn_stale(self.inner, self.path, f"/{path} changed")
         self._checked |= {*arrays}
 
     def list_sizes(self, folder: str, /) -> Iterator[Sized]:
@@ -203,7 +200,7 @@ class ConsolidatedMetadataStore(Layer):
         """As the contract says; of groups the nodes alone, without asking the inner store."""
         folder = check_folder(folder)
         documents = self.documents
-        if not folder.startswith(folder_of(self._path)) or documents.is_data(folder):
+        if not folder.startswith(folder_of(self.path)) or documents.is_data(folder):
             yield from self.inner.list_dir(folder)
             return
         own = {folder + DOCUMENT} & documents.contents.keys()
@@ -236,7 +233,7 @@ class ConsolidatedMetadataStore(Layer):
         changes = {"appeared": appeared, "vanished": vanished}
         texts = [f"{_some(keys)} {what} since" for what, keys in changes.items() if keys]
         if texts:
-            nodes.warn_stale(self.inner, self._path, " and ".join(texts))
+            nodes.warn_stale(self.inner, self.path, " and ".join(texts))
 
     # ------------------------------------------------------------ writing
 
@@ -288,14 +285,6 @@ def _some(keys: Collection[str]) -> str:
     return f"{first!r}{f' and {len(rest)} more documents' if rest else ''}"
 
 
-def absent(source: str) -> MetadataError:
-    """The error that a group has no consolidated metadata."""
-    return MetadataError(
-        f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
-        "or open with use_consolidated=False"
-    )
-
-
 # ---------------------------------------------------------------- using it
 
 
@@ -313,11 +302,9 @@ def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, want
     if store.is_snapshot(document_key(path)):
         return store
     source = f"{document_key(path)!r} in {store.describe()}"
-    documents = read(metadata, path, source)
-    if documents is not None:
-        layer = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
-        layer._documents = documents
-        return layer
-    if wanted:
-        raise absent(source)
-    return store
+    documents = read(metadata, path, source, needed=bool(wanted))
+    if documents is None:
+        return store
+    layer = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
+    layer._documents = documents
+    return layer
