@@ -29,7 +29,7 @@ def store(postgresql_url: str) -> Iterator[SQLStore]:
 
 def sql(store: Any, statement: str) -> Any:
     """The rows of a statement."""
-    with store.driver.engine.connect() as connection:
+    with store.driver.opened.engine.connect() as connection:
         found = connection.exec_driver_sql(statement)
         return found.fetchall() if found.returns_rows else None
 
@@ -76,7 +76,7 @@ def test_listing_costs_what_it_returns(store: SQLStore) -> None:
     sql(store, f"ANALYZE {store._options['table']}")
     driver: Any = store.driver
     walk = driver.sql.walk("").bindparams(low="", most=1000)
-    text = str(walk.compile(driver.engine, compile_kwargs={"literal_binds": True})).replace("%%", "%")
+    text = str(walk.compile(driver.opened.engine, compile_kwargs={"literal_binds": True})).replace("%%", "%")
     plan = json.dumps(sql(store, f"EXPLAIN (ANALYZE, FORMAT JSON) {text}")[0][0])
     assert "Seq Scan" not in plan
     rows = [int(float(part.split(",")[0])) for part in plan.split('"Actual Rows": ')[1:]]
@@ -112,7 +112,7 @@ def test_ended_session(store: SQLStore) -> None:
 def sent(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that the store sends from now on, and `ping` for each time it only asks whether the server is there."""
     found: list[str] = []
-    engine = store.driver.engine  # type: ignore[attr-defined]
+    engine = store.driver.opened.engine  # type: ignore[attr-defined]
     ping = engine.dialect.do_ping
 
     def pinged(connection: Any) -> bool:
@@ -161,14 +161,14 @@ def test_idle_connections(store: SQLStore, sent: list[str], monkeypatch: pytest.
         connection.close()
         raise psycopg.OperationalError("gone")
 
-    monkeypatch.setattr(store.driver.engine.dialect, "do_ping", refused)  # type: ignore[attr-defined]
+    monkeypatch.setattr(store.driver.opened.engine.dialect, "do_ping", refused)  # type: ignore[attr-defined]
     assert store["k"] == b"v"
 
 
 def test_closed_connections(store: SQLStore) -> None:
     """A connection that was closed in this process is replaced."""
     store["k"] = b"v"
-    with store.driver.engine.connect() as connection:  # type: ignore[attr-defined]
+    with store.driver.opened.engine.connect() as connection:  # type: ignore[attr-defined]
         raw = connection.connection.driver_connection
     raw.close()
     assert store["k"] == b"v"
@@ -245,7 +245,7 @@ def test_values_cross_the_wire_as_they_are(store: SQLStore) -> None:
     """Bytes are fetched in binary form, not as hexadecimal text, and a range fetches its bytes only."""
     store["k"] = bytes(range(256)) * 4000
     driver: Any = store.driver
-    with driver.engine.connect() as connection:
+    with driver.opened.engine.connect() as connection:
         cursor = connection.connection.cursor()
         cursor.execute(f"SELECT v FROM {store._options['table']}")
         assert cursor.pgresult.fformat(0) == 1

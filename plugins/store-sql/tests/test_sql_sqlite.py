@@ -5,12 +5,13 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+import threading
+import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import Connection, event
 
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError
@@ -39,40 +40,56 @@ def test_old_database(tmp_path: Path) -> None:
     old.close()
 
 
+class Closing(sqlite3.Connection):
+    """A connection that notes in which process it was closed."""
+
+    closed: ClassVar[list[int]] = []
+
+    def close(self) -> None:
+        """Note and close."""
+        self.closed.append(os.getpid())
+        super().close()
+
+
 def test_a_forgotten_store_closes_its_connections(tmp_path: Path) -> None:
-    """A dropped store closes its connections, also when it was not closed; a forked child does not."""
-    store = SQLiteStore(tmp_path / "data.db")
+    """A dropped store closes its connections, also when it was not closed; none is left in a forked child."""
+    store = SQLiteStore(tmp_path / "data.db", factory=Closing)
     store["k"] = b"v"
-    closed: list[int] = []
-    event.listen(store.driver.engine, "close", lambda *_: closed.append(os.getpid()))  # type: ignore[attr-defined]
-    together(_forget, store, 1)
-    assert not closed
+    assert together(_forget, store, 1) == [[os.getpid()]]
+    store["k"] = b"w"
+    Closing.closed.clear()
     del store
     gc.collect()
-    assert closed == [os.getpid()]
+    assert Closing.closed == [os.getpid()]
 
 
-def _forget(store: SQLiteStore, _: int) -> None:
+def _forget(store: SQLiteStore, _: int) -> list[int]:
     store._live = None
     gc.collect()
+    return Closing.closed
 
 
-def test_no_cursor_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making the table and flushing leave no statement under way, though a profiler holds on to its result."""
-    held: list[Any] = []
-    execute = Connection.exec_driver_sql
+class Holding(sqlite3.Connection):
+    """A connection whose results somebody holds on to, as a profiler does."""
 
-    def holding(self: Connection, *arguments: Any, **options: Any) -> Any:
-        held.append(execute(self, *arguments, **options))
-        return held[-1]
+    held: ClassVar[list[Any]] = []
 
-    monkeypatch.setattr(Connection, "exec_driver_sql", holding)
-    with SQLiteStore(tmp_path / "data.db") as store:
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """Run a statement and hold its result."""
+        self.held.append(super().execute(*arguments))
+        cursor: sqlite3.Cursor = self.held[-1]
+        return cursor
+
+
+def test_no_cursor_stays_open(tmp_path: Path) -> None:
+    """Making the table and flushing leave no statement under way, though somebody holds on to its result."""
+    with SQLiteStore(tmp_path / "data.db", factory=Holding) as store:
         store.update({"a": b"1", "b": b"2"})
         store.flush()
         store.update({"a": b"3", "b": b"4"})
         assert store.getitems(["a", "b"]) == {"a": b"3", "b": b"4"}
-    assert held
+    assert Holding.held
+    Holding.held.clear()
 
 
 def test_new_database(tmp_path: Path) -> None:
@@ -221,6 +238,36 @@ def test_range_of_a_large_value(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+class Measuring(sqlite3.Connection):
+    """A connection that notes the length of the longest value it is given."""
+
+    longest: ClassVar[int] = 0
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Measure the parameters and run a statement."""
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        Measuring.longest = max(Measuring.longest, *(len(v) for v in values if isinstance(v, bytes)), 0, 0)
+        return super().execute(sql, parameters)
+
+
+def test_swaps_of_large_values(tmp_path: Path) -> None:
+    """A large old value is compared where it lies, with every byte of it, and is not given to the database again."""
+    old = bytes(range(256)) * (1 << 14)
+    with SQLiteStore(tmp_path / "data.db", factory=Measuring) as store:
+        for other in (old[:-1] + b"x", b"y" + old[1:], old + b"z", old[:-1]):
+            store["k"] = other
+            Measuring.longest = 0
+            assert [*store.swap_many({"k": (old, b"new")})] == ["k"]
+            assert store["k"] == other
+            assert not store.swap_many({"k": (other, b"new")})
+            assert store["k"] == b"new"
+            store["k"] = other
+            assert not store.swap_many({"k": (other, None), "l": (None, b"l")})
+            assert store.list() == ["l"]
+            assert Measuring.longest < 10
+            store.clear()
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 
@@ -301,34 +348,12 @@ def test_fsync(tmp_path: Path) -> None:
     for fsync, level in ((True, 2), (False, 1)):
         with SQLiteStore(tmp_path / "data.db", fsync=fsync) as store:
             store["k"] = b"v"
-            with store.driver.engine.connect() as connection:
-                assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == level
-
-
-def test_engines_are_used_again(tmp_path: Path) -> None:
-    """An engine whose store was closed serves the next store like it; never two at once, and never one unlike it."""
-    path = tmp_path / "data.db"
-    first = SQLiteStore(path)
-    first["k"] = b"v"
-    used = first.driver.opened.engine  # type: ignore[attr-defined]
-    with SQLiteStore(path) as second:
-        assert second.driver.opened.engine is not used  # type: ignore[attr-defined]
-    driver = first.driver
-    first.close()
-    driver.close()  # the engine is not given back twice
-    with SQLiteStore(path, fsync=True) as unlike, SQLiteStore(tmp_path / "other.db") as other:
-        assert unlike["k"] == b"v"
-        assert used not in {unlike.driver.opened.engine, other.driver.opened.engine}  # type: ignore[attr-defined]
-    with SQLiteStore(path) as third, SQLiteStore(path) as fourth, SQLiteStore(path) as fifth:
-        stores = (third, fourth, fifth)
-        engines = [store.driver.opened.engine for store in stores]  # type: ignore[attr-defined]
-        assert used in engines
-        assert len({*map(id, engines)}) == 3
-        assert [store["k"] for store in stores] == [b"v"] * 3
+            run: Any = store.driver.opened.run  # type: ignore[attr-defined]
+            assert run(lambda one: one.exec_driver_sql("PRAGMA synchronous").fetchall()) == [(level,)]
 
 
 def test_a_new_file_at_the_place_of_an_old_one(tmp_path: Path) -> None:
-    """An engine that is used again sees the file that is there now, not the one it was made for."""
+    """A store that is opened again sees the file that is there now, not the one that was there before."""
     path = tmp_path / "data.db"
     with SQLiteStore(path) as store:
         store["k"] = b"old"
@@ -339,3 +364,80 @@ def test_a_new_file_at_the_place_of_an_old_one(tmp_path: Path) -> None:
         assert not path.exists()
         store["k"] = b"new"
         assert store["k"] == b"new"
+
+
+# ---------------------------------------------------------------- forks
+
+
+def _write_after(store: SQLiteStore, number: int, closed: Any) -> None:
+    store[f"early/{number}"] = b"v"
+    closed.wait(60)
+    store[f"late/{number}"] = b"v"
+    os._exit(0)  # as a process of a pool ends: nothing is closed
+
+
+def test_children_write_while_their_parent_closes(tmp_path: Path) -> None:
+    """What forked children write is there, also when their parent, which was the first to open the file, closes it meanwhile."""
+    fork = multiprocessing.get_context("fork")
+    closed = fork.Event()
+    store = SQLiteStore(tmp_path / "data.db")
+    store["k"] = b"v"
+    children = [fork.Process(target=_write_after, args=(store, number, closed)) for number in range(5)]
+    for child in children:
+        child.start()
+        store["k"] = b"w"
+    store.close()
+    closed.set()
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    with SQLiteStore(tmp_path / "data.db") as again:
+        assert len(again) == 11
+
+
+def _outcome(store: SQLiteStore, pipe: Any) -> None:
+    try:
+        pipe.send(store.get("k"))
+    except StoreAccessError as error:
+        pipe.send(str(error))
+
+
+def test_a_fork_in_the_middle_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork waits for other threads' calls; a child of one that could not wait is refused the file and told what to do."""
+    monkeypatch.setattr("zarrv3_store_sql.files._PATIENCE", 0.1)
+    fork = multiprocessing.get_context("fork")
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay(_: Any) -> None:
+        inside.set()
+        leave.wait(60)
+
+    with SQLiteStore(tmp_path / "data.db") as store:
+        store["k"] = b"v"
+        thread = threading.Thread(target=store.driver.opened.run, args=(stay,))  # type: ignore[attr-defined]
+        thread.start()
+        inside.wait(60)
+        answers = []
+        for _ in range(2):
+            ours, theirs = fork.Pipe()
+            child = fork.Process(target=_outcome, args=(store, theirs))
+            with warnings.catch_warnings():  # Python 3.12 warns of forking when there are threads
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child.start()
+            answers.append(ours.recv())
+            child.join()
+            leave.set()
+            thread.join()
+        assert "spawn the process" in str(answers[0])
+        assert answers[1] == b"v"
+
+
+def test_permissions_of_a_new_file(tmp_path: Path) -> None:
+    """The umask alone says who may use a new file, as with all other stores."""
+    before = os.umask(0o002)
+    try:
+        with SQLiteStore(tmp_path / "data.db") as store:
+            store["k"] = b"v"
+            assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o664}
+    finally:
+        os.umask(before)

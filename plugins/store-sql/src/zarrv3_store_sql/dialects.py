@@ -6,7 +6,9 @@ without, `folder0`: `0` follows `/`. No `LIKE`, no language's collation.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
@@ -16,7 +18,6 @@ from sqlalchemy import (
     ARRAY,
     Column,
     ColumnElement,
-    Connection,
     Integer,
     LargeBinary,
     MetaData,
@@ -27,13 +28,15 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    inspect,
     literal,
     literal_column,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import Dialect as Theirs
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.dml import Delete, Insert
@@ -64,7 +67,6 @@ class Dialect:
         begin: how a transaction that writes begins.
         insert: SQLAlchemy's function for an insert with a clause for keys that exist.
         asks: whether the server has to be asked for its limits.
-        swaps_at_once: whether `swap` is one statement, however many keys there are.
         walks: whether a recursive query can follow the keys of a folder from one to the next.
     """
 
@@ -72,7 +74,6 @@ class Dialect:
     begin = "BEGIN"
     walks = True
     asks = False
-    swaps_at_once = False
     key_type: TypeEngine[str] = Text()
     value_type: TypeEngine[bytes] = LargeBinary()
     position = "strpos(substr({key}, {skip}), '/')"
@@ -104,14 +105,18 @@ class Dialect:
 
     # ------------------------------------------------------------ the table
 
-    def create(self, connection: Connection) -> None:
+    def create(self, connection: Any) -> None:
         """Make the table unless it is there."""
         connection.execute(CreateTable(self.table, if_not_exists=True))
 
-    def prepare(self, connection: Connection) -> None:
+    def is_there(self, connection: Any) -> bool:
+        """Whether the table exists."""
+        return bool(inspect(connection).has_table(self.table.name, schema=self.table.schema))
+
+    def prepare(self, connection: Any) -> None:
         """Prepare a database for writing."""
 
-    def limits_of(self, connection: Connection) -> Limits:  # noqa: ARG002
+    def limits_of(self, connection: Any) -> Limits:  # noqa: ARG002
         """The limits of the server at hand."""
         return self.limits
 
@@ -157,7 +162,7 @@ class Dialect:
         """Remove the rows for which all conditions hold."""
         return delete(self.table).where(*conditions)
 
-    def apply(self, connection: Connection, changes: Changes) -> None:
+    def apply(self, connection: Any, changes: Changes) -> None:
         """Store and erase, in the order of the keys, so that writers wait for each other and none is undone."""
         gone = sorted(key for key, value in changes.items() if value is None)
         for keys in chunked(gone, self.limits.batch_keys or len(gone)):
@@ -172,23 +177,27 @@ class Dialect:
         """The version of a value, given what the query `versioned` returned."""
         raise NotImplementedError
 
-    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
-        """Swap values; returns the keys that are refused. A single key is one statement, more are in one transaction."""
+    def swaps_by_one_statement(self, swaps: Swaps) -> bool:
+        """Whether `swap` needs no transaction around it."""
+        return len(swaps) == 1
+
+    def swap(self, connection: Any, swaps: Swaps) -> Collection[str]:
+        """Swap values; returns the keys that are refused."""
         return [key for key in sorted(swaps) if not self._swap_one(connection, key, *swaps[key])]
 
-    def _swap_one(
-        self, connection: Connection, key: str, version: Version | None, new: Buffer | None
-    ) -> bool:
+    def _swap_one(self, connection: Any, key: str, version: Version | None, new: Buffer | None) -> bool:
         if version is None and new is None:
-            return connection.execute(self.sizes, {"keys": [key]}).first() is None
+            return not connection.execute(self.sizes, {"keys": [key]}).fetchall()
         if version is None:
-            return connection.execute(self.making, {"k": key, "v": bytes(new or b"")}).rowcount == 1
-        if new is None:
-            return connection.execute(self.erasing, {"key": key, "version": version}).rowcount == 1
-        row = {"key": key, "version": version, "new": bytes(new)}
-        return connection.execute(self.replacing, row).rowcount == 1
+            done = connection.execute(self.making, {"k": key, "v": bytes(new or b"")}).rowcount
+        elif new is None:
+            done = connection.execute(self.erasing, {"key": key, "version": version}).rowcount
+        else:
+            row = {"key": key, "version": version, "new": bytes(new)}
+            done = connection.execute(self.replacing, row).rowcount
+        return bool(done)
 
-    def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
+    def pieces(self, connection: Any, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """Ranges of values, cut in the database, with their places among the requests."""
         raise NotImplementedError
 
@@ -212,63 +221,82 @@ class Dialect:
         raise NotImplementedError
 
 
+_PIECE = 1 << 20  # how many bytes of a large value are looked at in one step
+
+
+def _is_large(version: Any) -> bool:
+    return version is not None and len(version) > _PIECE
+
+
 class SQLite(Dialect):
     """A file: a table with row numbers, as zarr 2 made it, so that listing reads the index of the keys alone."""
 
     limits = Limits(batch_keys=500, batch_bytes=32 << 20, key_bytes=1 << 15, value_bytes=10**9 - (1 << 16))
     begin = "BEGIN IMMEDIATE"
     nullable = True
-    insert = staticmethod(sqlite.insert)
+    insert = staticmethod(sqlite_insert)
     position = "instr(substr({key}, {skip}), '/')"
 
-    def prepare(self, connection: Connection) -> None:
+    @property
+    def row_of(self) -> str:
+        """The query for the number of a key's row."""
+        return f"SELECT rowid FROM {self.name} WHERE k = ?"  # noqa: S608 - the table's name is quoted
+
+    def _among(self) -> ColumnElement[bool]:
+        return text("k IN (SELECT value FROM json_each(:keys))")  # type: ignore[return-value]
+
+    def is_there(self, connection: Any) -> bool:
+        """As the base class says."""
+        schema = f"{self.table.schema or 'main'}.sqlite_master"
+        query = f"SELECT 1 FROM {schema} WHERE name = ?"  # noqa: S608 - the name of a schema is checked
+        return bool(connection.exec_driver_sql(query, (self.table.name,)).fetchall())
+
+    def prepare(self, connection: Any) -> None:
         """Larger pages, which suit chunks; readers do not wait for a writer."""
         connection.exec_driver_sql("PRAGMA page_size = 16384")
-        connection.exec_driver_sql(
-            "PRAGMA journal_mode = WAL"
-        ).close()  # otherwise the next commit is refused
+        with suppress(
+            sqlite3.OperationalError
+        ):  # another process is doing it: the next statement waits for it
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()  # else the next commit is refused
 
     def version(self, value: bytes, *_: Any) -> Version:
-        """The value itself: the database compares it in place."""
+        """The value itself: it is compared in place."""
         return value
+
+    def swaps_by_one_statement(self, swaps: Swaps) -> bool:
+        """As the base class says; large values are compared piece by piece."""
+        return len(swaps) == 1 and not any(map(_is_large, [version for version, _ in swaps.values()]))
+
+    def _swap_one(self, connection: Any, key: str, version: Any, new: Buffer | None) -> bool:
+        if not _is_large(version):
+            return super()._swap_one(connection, key, version, new)
+        same = False
+        of_length = f"{self.row_of} AND length(v) = ?"
+        for (row,) in connection.exec_driver_sql(of_length, (key, len(version))).fetchall():
+            with self._opened(connection, row) as blob:
+                starts = range(0, len(version), _PIECE)
+                same = all(blob.read(_PIECE) == version[at : at + _PIECE] for at in starts)
+        if same:
+            self.apply(connection, {key: new})
+        return same
+
+    def _opened(self, connection: Any, row: int) -> Any:
+        """The value of a row, to be read in pieces."""
+        schema = self.table.schema or "main"
+        return connection.raw.blobopen(self.table.name, "v", row, readonly=True, name=schema)
 
     def _version_there(self) -> ColumnElement[Any]:
         return self.table.c.v
 
-    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
-        """As the base class says; SQLAlchemy takes ten times as long as SQLite for each statement of a batch."""
-        if len(swaps) == 1:
-            return super().swap(connection, swaps)
-        run: Any = connection.connection.driver_connection.execute  # type: ignore[union-attr]
-        refused: list[str] = []
-        for key, (version, new) in swaps.items():
-            if version is None and new is None:
-                done = run(f"SELECT 1 FROM {self.name} WHERE k = ?", (key,)).fetchone() is None  # noqa: S608
-            elif version is None:
-                done = run(f"INSERT OR IGNORE INTO {self.name} (k, v) VALUES (?, ?)", (key, new)).rowcount  # noqa: S608
-            elif new is None:
-                done = run(f"DELETE FROM {self.name} WHERE k = ? AND v = ?", (key, version)).rowcount  # noqa: S608
-            else:
-                change = f"UPDATE {self.name} SET v = ? WHERE k = ? AND v = ?"  # noqa: S608
-                done = run(change, (new, key, version)).rowcount
-            if not done:
-                refused.append(key)
-        return refused
-
-    def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
+    def pieces(self, connection: Any, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """As the base class says: through SQLite's handle on a blob; `substr` would load all of it."""
         by_key: dict[str, list[tuple[int, ByteRange]]] = {}
         for place, key, part in wanted:
             by_key.setdefault(key, []).append((place, part))
-        raw: Any = connection.connection.driver_connection
-        row_of = f"SELECT rowid FROM {self.name} WHERE k = ?"  # noqa: S608 - the table's name is quoted
         connection.exec_driver_sql("BEGIN")  # the row must not become another one's before its blob is open
         for key, parts in by_key.items():
-            row = connection.exec_driver_sql(row_of, (key,)).scalar()
-            if row is not None:
-                with raw.blobopen(
-                    self.table.name, "v", row, readonly=True, name=self.table.schema or "main"
-                ) as blob:
+            for (row,) in connection.exec_driver_sql(self.row_of, (key,)).fetchall():
+                with self._opened(connection, row) as blob:
                     for place, part in parts:
                         start, stop, _ = slice(*part).indices(len(blob))
                         blob.seek(start)
@@ -284,7 +312,6 @@ class PostgreSQL(Dialect):
     """A server: text ordered as `"C"` does, values stored uncompressed so that a range reads its own pages only."""
 
     limits = Limits(batch_keys=1000, batch_bytes=16 << 20, key_bytes=2692, value_bytes=(1 << 29) - (1 << 16))
-    swaps_at_once = True
     insert = staticmethod(postgresql.insert)
     key_type = Text(collation="C")
     value_type = postgresql.BYTEA()
@@ -330,7 +357,7 @@ class PostgreSQL(Dialect):
         """One parameter, so that the statement stays the same, and prepared, for any number of keys."""
         return self.table.c.k == func.any(bindparam("keys", type_=ARRAY(Text)))
 
-    def create(self, connection: Connection) -> None:
+    def create(self, connection: Any) -> None:
         """As the base class says; one at a time, since PostgreSQL's `IF NOT EXISTS` fails in a race."""
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('zarrv3'))").close()
         super().create(connection)
@@ -343,12 +370,16 @@ class PostgreSQL(Dialect):
         """The server's identity of the row: neither it nor the client looks at the value."""
         return str(*stamps)
 
+    def swaps_by_one_statement(self, swaps: Swaps) -> bool:  # noqa: ARG002
+        """As the base class says: always."""
+        return True
+
     def erase(self, *conditions: ColumnElement[bool]) -> Delete:
         """As the base class says; rows are locked in the order of their keys, as writers do: two wait, none is undone."""
         k = self.table.c.k
         return delete(self.table).where(k.in_(select(k).where(*conditions).order_by(k).with_for_update()))
 
-    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+    def swap(self, connection: Any, swaps: Swaps) -> Collection[str]:
         """As the base class says; a batch is one statement, which locks the rows that still match, in the order of their keys."""
         if len(swaps) == 1:
             return super().swap(connection, swaps)
@@ -365,7 +396,7 @@ class PostgreSQL(Dialect):
         done = {*connection.execute(self.swapping, arguments).scalars()}
         return [key for key in keys if key not in done]
 
-    def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
+    def pieces(self, connection: Any, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """As the base class says: one query."""
         places, keys, parts = zip(*wanted, strict=True)
         starts = [min(max(part.start, -_FAR), _FAR) for part in parts]
@@ -417,7 +448,7 @@ class MySQL(Dialect):
         """The digest of a value, which the server can compute too."""
         return sha256(value).digest()
 
-    def swap(self, connection: Connection, swaps: Swaps) -> Collection[str]:
+    def swap(self, connection: Any, swaps: Swaps) -> Collection[str]:
         """As the base class says; a batch is compared by one query, which locks the rows."""
         if len(swaps) == 1:
             return super().swap(connection, swaps)
@@ -430,13 +461,13 @@ class MySQL(Dialect):
             connection.execute(insert(self.table), made)
         return refused
 
-    def limits_of(self, connection: Connection) -> Limits:
+    def limits_of(self, connection: Any) -> Limits:
         """As the base class says: a statement, in which a byte of a value may need two, has to fit a packet."""
         packet = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one())
         most = packet // 2 - (1 << 14)
         return replace(self.limits, value_bytes=most, batch_bytes=min(most, 8 << 20))
 
-    def pieces(self, connection: Connection, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
+    def pieces(self, connection: Any, wanted: Sequence[Piece]) -> Iterable[tuple[int, bytes]]:
         """As the base class says: one query, a branch for each range."""
         branches = [
             f"SELECT {place}, {_cut(part)} FROM {self.name} WHERE k = :k{place}"  # noqa: S608 - numbers, a quoted name

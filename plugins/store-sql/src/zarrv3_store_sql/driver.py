@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, func, inspect, or_, select, update
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zarrv3.errors import StoreAccessError
 from zarrv3.forks import renew_in_children
@@ -28,10 +29,10 @@ from zarrv3.store.contract import (
     Versioned,
 )
 from zarrv3.store.helpers import children
-from zarrv3.store.locks import ReadWriteLock
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
-from zarrv3_store_sql.engines import Opened, give_back
-from zarrv3_store_sql.failures import explained, is_conflict
+from zarrv3_store_sql.engines import Server
+from zarrv3_store_sql.failures import ConflictError, explained
+from zarrv3_store_sql.files import File
 
 T = TypeVar("T")
 
@@ -43,27 +44,23 @@ STEPS = 1000
 
 _ATTEMPTS = 30  # for a transaction that the database undid in favour of another one
 
-_inherited: list[Engine] = []  # of a parent process, whose sessions a child would end by closing connections
+_inherited: list[object] = []  # of a parent process, whose sessions a child would end by closing connections
 
 
 class SQLDriver:
     """Keys and values as rows `k`, `v`.
 
     Args:
-        opened: the engine and what is known about it.
+        opened: the connections and what is known about them.
         dialect: the table and the statements.
     """
 
-    def __init__(self, opened: Opened, dialect: Dialect) -> None:
+    def __init__(self, opened: Server | File, dialect: Dialect) -> None:
         self.opened = opened
-        self.engine = opened.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sql = dialect
         self.ready = False  # the table is there
         self.writable = False  # and so is everything that writing needs
         self.making = threading.Lock()
-        self.turn: Callable[[], AbstractContextManager[None]] = (
-            ReadWriteLock().writing if opened.private else nullcontext
-        )
         self.capabilities = Capabilities(
             write=True,
             erase=True,
@@ -77,11 +74,11 @@ class SQLDriver:
             limits=self._limits(),
         )
         renew_in_children(self)
-        self.left = weakref.finalize(self, _dispose, opened.engine, os.getpid()) if opened.own else None
+        self.left = weakref.finalize(self, _dispose, opened, os.getpid()) if opened.own else None
 
     def renew(self) -> None:
         """In a forked child: keep the parent's connections open and unused."""
-        _inherited.append(self.opened.engine)
+        _inherited.append(self.opened)
 
     # ------------------------------------------------------------ the contract
 
@@ -94,16 +91,14 @@ class SQLDriver:
         answers: list[Buffer | None] = [None] * len(requests)
         if not self._is_there():
             return answers
-        with self._connected() as connection:
-            if wholes:
-                rows = connection.execute(self.sql.values, {"keys": [*wholes]}).fetchall()
-                values = {row[0]: row[1] for row in rows}
-                for i, (key, wanted) in enumerate(requests):
-                    if wanted is None and key in values:
-                        answers[i] = _bytes(values[key])
-            if pieces:
-                for i, value in self.sql.pieces(connection, pieces):
-                    answers[i] = _bytes(value)
+        if wholes:
+            values = dict(self._rows(self.sql.values, keys=[*wholes]))
+            for i, (key, wanted) in enumerate(requests):
+                if wanted is None and key in values:
+                    answers[i] = _bytes(values[key])
+        if pieces:
+            for i, value in self._run(lambda connection: [*self.sql.pieces(connection, pieces)]):
+                answers[i] = _bytes(value)
         return answers
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
@@ -131,7 +126,7 @@ class SQLDriver:
         creates = any(version is None and new is not None for version, new in swaps.values())
         if not creates and not self._is_there():
             return [key for key, (version, _) in swaps.items() if version is not None]
-        single = self.sql.swaps_at_once or len(swaps) == 1
+        single = self.sql.swaps_by_one_statement(swaps)
         return self._write(partial(self.sql.swap, swaps=swaps), single=single)
 
     def erase_prefix(self, folder: str, /) -> None:
@@ -171,17 +166,14 @@ class SQLDriver:
     def flush(self) -> None:
         """As the README says: SQLite's write-ahead log goes into the file; servers have committed already."""
         if self.opened.path is not None and self.ready:
-            with self._connected() as connection:
-                # its row is not read: until the cursor is closed SQLite takes it for a write that is under way
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+            # its row is not read: until the cursor is closed SQLite takes it for a write that is under way
+            self._run(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close())
 
     def close(self) -> None:
         """Close the connections, unless the engine is the user's."""
         if self.left is not None:
             self.flush()
-            self.engine.dispose()
-            if self.left.detach() is not None:  # not closed before
-                give_back(self.opened)
+            self.left()
 
     # ------------------------------------------------------------ listing
 
@@ -216,16 +208,17 @@ class SQLDriver:
     def _rows(self, statement: Any, **parameters: Any) -> Sequence[Any]:
         if not self._is_there():
             return []
-        with self._connected() as connection:
-            return connection.execute(statement, parameters).fetchall()
+        rows: Sequence[Any] = self._run(
+            lambda connection: connection.execute(statement, parameters).fetchall()
+        )
+        return rows
 
     # ------------------------------------------------------------ connections
 
     def _is_there(self) -> bool:
         """Whether the table exists; asked for until it does, so that reading creates nothing."""
         if not self.ready and self._has_file():
-            with self._connected() as connection:
-                self.ready = inspect(connection).has_table(self.sql.table.name, schema=self.sql.table.schema)
+            self.ready = self._run(self.sql.is_there)
         return self.ready
 
     def _has_file(self) -> bool:
@@ -239,8 +232,7 @@ class SQLDriver:
     def _limits(self) -> Limits:
         if not self.sql.asks:
             return self.sql.limits
-        with self._connected() as connection:
-            return self.sql.limits_of(connection)
+        return self._run(self.sql.limits_of)
 
     def _make(self) -> None:
         """Make the file and the table, unless they are there, and get the file ready for many writers."""
@@ -250,18 +242,17 @@ class SQLDriver:
             there = self._is_there()
             if not there and self.opened.path is not None:
                 os.makedirs(os.path.dirname(self.opened.path), exist_ok=True)  # noqa: PTH103, PTH120
-            with self._connected() as connection:
-                if self.opened.own:
-                    with suppress(
-                        OperationalError
-                    ):  # another process is doing it: the next statement waits for it
-                        self.sql.prepare(connection)
-                if not there:
-                    with _transaction(connection, self.sql.begin):
-                        self.sql.create(connection)
+                with suppress(
+                    FileExistsError
+                ):  # with the permissions of the user's umask, which SQLite narrows
+                    os.close(os.open(self.opened.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            if self.opened.own:
+                self._run(self.sql.prepare)
+            if not there:
+                self._run(self.sql.create, self.sql.begin)
             self.ready = self.writable = True
 
-    def _write(self, action: Callable[[Connection], T], *, single: bool = True) -> T:
+    def _write(self, action: Callable[[Any], T], *, single: bool = True) -> T:
         """Run a function in a transaction, again when the database undid it in favour of another one.
 
         A single statement needs no transaction around it.
@@ -269,47 +260,27 @@ class SQLDriver:
         if not self.writable:
             self._make()
         for attempt in range(_ATTEMPTS):
-            with self._connected() as connection:
-                try:
-                    with nullcontext() if single else _transaction(connection, self.sql.begin):
-                        return action(connection)
-                except DBAPIError as error:
-                    if not is_conflict(error):
-                        raise
+            with suppress(ConflictError):
+                return self._run(action, "" if single else self.sql.begin)
             time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - lest both try again at once
         raise StoreAccessError(
             f"the database undid the transaction {_ATTEMPTS} times in favour of other writers"
         )
 
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """A connection of the pool; SQLAlchemy's exceptions, which show statements and values, become failures."""
+    def _run(self, action: Callable[[Any], T], begin: str = "") -> T:
+        """What a function of a connection returns; exceptions that show statements and values become failures."""
         try:
-            with self.turn(), self.engine.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
+            return self.opened.run(action, begin)
+        except (SQLAlchemyError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else None
             raise explained(error, self.opened.connect_timeout, self.opened.lock_timeout) from cause
-
-
-@contextmanager
-def _transaction(connection: Connection, begin: str) -> Iterator[None]:
-    """Make what is done in the block visible at once, or never."""
-    connection.exec_driver_sql(begin)
-    try:
-        yield
-        connection.exec_driver_sql("COMMIT")
-    except BaseException:
-        with suppress(SQLAlchemyError):  # it may be the connection that broke
-            connection.exec_driver_sql("ROLLBACK")
-        raise
 
 
 def _bytes(value: Any) -> bytes:
     return value if type(value) is bytes else bytes(value)
 
 
-def _dispose(engine: Engine, process: int) -> None:
+def _dispose(opened: Server | File, process: int) -> None:
     """Close the connections of a store that was dropped; never those of a parent process."""
     if process == os.getpid():
-        engine.dispose()
+        opened.close()

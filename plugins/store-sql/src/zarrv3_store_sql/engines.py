@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import random
 import selectors
-import sqlite3
+import threading
 import time
 from collections import deque
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar, TypeVar
 
-from sqlalchemy import URL, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError, SQLAlchemyError
 
 from zarrv3.errors import ConfigurationError
 from zarrv3_store_sql.dialects import DIALECTS
+from zarrv3_store_sql.files import Statements
+
+T = TypeVar("T")
 
 DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 """The driver for URLs that name a database but no Python package for it."""
@@ -26,28 +29,63 @@ ASYNCHRONOUS = {"asyncpg", "psycopg_async", "aiomysql", "asyncmy", "aiosqlite"}
 LISTENED_TO = {"psycopg", "psycopg2"}
 """Drivers whose connections show, without a round trip, that their server has gone."""
 
+CONNECTIONS = 16
+"""The most threads that use a server at once; others wait."""
+
 IDLE = 30.0
 """Idle seconds after which such a connection is tested all the same: a firewall may have dropped it."""
 
-LOCK_TIMEOUT = 60.0
-"""Seconds that a writer of SQLite waits for another one."""
 
+class Server:
+    """An engine of SQLAlchemy's, used by so many threads at once.
 
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """An engine, and what is known about it."""
+    Args:
+        engine: the engine.
+        own: whether it was made here and is disposed of with the store.
+        connect_timeout: what an error says of it.
+    """
 
-    engine: Engine
-    own: bool
-    """Whether it was made here and is disposed of with the store."""
-    path: str | None = None
-    """The file of an SQLite database."""
-    private: bool = False
-    """Whether only this store can see the data: SQLite's `:memory:`."""
-    connect_timeout: float | None = None
-    lock_timeout: float | None = None
-    like: Hashable = None
-    """What interchangeable engines have in common; `None` for an engine of one store only."""
+    path: ClassVar[None] = None
+    private: ClassVar[bool] = False
+    lock_timeout: ClassVar[None] = None
+
+    def __init__(self, engine: Engine, *, own: bool, connect_timeout: float | None = None) -> None:
+        self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.own = own
+        self.connect_timeout = connect_timeout
+        self.dialect: Any = engine.dialect
+        # an interrupt can make SQLAlchemy's pool lose count of its connections; it cannot leave one of these taken
+        self._places = [threading.RLock() for _ in range(CONNECTIONS)]
+        self._free = deque(self._places, CONNECTIONS)
+
+    def run(self, action: Callable[[Any], T], begin: str = "") -> T:
+        """What a function returns that is given a connection, in a transaction that the statement `begin` begins, if any."""
+        try:
+            place = self._free.pop()
+        except IndexError:
+            place = random.choice(self._places)  # noqa: S311 - whose turn comes next
+        with place, self.engine.connect() as connection:
+            try:
+                if begin:
+                    connection.exec_driver_sql(begin)
+                raw: Any = connection.connection.driver_connection
+                result = action(Statements(raw) if self.dialect.name == "sqlite" else connection)
+                if begin:
+                    connection.exec_driver_sql("COMMIT")
+            except BaseException as error:
+                with suppress(SQLAlchemyError):  # it may be the connection that broke
+                    if not isinstance(error, Exception):
+                        connection.invalidate()  # nobody knows what it is in the middle of
+                    elif begin:
+                        connection.exec_driver_sql("ROLLBACK")
+                raise
+            finally:
+                self._free.append(place)
+            return result
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
 
 
 def parse(url: str) -> URL:
@@ -72,7 +110,7 @@ def parse(url: str) -> URL:
     return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
 
 
-def server(url: str, connect_timeout: float) -> Opened:
+def server(url: str, connect_timeout: float) -> Server:
     """An engine with a pool whose connections are checked before they are used."""
     parsed = parse(url)
     arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
@@ -88,7 +126,7 @@ def server(url: str, connect_timeout: float) -> Opened:
             connect_args={name: value for name, value in arguments.items() if name not in parsed.query},
             pool_pre_ping=driver not in LISTENED_TO,
             pool_size=8,
-            max_overflow=8,
+            max_overflow=-1,
             hide_parameters=True,
         )
     except (ImportError, NoSuchModuleError) as error:
@@ -97,64 +135,10 @@ def server(url: str, connect_timeout: float) -> Opened:
         raise ConfigurationError(f"{parsed.render_as_string()}: {error}") from None
     if driver in LISTENED_TO:
         _listen(engine)
-    return Opened(engine=engine, own=True, connect_timeout=connect_timeout)
+    return Server(engine, own=True, connect_timeout=connect_timeout)
 
 
-def sqlite(path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> Opened:
-    """An engine over a file, or over `:memory:` with one connection that all threads share in turn."""
-    private = path == ":memory:"
-    arguments = {"timeout": LOCK_TIMEOUT, **arguments, "check_same_thread": False, "isolation_level": None}
-    is_uri = bool(arguments.get("uri")) and path.startswith("file:")
-    like = None if private else (path, fsync, *sorted(arguments.items(), key=itemgetter(0)))
-    return Opened(
-        engine=_idle_engine(like) or _sqlite_engine(path, arguments, fsync=fsync, private=private),
-        own=True,
-        path=None if private or is_uri else path,
-        private=private,
-        lock_timeout=arguments["timeout"],
-        like=like,
-    )
-
-
-def _sqlite_engine(path: str, arguments: Mapping[str, Any], *, fsync: bool, private: bool) -> Engine:
-    pool: dict[str, Any] = {"poolclass": QueuePool, "pool_size": 5, "max_overflow": -1}
-    if private:
-        pool.update(pool_size=1, max_overflow=0)  # the driver gives it to one thread at a time
-    engine = create_engine(
-        "sqlite://", creator=lambda: sqlite3.connect(path, **arguments), isolation_level="AUTOCOMMIT", **pool
-    )
-
-    @event.listens_for(engine, "connect")
-    def _(connection: Any, _: object) -> None:
-        connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-
-    return engine
-
-
-_IDLE = 16  # how many engines are kept
-_idle: deque[tuple[Hashable, Engine]] = deque(maxlen=_IDLE)
-
-
-def give_back(opened: Opened) -> None:
-    """Keep an engine whose connections are closed for the next store like it: making one takes two milliseconds."""
-    if opened.like is not None:
-        _idle.append((opened.like, opened.engine))
-
-
-def _idle_engine(like: Hashable) -> Engine | None:
-    """An engine that was given back; from now on it belongs to the caller alone."""
-    for _ in range(len(_idle)):
-        try:
-            idle = _idle.popleft()
-        except IndexError:  # other threads took the rest
-            return None
-        if idle[0] == like:
-            return idle[1]
-        _idle.append(idle)
-    return None
-
-
-def given(engine: Engine) -> Opened:
+def given(engine: Engine) -> Server:
     """An engine of the user's, used as it is and not disposed of."""
     if engine.dialect.name not in DIALECTS:
         raise ConfigurationError(
@@ -164,7 +148,7 @@ def given(engine: Engine) -> Opened:
         raise ConfigurationError(
             "an asynchronous engine cannot be used; give one of sqlalchemy.create_engine"
         )
-    return Opened(engine=engine, own=False)
+    return Server(engine, own=False)
 
 
 def _listen(engine: Engine) -> None:

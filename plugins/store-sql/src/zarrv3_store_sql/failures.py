@@ -4,6 +4,7 @@ SQLAlchemy's own texts carry the statement and the values; these do not.
 """
 
 import re
+import sqlite3
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -11,6 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 class DatabaseError(Exception):
     """The database could not do it."""
+
+
+class ConflictError(DatabaseError):
+    """The database undid a transaction in favour of another one; it can be tried again."""
 
 
 class UnavailableError(DatabaseError):
@@ -29,10 +34,9 @@ class TooLargeError(DatabaseError):
     """A key or value is larger than the database allows."""
 
 
-_CONFLICTS = {"40P01", "40001", 1213, 1020, 1062}
-"""PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed, record was made meanwhile."""
-
 _BY_CODE: dict[object, type[DatabaseError]] = {
+    # PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed, record was made meanwhile
+    **dict.fromkeys(("40P01", "40001", 1213, 1020, 1062), ConflictError),
     **dict.fromkeys(("54000", 1153, 1406), TooLargeError),
     **dict.fromkeys(("25006", 1290, 1792, 1836), ReadOnlyDatabaseError),
     **dict.fromkeys(("55P03", "57014", 1205, 1969, 3024), TimedOutError),
@@ -54,23 +58,21 @@ _BY_TEXT: dict[str, type[DatabaseError]] = {
 """By the messages of SQLite and of clients that cannot connect."""
 
 
-def is_conflict(error: DBAPIError) -> bool:
-    """Whether the database undid a transaction in favour of another one, so that it can be tried again."""
-    return _code(error) in _CONFLICTS
-
-
 def explained(
-    error: SQLAlchemyError, connect_timeout: float | None, lock_timeout: float | None
+    error: SQLAlchemyError | sqlite3.Error, connect_timeout: float | None, lock_timeout: float | None
 ) -> DatabaseError:
     """The failure that an exception of SQLAlchemy stands for; names the time-out that has passed."""
     if isinstance(error, PoolTimeoutError):
         return TimedOutError(
             "all connections of the pool were in use for too long; use fewer threads or a larger pool"
         )
-    if not isinstance(error, DBAPIError):
-        return DatabaseError(str(error).partition("\n")[0])
-    text = _text(error)
-    failure = _BY_CODE.get(_code(error), UnavailableError if error.connection_invalidated else DatabaseError)
+    if isinstance(error, DBAPIError):
+        text = _text(error)
+        lost = UnavailableError if error.connection_invalidated else DatabaseError
+        failure = _BY_CODE.get(_code(error), lost)
+    else:
+        text = str(error).partition("\n")[0]
+        failure = DatabaseError
     for pattern, kind in _BY_TEXT.items():
         if failure in {DatabaseError, UnavailableError} and re.search(pattern, text, re.IGNORECASE):
             failure = kind

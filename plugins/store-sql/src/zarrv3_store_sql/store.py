@@ -40,6 +40,7 @@ from zarrv3_store_sql.failures import (
     TooLargeError,
     UnavailableError,
 )
+from zarrv3_store_sql.files import File
 
 _TABLE = re.compile(r"([^\W\d]\w*\.)?[^\W\d]\w*")
 _OWN_ARGUMENTS = {"check_same_thread", "isolation_level", "autocommit", "detect_types", "database"}
@@ -83,8 +84,8 @@ class _Table(Backend):
             total: int = driver.total(path)
         return total
 
-    def _driver(self, opened: engines.Opened) -> Driver:
-        return SQLDriver(opened, _dialect(self.option("table"), opened.engine.dialect))
+    def _driver(self, opened: engines.Server | File) -> Driver:
+        return SQLDriver(opened, _dialect(self.option("table"), opened.dialect))
 
 
 class SQLStore(_Table):
@@ -149,11 +150,10 @@ class SQLStore(_Table):
             if parsed.get_backend_name() == "sqlite":
                 query = {name: str(value) for name, value in parsed.query.items()}
                 arguments = table_of("sqlite", SQLiteOptions).from_query(query)
-                opened = engines.sqlite(
-                    _absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments
+                return self._driver(
+                    File(_absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments)
                 )
-            else:
-                opened = engines.server(url, self.option("connect_timeout"))
+            opened = engines.server(url, self.option("connect_timeout"))
         return self._driver(opened)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -230,7 +230,7 @@ class SQLiteStore(_Table):
         arguments = {
             name: self.option(name) for name in self._options if name in SQLiteOptions.__annotations__
         }
-        return self._driver(engines.sqlite(self.path, fsync=self.option("fsync"), arguments=arguments))
+        return self._driver(File(self.path, fsync=self.option("fsync"), arguments=arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path; a database in memory cannot be pickled."""
@@ -250,9 +250,7 @@ class SQLiteStore(_Table):
         return Address(self.path if is_file else None, f"{self.option('table')}/{folder}")
 
 
-@lru_cache(
-    maxsize=16
-)  # with the engine its compiled statements are used again, if they are over the same table
+@lru_cache(maxsize=16)  # compiled statements are used again, if they are over the same table
 def _dialect(table: str, dialect: Theirs) -> Dialect:
     return DIALECTS[dialect.name](table, dialect)
 

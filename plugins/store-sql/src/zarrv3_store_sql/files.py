@@ -1,0 +1,193 @@
+"""SQLite's files: connections that are used again, also after interrupts and around forks."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar
+
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from zarrv3.errors import StoreAccessError, StoreClosedError
+from zarrv3.forks import Lock, at_forks
+from zarrv3.store.locks import ReadWriteLock
+
+T = TypeVar("T")
+
+LOCK_TIMEOUT = 60.0
+"""Seconds that a writer waits for another one."""
+
+DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+_PATIENCE = 10.0  # seconds that a fork waits for calls of other threads to end
+_IDLE = 8  # how many connections are kept open
+
+_new = Lock()  # taken while a slot is made
+_slots: weakref.WeakSet[Slot] = weakref.WeakSet()
+_resting: list[Slot] = []  # those that a fork has found at rest, or brought to it
+_inherited: list[Slot] = []  # of a parent process: a child must not close them
+_unsafe: set[str] = set()  # files of which SQLite has inherited locks that are the parent's
+
+
+class Statements:
+    """A connection of `sqlite3` that takes SQLAlchemy's statements, a tenth as dear as with SQLAlchemy's own connection."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self.raw = raw
+        self.exec_driver_sql = raw.execute
+
+    def execute(self, statement: Any, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run a statement, once or for each of a list of rows; a parameter that is a list is sent as JSON."""
+        text, fixed = _compiled(statement)
+        if not isinstance(parameters, Mapping):
+            return self.raw.executemany(text, parameters) if parameters else self.raw.execute(text, fixed)
+        given = {
+            name: json.dumps(value) if type(value) is list else value for name, value in parameters.items()
+        }
+        return self.raw.execute(text, fixed | given)
+
+
+@lru_cache(maxsize=128)
+def _compiled(statement: Any) -> tuple[str, dict[str, Any]]:
+    compiled = statement.compile(dialect=DIALECT)
+    return str(compiled), dict(compiled.params or {})
+
+
+class Slot:
+    """A place for a connection, which one thread uses at a time: `with slot.taken: …`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken = threading.RLock()  # no interrupt leaves it taken: its methods are not Python's
+        self.raw: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        raw, self.raw = self.raw, None
+        if raw is not None:
+            raw.close()
+
+
+class File:
+    """The connections of one store to a file, or to `:memory:`, whose single one all threads share; thread-safe.
+
+    A connection is used again only when its call has ended well. None is open while the process forks: SQLite's own table of
+    the locks that it holds would be copied, and the child would take none.
+    """
+
+    own = True
+    connect_timeout: ClassVar[float | None] = None
+    dialect = DIALECT
+
+    def __init__(self, path: str, *, fsync: bool, arguments: Mapping[str, Any]) -> None:
+        self.private = path == ":memory:"
+        is_uri = bool(arguments.get("uri")) and path.startswith("file:")
+        self.path = None if self.private or is_uri else path
+        self.lock_timeout = arguments.get("timeout", LOCK_TIMEOUT)
+        self._name = path
+        self._arguments = {
+            "timeout": LOCK_TIMEOUT,
+            **arguments,
+            "check_same_thread": False,
+            "isolation_level": None,
+        }
+        self._synchronous = f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}"
+        self._idle: deque[Slot] = deque()
+        self._closed = False
+        self._turns = ReadWriteLock()
+        self._only = self._new_slot() if self.private else None
+
+    def run(self, action: Callable[[Statements], T], begin: str = "") -> T:
+        """What a function returns that is given a connection, in a transaction that the statement `begin` begins, if any."""
+        slot = self._only or self._taken()
+        with self._turns.writing() if slot is self._only else slot.taken:
+            connection = slot.raw or self._connect(slot)
+            try:
+                if connection.in_transaction:  # an interrupt came before the transaction was undone
+                    connection.rollback()
+                if begin:
+                    connection.execute(begin)
+                result = action(Statements(connection))
+                if begin:
+                    connection.execute("COMMIT")
+            except BaseException as error:
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+                if slot is not self._only and not isinstance(error, Exception):
+                    slot.close()
+                self._leave(slot)
+                raise
+            self._leave(slot)
+            return result
+
+    def close(self) -> None:
+        """Close the connections; those in use are closed by the calls that use them."""
+        self._closed = True
+        if self._only is not None:
+            self._only.close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def _taken(self) -> Slot:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._new_slot()
+
+    def _new_slot(self) -> Slot:
+        with _new.taken:
+            slot = Slot(self._name)
+            if not self.private:
+                _slots.add(slot)
+            return slot
+
+    def _leave(self, slot: Slot) -> None:
+        if self._closed or len(self._idle) >= _IDLE:
+            slot.close()
+        elif slot is not self._only:
+            self._idle.append(slot)
+
+    def _connect(self, slot: Slot) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreClosedError("the database was closed in the middle of a call")
+        if self._name in _unsafe:
+            raise StoreAccessError(
+                f"this process was forked while a thread of its parent was using {self._name!r}, and has inherited locks of "
+                "SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
+            )
+        connection: sqlite3.Connection = sqlite3.connect(self._name, **self._arguments)
+        connection.execute(self._synchronous)
+        slot.raw = connection
+        return connection
+
+
+def _before_fork() -> None:
+    """Wait for calls to end, close all connections, and let none be opened."""
+    _new.taken.acquire()
+    for slot in _slots:
+        if slot.taken.acquire(timeout=_PATIENCE):
+            slot.close()
+            _resting.append(slot)
+
+
+def _after_fork_in_parent() -> None:
+    while _resting:
+        _resting.pop().taken.release()
+    _new.taken.release()
+
+
+def _after_fork_in_child() -> None:
+    _unsafe.update(slot.name for slot in {*_slots} - {*_resting})
+    _inherited.extend(_slots)
+    _slots.clear()
+    _resting.clear()
+
+
+at_forks(before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)
