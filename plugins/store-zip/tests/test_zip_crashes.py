@@ -8,15 +8,20 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from zip_archives import content, fill, names
 
 from zarrv3.errors import StoreAccessError, ZarrError
+from zarrv3.testing.interrupts import interrupted
 from zarrv3.testing.processes import Child, dies
-from zarrv3_store_zip import ZipStore
+from zarrv3_store_zip import ZipStore, archive
 
 # ---------------------------------------------------------------- crashes and full disks
 
@@ -88,7 +93,7 @@ def test_a_failed_flush_can_be_repeated(path: Path, existing: bool, monkeypatch:
         with pytest.raises(StoreAccessError, match=r"cannot flush ZipStore\(.*Input/output error"):
             store.flush()
     assert path.exists() is existing
-    assert len(names(path.parent)) == 1 + existing
+    assert len(names(path.parent)) == 2 + existing
     store["m"] = b"more"
     assert store["l"] == b"new"
     store.close()
@@ -111,6 +116,85 @@ def test_a_failed_close_leaves_no_files(path: Path, monkeypatch: pytest.MonkeyPa
     gc.collect()
     assert content(path) == {"k": b"old"}
     assert names(path.parent) == ["data.zip"]
+
+
+# ---------------------------------------------------------------- interrupts and planted links
+
+OLD, NEW = b"old", b"new" * 100
+
+
+def _swap(store: ZipStore) -> None:
+    (_, first), (_, second) = store.get_versioned(["a/k", "c/k"])
+    store.swap_many({"a/k": (first, NEW), "c/k": (second, None)})
+
+
+CALLS: dict[str, Callable[[ZipStore], Any]] = {
+    "read": lambda store: store.get_many([("a/k", None), ("c/k", None)]),
+    "write": lambda store: store.write_many({"a/k": NEW, "a/l": NEW, "c/k": NEW, "n/k": NEW}),
+    "swap": _swap,
+    "erase": lambda store: store.erase_prefix("a/"),
+    "rename": lambda store: store.rename_prefix("a/", "d/"),
+    "flush": lambda store: (store.write_many({"a/k": NEW, "c/k": None}), store.flush()),
+}
+
+
+# in `zipfile`, which is interrupted too
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_interrupt_anywhere(step: int, call: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever Ctrl-C strikes, changes are all there or none is, also for others, and flushing, writing and listing go on."""
+    monkeypatch.setattr(archive, "SLACK", 500)
+    store = ZipStore(path, fsync=False)
+    for point in count(1, step):
+        store.clear()
+        store.update({"a/k": OLD, "a/l": OLD, "c/k": OLD})
+        store.flush()
+        before = content(path)
+        ended = interrupted(partial(CALLS[call], store), point) is None
+        after = dict(store.items())
+        changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        assert changed in ({*()}, *WHOLE[call])
+        assert content(path) in (before, after)
+        assert sorted(after) == sorted(
+            f"{folder}{name}" for folder in [*store.list_dir("")] for name in _names(store, folder)
+        )
+        store["more"] = b"more"
+        store.flush()
+        assert content(path) == {**after, "more": b"more"}
+        assert names(path.parent) == ["data.zip"]
+        if ended:
+            break
+
+
+def _names(store: ZipStore, folder: str) -> list[str]:
+    return [key.removeprefix(folder) for key in store.list_dir(folder)]
+
+
+WHOLE: dict[str, list[set[str]]] = {
+    "read": [],
+    "write": [{"a/k", "a/l", "c/k", "n/k"}],
+    "swap": [{"a/k", "c/k"}],
+    "erase": [{"a/k", "a/l"}],
+    "rename": [{"a/k", "a/l", "d/k", "d/l"}],
+    "flush": [{"a/k", "c/k"}],
+}
+"""The keys that are changed when a call is done."""
+
+
+@pytest.mark.parametrize("name", [".data.zip.zarrv3", ".data.zip.zarrv3-1", ".data.zip.zarrv3-2"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_planted_links_lead_nowhere(name: str, link: Callable[..., None], path: Path) -> None:
+    """Where somebody has put a link under the name of a file that is needed beside the archive, its target stays as it is."""
+    victim = path.with_name("victim")
+    victim.write_bytes(b"precious")
+    fill(path, k=b"old")
+    link(victim, path.with_name(name))
+    with suppress(StoreAccessError):
+        fill(path, k=b"new")
+    fill(path, **({} if path.with_name(name).is_symlink() else {"k": b"newer"}))
+    assert victim.read_bytes() == b"precious"
+    assert content(path)["k"] in {b"old", b"newer"}
 
 
 @pytest.fixture

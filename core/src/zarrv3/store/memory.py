@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from zarrv3.errors import ConfigurationError
@@ -61,17 +61,20 @@ class MappingDriver:
             return iter([(key, len(self.mapping[key])) for key in self.list_prefix(folder)])
 
     def write_many(self, changes: Changes, /) -> None:
-        copies = {key: None if value is None else bytes(value) for key, value in changes.items()}
+        self.change({key: None if value is None else bytes(value) for key, value in changes.items()})
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Store values as they are, and remove those that are `None`: all at once or, whatever happens, none."""
         with self.lock:
-            before = {key: self.mapping[key] for key in copies if key in self.mapping}
+            before = {key: self.mapping[key] for key in changes if key in self.mapping}
             try:
-                for key, value in copies.items():
+                for key, value in changes.items():
                     if value is not None:
                         self.put(key, value)
                     elif key in self.mapping:
                         self.drop(key)
             except BaseException:  # an interrupt, or a mapping that fails: all of it or nothing
-                for key in copies:
+                for key in changes:
                     self.mapping.pop(key, None)
                 self.mapping.update(before)
                 self.look_again()

@@ -37,14 +37,14 @@ class Archive:
         self._seen: Stamp | None = None
         self._mode = 0o666
         self._spool: Spool | None = None
+        self._flushing: tuple[Spool, File, dict[str, Entry]] | None = None
         renew_in_children(self)
 
     def renew(self) -> None:
-        """In a forked child: leave the parent's unflushed changes and lock to the parent."""
+        """In a forked child: leave the parent's unflushed changes to the parent."""
         self._lock = threading.Lock()
-        spool, self._spool = self._spool, None
-        if spool is not None:
-            spool.file.close()
+        self._index, self._seen = MemoryDriver({}), None
+        self._spool = self._flushing = None
 
     # ------------------------------------------------------------ reading
 
@@ -74,6 +74,7 @@ class Archive:
             return self._index.list_dir(folder)
 
     def _refresh(self) -> None:
+        self._settle()
         if self._spool is not None:
             return
         there = Stamp.at(self.path)
@@ -139,12 +140,13 @@ class Archive:
                 return
             spool = self._begin()
             old: dict[str, Entry] = {key: self._index.mapping[key] for key in self._index.list_prefix(source)}
-            new = {key: entry.under(target + key[len(source) :]) for key, entry in old.items()}
-            for key, entry in old.items():
-                self._index.drop(key)
-                self._index.put(new[key].info.filename, new[key])
-                if entry.file is spool.file and not entry.outdated:
-                    spool.dead += entry.data - entry.start
+            new = {target + key[len(source) :]: entry for key, entry in old.items()}
+            self._index.change(dict.fromkeys(old) | {key: entry.under(key) for key, entry in new.items()})
+            spool.dead += sum(
+                entry.data - entry.start
+                for entry in old.values()
+                if entry.file is spool.file and not entry.outdated
+            )
 
     def empty(self, *, exclusive: bool) -> None:
         """Start again empty; raises `StoreAccessError` if the archive exists and `exclusive` is set."""
@@ -177,14 +179,13 @@ class Archive:
         except BaseException:
             spool.end = end  # what was written before it failed is overwritten by the next one
             raise
-        for key, entry in new.items():
-            old = self._index.mapping.get(key)
-            if old is not None and old.file is spool.file:
-                spool.dead += old.end - (old.data if old.outdated else old.start)
-            if entry is not None:
-                self._index.put(key, entry)
-            elif old is not None:
-                self._index.drop(key)
+        written = spool.end - end
+        spool.dead += written  # until they are in the index
+        before = [
+            old for old in map(self._index.mapping.get, new) if old is not None and old.file is spool.file
+        ]
+        self._index.change(new)
+        spool.dead += sum(old.end - (old.data if old.outdated else old.start) for old in before) - written
         if spool.dead > max(SLACK, spool.end // 2):
             self._pack(spool)
 
@@ -197,8 +198,8 @@ class Archive:
         except OSError:  # no room for both: it stays as it is
             spool.discard(file)
         else:
-            spool.replace(file, end)
             self._index.mapping.update(copies)
+            spool.replace(file, end)
 
     # ------------------------------------------------------------ flushing
 
@@ -208,6 +209,7 @@ class Archive:
             self._flush(fsync)
 
     def _flush(self, fsync: bool) -> None:
+        self._settle()
         spool = self._spool
         if spool is None:
             return
@@ -215,27 +217,39 @@ class Archive:
         mapping = self._index.mapping
         old = [(key, entry) for key, entry in mapping.items() if entry.file is not spool.file]
         file = spool.second() if old or spool.dead else spool.file
+        copies: dict[str, Entry] = {}
+        self._flushing = spool, file, copies
         try:
             end = spool.end
-            copies: dict[str, Entry] = {}
             if file is not spool.file:
                 new = [(key, entry) for key, entry in mapping.items() if entry.file is spool.file]
-                copies, end = copied(old, file, 0)  # first: at their old places some file systems share them
+                first, end = copied(old, file, 0)  # at their old places some file systems share them
                 more, end = copied(new, file, end)
-                copies |= more
+                copies.update(first | more)
             finish(file, end, {**mapping, **copies}, self._comment)
             if self._seen is not None:
                 os.fchmod(file.fd, self._mode)
             if fsync:
                 os.fsync(file.fd)
-            spool.publish(file, self.path)
-        except BaseException:
-            spool.discard(file)
-            raise
-        mapping.update(copies)
-        self._spool, self._seen = None, file.stamp()
+            os.replace(file.path, self.path)  # noqa: PTH105 - texts are all there is
+        finally:
+            self._settle()
         if fsync:
             _sync_folder(self.path)
+
+    def _settle(self) -> None:
+        """Take note of whether the last flush has replaced the archive; an interrupt may have cut it off anywhere."""
+        if self._flushing is None:
+            return
+        spool, file, copies = self._flushing
+        if Stamp.at(self.path) == file.stamp():
+            self._index.mapping.update(copies)
+            self._seen = file.stamp()
+            self._spool = None
+            spool.release()
+        else:
+            spool.discard(file)
+        self._flushing = None
 
     def _check_unchanged(self) -> None:
         there = Stamp.at(self.path)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
+from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer
 
 try:
@@ -49,22 +51,24 @@ class Stamp(NamedTuple):
 
 
 class File:
-    """An open file, closed when nothing refers to it any more; thread-safe."""
+    """An open file, closed when nothing refers to it any more; thread-safe.
 
-    fd = -1
+    Its descriptor is noted in the step that opens it and forgotten in the one that closes it: no interrupt comes in between.
+    """
+
+    __slots__ = ("__del__", "_opened", "close", "path")
 
     def __init__(self, path: str, flags: int) -> None:
         self.path = path
-        self.fd = os.open(path, flags | _FLAGS, 0o666)
+        self._opened = [-1]
+        self.close = partial(any, map(os.close, iter(self._opened.pop, -1)))
+        self.__del__: Callable[[], bool] = self.close  # nothing of ours, which could be interrupted
+        self._opened.extend(map(os.open, (path,), (flags | _FLAGS,), (0o666,)))
 
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close at once; only while no thread reads."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 when it is closed."""
+        return self._opened[-1] if self._opened else -1
 
     def stamp(self) -> Stamp:
         """What distinguishes this version from another."""
@@ -130,40 +134,53 @@ class File:
         return True
 
     def unlock(self) -> None:
-        """Release the lock."""
+        """Release the lock, also where a forked child has the file open."""
         if fcntl is not None:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
 
 
 class Spool:
-    """The file beside an archive in which values wait for the next flush; its lock makes its owner the only writer.
+    """A file beside an archive in which values wait for the next flush, and a lock that makes its owner the only writer.
+
+    The lock is a file of its own, always empty. What lies under any of the names is never opened through a link.
 
     Attributes:
+        file: where values wait.
         end: where the next value goes.
         dead: how many of its bytes are superseded.
     """
 
+    _lock: File | None = None
+
     def __init__(self, archive: str) -> None:
         place = Path(archive)
+        self._owner = os.getpid()
         self.path = place.with_name(f".{place.name}.zarrv3")
-        self.other = place.with_name(f".{place.name}.zarrv3-new")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self._opened(archive)
-        os.ftruncate(self.file.fd, 0)
-        self.other.unlink(missing_ok=True)
+        self._places = [place.with_name(f"{self.path.name}-{number}") for number in (1, 2)]
         self.end = self.dead = 0
+        renew_in_children(self)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock(archive)
+        self.file = self._made(self._places[0])
 
-    def _opened(self, archive: str) -> File:
+    def _take_lock(self, archive: str) -> None:
         while True:
-            file = File(str(self.path), os.O_RDWR | os.O_CREAT)
-            mine = file.locked()
+            lock = File(str(self.path), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+            mine = lock.locked()
             there = Stamp.at(str(self.path))  # unless its owner has just flushed: the name is free again
-            if there is not None and there[:2] == file.stamp()[:2]:
+            if there is not None and there[:2] == lock.stamp()[:2]:
                 if mine:
-                    return file
+                    self._lock = lock
+                    return
                 raise StoreUnavailableError(
                     f"another process has unflushed changes of {archive!r}; it has to flush or close before this process can write"
                 )
+
+    def renew(self) -> None:
+        """In a forked child: leave all to the parent, the lock too."""
+        for file in vars(self).values():
+            if isinstance(file, File):
+                file.close()
 
     def append(self, pieces: Iterable[Buffer]) -> int:
         """Write at the end; returns where. On an error nothing has been added."""
@@ -175,32 +192,28 @@ class Spool:
         return place
 
     def second(self) -> File:
-        """An empty file to copy into, under a lock of its own; it becomes the archive or the next spool."""
-        file = File(str(self.other), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        file.locked()
-        return file
+        """A new file to copy into; it becomes the archive or the next spool."""
+        return self._made(next(place for place in self._places if str(place) != self.file.path))
+
+    @staticmethod
+    def _made(place: Path) -> File:
+        place.unlink(missing_ok=True)  # a dead writer's
+        return File(str(place), os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
     def replace(self, file: File, end: int) -> None:
         """Continue in the second file."""
-        self.other.replace(self.path)
-        self.file, self.end, self.dead = file, end, 0
-
-    def publish(self, file: File, archive: str) -> None:
-        """Put a finished file, this one or the second one, in the place of the archive, and release the lock."""
-        if file is self.file:
-            self.path.replace(archive)
-            file.unlock()
-        else:
-            self.other.replace(archive)
-            self.release()
+        old, self.file, self.end, self.dead = self.file, file, end, 0
+        self.discard(old)
 
     def discard(self, file: File) -> None:
-        """Discard a file that was not finished."""
+        """Remove a file, unless values wait in it."""
         if file is not self.file:
-            self.other.unlink(missing_ok=True)
+            Path(file.path).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Remove the files and release the lock."""
-        self.other.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-        self.file.unlock()
+        if self._lock is not None and self._lock.fd >= 0 and self._owner == os.getpid():
+            for place in (*self._places, self.path):
+                place.unlink(missing_ok=True)
+            self._lock.unlock()
+            self._lock.close()
