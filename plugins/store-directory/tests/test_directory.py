@@ -450,6 +450,25 @@ def test_erasing_a_folder_waits_for_its_writers(tmp_path: Path, writing: Callabl
     assert files(tmp_path) == []
 
 
+def test_documents_are_erased_first(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder that is erased the documents go first, from above: a node is never seen without its values."""
+    names = ["zarr.json", "0", "1", "c/0", "g/zarr.json", "g/inner", "h/0/1"]
+    store.update({f"a/{name}": b"" for name in names})
+    erased: list[str] = []
+    unlink = os.unlink
+
+    def note(path: str, **kwargs: Any) -> None:
+        unlink(path, **kwargs)
+        erased.append(Path(path).name)
+
+    monkeypatch.setattr(os, "unlink", note)
+    store.erase_prefix("a/")
+    assert len(erased) == len(names)
+    assert erased[0] == "zarr.json"
+    assert {*erased[1:3]} == {"0", "1"}
+    assert erased.index("zarr.json", 1) < erased.index("inner")
+
+
 def test_a_failed_write_leaves_nothing(
     store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

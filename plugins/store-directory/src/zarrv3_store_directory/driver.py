@@ -456,7 +456,7 @@ class DirectoryDriver:
         """Remove everything in a folder while nobody is writing there; links are removed, their targets stay."""
         with self._locked(walk, folder, exclusive=True):
             with folder.scan() as scanned:
-                entries = [*scanned]
+                entries = sorted(scanned, key=_document_first)
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     kept = len(walk.descriptors)
@@ -576,6 +576,11 @@ def _leave_locks_to_the_parent() -> None:
 
 
 at_forks(in_child=_leave_locks_to_the_parent)
+
+
+def _document_first(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Where an entry comes in the order of erasing: a node whose document is gone is gone, and never seen half erased."""
+    return entry.name != "zarr.json", entry.is_dir(follow_symlinks=False)
 
 
 def _temporary(name: str) -> str:
