@@ -14,8 +14,16 @@ from zarrv3.format.codecs import ArrayBytesCodec, BytesBytesCodec, ChunkSpec, pa
 from zarrv3.format.codecs.support import deliver
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.extensions import check_members, integer
+from zarrv3.format.grids import ChunkGrid, ChunkKeyEncoding, DefaultKeys, RegularGrid
 from zarrv3.store.contract import JSON, Changes, Swaps, Versioned
-from zarrv3.testing import CodecConformance, ConformanceError, DataTypeConformance, TransformerConformance
+from zarrv3.testing import (
+    ChunkGridConformance,
+    ChunkKeyEncodingConformance,
+    CodecConformance,
+    ConformanceError,
+    DataTypeConformance,
+    TransformerConformance,
+)
 from zarrv3.testing.transformers import PLACES
 
 BLOSC = {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 4, "blocksize": 0}
@@ -598,3 +606,95 @@ def test_a_transformer_that_lies_is_found(
     """Each kind of wrong transformer fails the test that is about it, and the text names the rule."""
     with pytest.raises(ConformanceError, match="the rule: "):
         test(installed(cls))
+
+
+# ---------------------------------------------------------------- chunk grids and chunk key encodings
+
+
+class TestGrids(ChunkGridConformance):
+    """The grid of the core."""
+
+    @pytest.fixture(params=[(), (1,), (3, 4), (2, 1, 7)], ids=str)
+    def grid(self, request: pytest.FixtureRequest) -> Any:
+        """With chunks of several shapes."""
+        return {"name": "regular", "configuration": {"chunk_shape": [*request.param]}}
+
+
+class TestKeyEncodings(ChunkKeyEncodingConformance):
+    """The encodings of the core."""
+
+    @pytest.fixture(params=registry.BUILT_IN["chunk_key_encodings"])
+    def name(self, request: pytest.FixtureRequest) -> Any:
+        """All of them."""
+        return request.param
+
+    @pytest.fixture(params=["/", "."])
+    def encoding(self, name: str, request: pytest.FixtureRequest) -> Any:
+        """With either separator."""
+        return {"name": name, "configuration": {"separator": request.param}}
+
+
+class TestingGrids(ChunkGridConformance):
+    """An instance to call the kit's tests on."""
+
+    __test__ = False
+
+
+class TestingKeys(ChunkKeyEncodingConformance):
+    """An instance to call the kit's tests on."""
+
+    __test__ = False
+
+
+GRID, KEYS = TestingGrids(), TestingKeys()
+
+
+def raises(error: Exception) -> Callable[..., Any]:
+    """A method that does nothing else."""
+
+    def method(*_: Any) -> Any:
+        raise error
+
+    return method
+
+
+@pytest.mark.parametrize(
+    ("methods", "test"),
+    [
+        ({"to_json": lambda _: "regular"}, GRID.test_document),
+        ({"from_json": classmethod(lambda cls, *_: cls((2, 2)))}, GRID.test_malformed_configurations),
+        ({"chunk_shape": property(lambda _: [2, 3])}, GRID.test_chunk_shape),
+        ({"grid_shape": lambda _, shape: tuple(n // 2 for n in shape)}, GRID.test_shapes),
+        ({"grid_shape": lambda _, shape: [*RegularGrid((2, 3)).grid_shape(shape)]}, GRID.test_shapes),
+        ({"check": raises(ValueError("no"))}, GRID.test_shapes),
+        ({"check": raises(MetadataError("no"))}, GRID.test_shapes),
+        ({"check": lambda *_: None}, GRID.test_other_dimensions),
+    ],
+)
+def test_a_grid_that_lies_is_found(methods: dict[str, Any], test: Callable[[Any], None]) -> None:
+    """Each kind of wrong grid fails the test that is about it, and the text names the rule."""
+    made: ChunkGrid = object.__new__(type("Lying", (RegularGrid,), methods))
+    if "chunk_shape" not in methods:
+        object.__setattr__(made, "chunk_shape", (2, 3))
+    with pytest.raises(ConformanceError, match="the rule: "):
+        test(made)
+
+
+@pytest.mark.parametrize(
+    ("methods", "test"),
+    [
+        ({"to_json": lambda _: {"name": "default", "configuration": {"a": 1}}}, KEYS.test_document),
+        ({"from_json": classmethod(lambda cls, *_: cls("."))}, KEYS.test_malformed_configurations),
+        ({"encode": lambda _, coords: "c/" + "".join(map(str, coords))}, KEYS.test_keys),
+        ({"encode": lambda _, coords: "/".join(map(str, coords))}, KEYS.test_keys),
+        ({"decode": lambda *_: None}, KEYS.test_keys),
+        ({"decode": lambda _, key, ndim=None: tuple(map(int, key.split("/")[1:]))}, KEYS.test_other_keys),
+        ({"_numbers": lambda _, text: tuple(map(int, filter(str.isdigit, text)))}, KEYS.test_other_keys),
+        ({"decode": lambda _, key, ndim=None: DefaultKeys().decode(key)}, KEYS.test_other_keys),
+    ],
+)
+def test_a_key_encoding_that_lies_is_found(methods: dict[str, Any], test: Callable[[Any], None]) -> None:
+    """Each kind of wrong chunk key encoding fails the test that is about it, and the text names the rule."""
+    made: ChunkKeyEncoding = type("Lying", (DefaultKeys,), methods)()
+    with pytest.raises(ConformanceError, match="the rule: "):
+        test(made)

@@ -1,7 +1,7 @@
 """The conformance kit: what a store has to do, as tests that a backend's author gets for one fixture.
 
 conformance  `StoreConformance`, `LayerConformance`: the classes that an author's pytest class derives from
-codecs data_types transformers  the same for extensions of the format: `CodecConformance`, …
+codecs data_types grids transformers  the same for extensions of the format: `CodecConformance`, …
 checks       the same as plain functions without pytest: `CHECKS`, `run_checks(opener)` for a live store
 rules        the rules that checks name when they fail, and `ConformanceError`
 mutations    damaged and hostile documents, configurations and bytes, as strategies of hypothesis
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from zarrv3.testing.codecs import CodecConformance
     from zarrv3.testing.conformance import LayerConformance, StoreConformance
     from zarrv3.testing.data_types import DataTypeConformance
+    from zarrv3.testing.grids import ChunkGridConformance, ChunkKeyEncodingConformance
     from zarrv3.testing.transformers import TransformerConformance
 
 _LATE = {
+    "ChunkGridConformance": "grids",
+    "ChunkKeyEncodingConformance": "grids",
     "CodecConformance": "codecs",
     "DataTypeConformance": "data_types",
     "LayerConformance": "conformance",
@@ -36,6 +39,8 @@ _LATE = {
 __all__ = [
     "CHECKS",
     "Check",
+    "ChunkGridConformance",
+    "ChunkKeyEncodingConformance",
     "CodecConformance",
     "ConformanceError",
     "DataTypeConformance",

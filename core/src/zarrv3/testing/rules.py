@@ -65,6 +65,10 @@ HOSTILE: Final = (
     "damaged and hostile input gives sound values or an error of zarrv3.errors, never another exception"
 )
 TRANSFORMERS: Final = "through a storage transformer an array reads what was written, and keys that are not chunks are passed on"
+GRIDS: Final = (
+    "a grid counts the chunks that cover an array, no more; a shape that it does not fit raises MetadataError"
+)
+KEY_ENCODINGS: Final = "each chunk has a key of its own, from which its place comes back; other keys are None"
 OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail(reason=…)"
 
 

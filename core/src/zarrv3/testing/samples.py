@@ -99,13 +99,16 @@ def through_json(document: JSON, what: str) -> NamedConfig:
 def check_document(made: Any, *, what: str) -> Any:
     """An extension comes back from its document, equal and with the same document; returns what came back."""
     named = through_json(made.to_json(), what)
-    again = type(made).from_json(named.name, named.configuration)
+    try:
+        again = type(made).from_json(named.name, named.configuration)
+    except MetadataError as error:
+        raise ConformanceError(CONFIGURATION, f"{what} refuses its own document: {error}") from error
     same(again.to_json(), made.to_json(), CONFIGURATION, f"to_json() of what from_json made of {what}")
     require(again == made, CONFIGURATION, f"{what} is not equal to what comes back from its document")
     return again
 
 
-def check_refusals(made: Any, use: Callable[[Any], None], *, what: str) -> None:
+def check_refusals(made: Any, use: Callable[[Any], object], *, what: str) -> None:
     """Read configurations that are wrong, at any depth, and use what was made of those that were accepted.
 
     A member that is not known has to be refused, whatever else is wrong may be; nothing but `MetadataError` is raised.
