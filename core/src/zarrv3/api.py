@@ -71,7 +71,10 @@ def open(  # noqa: A001 - zarr-python's name
     if use_consolidated and not isinstance(metadata, GroupMetadata):
         metadata = nodes.checked(located, full_path, metadata, GroupMetadata)
     if isinstance(metadata, ArrayMetadata):
-        return _opened_array(located, full_path, mode, metadata, arguments)
+        write_empty = arguments.get("write_empty_chunks")
+        return Array(
+            located, full_path, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty
+        )
     if metadata is not None:
         return _opened_group(located, full_path, mode, metadata, use_consolidated)
     if shape is not None or data is not None:
@@ -112,7 +115,14 @@ def open_array(
     present = _present(located, full_path, mode, ArrayMetadata)
     if present is not None:
         metadata = nodes.checked(located, full_path, present, ArrayMetadata)
-        return _opened_array(located, full_path, mode, metadata, arguments, chunk_cache)
+        return Array(
+            located,
+            full_path,
+            read_only=mode == "r",
+            metadata=metadata,
+            write_empty_chunks=arguments.get("write_empty_chunks"),
+            chunk_cache=chunk_cache,
+        )
     if shape is None and data is None:
         raise NodeNotFoundError(
             f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
@@ -244,17 +254,13 @@ def create_group(
     return Group(located, full_path, metadata=metadata)
 
 
+@takes(nodes="paths within the store with the metadata there.")
 def create_hierarchy(
     store: StoreLike, nodes: Mapping[str, Metadata], *, overwrite: bool = False
 ) -> dict[str, Array | Group]:
     """Create many nodes in one batch where the store can, and the groups that are missing in between.
 
-    Args:
-        store: anything that `open_store` takes.
-        nodes: paths within the store with the metadata there.
-        overwrite: erase what is at those paths first.
-
-    Everything is checked before anything is erased or written; raises what `create_array` raises.
+    Everything is checked before anything is erased or written.
     """
     located, above, _ = _located(store, None, "a", None)
     full = {join_paths(above, path): metadata for path, metadata in nodes.items()}
@@ -351,18 +357,14 @@ def open_like(
 
 # ---------------------------------------------------------------- saving and loading
 
+_SAVED = "arrays; several are called `arr_0`, `arr_1`, …"
 
+
+@takes(args=_SAVED, named="arrays by name.")
 def save(
     store: StoreLike, *args: Any, path: str | None = None, overwrite: bool = False, **named: Any
 ) -> None:
-    """Save one array as an array, or several as a group.
-
-    Args:
-        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
-        args: arrays; several are called `arr_0`, `arr_1`, …
-        path: the path within the store; by default the root.
-        overwrite: erase the node at the path first; what else lies there stays.
-        named: arrays by name.
+    """Save one array as an array, or several as a group. A store that is opened here is closed afterwards.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
     """
@@ -381,18 +383,13 @@ def save_array(
         array(data, store=located, path=full_path, **arguments)
 
 
+@takes(args=_SAVED, named="arrays by name.")
 def save_group(
     store: StoreLike, *args: Any, path: str | None = None, overwrite: bool = False, **named: Any
 ) -> None:
-    """Save arrays as a group.
+    """Save arrays as a group. A store that is opened here is closed afterwards.
 
-    Args:
-        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
-        args: arrays, called `arr_0`, `arr_1`, …
-        path: the path within the store; by default the root.
-        overwrite: erase the node at the path first; what else lies there stays. All values are in memory by then, since they
-            may be read from there.
-        named: arrays by name.
+    To overwrite, all values are brought into memory first, since they may be read from there.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
     """
@@ -407,14 +404,11 @@ def save_group(
             target.create_array(name, data=data)
 
 
+@takes(raises="Raises what `open` in the mode `r` raises.")
 def load(store: StoreLike, path: str | None = None) -> Any:
     """The values of an array as a numpy array, or those of the arrays in a group as a dict of numpy arrays by name.
 
-    Args:
-        store: anything that `open_store` takes; a store that is opened here is closed afterwards.
-        path: the path within the store; by default the root.
-
-    Raises what `open` in the mode `r` raises.
+    A store that is opened here is closed afterwards.
     """
     with _used(store, path) as (located, full_path):
         node = open(located, mode="r", path=full_path)
@@ -502,24 +496,6 @@ def _check(arguments: Mapping[str, Any]) -> None:
     """Refuse unknown arguments and other versions of the format, whether or not an array is going to be created."""
     check_names(arguments, ArrayArguments)
     spellings.check_format(arguments.get("zarr_version"), arguments.get("zarr_format"))
-
-
-def _opened_array(
-    store: BaseStore,
-    path: str,
-    mode: Mode,
-    metadata: ArrayMetadata,
-    arguments: ArrayArguments,
-    chunk_cache: ChunkCache | int | str | None = None,
-) -> Array:
-    return Array(
-        store,
-        path,
-        read_only=mode == "r",
-        metadata=metadata,
-        write_empty_chunks=arguments.get("write_empty_chunks"),
-        chunk_cache=chunk_cache,
-    )
 
 
 def _opened_group(

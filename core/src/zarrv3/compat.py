@@ -8,32 +8,7 @@ The classes of plugins are found when they are asked for; without the plugin the
 
 On disk it is the final Zarr V3 format: each node has its own `zarr.json`, the chunks of an array lie beside it under `c/`.
 There is no `meta/root`, no `data/root` and no environment variable to set. Hierarchies in the draft format are opened by
-the package `zarrv3-layer-draft-v3`. What else differs:
-
-| then | now |
-|---|---|
-| `StoreV3` as the base of a store of one's own | `collections.abc.MutableMapping`; `KVStoreV3` makes a store of it |
-| `store[key]` gives whatever was stored | always `bytes` |
-| `store[key] = array` | bytes, bytearray or flat memoryview: `memoryview(array).cast("B")` |
-| reading under a text that is not a key: KeyError, False | `InvalidKeyError`, a ValueError |
-| keys start with `meta/` or `data/`, ASCII only | any text of parts joined by `/` without empty ones, `.` and `..` |
-| `key in store` searches the full listing | asks for that key alone |
-| `list_prefix(prefix)` and `list_dir(prefix)` look at every key | look at one folder where the store can |
-| `list_dir(prefix)` returns keys and prefixes, two lists | an iterator over both, unsorted; names of folders end in `/` |
-| `list_prefix(prefix)` returns a list | an iterator |
-| `list_dir`, `erase_prefix`: AssertionError for a bad prefix | `InvalidKeyError`, a ValueError |
-| `rename(src, dst)`: ValueError when nothing is there | `NodeNotFoundError`, a KeyError and FileNotFoundError |
-| `rename` onto something replaces it | `InvalidKeyError`, a ValueError |
-| `rmdir("")` leaves `zarr.json` in some stores | erases everything in all of them |
-| `getsize(path)` counts its neighbours too; -1 or missing in some stores | the bytes of that path, in every store that lists |
-| `get_partial_values` fails past the end of a value | clips, as slicing does |
-| `set_partial_values`: AssertionError for a gap | `InvalidKeyError`, a ValueError |
-| `close()` of most stores does nothing | releases connections; later calls raise `StoreClosedError`, a ValueError |
-| `==` is identity for some stores | equal when both were made for the same data |
-| writing to what is read-only: `zarr.errors.ReadOnlyError` | `zarrv3.errors.ReadOnlyError`, a PermissionError |
-| `transformer.inner_store` before binding: AssertionError | `ConfigurationError`, a ValueError |
-| a transformer overrides `__getitem__` | overrides `get_many` and `get_versioned` |
-| a transformer overrides `__setitem__`, `__delitem__` | overrides `write_many`, `swap_many` and `apply_many` |
+the package `zarrv3-layer-draft-v3`. `docs/migrating.md` lists, method by method, what else differs.
 """
 
 from typing import Any

@@ -253,7 +253,9 @@ def takes(
 
     def described(function: F) -> F:
         signature = inspect.signature(function)
-        named = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        named = [
+            each for each in signature.parameters.values() if not hints or each.kind is not each.VAR_KEYWORD
+        ]
         named += [
             inspect.Parameter(
                 name,

@@ -148,30 +148,25 @@ def chunk_shapes(
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shapes of chunks and shards that the arguments `chunks` and `shards` mean; `MetadataError` if shards are not multiples of chunks."""
     item_size = data_type.item_size or 16
-    is_auto = chunks is True or (isinstance(chunks, str) and chunks == "auto")
-    auto_shards = isinstance(shards, str) and shards == "auto"
-    if is_auto and shards is not None and not auto_shards:
-        outer = _lengths(shape, shards, "shards")
-        chunk_shape = tuple(
-            math.gcd(a, b) for a, b in zip(guess_chunks(outer, item_size), outer, strict=True)
-        )
-    else:
-        chunk_shape = (
-            guess_chunks(shape, item_size)
-            if is_auto
-            else tuple(max(1, length) for length in shape)
-            if chunks is False or chunks is None
-            else _lengths(shape, chunks, "chunks")
-        )
-    if shards is None:
-        return chunk_shape, None
-    if auto_shards:
-        return chunk_shape, guess_shards(shape, chunk_shape, item_size)
+    if shards is None or (isinstance(shards, str) and shards == "auto"):
+        chunk_shape = _chunk_shape(shape, chunks, shape, item_size)
+        return chunk_shape, None if shards is None else guess_shards(shape, chunk_shape, item_size)
     shard_shape = _lengths(shape, shards, "shards")
+    chunk_shape = _chunk_shape(shape, chunks, shard_shape, item_size)
     for axis, (shard, chunk) in enumerate(zip(shard_shape, chunk_shape, strict=True)):
         if chunk < 1 or shard % chunk:
             raise MetadataError(f"shards[{axis}] = {shard} is not a multiple of chunks[{axis}] = {chunk}")
     return chunk_shape, shard_shape
+
+
+def _chunk_shape(
+    shape: Sequence[int], chunks: Chunks, within: Sequence[int], item_size: int
+) -> tuple[int, ...]:
+    """The shape of chunks; if that is left to us, of such that divide a shard `within` which they lie."""
+    if chunks is True or (isinstance(chunks, str) and chunks == "auto"):
+        guessed = guess_chunks(within, item_size)
+        return guessed if within is shape else tuple(map(math.gcd, guessed, within))
+    return _lengths(shape, -1 if chunks is False or chunks is None else chunks, "chunks")
 
 
 def guess_chunks(shape: Sequence[int], item_size: int) -> tuple[int, ...]:
@@ -216,20 +211,23 @@ def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
 def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, order: str | None) -> list[Any]:
     if order not in {None, "C", "F"}:
         raise MetadataError(f"order must be 'C' or 'F', not {order!r}")
-    first: list[Any] = []
-    ndim = len(spec.shape)
-    if order == "F" and ndim > 1:
-        first = [{"name": "transpose", "configuration": {"order": list(range(ndim))[::-1]}}]
-    given = [parse_codec(_as_json(codec), "filters") for codec in _listed(filters, [])]
-    of_kind = {
-        kind: [codec for codec in given if codec.kind == kind] for kind in ("array-array", "array-bytes")
-    }
-    after = [codec for codec in given if codec.kind == "bytes-bytes"]  # zarr-python 2 allowed them as filters
-    if serializer is None or (isinstance(serializer, str) and serializer == "auto"):
-        serializers = of_kind["array-bytes"] or [default_serializer(spec.data_type)]
-    else:
-        serializers = [*of_kind["array-bytes"], serializer]
-    return [*first, *of_kind["array-array"], *serializers, *after, *_listed(compressors, [_ZSTD])]
+    reverse = list(range(len(spec.shape)))[::-1]
+    first = (
+        [{"name": "transpose", "configuration": {"order": reverse}}] if order == "F" and reverse[1:] else []
+    )
+    of_kind: dict[str, list[Any]] = {"array-array": [], "array-bytes": [], "bytes-bytes": []}
+    for codec in _listed(filters, []):  # zarr-python 2 had codecs of all kinds there
+        parsed = parse_codec(_as_json(codec), "filters")
+        of_kind[parsed.kind].append(parsed)
+    is_auto = serializer is None or (isinstance(serializer, str) and serializer == "auto")
+    serializers = [*of_kind["array-bytes"], *([] if is_auto else [serializer])]
+    return [
+        *first,
+        *of_kind["array-array"],
+        *(serializers or [default_serializer(spec.data_type)]),
+        *of_kind["bytes-bytes"],
+        *_listed(compressors, [_ZSTD]),
+    ]
 
 
 _ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}

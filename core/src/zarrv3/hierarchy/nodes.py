@@ -45,6 +45,11 @@ def document_key(path: str) -> str:
     return folder_of(path) + DOCUMENT
 
 
+def path_of(key: str) -> str:
+    """The path of the node that a document's key belongs to."""
+    return key.removesuffix(DOCUMENT).rstrip("/")
+
+
 def where(store: BaseStore, path: str) -> str:
     """How errors name a node."""
     return f"/{path} in {store.describe()}"
@@ -129,12 +134,13 @@ def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | Meta
 def _folders(store: BaseStore, path: str) -> list[str]:
     folder = folder_of(path)
     folders = (name[len(folder) : -1] for name in store.list_dir(folder) if name.endswith("/"))
-    return sorted(name for name in folders if _is_name(name))
+    return sorted(name for name in folders if is_path(name))
 
 
-def _is_name(name: str) -> bool:
+def is_path(text: object) -> bool:
+    """Whether something is the path of a node below another, as it is spelled here."""
     try:
-        return bool(normalize_path(name))
+        return text != "" and normalize_path(text) == text  # type: ignore[arg-type]  # the check is there
     except NodeNameError:
         return False
 
@@ -221,9 +227,7 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
         store.write_many(documents)
     else:
         for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
-            raise NodeExistsError(
-                f"a node at {where(store, key.removesuffix(DOCUMENT).rstrip('/'))} was created meanwhile"
-            )
+            raise NodeExistsError(f"a node at {where(store, path_of(key))} was created meanwhile")
     for path in above:
         if _is_consolidated(found[path]):
             warn_stale(store, path, "a node was created below")

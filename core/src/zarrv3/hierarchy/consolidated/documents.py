@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, overload
 
-from zarrv3.errors import MetadataError, NodeNameError, UnknownExtensionError
+from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.extensions import shown
 from zarrv3.format.metadata import GroupMetadata
-from zarrv3.format.node_names import normalize_path
-from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, is_path, path_of
 from zarrv3.store.contract import JSON
 
 MEMBER = "consolidated_metadata"
@@ -46,8 +45,7 @@ class Documents:
         """Whether a key is that of a document of this tree, there or not; below an array there are none."""
         if key != DOCUMENT and not key.endswith(f"/{DOCUMENT}"):
             return False
-        node = key.removesuffix(DOCUMENT).rstrip("/")
-        return key.startswith(folder_of(self.path)) and self.array_above(node) is None
+        return key.startswith(folder_of(self.path)) and self.array_above(path_of(key)) is None
 
     def shows(self, key: str) -> bool:
         """Whether a key that is not a document's belongs to an array of this tree, or lies outside the tree."""
@@ -121,11 +119,7 @@ def _entries(value: Mapping[str, JSON], above: str, source: str) -> Iterator[tup
     for name, document in entries.items():
         if not isinstance(document, Mapping) or document.get("zarr_format") != 3:
             raise MetadataError(f"{source}: {MEMBER} has {name!r} without a Zarr V3 document; {_ADVICE}")
-        try:
-            known = bool(name) and normalize_path(name) == name
-        except NodeNameError:
-            known = False
-        if not known:
+        if not is_path(name):
             raise MetadataError(
                 f"{source}: {MEMBER} has {name!r}, which is not the path of a node; {_ADVICE}"
             )

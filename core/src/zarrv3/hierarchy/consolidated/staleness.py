@@ -10,7 +10,7 @@ from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents
-from zarrv3.hierarchy.nodes import DOCUMENT, document_key
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, path_of
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked
@@ -46,9 +46,9 @@ def compare(store: BaseStore, documents: Documents) -> Staleness:
         values = store.get_many(whole(keys))
         for key, value in zip(keys, values, strict=True):
             if value is None:
-                vanished.append(_path(key))
+                vanished.append(path_of(key))
             elif not is_same(documents.contents[key], value, is_top=key == document_key(documents.path)):
-                changed.append(_path(key))
+                changed.append(path_of(key))
     can_list = store.capabilities.list
     appeared = _appeared(store, documents) if can_list else ()
     return Staleness(
@@ -62,7 +62,7 @@ def compare(store: BaseStore, documents: Documents) -> Staleness:
 def _appeared(store: BaseStore, documents: Documents) -> Iterator[str]:
     """The nodes that were not consolidated, found group by group; below a new one nothing is looked for."""
     for key in documents.contents:
-        if _path(key) in documents.arrays:
+        if path_of(key) in documents.arrays:
             continue
         folder = key.removesuffix(DOCUMENT)
         known = {*documents.folders.get(folder, ())}
@@ -76,21 +76,20 @@ def is_same(old: bytes, new: Buffer, *, is_top: bool = False) -> bool:
     """Whether two documents mean the same; the top group's holds the consolidated metadata themselves."""
     if old == new:
         return True
+    without = () if is_top else (MEMBER,)  # nested groups may have been consolidated on their own since
     try:
-        without = () if is_top else (MEMBER,)  # nested groups may have been consolidated on their own since
-        meanings = [_meaning(data, without=without) for data in (old, new)]
+        return _meaning(old, without) == _meaning(new, without)
     except MetadataError:  # something that is not installed, or no document any more
-        return bool(_parsed(old, is_top=is_top) == _parsed(new, is_top=is_top))
-    return meanings[0] == meanings[1]
+        return bool(_parsed(old, without) == _parsed(new, without))
 
 
 def has_same_chunks(old: Buffer, new: Buffer) -> bool:
     """Whether an array's documents differ at most in shape and attributes; `MetadataError` for one that is not understood."""
-    first, second = (_meaning(data, without=(MEMBER, "shape", "attributes")) for data in (old, new))
-    return first == second
+    without = (MEMBER, "shape", "attributes")
+    return _meaning(old, without) == _meaning(new, without)
 
 
-def _meaning(data: Buffer, *, without: Collection[str]) -> str:
+def _meaning(data: Buffer, without: Collection[str]) -> str:
     """A document in one spelling of the members that are known, with the others as they are, `without` some."""
     metadata = parse_document(data, source="document")
     document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
@@ -110,17 +109,13 @@ def _meaning(data: Buffer, *, without: Collection[str]) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def _parsed(data: Buffer, *, is_top: bool) -> JSON:
+def _parsed(data: Buffer, without: Collection[str]) -> JSON:
     """A document as JSON; anything else as it is."""
     try:
         document = load_document(data, source="document")
     except MetadataError:
         return data
-    return {name: item for name, item in document.items() if is_top or name != MEMBER}
-
-
-def _path(key: str) -> str:
-    return key.removesuffix(DOCUMENT).rstrip("/")
+    return {name: item for name, item in document.items() if name not in without}
 
 
 def _some(paths: tuple[str, ...]) -> str:
