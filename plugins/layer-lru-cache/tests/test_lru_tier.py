@@ -21,6 +21,7 @@ from zarrv3.store.contract import ByteRange, Changes, Limits, Request
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import Faults
+from zarrv3.testing.interrupts import interruptions
 from zarrv3.testing.processes import dies
 from zarrv3_layer_lru_cache import CacheWarning, LRUStoreCache
 from zarrv3_layer_lru_cache.sealed import seal, unseal
@@ -289,7 +290,7 @@ def test_a_writer_waits_for_those_who_fill(below: Counting) -> None:
         reader = pool.submit(store.get, "top")
         assert entered.wait(60)
         writer = pool.submit(store.write_many, {"top": b"new"})
-        while "top" not in store._ledger._writers:
+        while not store._ledger.under_way:
             assert not writer.done()
         assert store.inner["top"] == CONTENT["top"]
         go_on.set()
@@ -299,22 +300,34 @@ def test_a_writer_waits_for_those_who_fill(below: Counting) -> None:
     assert anew(below, kept)["top"] == b"new"
 
 
-def test_a_writer_that_is_interrupted_while_it_waits(
-    below: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A write that is interrupted before it began leaves nothing under way and nothing written."""
-    store = anew(below, MemoryStore())
-    store._ledger._storing["top"] += 1
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store._ledger._lock, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store["top"] = b"new"
-    store._ledger.stored(["top"])
-    assert store._ledger.is_idle()
-    assert store["top"] == CONTENT["top"]
+@pytest.mark.parametrize("tier", [None, MemoryStore])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.getitems(["top", "a/c/0", "missing"]),
+        lambda store: store.setitems({"top": b"new", "a/c/0": b"new"}),
+        lambda store: store.erase_prefix("a/"),
+        lambda store: [*store.list_dir("a/")],
+        lambda store: store.swap_many({"top": (store.get_versioned(["top"])[0][1], b"new")}),
+    ],
+)
+def test_interrupted_calls_leave_a_cache_that_works(call: Any, tier: Any) -> None:
+    """A call interrupted at any point leaves nothing under way; others see what is stored, at once, and can change it."""
+    kept = []
+    with ThreadPoolExecutor(1) as other:
+        for warm in (True, False):
+            inner = MemoryStore(dict(CONTENT))
+            store = LRUStoreCache(inner, cache_store=tier and tier())
+            for number, error in enumerate(interruptions(lambda store=store: call(store))):
+                kept.append(error)  # with all its frames, as `sys.last_value` is
+                assert other.submit(store.getitems, [*CONTENT]).result(30) == dict(inner.items())
+                assert store._ledger.is_idle()
+                new = {**CONTENT, "top": b"%d" % number}
+                other.submit(store.setitems, new).result(30)
+                assert other.submit(store.getitems, [*CONTENT]).result(30) == new == dict(inner.items())
+                if not warm:
+                    store.invalidate()
+    assert len(kept) > 50
 
 
 def test_a_write_that_cannot_forget_is_refused(below: Counting) -> None:

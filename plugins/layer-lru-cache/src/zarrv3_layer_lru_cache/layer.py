@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias
 
@@ -149,13 +148,20 @@ class LRUStoreCache(Layer):
 
     def _answers(self, items: Sequence[Item], fetch: Callable[[Sequence[Item]], Fetched]) -> list[Any]:
         """The answers in the order of the questions: remembered, fetched in one call, or awaited from other threads."""
-        look = self._ledger.look(items)
+        own = Flight(self.clock())
+        with own.storing:
+            with own.flying:
+                look = self._ledger.look(items, own)
+                if own.asked:
+                    self._fly(own, fetch)
+            if self._tier is not None and own.claimed:
+                values = own.answers or {}
+                self._tier.put({key: values[key, None] for key in own.claimed}, self.clock() - own.born)
         answers = look.found
-        if look.own.asked:
-            self._fly(look.own, fetch)
         again: list[Item] = []
         for item, (flight, source) in look.sources.items():
-            flight.done.wait()
+            with flight.flying:
+                pass
             if flight.answers is not None:
                 answers[item] = _part_of(flight.answers[source], item, source)
             elif flight.error is not None and flight.asked.keys() <= {*items}:
@@ -167,18 +173,13 @@ class LRUStoreCache(Layer):
         return [answers[item] for item in items]
 
     def _fly(self, flight: Flight, fetch: Callable[[Sequence[Item]], Fetched]) -> None:
-        """Ask what this thread has to ask, and wake waiting threads."""
+        """Ask what this thread has to ask."""
         try:
             answers, ages = fetch([*flight.asked])
-            claimed = self._ledger.land(flight, answers, ages, claim=self._tier is not None)
-        except BaseException as error:
+        except Exception as error:
             self._ledger.fail(flight, error)
             raise
-        if self._tier is not None and claimed:
-            try:
-                self._tier.put({key: answers[key, None] for key in claimed}, self.clock() - flight.born)
-            finally:
-                self._ledger.stored(claimed)
+        self._ledger.land(flight, answers, ages, claim=self._tier is not None)
 
     def _fetch(self, items: Sequence[Item]) -> Fetched:
         """Values and ranges from the second tier where it has them, the rest from the inner store, by one call each."""
@@ -206,29 +207,34 @@ class LRUStoreCache(Layer):
 
     def _write(self, changes: Changes, write: Callable[[Changes], None]) -> None:
         kept = self._kept(changes)
-        with self._changing(changes) as change:
+
+        def written() -> dict[str, bytes]:
             write(changes)
-            change.written.update(kept)
+            return kept
+
+        self._change(written, changes)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says; what was remembered of refused keys, and of their folders, is forgotten."""
         changes = {key: new for key, (_, new) in swaps.items()}
         kept = self._kept(changes)
-        with self._changing(changes) as change:
-            refused = {*self.inner.swap_many(swaps)}
+        refused: set[str] = set()
+
+        def swapped() -> dict[str, bytes]:
+            refused.update(self.inner.swap_many(swaps))
             self._ledger.refused(refused)
-            change.written.update((key, kept[key]) for key in kept.keys() - refused)
+            return {key: kept[key] for key in kept.keys() - refused}
+
+        self._change(swapped, changes)
         return refused
 
     def erase_prefix(self, folder: str, /) -> None:
         folder = check_folder(folder)
-        with self._changing(folders=[folder]):
-            self.inner.erase_prefix(folder)
+        self._change(lambda: self.inner.erase_prefix(folder), folders=[folder])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         source, target = check_folder(source), check_folder(target)
-        with self._changing(folders=[source, target]):
-            self.inner.rename_prefix(source, target)
+        self._change(lambda: self.inner.rename_prefix(source, target), folders=[source, target])
 
     def _kept(self, changes: Changes) -> dict[str, bytes]:
         """What to remember if the write succeeds: copies of buffers that the caller may change afterwards."""
@@ -237,22 +243,26 @@ class LRUStoreCache(Layer):
         fits = self._ledger.fits
         return {k: bytes(value) for k, value in changes.items() if value is not None and fits(k, len(value))}
 
-    @contextmanager
-    def _changing(
-        self, changes: Changes = MappingProxyType({}), folders: Collection[str] = ()
-    ) -> Iterator[Change]:
-        """Forget what a write changes, before it; what was written is remembered only if the block succeeds.
+    def _change(
+        self,
+        write: Callable[[], Mapping[str, bytes] | None],
+        changes: Changes = MappingProxyType({}),
+        folders: Collection[str] = (),
+    ) -> None:
+        """Forget what a write changes, before it; what it returns is remembered, if it succeeds.
 
         When a write fails half-way the values are unknown, and nothing is remembered. The second tier forgets
         before the write too: if this process is killed in between, no other one finds an old value there.
         """
-        change = self._ledger.begin(changes, folders)
+        change = Change.of(changes, folders)
+        under_way = self._ledger.under_way
         try:
+            self._ledger.begin(change, changes)
             if self._tier is not None:
                 self._tier.drop(change.keys, change.folders)
-            yield change
+            self._ledger.end(change, write() or {})
         finally:
-            self._ledger.end(change)
+            under_way.discard(change)  # nothing of ours, which could be interrupted
 
     # ------------------------------------------------------------ what is remembered
 
@@ -279,8 +289,7 @@ class LRUStoreCache(Layer):
         """Forget everything, in the second tier too: changes by others are seen from now on."""
         self._ledger.invalidate()
         if self._tier is not None:
-            with self._changing(folders=[""]):
-                self._tier.revive()
+            self._change(self._tier.revive, folders=[""])
 
     def invalidate_values(self) -> None:
         """Forget values and absence; with a second tier, everything."""

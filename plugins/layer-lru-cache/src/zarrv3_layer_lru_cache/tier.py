@@ -155,7 +155,7 @@ class Tier:
     def _overflow(self, sizes: OrderedDict[str, int]) -> dict[str, None]:
         """What has to be erased to make room, already uncounted; the lock is held."""
         gone: dict[str, None] = {}
-        while self._max_size is not None and self._total > self._max_size:
+        while sizes and self._max_size is not None and self._total > self._max_size:
             place = next(iter(sizes))
             self._forget(sizes, place)
             gone[place] = None
