@@ -50,8 +50,10 @@ from zarrv3.testing import (
     LayerConformance,
     NotApplicableError,
     StoreConformance,
+    processes,
     run_checks,
 )
+from zarrv3.testing.checks import interrupts
 from zarrv3.testing.checks.basics import basic_problem
 from zarrv3.testing.conformance import silent_overrides
 from zarrv3.testing.machine import check_like_a_dict
@@ -470,6 +472,44 @@ class PretendsTransactions(MappingDriver):
         self.write_many({key: value for key, value in changes.items() if value is not None})
 
 
+class ReleasesByHand(MappingDriver):
+    """Takes its lock and gives it back without a `with` block."""
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Wrong when it is interrupted in between."""
+        self.lock.acquire()
+        super().write_many(changes)
+        self.lock.release()
+
+
+class SwapsOneByOne(MappingDriver):
+    """Erases the old value before it writes the new one."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Wrong when it is interrupted in between."""
+        with self.lock:
+            changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
+            for key in changes:
+                self.mapping.pop(key, None)
+            self.write_many(changes)
+            return refused
+
+
+class KeepsItsLock(MappingDriver):
+    """Leaves a lock that a thread of its parent holds to a forked child."""
+
+    def renew(self) -> None:
+        """Wrong: it is not made new."""
+        if not hasattr(self, "lock"):
+            super().renew()
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Hold the lock for a while."""
+        with self.lock:
+            time.sleep(0.01)
+            return super().get_many(requests)
+
+
 WRONG: list[tuple[type[MappingDriver], str]] = [
     (ClipsNothing, "every_range"),
     (EmptyIsMissing, "empty_value"),
@@ -530,6 +570,25 @@ def named(name: str) -> Check:
 def test_a_wrong_store_is_found(driver: type[MappingDriver], check: str) -> None:
     """Each kind of wrong store fails the check that is about it, and the text names the rule."""
     with pytest.raises(ConformanceError, match="the rule: "):
+        named(check).run(partial(DriverStore, driver({})))
+
+
+@pytest.mark.parametrize(
+    ("driver", "check", "text"),
+    [
+        (ReleasesByHand, "interrupted_calls", "after a write was interrupted, another thread's call failed"),
+        (SwapsOneByOne, "interrupted_calls", "after a swap was interrupted, '.*' is None"),
+        (HalfTransactions, "interrupted_calls", "after a transaction was interrupted: "),
+        (KeepsItsLock, "forks_at_work", "a child process has not ended after 1 s"),
+    ],
+)
+def test_interrupts_and_forks_find_wrong_stores(
+    driver: type[MappingDriver], check: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left taken or half done by an interrupt, or to a forked child, is found."""
+    monkeypatch.setattr(interrupts, "PATIENCE", 1.0)
+    monkeypatch.setattr(processes, "PATIENCE", 1.0)
+    with pytest.raises(ConformanceError, match=text):
         named(check).run(partial(DriverStore, driver({})))
 
 

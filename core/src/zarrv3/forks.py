@@ -4,6 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 
@@ -14,12 +15,13 @@ class Renewable(Protocol):
         """Begin again with nothing."""
 
 
-_all: "weakref.WeakSet[Renewable]" = weakref.WeakSet()
+_all: "dict[int, weakref.ref[Renewable]]" = {}
 
 
 def renew_in_children(subject: Renewable) -> None:
     """Let every forked child renew an object before it does anything else; the object may be forgotten meanwhile."""
-    _all.add(subject)
+    # forgotten by a callback in C: an interrupt that came into one of Python would be lost
+    _all[id(subject)] = weakref.ref(subject, partial(_all.pop, id(subject)))
 
 
 class Lock:
@@ -49,8 +51,10 @@ def at_forks(
 
 
 def _renew() -> None:
-    for subject in [*_all]:
-        subject.renew()
+    for reference in [*_all.values()]:
+        subject = reference()
+        if subject is not None:
+            subject.renew()
 
 
 at_forks(in_child=_renew)

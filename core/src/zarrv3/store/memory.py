@@ -74,9 +74,9 @@ class MappingDriver:
                     elif key in self.mapping:
                         self.drop(key)
             except BaseException:  # an interrupt, or a mapping that fails: all of it or nothing
-                for key in changes:
-                    self.mapping.pop(key, None)
                 self.mapping.update(before)
+                for key in changes.keys() - before.keys():
+                    self.mapping.pop(key, None)
                 self.look_again()
                 raise
 

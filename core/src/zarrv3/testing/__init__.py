@@ -7,6 +7,7 @@ rules        the rules that checks name when they fail, and `ConformanceError`
 mutations    damaged and hostile documents, configurations and bytes, as strategies of hypothesis
 machine      a hypothesis state machine: the store against a dict
 processes    values that prove themselves whole, processes that write together, a writer that is killed
+interrupts   a call interrupted at every point, one after the other
 faults       `Faults`: a layer that fails on purpose
 
 Importing this package imports neither pytest nor hypothesis; the classes are looked up on first use.

@@ -1,5 +1,7 @@
 """Interrupts (Ctrl-C) at every point of a call at which Python can let one in."""
 
+from __future__ import annotations
+
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -21,27 +23,39 @@ def interruptions(call: Callable[[], Any], step: int = 1) -> Iterator[KeyboardIn
         yield error
 
 
+def points(call: Callable[[], Any]) -> int:
+    """Do a call; at how many points it could have been interrupted."""
+    nowhere = _Interrupter(0)
+    _profiled(call, nowhere)
+    return -nowhere.left
+
+
 def interrupted(call: Callable[[], Any], point: int) -> KeyboardInterrupt | None:
     """Do a call and interrupt it at a point, counted from 1; what it raised, `None` if it was through before."""
-    usual = sys.getprofile()
-    sys.setprofile(_Interrupter(point).look)
     try:
-        call()
+        _profiled(call, _Interrupter(point))
     except KeyboardInterrupt as error:
         return error
+    return None
+
+
+def _profiled(call: Callable[[], Any], interrupter: _Interrupter) -> None:
+    usual = sys.getprofile()
+    sys.setprofile(interrupter.look)
+    try:
+        call()
     finally:
         sys.setprofile(usual)
-    return None
 
 
 class _Interrupter:
     def __init__(self, point: int) -> None:
-        self._left = point
+        self.left = point
 
     def look(self, frame: FrameType, event: str, what: Any) -> None:
         if event == "c_return" or (event == "call" and not frame.f_code.co_flags & _RESUMES):
-            self._left -= 1
-            if self._left == 0 and what is not sys.setprofile:
+            self.left -= 1
+            if self.left == 0 and what is not sys.setprofile:
                 sys.setprofile(None)
                 raise KeyboardInterrupt
 

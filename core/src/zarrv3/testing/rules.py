@@ -22,6 +22,10 @@ OWNERSHIP: Final = "what a caller passed in may change after the call; what a st
 ATOMIC: Final = "at any instant, to any reader, a key has its whole old or its whole new value"
 DURABLE: Final = "a write that has returned (without the claim `durable`: that was flushed) is there also after its writer was killed"
 TURNS: Final = "no thread waits for ever while others use the store"
+INTERRUPTS: Final = (
+    "an interrupted call leaves old or new values and no lock: the store works at once, for every thread"
+)
+FORKS: Final = "a store may be forked at any time: parent and child go on with it"
 FLUSHED: Final = "after flush() everything written so far survives a crash of the process"
 PERSISTENT: Final = "persistent: values outlive the instance"
 ERASE: Final = "None in write_many erases a key, erase_prefix erases those below a folder, and nothing else; missing is fine"

@@ -16,6 +16,7 @@ life      reopening, pickling, equality, closing; reading never writes
 sugar     the conveniences of every store object
 crowds    threads and processes at once, killed writers, failing stores
 transactions  many changes at once or not at all
+interrupts  interrupted calls, forks of a process at work
 """
 
 from zarrv3.testing.checks import (
@@ -24,6 +25,7 @@ from zarrv3.testing.checks import (
     claims,
     crowds,
     erasing,
+    interrupts,
     keys,
     life,
     listing,
@@ -52,6 +54,7 @@ _MODULES = (
     sugar,
     crowds,
     transactions,
+    interrupts,
 )
 _ORDER = {module.__name__: place for place, module in enumerate(_MODULES)}
 
@@ -69,6 +72,7 @@ __all__ = [
     "claims",
     "crowds",
     "erasing",
+    "interrupts",
     "keys",
     "life",
     "listing",
