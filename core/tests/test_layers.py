@@ -11,16 +11,17 @@ from zarrv3.errors import (
     LimitError,
     ReadOnlyError,
     StoreUnavailableError,
+    UnsupportedError,
 )
 from zarrv3.layers import Counting, Layer, Prefix, ReadOnly
-from zarrv3.store.contract import Limits, whole
+from zarrv3.store.contract import Capabilities, Changes, Limits, whole
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
-from zarrv3.testing import Faults, LayerConformance, Opener
+from zarrv3.testing import Faults, InterruptConformance, LayerConformance, Opener
 from zarrv3.testing.conformance import LayerMaker
 
 
-class TestLayer(LayerConformance):
+class TestLayer(InterruptConformance, LayerConformance):
     """The layer that changes nothing."""
 
     @pytest.fixture
@@ -45,7 +46,7 @@ class TestReadOnly(LayerConformance):
         )
 
 
-class TestPrefix(LayerConformance):
+class TestPrefix(InterruptConformance, LayerConformance):
     """One folder of a store."""
 
     @pytest.fixture
@@ -54,7 +55,7 @@ class TestPrefix(LayerConformance):
         return partial(Prefix, prefix="some/folder")
 
 
-class TestCounting(LayerConformance):
+class TestCounting(InterruptConformance, LayerConformance):
     """The layer that counts."""
 
     @pytest.fixture
@@ -63,7 +64,7 @@ class TestCounting(LayerConformance):
         return Counting
 
 
-class TestStack(LayerConformance):
+class TestStack(InterruptConformance, LayerConformance):
     """Several layers on each other."""
 
     @pytest.fixture
@@ -255,3 +256,29 @@ def test_faults_leave_batches_half_done() -> None:
             store.write_many({f"k{i}": b"v" for i in range(4)})
         found.add(len(below))
     assert found == {0, 1, 2, 3, 4}
+
+
+def test_a_layer_that_claims_what_passes_it_by() -> None:
+    """A layer with capabilities of its own that leaves one way of writing to its inner store fails where it claims that way."""
+
+    class Half(Layer):
+        can: tuple[str, ...] = ()
+
+        @property
+        def capabilities(self) -> Capabilities:
+            return self.inner.capabilities.without(*self.can)
+
+        def write_many(self, changes: Changes, /) -> None:
+            self.inner.write_many(changes)
+
+    store = Half(MemoryStore())
+    with pytest.raises(TypeError, match="Half overrides write_many and not swap_many"):
+        store.swap_many({"k": (None, b"")})
+    store.can = ("swap", "transactions")
+    with pytest.raises(UnsupportedError):
+        store.swap_many({"k": (None, b"")})
+    with pytest.raises(UnsupportedError):
+        store.apply_many({"k": b""})
+    with pytest.raises(TypeError, match="overrides get_versioned and not get_many"):
+        type("Reads", (Layer,), {"get_versioned": Layer.stat_many, "capabilities": Half.capabilities})
+    assert [*store] == []

@@ -12,10 +12,10 @@ import pytest
 from zarrv3.errors import ConfigurationError
 from zarrv3.store.memory import KVStore, MappingDriver, MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore, as_mapping, wrap
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(InterruptConformance, StoreConformance):
     """A named `MemoryStore`."""
 
     @pytest.fixture
@@ -24,7 +24,7 @@ class TestMemoryStore(StoreConformance):
         return partial(MemoryStore, name=f"test-{uuid.uuid4()}")
 
 
-class TestMemoryStoreAroundMapping(StoreConformance):
+class TestMemoryStoreAroundMapping(InterruptConformance, StoreConformance):
     """A `MemoryStore` around a mapping of the user's."""
 
     @pytest.fixture
@@ -33,7 +33,7 @@ class TestMemoryStoreAroundMapping(StoreConformance):
         return partial(MemoryStore, {})
 
 
-class TestKVStore(StoreConformance):
+class TestKVStore(InterruptConformance, StoreConformance):
     """A `KVStore` around a dict."""
 
     @pytest.fixture
@@ -42,7 +42,7 @@ class TestKVStore(StoreConformance):
         return partial(KVStore, {})
 
 
-class TestDriverStore(StoreConformance):
+class TestDriverStore(InterruptConformance, StoreConformance):
     """A driver of the contract's methods, without our base class."""
 
     @pytest.fixture

@@ -561,7 +561,7 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
 
 def named(name: str) -> Check:
     """A check by its name."""
-    return next(check for check in CHECKS if check.name == name)
+    return next(check for check in (*CHECKS, *interrupts.CHECKS) if check.name == name)
 
 
 @pytest.mark.parametrize(

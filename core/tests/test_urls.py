@@ -63,6 +63,17 @@ def test_wrong_percent_encoding(text: str) -> None:
         parse_part(text)
 
 
+@pytest.mark.parametrize(
+    "text", [" redis://:geheim@h/0", "redis ://u:geheim@h", "1s3:/b?secret=geheim", "é://:geheim@h"]
+)
+def test_what_looks_like_a_url_is_not_a_path(text: str) -> None:
+    """A URL with a blank before it, or with another mistake in its scheme, does not become a folder; its password is not shown."""
+    with pytest.raises(ConfigurationError, match="is not a URL") as caught:
+        parse_part(text)
+    assert "geheim" not in str(caught.value)
+    assert parse_part(f"./{text}").path == f"./{text}"
+
+
 def test_option_twice() -> None:
     """An option that occurs twice is refused."""
     with pytest.raises(ConfigurationError, match="twice"):

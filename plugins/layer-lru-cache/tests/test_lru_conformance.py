@@ -10,7 +10,7 @@ import pytest
 from zarrv3.opening.stores import open_store
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import MemoryStore
-from zarrv3.testing import LayerConformance
+from zarrv3.testing import InterruptConformance, LayerConformance
 from zarrv3.testing.checks import Opener
 from zarrv3_layer_lru_cache import LRUStoreCache
 
@@ -26,7 +26,7 @@ class TestTiny(LayerConformance):
         return partial(LRUStoreCache, max_size=100)
 
 
-class TestMedium(LayerConformance):
+class TestMedium(InterruptConformance, LayerConformance):
     """Some of it is evicted, and what is written is not remembered."""
 
     examples = 15
@@ -48,7 +48,7 @@ class TestUnlimited(LayerConformance):
         return partial(LRUStoreCache, max_size=None)
 
 
-class TestSecondTier(LayerConformance):
+class TestSecondTier(InterruptConformance, LayerConformance):
     """Almost everything comes from a second tier in memory, which is as long-lived as its name."""
 
     @pytest.fixture

@@ -22,7 +22,7 @@ from zarrv3.errors import InvalidKeyError, ReadOnlyError, StoreAccessError
 from zarrv3.layers import ReadOnly
 from zarrv3.options.settings import config
 from zarrv3.store.helpers import digest
-from zarrv3.testing import CHECKS, Opener, StoreConformance
+from zarrv3.testing import CHECKS, InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.interrupts import interrupted
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
@@ -41,7 +41,7 @@ class PortableStore(DirectoryStore):
         return DirectoryDriver(self.path, lower=False, fsync=False, follow_symlinks=follow, anchored=False)
 
 
-class TestDirectoryStore(StoreConformance):
+class TestDirectoryStore(InterruptConformance, StoreConformance):
     """A `DirectoryStore` over folder descriptors."""
 
     @pytest.fixture
@@ -50,7 +50,7 @@ class TestDirectoryStore(StoreConformance):
         return partial(DirectoryStore, tmp_path / "new" / "data")
 
 
-class TestDirectoryStoreInPython(StoreConformance):
+class TestDirectoryStoreInPython(InterruptConformance, StoreConformance):
     """A `DirectoryStore` without kernels, as it is where none are installed."""
 
     @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ class TestDirectoryStoreInPython(StoreConformance):
         return partial(DirectoryStore, tmp_path / "new" / "data")
 
 
-class TestPortableDirectoryStore(StoreConformance):
+class TestPortableDirectoryStore(InterruptConformance, StoreConformance):
     """A `DirectoryStore` over paths."""
 
     @pytest.fixture

@@ -17,11 +17,11 @@ import pytest
 import zarrv3
 from zarrv3.errors import ConfigurationError, LimitError
 from zarrv3.store.contract import ByteRange, Request, whole
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3_store_lmdb import LMDBStore, driver, environments
 
 
-class TestLMDBStore(StoreConformance):
+class TestLMDBStore(InterruptConformance, StoreConformance):
     """A database in a folder."""
 
     @pytest.fixture

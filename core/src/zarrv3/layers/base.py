@@ -55,16 +55,18 @@ class Layer(BaseStore):
         Where it has `capabilities` of its own, so is what it inherits and need not be able to do.
         """
         super().__init_subclass__(**arguments)
-        for names in _TOGETHER if cls.capabilities is Layer.capabilities else ():
+        passed: dict[str, str] = {}
+        for names in _TOGETHER:
             own = [name for name in names if getattr(cls, name) is not getattr(Layer, name)]
-            if own and len(own) < len(names):
-                missing = " and ".join(name for name in names if name not in own)
-                raise TypeError(
-                    f"{cls.__name__} overrides {own[0]} and not {missing}, which carry the same values past it"
-                )
+            if own:
+                passed |= {name: own[0] for name in names if name not in own}
+        if passed and (cls.capabilities is Layer.capabilities or "get_many" in passed):
+            raise TypeError(_past(cls, next(iter(passed.values())), " and ".join(passed)))
         for name, check in _CHECKS.items():
             method = vars(cls).get(name)
-            if method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
+            if name in passed:
+                method = _unsupported(name, passed[name])
+            elif method is None and "capabilities" in vars(cls) and name not in _ALWAYS:
                 inherited = getattr(cls, name)
                 method = inherited if inherited is getattr(Layer, name) else None
             if method is not None and not isinstance(method, property):
@@ -209,7 +211,7 @@ def _check_prefix(layer: Layer, prefix: str) -> None:  # noqa: ARG001
 _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_many"))
 """Methods of which a layer overrides all or none: values are read, and written, by each of them.
 
-One with `capabilities` of its own may be unable to do some; the conformance kit finds what does not fit.
+One with `capabilities` of its own may be unable to do some, and then must not claim them.
 """
 
 _CHECKS: Mapping[str, Callable[..., tuple[Any, ...] | None]] = {
@@ -237,3 +239,16 @@ def _checking(method: Callable[..., Any], check: Callable[..., tuple[Any, ...] |
         return method(self, *(check(self, *arguments) or arguments))
 
     return checked
+
+
+def _past(cls: type[Layer], own: str, missing: str) -> str:
+    return f"{cls.__name__} overrides {own} and not {missing}: the same values would pass it by"
+
+
+def _unsupported(name: str, own: str) -> Callable[..., Any]:
+    """A method that a layer cannot leave to its inner store, since it overrides another one; where it is claimed, that is an error."""
+
+    def unsupported(self: Layer, *_: Any) -> Any:
+        raise TypeError(_past(type(self), own, name))
+
+    return unsupported

@@ -12,6 +12,8 @@ from zarrv3.errors import ConfigurationError
 from zarrv3.options.redaction import redact, redact_url
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)")
+_LIKE_A_SCHEME = re.compile(r"(?![A-Za-z]:)[^/\\]+:/")
+"""What looks like a URL and is not: ` redis://…`. It is not taken for a path, which might have a password in it."""
 
 
 class Url(NamedTuple):
@@ -94,6 +96,11 @@ def parse_part(text: str) -> Url:
     """One part of a pipeline."""
     match = _SCHEME.match(text)
     if not match:
+        if _LIKE_A_SCHEME.match(text):
+            raise ConfigurationError(
+                f"{redact_url(text)!r} is not a URL: a scheme is letters, digits, '+', '-' and '.'; a path with a colon may "
+                "begin with './'"
+            )
         return Url("", None, text, {}, text)
     rest = text[match.end() :].partition("#")[0]
     rest, _, query = rest.partition("?")

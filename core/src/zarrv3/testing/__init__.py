@@ -1,6 +1,6 @@
 """The conformance kit: what a store has to do, as tests that a backend's author gets for one fixture.
 
-conformance  `StoreConformance`, `LayerConformance`: the classes that an author's pytest class derives from
+conformance  `StoreConformance`, `LayerConformance`, `InterruptConformance`: the classes that an author's pytest class derives from
 codecs data_types grids transformers  the same for extensions of the format: `CodecConformance`, …
 checks       the same as plain functions without pytest: `CHECKS`, `run_checks(opener)` for a live store
 rules        the rules that checks name when they fail, and `ConformanceError`
@@ -22,7 +22,7 @@ from zarrv3.testing.rules import ConformanceError, NotApplicableError
 
 if TYPE_CHECKING:
     from zarrv3.testing.codecs import CodecConformance
-    from zarrv3.testing.conformance import LayerConformance, StoreConformance
+    from zarrv3.testing.conformance import InterruptConformance, LayerConformance, StoreConformance
     from zarrv3.testing.data_types import DataTypeConformance
     from zarrv3.testing.grids import ChunkGridConformance, ChunkKeyEncodingConformance
     from zarrv3.testing.transformers import TransformerConformance
@@ -32,6 +32,7 @@ _LATE = {
     "ChunkKeyEncodingConformance": "grids",
     "CodecConformance": "codecs",
     "DataTypeConformance": "data_types",
+    "InterruptConformance": "conformance",
     "LayerConformance": "conformance",
     "StoreConformance": "conformance",
     "TransformerConformance": "transformers",
@@ -46,6 +47,7 @@ __all__ = [
     "ConformanceError",
     "DataTypeConformance",
     "Faults",
+    "InterruptConformance",
     "LayerConformance",
     "NotApplicableError",
     "Opener",

@@ -29,7 +29,7 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Capabilities, Limits, whole
 from zarrv3.store.memory import MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore, wrap
-from zarrv3.testing.checks import CHECKS, batches, claims, crowds, keys, values
+from zarrv3.testing.checks import CHECKS, batches, claims, crowds, interrupts, keys, values
 from zarrv3.testing.checks.basics import basic_problem
 from zarrv3.testing.checks.table import Check, Opener, capabilities_of, opened
 from zarrv3.testing.faults import Faults
@@ -178,6 +178,13 @@ class StoreConformance:
             raise TypeError(f"{cls.__name__} must not override test_no_silent_overrides")
 
 
+class InterruptConformance:
+    """What a store does when it is interrupted (Ctrl-C) or forked at work: a base class beside `StoreConformance`.
+
+    class TestMyStore(InterruptConformance, StoreConformance): …
+    """
+
+
 def _test_of(check: Check) -> Callable[[StoreConformance, Opener], None]:
     def test(self: StoreConformance, opener: Opener) -> None:
         __tracebackhide__ = True
@@ -189,8 +196,9 @@ def _test_of(check: Check) -> Callable[[StoreConformance, Opener], None]:
     return test
 
 
-for _check in CHECKS:
-    setattr(StoreConformance, f"test_{_check.name}", _test_of(_check))
+for _class, _checks in ((StoreConformance, CHECKS), (InterruptConformance, interrupts.CHECKS)):
+    for _check in _checks:
+        setattr(_class, f"test_{_check.name}", _test_of(_check))
 
 
 class LayerConformance(StoreConformance):
@@ -377,4 +385,4 @@ def _only_when_asked(request: pytest.FixtureRequest) -> None:
         pytest.skip(f"a long run: select it with -m slow, or set {STRESS}=1")
 
 
-__all__ = ["LayerConformance", "LayerMaker", "StoreConformance", "silent_overrides"]
+__all__ = ["InterruptConformance", "LayerConformance", "LayerMaker", "StoreConformance", "silent_overrides"]

@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from zarrv3.errors import ConfigurationError, InvalidKeyError, UnsupportedError
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
-from zarrv3.options.redaction import secrets_of
+from zarrv3.options.redaction import redact_url, secrets_of
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, BaseStore, Separator
@@ -140,6 +140,8 @@ class FSStore(Backend):
         scheme = url.scheme.removeprefix("fsspec+")
         text = url.text.partition("#")[0].partition("?")[0]
         rest = text[len(url.scheme) :]
+        if not rest.startswith(("://", "::")):  # fsspec would take it for a local path
+            raise ConfigurationError(f"{redact_url(url.text)!r}: after {url.scheme!r} comes '://'")
         if scheme in {"http", "https"} or rest.startswith("::"):  # percent signs belong to it
             text = url.text.partition("#")[0].partition("?")[2] if scheme in {"http", "https"} else ""
             query = systems.address_query(scheme, text, cls.declared().options) if text else ""

@@ -54,13 +54,12 @@ _MODULES = (
     sugar,
     crowds,
     transactions,
-    interrupts,
 )
 _ORDER = {module.__name__: place for place, module in enumerate(_MODULES)}
 
 TABLE.sort(key=lambda check: _ORDER[check.run.__module__])
 CHECKS: tuple[Check, ...] = tuple(TABLE)
-"""Every check, from the simple to the demanding."""
+"""Every check, from the simple to the demanding, but for those of `interrupts`."""
 
 __all__ = [
     "CHECKS",

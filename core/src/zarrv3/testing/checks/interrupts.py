@@ -1,7 +1,7 @@
 """Calls that are interrupted, and processes that are forked while they are at work.
 
-Both are tests of every `StoreConformance` and `LayerConformance`, and of `run_checks`. To look into one of them:
-`pytest -k interrupted_calls`, `pytest -k forks_at_work`; `zarrv3.testing.interrupts` interrupts any other call.
+Derive from `InterruptConformance` beside `StoreConformance` or `LayerConformance` to run them; to look into one,
+`pytest -k interrupted_calls` or `pytest -k forks_at_work`. `zarrv3.testing.interrupts` interrupts any other call.
 """
 
 import threading
@@ -15,10 +15,13 @@ from typing import Any
 from zarrv3.errors import StoreError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import whole
-from zarrv3.testing.checks.table import Opener, check, fill, opened, values_of
+from zarrv3.testing.checks.table import Check, Opener, check, fill, opened, values_of
 from zarrv3.testing.interrupts import interrupted, points
 from zarrv3.testing.processes import CONTEXT, PATIENCE, Child
 from zarrv3.testing.rules import FORKS, INTERRUPTS, NotApplicableError, require, same
+
+CHECKS: list[Check] = []
+"""Apart from the others, since many libraries of backends do not pass them."""
 
 SECONDS = 0.3
 """How long each kind of call is interrupted, again and again, at points spread over all of it."""
@@ -29,7 +32,7 @@ OLD: Mapping[str, bytes | None] = {"i/a": b"old", "i/b": b"older", "top": b"old"
 NEW: Mapping[str, bytes | None] = {"i/a": b"new", "i/b": b"newer", "top": b"new", "i/new": b"new"}
 
 
-@check("write")
+@check("write", table=CHECKS)
 def check_interrupted_calls(opener: Opener) -> None:
     """A call that is interrupted (Ctrl-C) at any point leaves old or new values and no lock: the store works at once."""
     with opened(opener) as store:
@@ -110,7 +113,7 @@ def _in_time(call: Callable[[], Any], what: str) -> Any:
     return value
 
 
-@check("write")
+@check("write", table=CHECKS)
 def check_forks_at_work(opener: Opener) -> None:
     """A child that is forked while threads of its parent read and write can use the store at once, and so can the parent."""
     if CONTEXT.get_start_method() != "fork":

@@ -36,12 +36,14 @@ TABLE: list[Check] = []
 """All checks as they are entered; `checks.CHECKS` has them in order."""
 
 
-def check(*needs: str) -> Callable[[Callable[[Opener], None]], Callable[[Opener], None]]:
-    """Enter a function `check_…` into the table; its name and the first line of its docstring are the check's."""
+def check(
+    *needs: str, table: list[Check] = TABLE
+) -> Callable[[Callable[[Opener], None]], Callable[[Opener], None]]:
+    """Enter a function `check_…` into a table; its name and the first line of its docstring are the check's."""
 
     def enter(function: Callable[[Opener], None]) -> Callable[[Opener], None]:
         summary = (function.__doc__ or "").partition("\n")[0]
-        TABLE.append(
+        table.append(
             Check(name=function.__name__.removeprefix("check_"), summary=summary, run=function, needs=needs)
         )
         return function
