@@ -133,3 +133,22 @@ def test_overwriting_by_a_copy_spares_what_is_not_zarrs(tmp_path: Path) -> None:
     assert sorted(zarrv3.open_group(dest)) == ["other", "temp"]
     assert dest["notes.txt"] == dest["gone/notes.txt"] == b"n"
     assert not [*dest.list_prefix("gone/c/")]
+
+
+def test_what_could_not_be_copied_leaves_only_what_is_not_zarrs(tmp_path: Path) -> None:
+    """Where a node is given up, and where a copy goes on, foreign keys at the destination stay."""
+    source = zarrv3.open_store(f"{tmp_path}/src.zarr")
+    zarrv3.create_array(source, name="bad", data=np.arange(10), chunks=2)
+    source["bad/c/4"] = b"damaged"
+    dest = zarrv3.open_store(f"{tmp_path}/dst.zarr")
+    dest["bad/notes.txt"] = b"n"
+    zarrv3.copy(source, dest, overwrite=True, chunks=5, on_error="report")
+    assert sorted(dest) == ["bad/notes.txt", "zarr.json"]
+    dest["bad/c/0"] = b"left by something else"
+    dest["bad/zarr.json.copying"] = b"{}"
+    zarrv3.copy(source, dest, resume=True)
+    assert dest["bad/notes.txt"] == b"n"
+    assert dest["bad/c/4"] == b"damaged"
+    dest["bad/c/9"] = b"stray"
+    zarrv3.copy(source, dest, resume=True)
+    assert (dest.get("bad/c/9"), dest["bad/notes.txt"]) == (None, b"n")

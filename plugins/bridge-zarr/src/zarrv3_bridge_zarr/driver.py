@@ -20,8 +20,9 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer, Capabilities, Changes, Request
-from zarrv3.store.helpers import chunked, resolve
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, whole
+from zarrv3.store.helpers import chunked, rename_by_copy, resolve
+from zarrv3.store.keys import parent
 from zarrv3_bridge_zarr.loop import run
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
 
@@ -67,12 +68,12 @@ class ZarrDriver:
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """As the contract says, page by page."""
-        listing = self.store.list_prefix(folder)
+        listing = self._below(folder)
         try:
             while page := run(_page(listing)):
-                yield from (key for key in page if key.startswith(folder))
+                yield from page
         finally:
-            run(_closed(listing))
+            run(listing.aclose())
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; the foreign store gives names only, so two calls for each tell what they are."""
@@ -87,6 +88,16 @@ class ZarrDriver:
 
     def erase_prefix(self, folder: str, /) -> None:
         run(self._erase_prefix(folder))
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """By copying, documents last; once more with them first where chunks are taken only below one, as by Icechunk."""
+        try:
+            rename_by_copy(self, source, target)
+        except KeyError:
+            documents = [key for key in self.list_prefix(source) if key.endswith("zarr.json")]
+            values = zip(documents, self.get_many(whole(documents)), strict=True)
+            self.write_many({target + key[len(source) :]: value for key, value in values})
+            rename_by_copy(self, source, target)
 
     def close(self) -> None:
         self.store.close()
@@ -164,21 +175,40 @@ class ZarrDriver:
     async def _exists(self, key: str) -> bool:
         try:
             return await self.store.exists(key)
-        except Exception:  # to obstore's folders, a key below another key is an error, not a missing key
-            if await self._is_below_key(key):
-                return False
-            raise
+        except (
+            Exception
+        ):  # to obstore's folders, a key below another key is an error; to Icechunk, one that is not Zarr's
+            if not self.store.supports_listing:
+                raise
+            return any([found == key async for found in self._below(parent(key))])
 
     async def _is_below_key(self, key: str) -> bool:
         return any([await self._is_key(part) for part in accumulate(key.split("/")[:-1], "{}/{}".format)])
 
     async def _is_folder(self, name: str) -> bool:
         """Whether there is a key below; `is_empty` of some stores is true of a folder of folders."""
-        listing = self.store.list_prefix(f"{name}/")
+        listing = self._below(f"{name}/")
         try:
             return await anext(listing, None) is not None
         finally:
-            await _closed(listing)
+            await listing.aclose()
+
+    async def _below(self, folder: str) -> AsyncGenerator[str, None]:
+        """Every key below a folder; Icechunk refuses to list one that is not a node, so the one above it is listed then."""
+        begun = False
+        try:
+            async for key in self.store.list_prefix(folder):
+                begun = True
+                if key.startswith(folder):
+                    yield key
+        except Exception:
+            if begun or not folder:
+                raise
+        else:
+            return
+        async for key in self._below(parent(folder[:-1])):
+            if key.startswith(folder):
+                yield key
 
     async def _names(self, folder: str) -> list[str]:
         return [f"{folder}{name.strip('/')}" async for name in self.store.list_dir(folder.rstrip("/"))]
@@ -189,7 +219,7 @@ class ZarrDriver:
             return
         with suppress(Exception):  # a folder at once, where the store can; what is left then goes key by key
             await self.store.delete_dir(folder.rstrip("/"))
-        left = [key async for key in self.store.list_prefix(folder) if key.startswith(folder)]
+        left = [key async for key in self._below(folder)]
         await self._each(left, self.store.delete)
 
 
@@ -201,9 +231,3 @@ async def _page(listing: AsyncIterator[str]) -> list[str]:
             break
         page.append(key)
     return page
-
-
-async def _closed(listing: AsyncIterator[str]) -> None:
-    """Close a listing that may not be at its end."""
-    if isinstance(listing, AsyncGenerator):
-        await listing.aclose()

@@ -83,7 +83,14 @@ class ForeignStore(Backend):
 
     def connect(self) -> contract.Driver:
         """Open the foreign store."""
-        return ZarrDriver(**{name: self.option(name) for name in self._options})
+        driver = ZarrDriver(**{name: self.option(name) for name in self._options})
+        fs = getattr(self._unwrapped(), "fs", None)
+        kinds = [*type(fs).__mro__, *type(getattr(fs, "sync_fs", None)).__mro__]
+        if any(cls.__name__ == "CachingFileSystem" for cls in kinds):
+            driver.capabilities = (
+                driver.capabilities.read_only()
+            )  # its copies may be older than what is written
+        return driver
 
     def describe(self) -> str:
         """The class of the foreign store; its own description may show a secret."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
 from typing import TypeAlias
+from uuid import uuid4
 
 from zarrv3.chunks import pool
-from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, ZarrError
+from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, StoreAccessError, ZarrError
 from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -19,7 +20,7 @@ from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.store.contract import Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked, sizes_by_stat
-from zarrv3_tools.copying.passing import Item, Passer, erase_strays, grid_keys, windows
+from zarrv3_tools.copying.passing import Item, Passer, grid_keys, windows
 from zarrv3_tools.copying.recoding import Wanted, recoded
 from zarrv3_tools.copying.report import CopyReport, Tally
 from zarrv3_tools.copying.values import Recoder
@@ -79,6 +80,8 @@ class Copier:
         self.can_erase = self.dest.capabilities.erase
         self.can_clean = self.can_erase and self.dest.capabilities.list and not options.resume
         self.passer = Passer(self.source, self.dest, tally, resume=options.resume, verify=options.verify)
+        self.early = False
+        """Whether documents of arrays are written before their values."""
         self.again: list[str] = []
         self.jobs: dict[str, Job] = {}
 
@@ -183,23 +186,49 @@ class Copier:
     # ------------------------------------------------------------ one batch of nodes
 
     def _batch(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._carry(jobs)
+        except StoreAccessError:
+            if self.early or not self._takes_documents_first():
+                raise
+            self.early = True
+            self._carry(jobs)
+
+    def _takes_documents_first(self) -> bool:
+        """Whether the destination takes a document, but not a chunk that lies below none, as Icechunk."""
+        folder = f"{folder_of(self.target)}zarrv3-probe-{uuid4().hex}/"
+        keys = folder + DOCUMENT, f"{folder}c/0"
+        taken = []
+        for key in reversed(keys):
+            try:
+                self.dest.write_many({key: dump_document(GroupMetadata.create().to_document())})
+            except StoreAccessError:
+                continue
+            taken.append(key)
+        self.dest.write_many(dict.fromkeys(taken))
+        return taken == [keys[0]]
+
+    def _carry(self, jobs: Sequence[Job]) -> None:
         self.jobs = {job.path: job for job in jobs}
         if self.options.resume:
             self._look(jobs)
         reencoded = [job for job in jobs if job.metadata is not None and job.document is not None]
-        if reencoded and self.can_erase:
+        early = [job for job in jobs if self.early and isinstance(job.found.metadata, ArrayMetadata)]
+        self._write_documents(early)
+        marked = reencoded and self.can_erase and not early
+        if marked:
             self.dest.write_many({self._mark(job): job.document for job in reencoded})
         passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
         tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, reencoded)))
         workers = pool.threads()
         pool.run(_call, tasks, workers, workers)
-        self._write_documents([job for job in jobs if not job.failed])
+        self._write_documents([job for job in jobs if not job.failed and job not in early])
         for job in jobs:
             if job.failed and self.can_clean:
-                self.dest.erase_prefix(folder_of(job.target))
+                nodes.erase(self.dest, job.target)
             elif not job.failed:
                 self._count(job)
-        if reencoded and self.can_erase:
+        if marked:
             self.dest.write_many({self._mark(job): None for job in reencoded if not job.failed})
 
     def _count(self, job: Job) -> None:
@@ -320,14 +349,22 @@ class Copier:
             if not self.can_erase:
                 continue
             if not job.trusted:
-                self.dest.erase_prefix(folder_of(job.target))
+                nodes.erase(self.dest, job.target)
             elif job.metadata is None and self.dest.capabilities.list:
                 self._erase_strays(job)
 
     def _erase_strays(self, job: Job) -> None:
-        folder, target = folder_of(job.path), folder_of(job.target)
-        keys = (key for key in self.dest.list_prefix(target) if key.rpartition("/")[2] != DOCUMENT)
-        erase_strays(self.source, self.dest, keys, folder, target)
+        """Erase chunks of the destination that have no counterpart in the source: they would become values."""
+        metadata, folder, target = job.found.metadata, folder_of(job.path), folder_of(job.target)
+        if not isinstance(metadata, ArrayMetadata):
+            return
+        names = (key[len(target) :] for key in self.dest.list_prefix(target))
+        decode, ndim = metadata.chunk_key_encoding.decode, len(metadata.shape)
+        chunks = (n for n in names if metadata.storage_transformers or decode(n, ndim) is not None)
+        for part in chunked((name for name in chunks if name.rpartition("/")[2] != DOCUMENT), BATCH):
+            sizes = self.source.stat_many([folder + name for name in part])
+            if stray := [target + name for name, size in zip(part, sizes, strict=True) if size is None]:
+                self.dest.write_many(dict.fromkeys(stray))
 
 
 def _call(task: Task) -> None:

@@ -12,7 +12,7 @@ from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, whole
-from zarrv3.store.helpers import BATCH, chunked
+from zarrv3.store.helpers import BATCH
 from zarrv3_tools.copying.report import Tally
 
 WINDOW_BYTES = 16 * 2**20
@@ -115,11 +115,3 @@ class Passer:
         if count:
             self.tally.add(skipped=len(same), passed=sum(same.values()))
         return {item: value for item, value in values.items() if item not in same}
-
-
-def erase_strays(source: BaseStore, dest: BaseStore, keys: Iterable[str], folder: str, target: str) -> None:
-    """Erase those keys of the destination that have no counterpart in the source: they would become values."""
-    for part in chunked(keys, BATCH):
-        sizes = source.stat_many([folder + key[len(target) :] for key in part])
-        if stray := [key for key, size in zip(part, sizes, strict=True) if size is None]:
-            dest.write_many(dict.fromkeys(stray))
