@@ -19,7 +19,7 @@ MOMENTS = 24
 """How many moments of a call are tried by default: they are spread over the first thousand or so."""
 
 
-@pytest.fixture(scope="module", params=["sqlite", "sqlite in memory", "lmdb", "dbm", "sql"])
+@pytest.fixture(scope="module", params=["sqlite", "sqlite in memory", "lmdb", "dbm", "redis", "sql"])
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[zarrv3.BaseStore]:

@@ -27,7 +27,7 @@ class UnindexedStore(RedisStore):
         """The driver, looking through the whole database."""
         driver = super().connect()
         assert isinstance(driver, RedisDriver)
-        driver.index = NeverComplete(driver.client, driver.names)
+        driver.index = NeverComplete(driver.exchange, driver.names)
         return driver
 
 

@@ -67,6 +67,8 @@ def test_urls_become_connections() -> None:
         ("redis://h/one", "number of a database"),
         ("redis://h/1/2", "number of a database"),
         ("redis:h", "not the URL of a server"),
+        ("redis://h:port", "comes a port"),
+        ("redis://h:65536/0", "comes a port"),
         ("redis://h?decode_responses=true", "decode_responses"),
     ],
 )

@@ -2,6 +2,7 @@
 
 store    the options and the URL: `RedisStore`
 client   the redis-py client that the options ask for
+exchange commands and their replies over the connections of a pool
 driver   the contract over commands, each call one round trip
 index    which keys there are, so that listing costs what it returns
 scripts  what the server does in one step, in Lua

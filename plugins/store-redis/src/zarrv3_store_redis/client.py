@@ -120,7 +120,10 @@ def _check_url(text: str) -> None:
     if own := url.query.keys() & {"prefix", "dimension_separator"}:
         raise ConfigurationError(f"url= is for redis-py; give {min(own)!r} as an argument of its own")
     _from_query(url.query)
-    if url.scheme != "unix" and "${" not in text and not _DATABASE.fullmatch(url.path):
+    if url.scheme == "unix" or "${" in text:
+        return
+    _ = url.port  # raises for what is not one
+    if not _DATABASE.fullmatch(url.path):
         raise ConfigurationError(
             f"{redact_url(text)!r}: the path is the number of a database, as in redis://host:6379/0"
         )

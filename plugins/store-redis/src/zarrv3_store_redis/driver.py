@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import sha1
-from typing import Any
-
-import redis
+from typing import TYPE_CHECKING, Any
 
 from zarrv3.store.contract import (
     Buffer,
@@ -21,8 +19,12 @@ from zarrv3.store.contract import (
 )
 from zarrv3.store.helpers import by_key, chunked, cut, rename_by_copy
 from zarrv3_store_redis import scripts
+from zarrv3_store_redis.exchange import Exchange, other_type
 from zarrv3_store_redis.index import PAGE, Index
 from zarrv3_store_redis.names import Names, bounds
+
+if TYPE_CHECKING:
+    import redis
 
 LARGEST = 512 << 20
 """The most bytes of a name or a value (the server's default `proto-max-bulk-len`)."""
@@ -33,7 +35,6 @@ TRANSACTION = 960 << 20
 BATCH = 1000
 """The most keys in one command."""
 
-_WRONG = "WRONGTYPE"
 _FAR = 1 << 40  # beyond any value, and still an integer to the server
 
 
@@ -47,10 +48,11 @@ class RedisDriver:
     """
 
     def __init__(self, client: redis.Redis, prefix: str, *, owned: bool) -> None:
-        self.client: Any = client  # redis-py leaves most of its commands without types
+        self.client = client
         self.names = Names.of(prefix)
         self.owned = owned
-        self.index = Index(client, self.names)
+        self.exchange = Exchange(client)
+        self.index = Index(self.exchange, self.names)
         self.capabilities = Capabilities(
             write=True,
             erase=True,
@@ -83,7 +85,7 @@ class RedisDriver:
         parts = [*dict(ranged)]
         commands += [("EXISTS", self.names.value(key)) for key in parts]
         commands += [("GETRANGE", self.names.value(key), *_span(wanted)) for key, wanted in ranged]
-        replies = self._run(commands, transaction=bool(ranged))
+        replies = (self.exchange.together if ranged else self.exchange.many)(commands)
         values: dict[str, Buffer | None] = {}
         if wholes:
             whole_values, there, *replies = replies
@@ -133,7 +135,7 @@ class RedisDriver:
             commands.append(("ZREM", self.names.index, *map(str.encode, part)))
             commands.append(("UNLINK", *map(self.names.value, part)))
         commands.append(("ZSCORE", self.names.index, b""))
-        complete = self._run(commands, transaction=True)[-1] is not None
+        complete = self.exchange.together(commands)[-1] is not None
         if values and not complete:
             self.index.build()
 
@@ -146,7 +148,7 @@ class RedisDriver:
             (key.encode(), version or b"", int(new is not None), b"" if new is None else _sendable(new))
             for key, (version, new) in swaps.items()
         )
-        complete, *refused = self._once(
+        complete, *refused = self.exchange.once(
             "EVAL", scripts.SWAP, 1, self.names.index, self.names.prefix, *arguments
         )
         if not complete:
@@ -177,46 +179,12 @@ class RedisDriver:
         if self.owned:
             self.client.close()
 
-    # ------------------------------------------------------------ commands
-
-    def _run(self, commands: Collection[tuple[Any, ...]], *, transaction: bool) -> list[Any]:
-        """The replies to some commands, sent together; raises the first error among them."""
-        with self.client.pipeline(transaction=transaction) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            replies: list[Any] = pipe.execute(raise_on_error=False)  # redis-py's own error would show values
-        for command, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, Exception):
-                raise redis.ResponseError(_other_type(command[1])) if _WRONG in str(reply) else reply
-        return replies
-
-    def _once(self, *command: Any) -> Any:
-        """The reply to a command that is never sent twice: when a connection breaks, whether it was done is unknown.
-
-        Connecting is retried as usual, and a connection that broke since its last use is replaced.
-        """
-        pool = self.client.connection_pool
-        connection = pool.get_connection()
-        finished = False
-        try:
-            connection.send_command(*command)
-            reply = connection.read_response(disable_decoding=True)
-            finished = True
-        except redis.ResponseError:
-            finished = True
-            raise
-        finally:
-            if not finished:
-                connection.disconnect()
-            pool.release(connection)
-        return reply
-
     def _refuse_other_types(self, keys: list[str]) -> None:
         """Raise for keys that are not strings, which MGET treats as missing."""
-        types = self._run([("TYPE", self.names.value(key)) for key in keys], transaction=False)
+        types = self.exchange.many([("TYPE", self.names.value(key)) for key in keys])
         for key, kind in zip(keys, types, strict=True):
-            if kind not in {b"none", b"string", "none", "string"}:
-                raise redis.ResponseError(_other_type(self.names.value(key)))
+            if kind not in {b"none", b"string"}:
+                raise other_type(self.names.value(key))
 
 
 def _span(wanted: ByteRange) -> tuple[int, int]:
@@ -245,7 +213,3 @@ def _sendable(value: Buffer) -> bytes | memoryview:
 
 def _flat(rows: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
     return (item for row in rows for item in row)
-
-
-def _other_type(name: bytes) -> str:
-    return f"{_WRONG}: {name.decode()!r} is not of the type that this store gives it; choose another prefix"

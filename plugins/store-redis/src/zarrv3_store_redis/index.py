@@ -18,10 +18,9 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import redis
-
 from zarrv3.store.helpers import children
 from zarrv3_store_redis import scripts
+from zarrv3_store_redis.exchange import Exchange
 from zarrv3_store_redis.names import Names, bounds
 
 PAGE = 1000
@@ -36,8 +35,8 @@ _ATTEMPTS = 3  # how often building starts again when the index is dropped in th
 class Index:
     """The sorted set of a prefix; thread-safe."""
 
-    def __init__(self, client: redis.Redis, names: Names) -> None:
-        self.client: Any = client  # redis-py leaves most of its commands without types
+    def __init__(self, exchange: Exchange, names: Names) -> None:
+        self.exchange = exchange
         self.names = names
         self.building = threading.Lock()
 
@@ -70,18 +69,17 @@ class Index:
 
     def scan(self, folder: str) -> Iterator[list[str]]:
         """Every key below a folder in lists, by looking through the whole database."""
-        cursor: int = 0
+        cursor: int | bytes = 0
         seen: set[bytes] = set()
+        options = ("MATCH", self.names.pattern(folder), "COUNT", SCANNED, "TYPE", "string")
         while True:
-            cursor, names = self.client.scan(
-                cursor, match=self.names.pattern(folder), count=SCANNED, _type="string"
-            )
+            cursor, names = self.exchange.one("SCAN", cursor, *options)
             fresh = [name for name in dict.fromkeys(names) if name not in seen]
             seen.update(fresh)
             keys = [key for key in map(self.names.key, fresh) if key is not None]
             if keys:
                 yield keys
-            if cursor == 0:
+            if int(cursor) == 0:
                 return
 
     # ------------------------------------------------------------ building
@@ -90,7 +88,7 @@ class Index:
         """Complete the index if necessary."""
         with self.building:
             for _ in range(_ATTEMPTS):
-                if self.client.zscore(self.names.index, b"") is not None or self._build():
+                if self.exchange.one("ZSCORE", self.names.index, b"") is not None or self._build():
                     return
 
     def renew(self) -> None:
@@ -103,7 +101,7 @@ class Index:
 
     def _build(self) -> bool:
         token = f"/{uuid.uuid4().hex}".encode()
-        self.client.zadd(self.names.index, {token: 0})
+        self.exchange.one("ZADD", self.names.index, 0, token)
         for keys in self.scan(""):
             for i in range(0, len(keys), PAGE):
                 self.run(scripts.ENTER, *map(str.encode, keys[i : i + PAGE]))
@@ -116,7 +114,7 @@ class Index:
         return self._eval(script, self.names.prefix, *arguments)
 
     def _eval(self, script: bytes, *arguments: Any) -> Any:
-        return self.client.execute_command("EVAL", script, 1, self.names.index, *arguments)
+        return self.exchange.one("EVAL", script, 1, self.names.index, *arguments)
 
     def _pages(self, folder: str, *, sized: bool) -> Iterator[list[Any]]:
         start, end = bounds(folder)
