@@ -241,48 +241,6 @@ def test_many_threads() -> None:
     assert not wrong
 
 
-# ---------------------------------------------------------------- packbits
-
-
-@pytest.mark.parametrize("padding", ["none", "first_byte", "last_byte"])
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "bool",
-        "i2",
-        "f8",
-        "c8",
-    ],
-)
-def test_packbits(dtype: Any, padding: Any) -> None:
-    """Elements take their bits and no more."""
-    chain = chain_of(
-        dtype, {"name": "packbits", "configuration": {"padding_encoding": padding}}, shape=(3, 5)
-    )
-    array = chain.spec.data_type.sanitize(sample(chain))
-    data = chain.encode(array)
-    assert len(data) == chain.encoded_size
-    assert same(chain.decode(data), array)
-    with pytest.raises(CorruptDataError):
-        chain.decode(bytes(data) + b"\0")
-
-
-def test_packbits_of_some_bits() -> None:
-    """Signs are repeated."""
-    codec = {"name": "packbits", "configuration": {"first_bit": 0, "last_bit": 4}}
-    chain = chain_of("i2", codec, shape=(32,))
-    array = np.arange(-16, 16, dtype="i2")
-    assert chain.encoded_size == 20
-    assert same(chain.decode(chain.encode(array)), array)
-    assert chain.to_json() == [codec]
-
-
-def test_packbits_order() -> None:
-    """The first element is in the lowest bit."""
-    array = np.array([True, False, False, False, False, False, False, False, True])
-    assert chain_of("bool", "packbits", shape=(9,)).encode(array) == b"\x01\x01"
-
-
 # ---------------------------------------------------------------- configuration
 
 
@@ -308,8 +266,6 @@ def test_packbits_order() -> None:
         {"name": "zstd", "configuration": {"level": 1, "checksum": 1}},
         {"name": "crc32c", "configuration": {"x": 1}},
         {"name": "vlen-utf8", "configuration": {"x": 1}},
-        {"name": "packbits", "configuration": {"first_bit": -1}},
-        {"name": "packbits", "configuration": {"padding_encoding": "middle"}},
         {"name": "nope"},
         {},
         7,
@@ -333,7 +289,6 @@ def test_wrong_configurations(codec: Any) -> None:
         ("f4", [LITTLE, TRANSPOSE]),
         ("f4", [LITTLE, LITTLE]),
         ("f4", [{"name": "transpose", "configuration": {"order": [0, 1, 2]}}, LITTLE]),
-        ("U3", ["packbits"]),
     ],
     ids=str,
 )

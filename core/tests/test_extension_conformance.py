@@ -56,22 +56,10 @@ class TestCodecs(CodecConformance):
         return request.param
 
 
-class TestPackBits(CodecConformance):
-    """Few bits per element, of the data types that have them."""
-
-    examples = 60
-    data_types = ("bool", "int8", "int16", "uint64", "float32", "complex64", "string")
-
-    @pytest.fixture(params=["none", "first_byte", "last_byte"])
-    def codec(self, request: pytest.FixtureRequest) -> Any:
-        """With each kind of padding."""
-        return {"name": "packbits", "configuration": {"padding_encoding": request.param}}
-
-
 def test_no_codec_of_the_core_is_left_out() -> None:
     """Every codec of the core is tried."""
     tried = {parse_codec(codec).to_json()["name"] for codec in LOSSLESS}
-    assert {*registry.BUILT_IN["codecs"]} == tried | {"packbits"}
+    assert {*registry.BUILT_IN["codecs"]} == tried
 
 
 # ---------------------------------------------------------------- data types

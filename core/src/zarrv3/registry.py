@@ -46,7 +46,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "codecs": {
         "bytes": "zarrv3.format.codecs.bytes:Bytes",
         "transpose": "zarrv3.format.codecs.transpose:Transpose",
-        "packbits": "zarrv3.format.codecs.packbits:PackBits",
         "vlen-utf8": "zarrv3.format.codecs.vlen:VLenUTF8",
         "vlen-bytes": "zarrv3.format.codecs.vlen:VLenBytes",
         "blosc": "zarrv3.format.codecs.blosc:Blosc",
@@ -130,7 +129,9 @@ OFFERED: dict[str, dict[str, str]] = {
     },
     "codecs": {
         "sharding_indexed": "zarrv3-transformer-sharding",
-        **{f"numcodecs.{name}": "zarrv3-codecs-numcodecs" for name in _NUMCODECS},
+        **dict.fromkeys(
+            ("packbits", *(f"numcodecs.{name}" for name in _NUMCODECS)), "zarrv3-codecs-numcodecs"
+        ),
     },
     "data_types": dict.fromkeys(_ML_DTYPES, "zarrv3-types-ml-dtypes"),
     "chunk_grids": {},

@@ -1,8 +1,7 @@
 # base            the three kinds of codecs            chain           an array's codecs as one
 # bytes           bytes                                vlen            vlen-utf8, vlen-bytes
-# transpose       transpose                            packbits        packbits
-# blosc gzip zstd compressors                          checksums       crc32c
-# support         what they share
+# transpose       transpose                            checksums       crc32c
+# blosc gzip zstd compressors                          support         what they share
 """Codecs: how a chunk becomes bytes. numcodecs is imported when the first chunk is encoded or decoded."""
 
 from collections.abc import Iterable
