@@ -30,6 +30,8 @@ Kind: TypeAlias = Literal[
     "kernels",
 ]
 
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
 BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "memory": "zarrv3.store.memory:MemoryStore",
@@ -55,33 +57,18 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "data_types": {
         "bool": "zarrv3.format.data_types.numerics:Bool",
-        "int8": "zarrv3.format.data_types.numerics:Integer",
-        "int16": "zarrv3.format.data_types.numerics:Integer",
-        "int32": "zarrv3.format.data_types.numerics:Integer",
-        "int64": "zarrv3.format.data_types.numerics:Integer",
-        "uint8": "zarrv3.format.data_types.numerics:Integer",
-        "uint16": "zarrv3.format.data_types.numerics:Integer",
-        "uint32": "zarrv3.format.data_types.numerics:Integer",
-        "uint64": "zarrv3.format.data_types.numerics:Integer",
-        "float16": "zarrv3.format.data_types.numerics:Float",
-        "float32": "zarrv3.format.data_types.numerics:Float",
-        "float64": "zarrv3.format.data_types.numerics:Float",
-        "complex64": "zarrv3.format.data_types.numerics:Complex",
-        "complex128": "zarrv3.format.data_types.numerics:Complex",
+        **dict.fromkeys(_INTEGERS, "zarrv3.format.data_types.numerics:Integer"),
+        **dict.fromkeys(("float16", "float32", "float64"), "zarrv3.format.data_types.numerics:Float"),
+        **dict.fromkeys(("complex64", "complex128"), "zarrv3.format.data_types.numerics:Complex"),
         "raw_bytes": "zarrv3.format.data_types.binary:Raw",
         "null_terminated_bytes": "zarrv3.format.data_types.binary:NullTerminatedBytes",
-        "bytes": "zarrv3.format.data_types.binary:VariableBytes",
-        "variable_length_bytes": "zarrv3.format.data_types.binary:VariableBytes",
+        **dict.fromkeys(("bytes", "variable_length_bytes"), "zarrv3.format.data_types.binary:VariableBytes"),
         "string": "zarrv3.format.data_types.texts:String",
         "fixed_length_utf32": "zarrv3.format.data_types.texts:FixedText",
-        "numpy.datetime64": "zarrv3.format.data_types.times:Time",
-        "numpy.timedelta64": "zarrv3.format.data_types.times:Time",
-        "struct": "zarrv3.format.data_types.structs:Struct",
-        "structured": "zarrv3.format.data_types.structs:Struct",
+        **dict.fromkeys(("numpy.datetime64", "numpy.timedelta64"), "zarrv3.format.data_types.times:Time"),
+        **dict.fromkeys(("struct", "structured"), "zarrv3.format.data_types.structs:Struct"),
     },
-    "chunk_grids": {
-        "regular": "zarrv3.format.grids:RegularGrid",
-    },
+    "chunk_grids": {"regular": "zarrv3.format.grids:RegularGrid"},
     "chunk_key_encodings": {
         "default": "zarrv3.format.grids:DefaultKeys",
         "v2": "zarrv3.format.grids:V2Keys",
@@ -160,9 +147,6 @@ OFFERED_CLASSES: dict[str, str] = {
 OFFERED_FUNCTIONS: dict[str, str] = dict.fromkeys(("copy", "verify"), "zarrv3-tools")
 """Functions that `zarrv3.<name>` resolves to once their package is installed."""
 
-_CLASS_KINDS = ("stores", "layers", "storage_transformers")
-"""The kinds whose classes `zarrv3.<Name>` resolves to."""
-
 NOUN: dict[str, str] = {
     "stores": "store",
     "layers": "layer",
@@ -200,8 +184,12 @@ def load(kind: Kind, name: str) -> Any:
         return _loaded[kind, name]
     except KeyError:
         pass
-    built_in = _built_in(kind, name)
-    found = _import_built_in(built_in) if built_in else _import_entry_point(_entry_point(kind, name))
+    built_in = _matching(BUILT_IN[kind], name)
+    if built_in:
+        module, _, attribute = built_in.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+    else:
+        found = _import_entry_point(_entry_point(kind, name))
     _loaded[kind, name] = found
     return found
 
@@ -211,20 +199,23 @@ def register(kind: Kind, name: str, found: Any) -> None:
 
     It goes before a plugin of that name. Raises `RegistryError` for a name of the core.
     """
-    if _built_in(kind, name):
+    if _matching(BUILT_IN[kind], name):
         raise RegistryError(f"the {NOUN[kind]} {name!r} belongs to the core and cannot be replaced")
     _loaded[kind, name] = found
 
 
 def installed(kind: Kind, name: str) -> bool:
     """Whether somebody provides a name, as of the last scan; imports nothing."""
-    return (kind, name) in _loaded or _built_in(kind, name) is not None or bool(_points(kind, name))
+    return (kind, name) in _loaded or _matching(BUILT_IN[kind], name) is not None or bool(_points(kind, name))
 
 
 def plugins(kind: Kind | None = None) -> list[Plugin]:
     """Every installed plugin of a kind (default: of all kinds), sorted; imports none of them."""
+    from importlib_metadata import version
+
+    core = version("zarrv3-core")
     found = [
-        Plugin(kind_, name, value, "zarrv3-core", _core_version())
+        Plugin(kind_, name, value, "zarrv3-core", core)
         for kind_, names in BUILT_IN.items()
         for name, value in names.items()
     ]
@@ -247,9 +238,8 @@ def find_class(name: str) -> Any:
         reset()
         found = _class_points(name)
     if len(found) > 1:
-        raise RegistryError(
-            f"zarrv3.{name} is claimed by {' and '.join(sorted(found))}; uninstall all but one"
-        )
+        owners = " and ".join(sorted(found))
+        raise RegistryError(f"zarrv3.{name} is claimed by {owners}; uninstall all but one")
     for point in found.values():
         return _import_entry_point(point)
     package = OFFERED_CLASSES.get(name)
@@ -275,13 +265,7 @@ def find_function(name: str) -> Any:
 
 def class_names() -> set[str]:
     """The names of the classes of installed stores, layers and transformers; imports none of them."""
-    return {
-        point.attr
-        for kind in _CLASS_KINDS
-        for points in _entry_points().get(f"zarrv3.{kind}", {}).values()
-        for point in points
-        if point.attr and point.attr.isidentifier()
-    }
+    return {point.attr for point in _of_classes() if point.attr and point.attr.isidentifier()}
 
 
 def hooks() -> "Iterator[EntryPoint]":
@@ -306,13 +290,9 @@ def origin(point: "EntryPoint") -> str:
 
 def owner(kind: Kind, name: str) -> str:
     """How an error names the distribution that provides a name."""
-    if _built_in(kind, name):
+    if _matching(BUILT_IN[kind], name):
         return "zarrv3-core"
     return " and ".join(origin(point) for point in _points(kind, name))
-
-
-def _built_in(kind: str, name: str) -> str | None:
-    return _matching(BUILT_IN[kind], name)
 
 
 def _matching(table: Mapping[str, T], name: str) -> T | None:
@@ -321,11 +301,6 @@ def _matching(table: Mapping[str, T], name: str) -> T | None:
         return table[name]
     fitting = [key for key in table if key.endswith("*") and name.startswith(key[:-1])]
     return table[max(fitting, key=len)] if fitting else None
-
-
-def _import_built_in(value: str) -> Any:
-    module, _, attribute = value.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def _entry_point(kind: Kind, name: str) -> "EntryPoint":
@@ -346,14 +321,15 @@ def _points(kind: str, name: str) -> "list[EntryPoint]":
 
 
 def _class_points(name: str) -> "dict[str, EntryPoint]":
-    """The entry points of stores, layers and transformers whose class is called `name`, one per distribution."""
-    return {
-        origin(point): point
-        for kind in _CLASS_KINDS
-        for points in _entry_points().get(f"zarrv3.{kind}", {}).values()
-        for point in points
-        if point.attr == name
-    }
+    """The entry points whose class is called `name`, one per distribution."""
+    return {origin(point): point for point in _of_classes() if point.attr == name}
+
+
+def _of_classes() -> "Iterator[EntryPoint]":
+    """The entry points of stores, layers and transformers: those whose classes `zarrv3.<Name>` resolves to."""
+    for kind in ("stores", "layers", "storage_transformers"):
+        for points in _entry_points().get(f"zarrv3.{kind}", {}).values():
+            yield from points
 
 
 def _import_entry_point(point: "EntryPoint") -> Any:
@@ -413,9 +389,3 @@ def _origin(point: "EntryPoint") -> tuple[str, str]:
     except Exception:  # noqa: BLE001, S110 - damaged metadata: whatever the reader of them raises
         pass
     return "an unknown distribution", ""
-
-
-def _core_version() -> str:
-    from importlib_metadata import version
-
-    return version("zarrv3-core")

@@ -18,7 +18,7 @@ import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Literal, Union
@@ -54,7 +54,7 @@ class Option:
     """Of `**options` that are passed on: a `TypedDict` with the types of those that a URL may give too."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Declared:
     """One option of a class."""
 
@@ -67,16 +67,12 @@ class Declared:
     default: Any = _MISSING
     positional: bool = False
     """Whether it can be given without its name."""
-    _alternatives: list[Any] = field(init=False, repr=False)
-    _coercions: tuple[Callable[[Any], Any], ...] = field(init=False, repr=False)
-    _is_text: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Work out how values are checked."""
-        alternatives = _alternatives(self.hint)
-        object.__setattr__(self, "_alternatives", alternatives)
-        object.__setattr__(self, "_coercions", tuple(map(_coercion, alternatives)))
-        object.__setattr__(self, "_is_text", any(map(_takes_text, alternatives)))
+        self._alternatives = _alternatives(self.hint)
+        self._coercions = [*map(_coercion, self._alternatives)]
+        self._is_text = any(map(_takes_text, self._alternatives))
 
     @property
     def required(self) -> bool:
@@ -197,11 +193,8 @@ class Table:
     def rows(self) -> Iterator[tuple[str, str, str, str]]:
         """For people: of each option its name, what it takes, its default, and what it means; in Markdown."""
         for name, one in self.options.items():
-            default = (
-                ""
-                if one.default is _MISSING or one.default is _ABSENT
-                else f"`{one.option.show(one.default)}`"
-            )
+            none = one.default is _MISSING or one.default is _ABSENT
+            default = "" if none else f"`{one.option.show(one.default)}`"
             yield f"`{name}`", one.takes, default, one.option.help
         if self.others is not None:
             yield "any other", self.others.takes, "", self.others.option.help

@@ -29,9 +29,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the passwords of URLs in it and without the given secrets."""
     text = _USER_INFO.sub(rf"\1:{HIDDEN}@", text)
     text = _QUERY.sub(lambda m: f"{m[1]}{m[2]}={HIDDEN}" if SECRET_NAME.search(m[2]) else m[0], text)
-    for secret in sorted(
-        filter(None, secrets), key=len, reverse=True
-    ):  # a secret may be the beginning of another
+    # a secret may be the beginning of another
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
 
@@ -117,9 +116,8 @@ def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
     """Those found and the passwords of URLs in a text, each as written, decoded and encoded."""
     found += [match[2] for match in _USER_INFO.finditer(value)]
     urls = filter(None, (_WHOLE_URL.match(value), _TOKEN_URL.match(value)))
-    for (
-        match
-    ) in urls:  # with its pieces: a library may have cut it where a piece looks like a host or a query
+    for match in urls:
+        # with its pieces: a library may have cut it where a piece looks like a host or a query
         found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
     found += [match[3] for match in _QUERY.finditer(value) if SECRET_NAME.search(match[2])]
     for text in filter(None, found):
@@ -131,12 +129,9 @@ def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
 def _is_secret(name: object, value: object, declared: Mapping[str, bool] = _NONE) -> bool:
     if name in declared:
         return declared[str(name)] and value is not None
-    return (
-        isinstance(name, str)
-        and bool(SECRET_NAME.search(name))
-        and value is not None
-        and not isinstance(value, bool)
-    )
+    if value is None or isinstance(value, bool):
+        return False
+    return isinstance(name, str) and bool(SECRET_NAME.search(name))
 
 
 def _shown(value: Any) -> Any:

@@ -204,9 +204,8 @@ _shared: Sharing[MappingDriver] = Sharing()
 
 def _driver_of(mapping: MutableMapping[str, Any], cls: type[D]) -> D:
     """The driver of a mapping: stores around one mapping share its lock and its index, so that none goes stale."""
-    driver, made = _shared.get_or_make(
-        (id(mapping), cls), lambda: cls(mapping)
-    )  # it keeps its mapping: the number stays
+    # it keeps its mapping: the number stays
+    driver, made = _shared.get_or_make((id(mapping), cls), lambda: cls(mapping))
     assert isinstance(driver, cls)
     if not made:
         driver.look_again()
@@ -246,9 +245,7 @@ class MemoryStore(Backend):
         if name is not None and root is not None:
             raise ConfigurationError("a memory store has a name or a root, not both")
         super().__init__(root=root, cls=cls, dimension_separator=dimension_separator, name=name)
-        self._own: MemoryDriver | None = (
-            None  # of a name that the environment has, it is looked up when it is used
-        )
+        self._own: MemoryDriver | None = None  # of a name that the environment has: when it is used
         if name is None:
             self._own = _driver_of(cls() if root is None else root, MemoryDriver)
             self._options = {**self._options, "root": self._own.mapping}
