@@ -207,6 +207,13 @@ def test_names_are_bytes(store: DirectoryStore, root: Path) -> None:
 # ---------------------------------------------------------------- options
 
 
+def test_names_of_many_bytes(store: DirectoryStore) -> None:
+    """A name that is as long as a file's may be is a key, in whatever letters."""
+    for name in ("n" * 255, "€" * 85):
+        store[f"a/{name}"] = b"v"
+        assert store[f"a/{name}"] == b"v"
+
+
 def test_normalize_keys(tmp_path: Path) -> None:
     """With `normalize_keys`, keys that differ in case are one key, also for erasing, listing and renaming (defect 6)."""
     store = DirectoryStore(tmp_path, normalize_keys=True)

@@ -52,7 +52,7 @@ MOST_DEEP = 400
 
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+_IS_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 class DirectoryDriver:
@@ -194,14 +194,9 @@ class DirectoryDriver:
             above_new = walk.folder(parent(new), create=True)
             if above_new is None:
                 return
-            old_name, new_name = _last(old), _last(new)
+            here, there = above_old.at(_last(old)), above_new.at(_last(new))
             try:
-                os.rename(
-                    above_old.at(old_name),
-                    above_new.at(new_name),
-                    src_dir_fd=above_old.fd,
-                    dst_dir_fd=above_new.fd,
-                )
+                os.rename(here, there, src_dir_fd=above_old.fd, dst_dir_fd=above_new.fd)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
@@ -256,31 +251,30 @@ class DirectoryDriver:
             with self._walk() as walk:
                 places = self._located(walk, (requests[number][0] for number in left))
                 for number, (folder, name) in zip(left, places, strict=True):
-                    answer = self._read(walk, folder, name, requests[number][1]) if folder else (None, None)
-                    answers[number] = answer if versions else answer[0]
+                    wanted = requests[number][1]
+                    value, there = self._read(walk, folder, name, wanted) if folder else (None, None)
+                    answers[number] = (value, there and _version(there, value)) if versions else value
         return answers
 
-    def _read(self, walk: Walk, folder: Folder, name: str, wanted: ByteRange | None) -> Versioned:
-        """The requested part of a file, and the file's version."""
+    def _read(
+        self, walk: Walk, folder: Folder, name: str, wanted: ByteRange | None
+    ) -> tuple[bytes, os.stat_result] | tuple[None, None]:
+        """The requested part of a file, and the file's status."""
         kept = len(walk.descriptors)
         try:
             fd = walk.open(folder.at(name), self.reading, folder.fd)
             there = os.fstat(fd)
-            if not stat.S_ISREG(there.st_mode) or not self.spelling.is_exact(folder, name):
-                return None, None
-            start, length = resolve(wanted, there.st_size)
-            value = _read_all(fd, start, length, f"{folder.path}/{name}")
-            return value, _version(there, value)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):  # the last one on Windows
-            return None, None
+            if stat.S_ISREG(there.st_mode) and self.spelling.is_exact(folder, name):
+                start, length = resolve(wanted, there.st_size)
+                return _read_all(fd, start, length, f"{folder.path}/{name}"), there
         except OSError as error:
             if error.errno in _IS_LINK:
                 raise link_error(f"{folder.path}/{name}") from None
-            if error.errno == errno.ENAMETOOLONG:
-                return None, None
-            raise
+            if error.errno not in _IS_MISSING:
+                raise
         finally:
             walk.close(kept)
+        return None, None
 
     def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
         there = folder.stat(name)
@@ -297,8 +291,8 @@ class DirectoryDriver:
         there = self._stat(folder, name)
         if there is None or not stat.S_ISREG(there.st_mode):
             return None
-        version = _version(there, None)
-        return self._read(walk, folder, name, None)[1] if version is None else version
+        value = None if there.st_mtime_ns % 1000 else self._read(walk, folder, name, None)[0]
+        return _version(there, value)
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
@@ -414,14 +408,19 @@ class DirectoryDriver:
             raise
         return names[:-1]
 
-    def _remove_dead(self, folder: Folder, temporaries: Collection[str]) -> bool:
-        """Remove temporary files of dead writers: all are dead when nobody else holds the folder's lock."""
-        if not temporaries or not self._try_lock(folder):
+    @staticmethod
+    def _remove_dead(folder: Folder, temporaries: Collection[str]) -> bool:
+        """Remove temporary files of dead writers: all are dead when nobody else holds the folder's lock. Whether that was so."""
+        if not temporaries or folder.fd is None or fcntl is None:
+            return False
+        try:
+            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             return False
         for temporary in temporaries:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(folder.at(temporary), dir_fd=folder.fd)
-        _unlock(folder)
+        fcntl.flock(folder.fd, fcntl.LOCK_UN)
         return True
 
     # ------------------------------------------------------------ erasing
@@ -485,12 +484,12 @@ class DirectoryDriver:
     def _sweep(self, folder: Folder) -> bool:
         """Remove what killed writers left in a folder if it holds nothing else; whether that was so."""
         left = []
-        with folder.scan() as entries:
+        with contextlib.suppress(FileNotFoundError), folder.scan() as entries:
             for entry in entries:
                 if not entry.name.startswith(TEMPORARY):
                     return False
                 left.append(entry.name)
-        return self._remove_dead(folder, left)
+        return not left or self._remove_dead(folder, left)
 
     @staticmethod
     def _rmdir(folder: Folder, name: str) -> bool:
@@ -520,45 +519,29 @@ class DirectoryDriver:
         try:
             try:
                 fcntl.flock(folder.fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            except OSError as error:  # a network file system without locks of folders
-                if strict or error.errno not in _NO_LOCKS:
+            except OSError:  # a network file system without locks of folders
+                if strict:
                     raise
             yield
         finally:
-            _unlock(folder)
-
-    @staticmethod
-    def _try_lock(folder: Folder) -> bool:
-        """Lock a folder if nobody is writing to it, and tell whether so; never where that cannot be known."""
-        if folder.fd is None or fcntl is None:
-            return False
-        try:
-            fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-
-def _unlock(folder: Folder) -> None:
-    if folder.fd is not None and fcntl is not None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(folder.fd, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder.fd, fcntl.LOCK_UN)
 
 
 def _has_locks(root: str) -> bool:
     """Whether folders can be locked where a root is, or will be made."""
     if fcntl is None:  # pragma: no cover - Windows
         return False
+    while not os.path.isdir(root) and root != os.path.dirname(root):  # noqa: PTH112, PTH120 - plain texts
+        root = os.path.dirname(root)  # noqa: PTH120
     try:
-        fd = os.open(root, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        return _has_locks(os.path.dirname(root))  # noqa: PTH120
+        fd = os.open(root, OPEN_FILE)
     except OSError:
         return True  # what is wrong will be told when it is used
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in _NO_LOCKS
+        return isinstance(error, BlockingIOError)  # somebody has it
     finally:
         os.close(fd)
     return True
@@ -584,35 +567,29 @@ def _document_first(entry: os.DirEntry[str]) -> tuple[bool, bool]:
 
 
 def _temporary(name: str) -> str:
-    return f"{TEMPORARY}{name[-200:]}"
+    """The name of a temporary file: 255 bytes at most, as a kernel makes it of a plain name."""
+    return f"{TEMPORARY}{name[-200 if name.isascii() else -50 :]}"
 
 
-def _version(there: os.stat_result, value: bytes | None) -> Version | None:
+def _version(there: os.stat_result, value: bytes | None) -> Version:
     """What distinguishes a file from every other that had or will have its name.
 
-    Every writer sets the time of a file to the nanosecond, and never to a whole microsecond, so that a number
-    of a file that is used again does not bring the same version again. Where the file system keeps times less
-    exactly, the value's digest is part of it: then the value is needed, and without it `None` is returned.
+    Every writer sets the time of a file to the nanosecond, and never to a whole microsecond, so that a number of a file that
+    is used again does not bring the same version again. Where the time is of a whole microsecond, as of a file system that
+    keeps times less exactly, the value's digest is part of it, and the value is needed.
     """
     stamp = there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
-    if there.st_mtime_ns % 1000:
-        return stamp
-    return None if value is None else (*stamp, digest(value))
+    return stamp if value is None or there.st_mtime_ns % 1000 else (*stamp, digest(value))
 
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
     """Exactly this part of an open file."""
-    if start:
-        os.lseek(fd, start, os.SEEK_SET)
-    data = os.read(fd, length)
-    if len(data) == length:
-        return data
-    parts = [data]
-    missing = length - len(data)
-    while missing and (data := os.read(fd, missing)):
+    os.lseek(fd, start, os.SEEK_SET)
+    parts = []
+    while length and (data := os.read(fd, length)):
         parts.append(data)
-        missing -= len(data)
-    if missing:  # our own writers never shorten a file that can be seen
+        length -= len(data)
+    if length:  # our own writers never shorten a file that can be seen
         raise StoreAccessError(f"{path!r} became shorter while it was read; something else writes to it")
     return b"".join(parts)
 

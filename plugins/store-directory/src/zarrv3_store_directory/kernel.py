@@ -12,7 +12,10 @@ from zarrv3.store.contract import Buffer, Request
 
 
 class FileKernel(Protocol):
-    """Methods that kernels may have besides those for chunks; all are thread-safe."""
+    """Methods that kernels may have besides those for chunks; all are thread-safe.
+
+    With `letters`, a name with letters leads to the file of exactly this name; without, such names are left undone.
+    """
 
     def get_files(
         self,
@@ -31,19 +34,12 @@ class FileKernel(Protocol):
             requests: paths below it and ranges.
             reserved: paths with a part that begins so are left undone.
             flags: what they are opened with; with `O_NOFOLLOW` no part of a path may be a symbolic link.
-            letters: a name with letters leads to the file of exactly this name; without, such paths are left undone.
-            versions: return pairs of bytes and version; files whose time is that of a whole microsecond are left undone.
+            letters: see above.
+            versions: give pairs of bytes and version; a file whose time is of a whole microsecond is left undone.
         """
 
     def write_files(
-        self,
-        folder: int,
-        names: list[str],
-        values: list[Buffer],
-        prefix: str,
-        flags: int,
-        *,
-        letters: bool,
+        self, folder: int, names: list[str], values: list[Buffer], prefix: str, flags: int, *, letters: bool
     ) -> list[int]:
         """Replace files in an open folder through temporary ones; the numbers of those left undone.
 
@@ -53,14 +49,11 @@ class FileKernel(Protocol):
             values: as many.
             prefix: what the name of a temporary file begins with; the last 200 characters of the file's follow.
             flags: what temporary files are created with.
-            letters: as in `get_files`.
+            letters: see above.
         """
 
 
 def file_kernel() -> FileKernel | None:
     """The kernels in use, if they can handle files."""
-    available = kernels()
-    kernel: FileKernel | None = (
-        available if hasattr(available, "get_files") and hasattr(available, "write_files") else None
-    )
-    return kernel
+    kernel: FileKernel | None = kernels()
+    return kernel if hasattr(kernel, "get_files") else None
