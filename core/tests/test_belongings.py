@@ -228,3 +228,24 @@ def test_stores_that_take_zarrs_keys_only() -> None:
         zarrv3.open_group(store, path="a", mode="r")
     zarrv3.create_array(store, name="a", shape=2)
     assert sorted(store) == ["a/zarr.json", "zarr.json"]
+
+
+def test_clearing_without_listing_changes_nothing() -> None:
+    """Where keys cannot be listed a group cannot be cleared: it is refused, and the group's own document stays."""
+    store = zarrv3.MemoryStore()
+    zarrv3.group(store).create_array("x", data=[1])
+    before = dict(store.items())
+    with pytest.raises(zarrv3.errors.UnsupportedError, match="cannot list"):
+        zarrv3.open_group(_Unlisted(store)).clear()
+    assert dict(store.items()) == before
+
+
+class _Unlisted(zarrv3.Layer):
+    """A layer that cannot list."""
+
+    kind = "unlisted"
+
+    @property
+    def capabilities(self) -> zarrv3.Capabilities:
+        """Those of the inner store, but for listing."""
+        return self.inner.capabilities.without("list")

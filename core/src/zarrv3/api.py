@@ -34,7 +34,7 @@ from zarrv3.hierarchy.arguments import (
 )
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.display import Tree
-from zarrv3.hierarchy.group import Group
+from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.opening.stores import StoreLike, as_store, recognised
@@ -265,13 +265,7 @@ def create_hierarchy(
     located, above, _ = _located(store, None, "a", None)
     full = {join_paths(above, path): metadata for path, metadata in nodes.items()}
     create_many(located, full, overwrite=overwrite)
-    made: dict[str, Array | Group] = {}
-    for path, (full_path, metadata) in zip(nodes, full.items(), strict=True):
-        if isinstance(metadata, ArrayMetadata):
-            made[path] = Array(located, full_path, metadata=metadata)
-        else:
-            made[path] = Group(located, full_path, metadata=metadata)
-    return made
+    return {path: opened(located, join_paths(above, path), metadata) for path, metadata in nodes.items()}
 
 
 @takes(

@@ -21,7 +21,6 @@ from zarrv3.errors import AssignmentError, MetadataError, SelectionError, ZarrEr
 from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
-from zarrv3.hierarchy.display import Info, array_info
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
@@ -251,15 +250,6 @@ class Array(Node[ArrayMetadata]):
         Raises `UnsupportedError` for a store that cannot list its keys.
         """
         return sum(size for _, size in self._store.list_sizes(self._layout.folder))
-
-    @property
-    def info(self) -> Info:
-        """A report of what the array is and holds; lists the array's keys where the store can, reads no values."""
-        return array_info(self)
-
-    def info_complete(self) -> Info:
-        """`info` with fill value, dimension names, codecs and storage transformers."""
-        return array_info(self, complete=True)
 
     # ------------------------------------------------------------ reading
 
@@ -605,10 +595,6 @@ class Array(Node[ArrayMetadata]):
     def __repr__(self) -> str:
         """The array in one line."""
         return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
-
-    def _repr_html_(self) -> str:
-        """The array in a notebook; the store is not asked for anything."""
-        return array_info(self, stored=False)._repr_html_()
 
 
 class Indexer:

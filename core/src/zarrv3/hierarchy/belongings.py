@@ -13,7 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Literal, TypeAlias
 
-from zarrv3.errors import InvalidKeyError, MetadataError, StoreAccessError, StoreUnavailableError
+from zarrv3.errors import (
+    InvalidKeyError,
+    MetadataError,
+    StoreAccessError,
+    StoreUnavailableError,
+    UnsupportedError,
+)
 from zarrv3.format.grids import decode_key
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.base import BaseStore
@@ -39,16 +45,20 @@ _REMEMBERED = 10_000
 def erase(store: BaseStore, path: str, *, itself: bool = True) -> None:
     """Erase a node with everything below it, and nothing else; documents go first, so that no half of it is ever seen.
 
-    Costs a listing and two calls where nothing else is there; documents are read where keys are not named by default. A store that cannot list its keys
-    is taken at its word that all of them are Zarr's.
+    Costs a listing and two calls where nothing else is there; documents are read where keys are not named by default. A store that
+    cannot list its keys is taken at its word that all of them are Zarr's.
 
     Args:
         store: where it is.
         path: the node.
-        itself: erase also its own document, not only what is below.
+        itself: erase also its own document, not only what is below; `UnsupportedError` without it where keys cannot be listed.
     """
     folder = f"{path}/" if path else ""
     if not store.capabilities.list:
+        if not itself:
+            raise UnsupportedError(
+                f"what lies below /{path} cannot be erased: {store.describe()} cannot list its keys"
+            )
         store.write_many({folder + DOCUMENT: None})
         store.erase_prefix(folder)
         return

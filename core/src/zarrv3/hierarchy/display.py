@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec
@@ -43,8 +43,14 @@ class Info:
         return f"<table>{rows}</table>"
 
 
-def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> Info:
-    """The report of an array; what is stored is left out where the store cannot list its keys."""
+def report(node: Any, *, complete: bool = False, stored: bool = True) -> Info:
+    """The report of an array or group, in full if `complete`; with what is `stored` of an array, where the store can list its keys."""
+    if isinstance(node.metadata, ArrayMetadata):
+        return _array_info(node, complete=complete, stored=stored)
+    return _group_info(node, complete=complete)
+
+
+def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
     lines = [
         ("Name", array.path or "/"),
         ("Type", "zarrv3.Array"),
@@ -82,8 +88,7 @@ def array_info(array: Array, *, complete: bool = False, stored: bool = True) -> 
     return Info(lines)
 
 
-def group_info(group: Group, *, complete: bool = False) -> Info:
-    """The report of a group."""
+def _group_info(group: Group, *, complete: bool) -> Info:
     lines = [
         ("Name", group.path or "/"),
         ("Type", "zarrv3.Group"),

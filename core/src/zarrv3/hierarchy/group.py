@@ -23,9 +23,10 @@ from zarrv3.hierarchy.arguments import (
     takes,
 )
 from zarrv3.hierarchy.array import Array
-from zarrv3.hierarchy.display import Info, Tree, group_info
+from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 from zarrv3.store.helpers import check_rename
 
@@ -156,15 +157,6 @@ class Group(Node[GroupMetadata]):
             level: how many levels to draw; by default all.
         """
         return Tree(self, level)
-
-    @property
-    def info(self) -> Info:
-        """A report of what the group is and holds."""
-        return group_info(self)
-
-    def info_complete(self) -> Info:
-        """The report `info`, and whether several writers are safe."""
-        return group_info(self, complete=True)
 
     # ------------------------------------------------------------ creating
 
@@ -397,10 +389,7 @@ class Group(Node[GroupMetadata]):
         return self._below(name)
 
     def _open(self, path: str, metadata: Metadata) -> Member:
-        if isinstance(metadata, ArrayMetadata):
-            array = Array(self._store, path, read_only=self._read_only, metadata=metadata)
-            return array._share(self._above)
-        return Group(self._store, path, read_only=self._read_only, metadata=metadata)._share(self._above)
+        return opened(self._store, path, metadata, read_only=self._read_only)._share(self._above)
 
     # ------------------------------------------------------------ description
 
@@ -408,6 +397,9 @@ class Group(Node[GroupMetadata]):
         """The group in one line."""
         return f"<zarrv3.Group {self.name!r}>"
 
-    def _repr_html_(self) -> str:
-        """The group in a notebook."""
-        return self.info._repr_html_()
+
+def opened(store: BaseStore, path: str, metadata: Metadata, *, read_only: bool = False) -> Member:
+    """The array or group that metadata describe; the store is not asked."""
+    if isinstance(metadata, ArrayMetadata):
+        return Array(store, path, read_only=read_only, metadata=metadata)
+    return Group(store, path, read_only=read_only, metadata=metadata)

@@ -9,6 +9,7 @@ from zarrv3.errors import ReadOnlyError
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.attributes import Attributes, Change
+from zarrv3.hierarchy.display import Info, report
 from zarrv3.hierarchy.nodes import M
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
@@ -87,6 +88,19 @@ class Node(Generic[M]):
     def metadata(self) -> M:
         """The checked content of the node's document `zarr.json`, as it was when the node was opened or last changed."""
         return self._metadata
+
+    @property
+    def info(self) -> Info:
+        """A report of what the node is and holds; lists its keys where the store can, reads no values."""
+        return report(self)
+
+    def info_complete(self) -> Info:
+        """`info`, with whether several writers are safe, and all that the metadata of an array say."""
+        return report(self, complete=True)
+
+    def _repr_html_(self) -> str:
+        """The node in a notebook; of an array's chunks the store is not asked."""
+        return report(self, stored=False)._repr_html_()
 
     @property
     def attrs(self) -> Attributes:

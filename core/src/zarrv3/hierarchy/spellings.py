@@ -61,10 +61,8 @@ def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("dtype", "fill_value"):
             if getattr(prototype, name, None) is not None:
                 copied[name] = getattr(prototype, name)
-    return {
-        **copied,
-        **{name: value for name, value in arguments.items() if (name, value) != ("shape", None)},
-    }
+    given = {name: value for name, value in arguments.items() if name != "shape" or value is not None}
+    return {**copied, **given}
 
 
 def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

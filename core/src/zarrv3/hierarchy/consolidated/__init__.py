@@ -1,7 +1,6 @@
 """Consolidated metadata: the documents of a whole tree inside its top group's own.
 
-documents  the form that zarr-python 3 reads and writes, checked and made
-writing    consolidating a group
+documents  the form that zarr-python 3 reads and writes, checked and made; consolidating a group
 staleness  what the documents say now, compared with what was consolidated
 layer      `ConsolidatedMetadataStore`: a store that serves the documents from there, and where to put it
 
@@ -9,10 +8,9 @@ The form is the member `consolidated_metadata` of a group's document, with the `
 below by their paths relative to the group.
 """
 
-from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, read
+from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, consolidate, read
 from zarrv3.hierarchy.consolidated.layer import ConsolidatedMetadataStore, with_consolidated
 from zarrv3.hierarchy.consolidated.staleness import Staleness
-from zarrv3.hierarchy.consolidated.writing import consolidate
 
 __all__ = [
     "MEMBER",

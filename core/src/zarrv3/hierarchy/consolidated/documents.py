@@ -11,7 +11,10 @@ from typing import Literal, overload
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.extensions import shown
 from zarrv3.format.metadata import GroupMetadata
+from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.group import Group
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, is_path, path_of
+from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
 MEMBER = "consolidated_metadata"
@@ -130,10 +133,17 @@ def _entries(value: Mapping[str, JSON], above: str, source: str) -> Iterator[tup
             yield from _entries(nested, f"{above}{name}/", source)
 
 
-def inline(documents: Mapping[str, Mapping[str, JSON]]) -> dict[str, JSON]:
-    """The member `consolidated_metadata` for documents by their paths below the group."""
-    plain = {path: {n: v for n, v in one.items() if n != MEMBER} for path, one in documents.items()}
-    return {"kind": KIND, "must_understand": False, "metadata": plain}
+def consolidate(store: BaseStore, path: str) -> Group:
+    """Write the documents of everything below a group into the group's own; see `zarrv3.consolidate_metadata`."""
+    if not nodes.exists(store, path) and nodes.names(store, path):
+        nodes.create(store, path, GroupMetadata.create())  # an old hierarchy whose root has no document
+    group = Group(store, path)
+    found = {name: node.metadata.to_document() for name, node in group.members(None)}
+    plain = {name: {n: v for n, v in one.items() if n != MEMBER} for name, one in found.items()}
+    member = {"kind": KIND, "must_understand": False, "metadata": plain}
+    group._change_quietly(lambda metadata: metadata.with_consolidated_metadata(member))
+    nodes.Above.consolidations += 1
+    return group
 
 
 def _dumped(document: Mapping[str, JSON]) -> bytes:

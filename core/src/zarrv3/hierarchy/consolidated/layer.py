@@ -10,9 +10,8 @@ from zarrv3.errors import ConfigurationError, MetadataError, NodeNotFoundError, 
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
-from zarrv3.hierarchy.consolidated.documents import Documents, read
+from zarrv3.hierarchy.consolidated.documents import Documents, consolidate, read
 from zarrv3.hierarchy.consolidated.staleness import Staleness, compare, has_same_chunks, is_same
-from zarrv3.hierarchy.consolidated.writing import consolidate
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
