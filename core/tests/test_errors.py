@@ -20,6 +20,7 @@ BUILT_INS = {
     errors.ReadOnlyError: [PermissionError],
     errors.StoreClosedError: [ValueError],
     errors.StoreAccessError: [OSError],
+    errors.SwapUnknownError: [errors.StoreAccessError],
     errors.StoreUnavailableError: [OSError, ConnectionError],
     errors.StoreTimeoutError: [OSError, ConnectionError, TimeoutError],
     errors.LimitError: [ValueError],

@@ -57,6 +57,13 @@ class StoreTimeoutError(StoreUnavailableError, TimeoutError):
     """The backend did not answer in time; the same call may succeed later."""
 
 
+class SwapUnknownError(StoreAccessError):
+    """Whether keys were swapped is unknown: the answer was lost, and they have changed since; read them and decide.
+
+    Arrays make their change to the new values then.
+    """
+
+
 class LimitError(StoreError, ValueError):
     """A key or value is larger than the backend can hold."""
 

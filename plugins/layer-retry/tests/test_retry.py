@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,6 +26,7 @@ from zarrv3.errors import (
     StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
+    SwapUnknownError,
 )
 from zarrv3.layers.base import Layer
 from zarrv3.opening.stores import open_store
@@ -369,11 +371,28 @@ def test_swap_of_unknown_outcome_is_an_error(new: bytes | None, theirs: bytes | 
     if new == theirs:
         assert not Retry(flaky).swap_many({"a/k": (b"value", new)})
         return
-    with pytest.raises(StoreAccessError, match=r"a/k.*unknown") as caught:
+    with pytest.raises(SwapUnknownError, match=r"a/k.*unknown") as caught:
         Retry(flaky).swap_many({"a/k": (b"value", new)})
     assert not caught.value.retryable
     assert isinstance(caught.value.__cause__, StoreUnavailableError)
     assert flaky.inner.get("a/k") == theirs
+
+
+def test_arrays_change_again_what_may_have_been_changed(flaky: Flaky) -> None:
+    """An element whose swap was done or not, before another writer changed the chunk, is there in the end, and theirs too."""
+    zarrv3.create_array(flaky.inner, name="a", shape=8, dtype="u1", compressors=None, fill_value=9)
+    retry = Retry(flaky, wait_initial=0, wait_jitter=0)
+    ours = zarrv3.open_array(retry, path="a")
+    ours[0] = 1
+    for number, plan in enumerate((flaky.plan, flaky.late), 1):
+        plan["swap_many"] = lost()
+        flaky.after = partial(flaky.inner.set_partial_values, [("a/c/0", number + 4, b"7")])
+        ours[number] = number
+    assert ours[:].tolist() == [1, 1, 2, 9, 9, 55, 55, 9]
+    flaky.late["swap_many"] = lost()
+    flaky.after = partial(flaky.inner.set_partial_values, [("a/c/0", 7, b"7")])
+    retry.set_partial_values([("a/c/0", 3, b"8")])
+    assert ours[:].tolist() == [1, 1, 2, 56, 9, 55, 55, 55]
 
 
 def test_documents_need_more_than_the_new_value(flaky: Flaky) -> None:

@@ -17,6 +17,7 @@ from zarrv3.errors import (
     CorruptDataError,
     MetadataError,
     SeveralWritersWarning,
+    SwapUnknownError,
     ZarrError,
 )
 from zarrv3.format.extensions import PASSED, Guard, broken
@@ -303,7 +304,10 @@ def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: 
         swaps = {key: (versions[key], new) for key, new in changes.items() if key in versions}
         if len(swaps) < len(changes):
             store.write_many({key: new for key, new in changes.items() if key not in versions})
-        left = store.swap_many(swaps) if swaps else ()
+        try:
+            left = store.swap_many(swaps) if swaps else ()
+        except SwapUnknownError:
+            left = [*swaps]  # to set the same elements once more is as if this call had come later
         if not left:
             return
         olds = _versioned(store, left, versions)

@@ -17,6 +17,7 @@ from zarrv3.errors import (
     InvalidKeyError,
     KeyMissingError,
     NodeNotFoundError,
+    SwapUnknownError,
     UnsupportedError,
 )
 from zarrv3.options.declared import Option, Table, declared
@@ -225,9 +226,11 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         left: Collection[str] = [*pieces]
         while left:  # those that somebody else changed meanwhile: on top of theirs
             found = zip(left, self.get_versioned([*left]), strict=True)
-            left = self.swap_many(
-                {key: (version, _patched(key, old, pieces[key])) for key, (old, version) in found}
-            )
+            swaps = {key: (version, _patched(key, old, pieces[key])) for key, (old, version) in found}
+            try:
+                left = self.swap_many(swaps)
+            except SwapUnknownError:
+                left = [*swaps]
 
     @property
     def supports_efficient_get_partial_values(self) -> bool:

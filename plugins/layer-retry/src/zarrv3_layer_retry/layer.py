@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import stamina
 
-from zarrv3.errors import StoreAccessError, StoreError
+from zarrv3.errors import StoreError, SwapUnknownError
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
@@ -111,14 +111,10 @@ class Retry(Layer):
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says; after an error keys are read before the next attempt, since they may have been swapped.
 
-        A key that still has its version is tried again; one that has its new value counts as swapped. Any
-        other value is ambiguous: this call may have swapped the key before another writer did. That raises
-        `StoreAccessError`, which is not retryable: read the key and decide.
-
-        Another writer may have given the key the same new value. Where both should count, a value needs
-        something unique to its writer, such as a random token. Documents (`zarr.json`) have nothing like
-        that: two writers that append a row write the same length. For them the new value is not enough, and
-        the error is raised.
+        A key that still has its version is tried again; one that has its new value counts as swapped, though
+        another writer may have given it the same. Any other value, and any value of a document, since two
+        that append a row write the same length, is ambiguous: this call may have swapped the key before
+        another writer did. That raises `SwapUnknownError`; writing to arrays then makes the change again.
         """
         return self._repeat(_Swap(self.inner, swaps).attempt)
 
@@ -222,7 +218,7 @@ class _Swap:
             else:
                 unknown.append(key)
         if unknown:
-            raise StoreAccessError(
+            raise SwapUnknownError(
                 f"whether this call or another writer replaced {summary(unknown)} in {self._store.describe()} is unknown: "
                 "the connection failed in the meantime; read the values and decide"
             ) from self._error
