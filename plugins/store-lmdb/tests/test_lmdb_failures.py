@@ -264,3 +264,16 @@ def test_bad_options(tmp_path: Path) -> None:
         zarrv3.open_store("lmdb://relative/path")
     with pytest.raises(ConfigurationError, match="map_size"):
         zarrv3.open_store(f"lmdb://{tmp_path}?map_size=much")
+
+
+def test_lock_file_that_is_a_link(tmp_path: Path) -> None:
+    """A link that somebody put in the place of the lock file is refused: LMDB would overwrite what it leads to."""
+    (tmp_path / "theirs").write_text("precious")
+    with LMDBStore(tmp_path / "data") as store:
+        store["k"] = b"v"
+    lock = tmp_path / "data" / "lock.mdb"
+    lock.unlink()
+    lock.symlink_to(tmp_path / "theirs")
+    with LMDBStore(tmp_path / "data") as store, pytest.raises(StoreAccessError, match="symbolic link"):
+        store.get("k")
+    assert (tmp_path / "theirs").read_text() == "precious"

@@ -221,6 +221,10 @@ class Environment:
     def _open(self, map_size: int) -> lmdb.Environment:
         readonly = not self.place.can_write()
         options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
+        if self.locking and os.path.islink(self.place.lock):  # noqa: PTH114
+            raise StoreAccessError(
+                f"{self.place.lock!r} is a symbolic link, which LMDB would overwrite; remove it"
+            )
         if not readonly:
             self._prepare()
         env = _opened(self.place, options)
