@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, ClassVar
 
-from zarrv3.store.backend import require
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import (
     JSON,
@@ -21,7 +20,7 @@ from zarrv3.store.contract import (
 )
 from zarrv3.store.helpers import check_rename
 from zarrv3.store.keys import check_folder, check_keys, split_prefix
-from zarrv3.store.values import check_changes, check_swaps
+from zarrv3.store.values import check_changes, check_swaps, check_values, require
 from zarrv3.store.wrapping import wrap
 
 
@@ -168,26 +167,17 @@ def _check_versions(layer: Layer, keys: Sequence[str]) -> None:
 
 
 def _check_changes(layer: Layer, changes: Changes) -> None:
-    check_keys(changes)
-    erased = check_changes(changes)
-    can = layer.capabilities
-    if erased < len(changes):
-        require(can, "write", layer, changes)
-    if erased:
-        require(can, "erase", layer, changes)
+    check_changes(layer, layer.capabilities, changes)
 
 
 def _check_swaps(layer: Layer, swaps: Swaps) -> None:
-    require(layer.capabilities, "swap", layer, swaps)
-    check_keys(swaps)
-    if check_swaps(swaps):
-        require(layer.capabilities, "erase", layer, swaps)
+    check_swaps(layer, layer.capabilities, swaps)
 
 
 def _check_transaction(layer: Layer, changes: Changes) -> None:
     require(layer.capabilities, "transactions", layer, changes)
     check_keys(changes)
-    check_changes(changes)
+    check_values(changes)
 
 
 def _check_erasing(layer: Layer, folder: str) -> None:

@@ -176,9 +176,9 @@ def _default_place(folder: str | None, home: str | None) -> str:  # noqa: ARG001
     return os.path.join(folder, "zarrv3", "config.toml")  # noqa: PTH118
 
 
-def _setting(name: str) -> Setting:
+def _setting(name: str, where: str = "") -> Setting:
     if name not in SETTINGS:
-        raise ConfigurationError(f"no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
+        raise ConfigurationError(f"{where}no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
     return SETTINGS[name]
 
 
@@ -214,8 +214,5 @@ def _sound(path: str, content: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(table, dict):
             raise ConfigurationError(f"{path}: [{name}] must be a table")
     for name in content.get("settings", {}):
-        if name not in SETTINGS:
-            raise ConfigurationError(
-                f"{path}: no setting is called {name!r}; there are: {', '.join(SETTINGS)}"
-            )
+        _setting(name, f"{path}: ")
     return content

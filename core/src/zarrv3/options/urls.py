@@ -6,6 +6,8 @@ of a folder, taken literally. In everything else `%7C` stands for `|`, and `%3F`
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from zarrv3.errors import ConfigurationError
@@ -33,7 +35,7 @@ class Url(NamedTuple):
     @property
     def host(self) -> str | None:
         """The host, decoded and without the brackets of an IPv6 address; `None` where there is none."""
-        return self._decoded(self._host_and_port[0].removeprefix("[").removesuffix("]"))
+        return _decoded(self._host_and_port[0].removeprefix("[").removesuffix("]"), self.text) or None
 
     @property
     def port(self) -> int | None:
@@ -50,12 +52,12 @@ class Url(NamedTuple):
     @property
     def user(self) -> str | None:
         """The user's name, decoded; `None` where there is none."""
-        return self._decoded(self._user_info.partition(":")[0])
+        return _decoded(self._user_info.partition(":")[0], self.text) or None
 
     @property
     def password(self) -> str | None:
         """The password, decoded; `None` where there is none."""
-        return self._decoded(self._user_info.partition(":")[2])
+        return _decoded(self._user_info.partition(":")[2], self.text) or None
 
     @property
     def _user_info(self) -> str:
@@ -66,14 +68,6 @@ class Url(NamedTuple):
         place = (self.authority or "").rpartition("@")[2]
         host, colon, port = place.rpartition(":")
         return (host, port) if colon and not place.endswith("]") else (place, "")
-
-    def _decoded(self, text: str) -> str | None:
-        try:
-            return _decoded(text) or None
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(
-                f"{redact_url(self.text)!r}: its percent signs do not stand for UTF-8"
-            ) from error
 
 
 def parse_pipeline(text: str) -> list[Url]:
@@ -108,10 +102,7 @@ def parse_part(text: str) -> Url:
     if rest.startswith("//"):
         authority, slash, path = rest[2:].partition("/")
         rest = slash + path
-    try:
-        return Url(match[1].lower(), authority, _decoded(rest), _options(query, text), text)
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8") from error
+    return Url(match[1].lower(), authority, _decoded(rest, text), _options(query, text), text)
 
 
 def has_scheme(text: str) -> bool:
@@ -168,12 +159,14 @@ def size_text(size: int | None) -> str:
     return str(size)
 
 
-def _decoded(text: str) -> str:
-    if "%" not in text:
-        return text
+def _decoded(part: str, text: str) -> str:
+    """A part of a URL without percent signs."""
+    if "%" not in part:
+        return part
     from urllib.parse import unquote
 
-    return unquote(text, errors="strict")
+    with _only_utf8(text):
+        return unquote(part, errors="strict")
 
 
 def _options(query: str, text: str) -> dict[str, str]:
@@ -181,8 +174,17 @@ def _options(query: str, text: str) -> dict[str, str]:
         return {}
     from urllib.parse import parse_qsl
 
-    pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
+    with _only_utf8(text):
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     options = dict(pairs)
     if len(options) != len(pairs):
         raise ConfigurationError(f"an option occurs twice in {redact_url(text)!r}")
     return options
+
+
+@contextmanager
+def _only_utf8(text: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8") from error

@@ -23,13 +23,11 @@ from typing import Any, ClassVar
 from zarrv3.errors import (
     ConfigurationError,
     LimitError,
-    ReadOnlyError,
     StoreAccessError,
     StoreClosedError,
     StoreError,
     StoreTimeoutError,
     StoreUnavailableError,
-    UnsupportedError,
     ZarrError,
 )
 from zarrv3.options.redaction import raise_alone, redact, tells, text_of
@@ -48,7 +46,7 @@ from zarrv3.store.contract import (
     as_requests,
 )
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
-from zarrv3.store.values import check_changes, check_swaps
+from zarrv3.store.values import check_changes, check_swaps, check_values, require
 
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
@@ -57,15 +55,6 @@ _SYSTEM: ErrorTable = {
     ConnectionError: StoreUnavailableError,
     OSError: StoreAccessError,
 }
-
-_DOING = {
-    "write": "store values",
-    "erase": "erase keys",
-    "list": "list its keys; consolidated metadata does without",
-    "swap": "swap values atomically",
-    "transactions": "make several changes at once",
-}
-
 
 _inherited: list[object] = []
 """Drivers of a parent process: a forked child neither uses nor closes them, nor frees them, which could write to a socket."""
@@ -245,12 +234,8 @@ class Backend(BaseStore):
         if not changes:
             return
         driver = self.driver
-        erased = check_changes(changes)
-        if erased < len(changes):
-            self._able("write", changes)
-        if erased:
-            self._able("erase", changes)
-        limits = self._checked(changes, driver)
+        erased = check_changes(self, driver.capabilities, changes)
+        limits = self._limits(changes, driver)
         self._check_sizes(changes, limits)
         with self._translating("write" if erased < len(changes) else "erase", changes):
             if limits.batch_keys is None and limits.batch_bytes is None:
@@ -263,10 +248,9 @@ class Backend(BaseStore):
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         if not swaps:
             return ()
-        driver = self._able("swap", swaps)
-        if check_swaps(swaps):
-            self._able("erase", swaps)
-        limits = self._checked(swaps, driver)
+        driver = self.driver
+        check_swaps(self, driver.capabilities, swaps)
+        limits = self._limits(swaps, driver)
         self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
         with self._translating("replace", swaps):
             parts = helpers.split(
@@ -278,7 +262,7 @@ class Backend(BaseStore):
         driver = self._able("transactions", changes)
         if not changes:
             return
-        check_changes(changes)
+        check_values(changes)
         limits = self._checked(changes, driver)
         self._check_sizes(changes, limits)
         for most, count, what in (
@@ -318,6 +302,10 @@ class Backend(BaseStore):
     def _checked(self, keys: Collection[str], driver: Driver) -> Limits:
         """Check keys; returns the driver's limits."""
         check_keys(keys)
+        return self._limits(keys, driver)
+
+    def _limits(self, keys: Collection[str], driver: Driver) -> Limits:
+        """The driver's limits, if no key is too long for it."""
         limits = driver.capabilities.limits
         if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
             key = max(keys, key=lambda key: len(key.encode()))
@@ -400,19 +388,6 @@ class Backend(BaseStore):
         text = redact(text_of(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
-
-
-def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:
-    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none.
-
-    The error names the `keys`, if any are given.
-    """
-    if getattr(can, capability):
-        return
-    if capability != "list" and not can.write:
-        what = f"cannot change {summary(keys)}: " if keys else ""
-        raise ReadOnlyError(f"{what}{store.describe()} is read-only; open it for writing to change it")
-    raise UnsupportedError(f"{store.describe()} cannot {_DOING[capability]}")
 
 
 def _check_driver(driver: object, store: BaseStore) -> None:

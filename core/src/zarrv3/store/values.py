@@ -1,7 +1,19 @@
-"""Which values are refused, and which changes."""
+"""What is checked before a change: its keys and values, and that the store can make it."""
 
-from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Changes, Swaps
+from collections.abc import Collection
+
+from zarrv3.errors import InvalidKeyError, ReadOnlyError, UnsupportedError
+from zarrv3.store.base import BaseStore
+from zarrv3.store.contract import Capabilities, Changes, Swaps
+from zarrv3.store.keys import check_keys, summary
+
+_DOING = {
+    "write": "store values",
+    "erase": "erase keys",
+    "list": "list its keys; consolidated metadata does without",
+    "swap": "swap values atomically",
+    "transactions": "make several changes at once",
+}
 
 
 def check_value(key: str, value: object) -> None:
@@ -18,7 +30,7 @@ def check_value(key: str, value: object) -> None:
         raise InvalidKeyError(f"the value of {key!r} must be bytes-like, not {type(value).__name__}")
 
 
-def check_changes(changes: Changes) -> int:
+def check_values(changes: Changes) -> int:
     """Raise `InvalidKeyError` unless all new values are flat bytes or `None`; returns how many are `None`: keys to erase."""
     erased = 0
     for key, value in changes.items():
@@ -29,12 +41,36 @@ def check_changes(changes: Changes) -> int:
     return erased
 
 
-def check_swaps(swaps: Swaps) -> int:
-    """Raise `InvalidKeyError` unless all new values are flat bytes or `None`; returns how many keys are to be erased."""
-    erased = 0
+def check_changes(store: BaseStore, can: Capabilities, changes: Changes) -> int:
+    """Raise unless keys and values are sound and the store can make the changes; returns how many keys are to be erased."""
+    check_keys(changes)
+    erased = check_values(changes)
+    if erased < len(changes):
+        require(can, "write", store, changes)
+    if erased:
+        require(can, "erase", store, changes)
+    return erased
+
+
+def check_swaps(store: BaseStore, can: Capabilities, swaps: Swaps) -> None:
+    """Raise unless keys and values are sound and the store can make the swaps."""
+    require(can, "swap", store, swaps)
+    check_keys(swaps)
     for key, (version, value) in swaps.items():
         if value is not None:
             check_value(key, value)
         elif version is not None:
-            erased += 1
-    return erased
+            require(can, "erase", store, swaps)
+
+
+def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:
+    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none.
+
+    The error names the `keys`, if any are given.
+    """
+    if getattr(can, capability):
+        return
+    if capability != "list" and not can.write:
+        what = f"cannot change {summary(keys)}: " if keys else ""
+        raise ReadOnlyError(f"{what}{store.describe()} is read-only; open it for writing to change it")
+    raise UnsupportedError(f"{store.describe()} cannot {_DOING[capability]}")

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator
 
-from zarrv3.store.contract import Buffer, Request, whole
+from zarrv3.store.contract import Store, whole
 from zarrv3.store.helpers import BATCH, chunked
-
-
-class Viewed(Protocol):
-    """What the views need of a store."""
-
-    def get(self, key: Any, /) -> bytes | None:
-        """The value of a key."""
-
-    def list_prefix(self, prefix: str, /) -> Iterator[str]:
-        """All keys that start with a prefix."""
-
-    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """The requested bytes."""
 
 
 class Items:
     """The items view of a store, reading in batches."""
 
-    def __init__(self, store: Viewed) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
@@ -39,7 +25,10 @@ class Items:
         return sum(1 for _ in self._store.list_prefix(""))
 
     def __contains__(self, item: object) -> bool:
-        return isinstance(item, tuple) and len(item) == 2 and self._store.get(item[0]) == item[1]
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        (value,) = self._store.get_many(whole([item[0]]))
+        return value is not None and bytes(value) == item[1]
 
 
 class Values(Items):
