@@ -160,32 +160,25 @@ class Group(Node[GroupMetadata]):
 
     # ------------------------------------------------------------ creating
 
+    @takes()
     def create_group(
         self, name: str, *, overwrite: bool = False, attributes: Mapping[str, JSON] | None = None
     ) -> Group:
         """Create a group at a path below this one, and the groups that are missing in between.
 
-        Args:
-            name: the path below this group.
-            overwrite: erase what is at the path first.
-            attributes: the user attributes: JSON.
-
         Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
         `NodeNameError` for a name that the specification does not allow, and `ReadOnlyError`.
         """
-        path = self._new(name)
-        metadata = GroupMetadata.create(attributes)
+        path, metadata = self._new(name), GroupMetadata.create(attributes)
         nodes.create(self._store, path, metadata, overwrite=overwrite)
         return Group(self._store, path, metadata=metadata)._share(self._above)
 
+    @takes()
     def require_group(self, name: str, *, overwrite: bool = False) -> Group:
         """The group at a path below this one, created if there is none.
 
-        Of several callers, also in several processes, one creates it where the store can create atomically.
-
-        Args:
-            name: the path below this group.
-            overwrite: erase what is at the path first, and create a group.
+        Of several callers, also in several processes, one creates it where the store can create atomically. To overwrite, a new group
+        is created in any case.
 
         Raises `NodeTypeError` when an array is there, and what `create_group` raises.
         """
@@ -244,14 +237,11 @@ class Group(Node[GroupMetadata]):
                 raise NodeTypeError(f"{member!r} does not have the dtype {asked}")
         return member
 
+    @takes(nodes="paths below this group with the metadata there.")
     def create_hierarchy(
         self, nodes: Mapping[str, Metadata], *, overwrite: bool = False
     ) -> Iterator[tuple[str, Member]]:
         """Create many nodes in one batch where the store can, and the groups that are missing in between.
-
-        Args:
-            nodes: paths below this group with the metadata there.
-            overwrite: erase what is at those paths first.
 
         Returns the paths with the new nodes. Everything is checked before anything is erased or written; raises what
         `create_array` raises.
