@@ -482,3 +482,9 @@ def test_opening_creates_nothing(tmp_path: Path) -> None:
     open_store(tmp_path / "b", read_only=True)
     assert list(open_store(tmp_path / "c").list_prefix("")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_a_url_in_a_path_object() -> None:
+    """`Path("memory://x")` is `memory:/x`: it is not taken for a folder of that name."""
+    with pytest.raises(ConfigurationError, match="pathlib has dropped a slash"):
+        open_store(Path("memory://x") / "y")

@@ -71,7 +71,7 @@ class Failing(MappingDriver):
         ("redis://host:6379/a@b", "redis://host:***@b"),  # rather too much than too little
         ("mongodb://u:secret@h1,h2/db?replicaSet=r", "mongodb://u:***@h1,h2/db?replicaSet=r"),
         ("s3://b?access_key=AK&secret_key=SK&region=eu", "s3://b?access_key=***&secret_key=***&region=eu"),
-        ("https://h/p?X-Amz-Signature=abc#f", "https://h/p?X-Amz-Signature=***#f"),
+        ("https://h/p?X-Amz-Signature=abc#f", "https://h/p?X-Amz-Signature=***"),
         ("https://h/p?sig=abc&sv=1", "https://h/p?sig=***&sv=1"),
         ("a://u:one@h|b://v:two@g", "a://u:***@h|b://v:***@g"),
         (

@@ -277,3 +277,14 @@ def test_old_stores_open() -> None:
     store = FSStore((FIXTURE / "store").as_uri(), mode="r")
     assert dict(store.items()) == expected
     assert store.getsize() == sum(map(len, expected.values()))
+
+
+@pytest.mark.parametrize(
+    "url", ["s3:/bucket/x.zarr", "s3:bucket/x.zarr", "fsspec+gs:/bucket/x", "https:/host/x"]
+)
+def test_urls_without_a_host(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL that has lost a slash is refused; nothing is written into a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"names no host or bucket; write .*://"):
+        zarrv3.create_array(url, shape=4, dtype="i4")
+    assert not list(tmp_path.iterdir())

@@ -13,9 +13,17 @@ from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
 from zarrv3.opening import hooks
 from zarrv3.options.environment import as_templates, values_of
-from zarrv3.options.redaction import raise_alone, redact, redact_options, secrets_of, tells, text_of
+from zarrv3.options.redaction import (
+    raise_alone,
+    redact,
+    redact_options,
+    redact_url,
+    secrets_of,
+    tells,
+    text_of,
+)
 from zarrv3.options.settings import config
-from zarrv3.options.urls import Url, parse_pipeline
+from zarrv3.options.urls import Url, has_scheme, parse_pipeline
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import MemoryStore
 from zarrv3.store.wrapping import wrap
@@ -69,7 +77,12 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
         with _translating({"url": str(store), **options}):
             return _store_class("fsspec")(url=store, **options)  # type: ignore[call-arg]
     if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
-        return _store_class("directory").from_options({"path": os.fspath(store), **options})
+        path = os.fspath(store)
+        if has_scheme(str(path)) and _is_store(str(path).partition(":")[0]):
+            raise ConfigurationError(
+                f"{redact_url(path)!r} was a URL: pathlib has dropped a slash of it; give it as text"
+            )
+        return _store_class("directory").from_options({"path": path, **options})
     if isinstance(store, dict) and _is_spec(store):
         return _from_spec(store, options)
     if options:
@@ -148,11 +161,15 @@ def _built(own: dict[str, Any], options: Mapping[str, Any], query: Mapping[str, 
     layers = own.pop("layers", [])
     if not isinstance(layers, list):
         raise ConfigurationError("'layers' of a store configuration is a list of tables, each with a 'layer'")
-    if "store" in own:
-        cls = _store_class(str(own.pop("store")))
+    member = "store" if "store" in own else "url"
+    named = own.pop(member)
+    if not isinstance(named, str):
+        raise ConfigurationError(f"{member!r} of a store configuration is text, not {type(named).__name__}")
+    if member == "store":
+        cls = _store_class(named)
         opened = cls.from_options({**as_templates(own), **cls.declared().from_query(query), **options})
     else:
-        opened = _from_url(str(own.pop("url")), {**as_templates(own), **options}, query)
+        opened = _from_url(named, {**as_templates(own), **options}, query)
     for layer in layers:
         if not isinstance(layer, Mapping) or "layer" not in layer:
             shown = sorted(map(str, layer)) if isinstance(layer, Mapping) else type(layer).__name__
@@ -160,6 +177,10 @@ def _built(own: dict[str, Any], options: Mapping[str, Any], query: Mapping[str, 
         rest = {name: value for name, value in layer.items() if name != "layer"}
         opened = _layer_class(str(layer["layer"])).around(opened, as_templates(rest))
     return opened
+
+
+def _is_store(name: str) -> bool:
+    return name.lower() in {plugin.name for plugin in registry.plugins("stores")}
 
 
 def _is_spec(mapping: dict[str, Any]) -> bool:

@@ -11,11 +11,17 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.options.redaction import redact, redact_url
+from zarrv3.options.redaction import raise_alone, redact_url
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)")
 _LIKE_A_SCHEME = re.compile(r"(?![A-Za-z]:)[^/\\]+:/")
 """What looks like a URL and is not: ` redis://…`. It is not taken for a path, which might have a password in it."""
+
+
+# Up to where a host and port end. A path may have such characters: only of what is a host a '/' counts.
+_PASSWORD = re.compile(
+    r"/{0,3}[^/?#@\[:]*:([^/?#@:]*)[?#].*@|//[^/?#@\[:]+:([^/?#@:]+)/.*@|//[^/?#]*[?#][^=&]*@", re.DOTALL
+)
 
 
 class Url(NamedTuple):
@@ -77,10 +83,11 @@ def parse_pipeline(text: str) -> list[Url]:
         raise ConfigurationError("a store URL must not be empty; give a path, a URL or 'memory://'")
     found = [parse_part(root)]
     for adapter in adapters:
-        if not _SCHEME.match(adapter):
-            shown = redact(f"://:{adapter}")[4:]  # it may be the end of a password with an unquoted '|'
+        if not _SCHEME.match(adapter):  # it may be a piece of a password with an unquoted '|'
+            shown = repr(adapter) if "@" not in text and redact_url(text) == text else "what follows '|'"
             raise ConfigurationError(
-                f"{shown!r} is not an adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'"
+                f"{shown} is not an adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'; "
+                "a '|' that belongs to a name or password is written %7C"
             )
         found.append(parse_part(adapter))
     return found
@@ -96,13 +103,24 @@ def parse_part(text: str) -> Url:
                 "begin with './'"
             )
         return Url("", None, text, {}, text)
-    rest = text[match.end() :].partition("#")[0]
+    rest = text[match.end() :]
+    if _is_cut(rest):
+        raise ConfigurationError(
+            f"{redact_url(text)!r}: a password with '/', '?' or '#' is written with %2F, %3F or %23"
+        )
+    rest = rest.partition("#")[0]
     rest, _, query = rest.partition("?")
     authority = None
     if rest.startswith("//"):
         authority, slash, path = rest[2:].partition("/")
         rest = slash + path
     return Url(match[1].lower(), authority, _decoded(rest, text), _options(query, text), text)
+
+
+def _is_cut(rest: str) -> bool:
+    """Whether what follows a scheme has a password in which the host or path seems to end already."""
+    match = _PASSWORD.match(rest)
+    return match is not None and not (match[1] or match[2] or "").isdecimal()
 
 
 def has_scheme(text: str) -> bool:
@@ -178,7 +196,7 @@ def _options(query: str, text: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise ConfigurationError(f"an option occurs twice in {redact_url(text)!r}")
+        raise ConfigurationError("an option occurs twice in a URL; an '&' within a value is written %26")
     return options
 
 
@@ -186,5 +204,5 @@ def _options(query: str, text: str) -> dict[str, str]:
 def _only_utf8(text: str) -> Iterator[None]:
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8") from error
+    except UnicodeDecodeError:
+        raise_alone(ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8"))

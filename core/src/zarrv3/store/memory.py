@@ -10,6 +10,7 @@ from zarrv3.errors import ConfigurationError
 from zarrv3.forks import renew_in_children
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
+from zarrv3.options.redaction import redact_url
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend
 from zarrv3.store.base import Separator
@@ -275,7 +276,7 @@ class MemoryStore(Backend):
     def describe(self) -> str:
         """The name, or the address that tells two unnamed ones apart; never the content."""
         name = self._options["name"]
-        return f"MemoryStore({name!r})" if name else f"MemoryStore(at {id(self.identity()):#x})"
+        return f"MemoryStore({redact_url(name)!r})" if name else f"MemoryStore(at {id(self.identity()):#x})"
 
     def identity(self) -> Any:
         """The mapping with the content."""
