@@ -20,49 +20,13 @@ MARK = "Tr0ub4dor"
 """What stands in every secret."""
 NOWHERE = "127.0.0.1:1"
 SCHEMES = sorted(
-    {plugin.name.replace("*", "x") for plugin in registry.plugins("stores")}
-    | {
-        "https",
-        "s3",
-        "gs",
-        "az",
-        "ftp",
-        "hdfs",
-        "github",
-        "nosuch",
-        "store",
-        "mongodb+srv",
-        "rediss",
-        "mysql",
-        "fsspec+s3",
-    }
+    {plugin.name.replace("*", "xyz") for plugin in registry.plugins("stores")}
+    - {"abfs", "abfss", "hf", "webhdfs"}  # slow to import, and treated as the others are
+    | {"nosuch", "store", "mongodb+srv", "fsspec+s3"}
 )
 noise = st.sampled_from(
-    [
-        "",
-        " ",
-        "@",
-        "?",
-        "#",
-        "%",
-        "/",
-        ":",
-        "|",
-        "::",
-        "a@b",
-        "my ",
-        "%40",
-        "&x=",
-        "=",
-        "\\",
-        "'",
-        '"',
-        "ä",
-        "[",
-        "]",
-        "\n",
-    ]
-)
+    ["", " ", "@", "?", "#", "%", "/", ":", "|", "::", "a@b", "my ", "%40", "&x=", "=", "\\", "'", '"', "ä", "[", "]", "\n"]
+)  # fmt: skip
 secrets = st.builds("{}{}{}".format, noise, st.just(MARK), noise)
 shapes = st.sampled_from(
     [

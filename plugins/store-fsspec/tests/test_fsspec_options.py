@@ -285,6 +285,6 @@ def test_old_stores_open() -> None:
 def test_urls_without_a_host(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL that has lost a slash is refused; nothing is written into a folder of that name."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"names no host or bucket; write .*://"):
+    with pytest.raises(ConfigurationError, match=r"after .* comes"):
         zarrv3.create_array(url, shape=4, dtype="i4")
     assert not list(tmp_path.iterdir())

@@ -23,7 +23,7 @@ from zarrv3.options.redaction import (
     text_of,
 )
 from zarrv3.options.settings import config
-from zarrv3.options.urls import Url, has_scheme, parse_pipeline
+from zarrv3.options.urls import Url, parse_pipeline
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import MemoryStore
 from zarrv3.store.wrapping import wrap
@@ -78,7 +78,8 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
             return _store_class("fsspec")(url=store, **options)  # type: ignore[call-arg]
     if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
         path = os.fspath(store)
-        if has_scheme(str(path)) and _is_store(str(path).partition(":")[0]):
+        scheme, colon, rest = str(path).partition(":")
+        if colon and rest[:1] == "/" and _is_store(scheme):
             raise ConfigurationError(
                 f"{redact_url(path)!r} was a URL: pathlib has dropped a slash of it; give it as text"
             )

@@ -36,10 +36,6 @@ _S3_KEY = 1024
 """The most bytes a name in S3, Google's or Azure's storage may have."""
 
 
-_LOCAL = frozenset({"file", "local", "memory"})
-"""File systems of which a path without `//` is known to be one."""
-
-
 class FSStore(Backend):
     """Files of any fsspec file system; `s3://bucket/path`, `gs://`, `az://`, `https://`, `fsspec+<URL>`.
 
@@ -150,10 +146,6 @@ class FSStore(Backend):
             text = url.text.partition("#")[0].partition("?")[2] if scheme in {"http", "https"} else ""
             query = systems.address_query(scheme, text, cls.declared().options) if text else ""
             return {"url": f"{scheme}{rest}?{query}" if query else scheme + rest}
-        if url.authority is None and scheme not in _LOCAL:
-            raise ConfigurationError(
-                f"{redact_url(url.text)!r} names no host or bucket; write {scheme}://… with two slashes (pathlib drops one)"
-            )
         if "::" in (url.authority or "").rpartition("@")[0]:
             raise ConfigurationError(f"{redact_url(url.text)!r}: '::' in a password is written %3A%3A")
         authority = "" if url.authority is None else f"//{url.authority}"
