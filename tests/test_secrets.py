@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zarrv3
@@ -157,6 +158,7 @@ def attempt(place: Any) -> None:
     shown.check(place)
 
 
+@settings(max_examples=25 if "ZARRV3_STRESS" not in os.environ else 3000)
 @given(places)
 def test_no_secret_is_shown(place: Any) -> None:
     """Wherever a password stands in a URL or configuration, whatever it is made of, nobody sees it."""
