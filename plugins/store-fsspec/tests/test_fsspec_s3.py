@@ -15,6 +15,7 @@ from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
     LimitError,
+    NodeExistsError,
     StoreAccessError,
     StoreUnavailableError,
     UnsupportedError,
@@ -316,3 +317,15 @@ def test_a_server_that_does_not_answer(folder: str, monkeypatch: pytest.MonkeyPa
         store = FSStore(folder, endpoint_url=endpoint, key="name", secret="word")
         with pytest.raises(StoreUnavailableError, match=r"read_timeout=0.2 s.*option config_kwargs"):
             store.get("k")
+
+
+def test_the_same_bucket_by_other_names(s3: Any, folder: str) -> None:
+    """A copy onto its source by another name of the server, or through a file system object, is refused; nothing is lost."""
+    source = FSStore(folder, **s3.options)
+    zarrv3.create_array(source, name="a", data=[1, 2])
+    alias = {**s3.options, "endpoint_url": s3.options["endpoint_url"].replace("127.0.0.1", "localhost")}
+    place = folder.removeprefix("s3://")
+    for dest in (FSStore(folder, **alias), FSStore(f"{folder}/a", **alias), FSStore(place, fs=s3.plain())):
+        with pytest.raises(NodeExistsError, match="same place"):
+            zarrv3.copy(source, dest, overwrite=True)
+    assert zarrv3.open_array(source, path="a")[:].tolist() == [1, 2]

@@ -11,7 +11,6 @@ import stamina
 from zarrv3.errors import StoreError, SwapUnknownError
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
-from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.keys import summary
 
@@ -22,7 +21,13 @@ _SECONDS: dict[str, Any] = {
     "takes": "a number of seconds from 0 on",
 }
 
+_POSITIVE = "a positive number of seconds"
+
 _log = logging.getLogger("zarrv3_layer_retry")
+
+
+def _is_positive(seconds: float) -> bool:
+    return 0 < seconds < math.inf
 
 
 class Retry(Layer):
@@ -53,8 +58,8 @@ class Retry(Layer):
             float,
             Option(
                 "the number of seconds after which no further attempt starts",
-                check=lambda seconds: 0 < seconds < math.inf,
-                takes="a positive number of seconds",
+                check=_is_positive,
+                takes=_POSITIVE,
             ),
         ] = 45.0,
         *,
@@ -116,7 +121,39 @@ class Retry(Layer):
         that append a row write the same length, is ambiguous: this call may have swapped the key before
         another writer did. That raises `SwapUnknownError`; writing to arrays then makes the change again.
         """
-        return self._repeat(_Swap(self.inner, swaps).attempt)
+        left, failed = dict(swaps), list[StoreError]()
+
+        def attempt() -> Collection[str]:
+            if failed:
+                self._look_at([*left], left, failed[-1], again=True)
+            try:
+                refused = self.inner.swap_many(left)
+            except StoreError as error:
+                failed.append(error)
+                raise
+            if not failed or not refused:
+                return refused
+            self._look_at([*refused], left, failed[-1], again=False)  # perhaps the first attempt came late
+            return ()
+
+        return self._repeat(attempt)
+
+    def _look_at(self, keys: Sequence[str], left: dict[str, Any], error: StoreError, *, again: bool) -> None:
+        """Forget the keys that have been swapped; those that still have their version are left for another attempt."""
+        unknown = []
+        for key, (value, version) in zip(keys, self.inner.get_versioned(keys), strict=True):
+            expected, new = left[key]
+            if again and version == expected:
+                continue
+            if value == new and key.rpartition("/")[2] != "zarr.json":
+                del left[key]
+            else:
+                unknown.append(key)
+        if unknown:
+            raise SwapUnknownError(
+                f"whether this call or another writer replaced {summary(unknown)} in {self.inner.describe()} is unknown: "
+                "the connection failed in the meantime; read the values and decide"
+            ) from error
 
     def apply_many(self, changes: Changes, /) -> None:
         """As the contract says; repeating the changes, all at once, changes nothing."""
@@ -181,47 +218,6 @@ class Retry(Layer):
                 return
             given.add(key_of(batch[0]))
             yield batch[0]
-
-
-class _Swap:
-    """One `swap_many` through all its attempts."""
-
-    def __init__(self, store: BaseStore, swaps: Swaps) -> None:
-        self._store = store
-        self._left = dict(swaps)
-        self._error: StoreError | None = None
-
-    def attempt(self) -> Collection[str]:
-        """Swap what earlier attempts have not swapped."""
-        if self._error is not None:
-            self._look_at([*self._left], again=True)
-        try:
-            refused = self._store.swap_many(self._left)
-        except StoreError as error:
-            if error.retryable:
-                self._error = error
-            raise
-        if self._error is None or not refused:
-            return refused
-        self._look_at([*refused], again=False)  # changed since then, perhaps by the first attempt, late
-        return ()
-
-    def _look_at(self, keys: Sequence[str], *, again: bool) -> None:
-        """Forget the keys that have been swapped; those that still have their version are left for another attempt."""
-        unknown = []
-        for key, (value, version) in zip(keys, self._store.get_versioned(keys), strict=True):
-            expected, new = self._left[key]
-            if again and version == expected:
-                continue
-            if value == new and key.rpartition("/")[2] != "zarr.json":
-                del self._left[key]
-            else:
-                unknown.append(key)
-        if unknown:
-            raise SwapUnknownError(
-                f"whether this call or another writer replaced {summary(unknown)} in {self._store.describe()} is unknown: "
-                "the connection failed in the meantime; read the values and decide"
-            ) from self._error
 
 
 def _is_retryable(error: Exception) -> bool:
