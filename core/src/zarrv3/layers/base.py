@@ -48,6 +48,11 @@ class Layer(BaseStore):
         """See `BaseStore`: the inner store's."""
         return self.inner.dimension_separator
 
+    @property
+    def remembers(self) -> bool:
+        """See `BaseStore`: whether the inner store does."""
+        return self.inner.remembers
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Have what a subclass overrides checked like the guard's methods: keys, values, and whether it may write at all.
 

@@ -71,6 +71,11 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The separator that arrays created in this store use unless they are told otherwise: `.`, `/` or `None`."""
         return None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a layer may answer for one part of a value as it was earlier, and for another as it is now."""
+        return False
+
     # ------------------------------------------------------------ the mapping protocol
 
     def __getitem__(self, key: str) -> bytes:

@@ -106,9 +106,16 @@ class Entries:
             return MISS
         if self.ttl is not None and self.clock() >= entry.expires:
             self.drop(item)
+            if item[1] != FOLDER:  # parts that are younger need not be of the version that will be fetched
+                self.drop_key(item[0])
             return MISS
         self._entries.move_to_end(item)
         return entry.value
+
+    def contradicts(self, item: Item, answer: Any) -> bool:
+        """Whether another range is held under a question; this does not count as use of it."""
+        entry = self._entries.get(item)
+        return entry is not None and isinstance(item[1], ByteRange) and entry.value != answer
 
     def listing(self, folder: str) -> list[str] | None:
         """The listing of a folder, if it is held; this does not count as use of it."""

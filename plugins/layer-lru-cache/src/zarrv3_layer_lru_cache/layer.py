@@ -118,6 +118,11 @@ class LRUStoreCache(Layer):
         """The inner ones without `shared`: what another process writes is not seen at once."""
         return self.inner.capabilities.without("shared")
 
+    @property
+    def remembers(self) -> bool:
+        """Yes; but parts that one call asks for are of one version."""
+        return True
+
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:

@@ -9,6 +9,8 @@ One lock, held for bookkeeping only. What makes it right:
 * A thread sends its own questions before it waits for those of others, so there is no deadlock.
 * What others wait for is a lock that its thread holds in a `with` block: an interrupt (Ctrl-C) ends that, too. Bookkeeping
   that an interrupt has cut short makes whoever comes next forget everything.
+* Parts of one value that are asked for in one batch are of one version, also where others change it: all are remembered, or all
+  are fetched by one call. Where one of them is not what was remembered of it, everything else of that value is forgotten.
 """
 
 from __future__ import annotations
@@ -132,17 +134,33 @@ class Ledger:
                 open_.append(item)
             else:
                 answers[item] = answer
+        if open_ and answers:
+            incomplete = {key for key, part in open_ if part not in {FOLDER, SIZE}}
+            open_ += [item for item in answers if item[0] in incomplete]
+            for item in open_:
+                answers.pop(item, None)
         open_.sort(key=_is_range)  # whole values first: they answer ranges
-        sources = {item: self._source(item, own) for item in open_}
+        apart = self._apart(open_)
+        sources = {item: self._source(item, own, apart) for item in open_}
         misses = sum(1 for item in items if item in sources) if sources else 0
         if items and items[0][1] not in {FOLDER, SIZE}:
             self._misses += misses
             self._hits += len(items) - misses
         return Look(answers, sources)
 
-    def _source(self, item: Item, own: Flight) -> tuple[Flight, Item]:
+    def _apart(self, items: Sequence[Item]) -> set[str]:
+        """The keys of which several parts are asked for that no single flight will bring, but others bring some."""
+        sources: dict[str, set[Flight | None]] = {}
+        for key, part in items:
+            flights = {
+                p: flight for p, flight in self._flights.get(key, {}).items() if flight.flying.locked()
+            }
+            sources.setdefault(key, set()).add(flights.get(None, flights.get(part)))
+        return {key for key, flights in sources.items() if len(flights) > 1}
+
+    def _source(self, item: Item, own: Flight, apart: Collection[str]) -> tuple[Flight, Item]:
         key, part = item
-        flights = self._flights.get(key, {})
+        flights = {} if key in apart else self._flights.get(key, {})
         if isinstance(part, ByteRange):
             if (key, None) in own.asked:
                 return own, (key, None)
@@ -151,7 +169,7 @@ class Ledger:
         if part in flights and flights[part].flying.locked():
             return flights[part], item
         own.asked[item] = None
-        if not self._is_changing(item):
+        if key not in apart and not self._is_changing(item):
             self._flights.setdefault(key, {})[part] = own
         return own, item
 
@@ -174,10 +192,12 @@ class Ledger:
             claim: whether there is a second tier. Then the flight claims the keys whose values go there now: all but those
                 with an age, which came from there.
         """
-        for item, answer in answers.items():
-            if not self._leave(item, flight):
-                continue
-            key, part = item
+        wanted = [item for item in answers if self._leave(item, flight)]
+        for item in wanted:
+            if self._entries.contradicts(item, answers[item]):
+                self._entries.drop_key(item[0])
+        for item in wanted:
+            (key, part), answer = item, answers[item]
             self._entries.put(item, answer, flight.born - ages.get(key, 0.0))
             if claim and part is None and answer is not None and key not in ages:
                 flight.claimed.append(key)

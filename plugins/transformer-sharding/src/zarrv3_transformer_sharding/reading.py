@@ -3,7 +3,8 @@
 Another process may replace a shard between the two calls. Ranges of the new one, cut by the old index, would be wrong
 bytes without any error where chunks carry no checksum. So the second call also asks for a *witness*: bytes of the index at
 the place where the first call found it. If they are not what they were, the index is read again; if that has changed,
-the shard is fetched whole, which is one value and always of one version.
+the shard is fetched whole, which is one value and always of one version. A store that remembers its answers notices
+by the index that those were of another version: from such a store the second call asks for the whole index, too.
 """
 
 from __future__ import annotations
@@ -101,15 +102,19 @@ class ShardReader:
         gap, so that only the index has to be read again.
         """
         requests: list[Request] = []
+        again = self.store.remembers
         for key, shard in opened.items():
             requests += [Request(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
             requests.append(Request(key, self.shards.witness(shard.entries)))
+            if again:
+                requests.append(Request(key, self.shards.index_range))
         values = iter(self.store.get_many(requests))
         doubtful: dict[str, _Opened | None] = {}
         for key, shard in opened.items():
             complete = self._put(shard.extents, values)
             witness, expected = next(values), self.shards.expected(shard.entries)
-            if not complete or witness is None:
+            is_other = again and next(values) != shard.entries.raw
+            if not complete or witness is None or is_other:
                 doubtful[key] = None
             elif witness != expected:
                 doubtful[key] = shard if len(witness) > len(expected) else None
