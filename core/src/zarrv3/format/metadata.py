@@ -39,13 +39,30 @@ Document = dict[str, JSON]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupMetadata:
-    """The metadata of a group. Two are equal if their documents are."""
+class _NodeMetadata:
+    """What groups and arrays have in common."""
 
     attributes: Mapping[str, JSON] = field(compare=False)
+    document: Document = field(repr=False)
+
+    def to_document(self) -> Document:
+        """The document, as read except for what was changed; a copy."""
+        return copy.deepcopy(self.document)
+
+    def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
+        """This node with other attributes; `MetadataError` if JSON cannot hold them."""
+        checked = _attributes(attributes)
+        return replace(
+            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMetadata(_NodeMetadata):
+    """The metadata of a group. Two are equal if their documents are."""
+
     consolidated_metadata: Mapping[str, JSON] | None = field(default=None, compare=False)
     """As it stands in the document (zarr-python writes `null` for none); layers know what to do with it."""
-    document: Document = field(repr=False)
 
     @classmethod
     def create(cls, attributes: Mapping[str, JSON] | None = None) -> Self:
@@ -68,17 +85,6 @@ class GroupMetadata:
         kept = dict(document)
         return cls(attributes=kept.get("attributes", {}), consolidated_metadata=consolidated, document=kept)
 
-    def to_document(self) -> Document:
-        """The document, as read except for what was changed; a copy."""
-        return copy.deepcopy(self.document)
-
-    def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """This group with other attributes; `MetadataError` if JSON cannot hold them."""
-        checked = _attributes(attributes)
-        return replace(
-            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
-        )
-
     def with_consolidated_metadata(self, value: Mapping[str, JSON] | None) -> Self:
         """This group with other consolidated metadata, or none."""
         document = {name: item for name, item in self.document.items() if name != "consolidated_metadata"}
@@ -88,7 +94,7 @@ class GroupMetadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArrayMetadata:
+class ArrayMetadata(_NodeMetadata):
     """The metadata of an array. Two are equal if their documents are."""
 
     shape: Shape = field(compare=False)
@@ -99,11 +105,9 @@ class ArrayMetadata:
     """A scalar of `data_type`."""
     codecs: tuple[Codec, ...] = field(compare=False)
     """In the order of encoding; one that is not installed and need not be understood is left out."""
-    attributes: Mapping[str, JSON] = field(compare=False)
     storage_transformers: tuple[NamedConfig, ...] = field(default=(), compare=False)
     """In the order of the document, not looked up: the array layer does that."""
     dimension_names: tuple[str | None, ...] | None = field(default=None, compare=False)
-    document: Document = field(repr=False)
 
     @classmethod
     def create(
@@ -212,22 +216,11 @@ class ArrayMetadata:
         """The codecs ready for use; `MetadataError` if they do not fit the chunks."""
         return CodecChain.build(self.codecs, self.chunk_spec)
 
-    def to_document(self) -> Document:
-        """The document, as read except for what was changed; a copy."""
-        return copy.deepcopy(self.document)
-
     def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
         """This array with other lengths, but as many dimensions."""
         lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
         check_fit(self.chunk_grid, lengths)
         return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
-
-    def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """This array with other attributes; `MetadataError` if JSON cannot hold them."""
-        checked = _attributes(attributes)
-        return replace(
-            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
-        )
 
     def with_fill_value(self, fill_value: Any) -> Self:
         """This array with another fill value: chunks that are not stored change with it."""

@@ -12,7 +12,7 @@ from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of
-from zarrv3.format.extensions import NamedConfig
+from zarrv3.format.extensions import Guard, NamedConfig
 from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
@@ -92,7 +92,8 @@ def metadata_for(
     lengths = as_shape(shape)
     parsed = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
     chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
-    spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
+    with Guard("data_types", parsed, "fill_value"):
+        spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
     if shard_shape is not None:
         chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]

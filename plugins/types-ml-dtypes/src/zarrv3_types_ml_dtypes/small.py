@@ -48,15 +48,10 @@ class SmallFloat(Float):
         """Zero; for `float8_e8m0fnu`, which has none, its least number."""
         return np.zeros((), self.carrier).view(self.numpy)[()]
 
-    def cast_fill(self, value: Any) -> Any:
-        if (
-            value is not None
-            and self.name == "float8_e8m0fnu"
-            and isinstance(value, int | float)
-            and value <= 0
-        ):
+    def fill_from_user(self, value: Any) -> Any:
+        if self.name == "float8_e8m0fnu" and isinstance(value, int | float) and value <= 0:
             raise MetadataError("fill_value: data type float8_e8m0fnu has neither zero nor negative numbers")
-        return super().cast_fill(value)
+        return super().fill_from_user(value)
 
     def sanitize(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         mask = (1 << self.forms.significant) - 1

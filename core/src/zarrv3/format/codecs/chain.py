@@ -20,9 +20,6 @@ from zarrv3.format.codecs.support import deliver, wrong_size
 from zarrv3.format.extensions import PASSED, Guard, broken
 from zarrv3.store.contract import JSON, Buffer
 
-Decode = Callable[[Buffer, Array | None], Array]
-Compressors = tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
-
 _ORDER = ("array-array", "array-bytes", "bytes-bytes")
 
 
@@ -40,17 +37,10 @@ class CodecChain:
     """What the serializer encodes."""
     plain: bool
     """What the serializer makes is the memory of the array."""
-    compressors: Compressors
+    compressors: tuple[tuple[BytesBytesCodec, int | None, int | None], ...]
     """The bytes → bytes codecs, each with the exact size of what it encodes, or the most it can be."""
     encoded_size: int | None
     """The bytes of every encoded chunk; `None` if that depends on the values."""
-    decode: Callable[..., Array]
-    """`decode(buffer, out=None)`: the chunk of `spec.shape`, in native byte order.
-
-    With `out`, a C-contiguous array of that shape and dtype, the chunk is decoded into it and it is returned; straight,
-    without a copy, where the codecs allow. Without, the result may be a read-only view of the buffer. Raises
-    `CorruptDataError`; `out` then has unspecified content.
-    """
 
     @classmethod
     def build(cls, codecs: Iterable[Codec], spec: ChunkSpec) -> Self:
@@ -84,8 +74,7 @@ class CodecChain:
         assert serializer is not None
         with Guard("codecs", serializer, f"codecs[{len(filters)}]"):
             plain = serializer.is_plain(current)
-        parts = tuple(filters), serializer, current, plain, tuple(compressors)
-        return cls(spec, tuple(evolved), *parts, size, _decoder(spec, tuple(evolved), *parts))
+        return cls(spec, tuple(evolved), tuple(filters), serializer, current, plain, tuple(compressors), size)
 
     @cached_property
     def kernels(self) -> dict[Any, Any]:
@@ -95,6 +84,17 @@ class CodecChain:
     def __reduce__(self) -> tuple[Any, ...]:
         """By what it was built of: `decode` is a closure."""
         return type(self).build, (self.codecs, self.spec)
+
+    @cached_property
+    def decode(self) -> Callable[..., Array]:
+        """`decode(buffer, out=None)`: the chunk of `spec.shape`, in native byte order.
+
+        With `out`, a C-contiguous array of that shape and dtype, the chunk is decoded into it and it is returned; straight,
+        without a copy, where the codecs allow. Without, the result may be a read-only view of the buffer. Raises
+        `CorruptDataError`; `out` then has unspecified content.
+        """
+        is_memory = self.plain and not self.filters and self.spec.nbytes
+        return self._plain_decoder() if is_memory else self._general_decoder()
 
     def encode(self, array: Array) -> Buffer:
         """The bytes of a chunk of `spec.shape`; nothing refers to the memory of `array` afterwards."""
@@ -108,12 +108,11 @@ class CodecChain:
             for codec, before in self.filters:
                 array = codec.encode(array, before)
             codec = self.serializer
-            if not self.compressors or not self.plain:
+            data: Buffer
+            if self.compressors and self.plain:
+                data = _memory(np.ascontiguousarray(array), self.inner.data_type.carrier)
+            else:
                 data = self.serializer.encode(array, self.inner)
-                for codec, _, _ in self.compressors:
-                    data = codec.encode(data)
-                return data
-            data = _memory(np.ascontiguousarray(array), self.inner.data_type.carrier)
             for codec, _, _ in self.compressors:
                 data = codec.encode(data)
         except PASSED:
@@ -121,6 +120,69 @@ class CodecChain:
         except Exception as error:
             raise MetadataError(_broken(codec, self.codecs, error)) from error
         return bytes(data) if isinstance(data, memoryview) else data
+
+    def _plain_decoder(self) -> Callable[..., Array]:
+        """For chunks that are stored as they are in memory: the last decompression writes into the result."""
+        spec, codecs, compressors = self.spec, self.codecs, self.compressors
+        shape, size, dtype = spec.shape, cast("int", spec.nbytes), spec.data_type.numpy
+        frombuffer, count, carrier = np.frombuffer, spec.item_count, spec.data_type.carrier
+        outer = compressors[:0:-1]
+        first: Any = compressors[0][0] if compressors else codecs[0]
+        innermost = compressors[0][0].decode if compressors else _copy
+        one_dimension, borrowed = len(shape) == 1, carrier is not dtype
+
+        def decode(buffer: Buffer, out: Array | None = None) -> Array:
+            codec = first
+            try:
+                for codec, exact, limit in outer:
+                    buffer = codec.decode(buffer, exact, None, limit=limit)
+                codec = first
+                if out is not None:
+                    innermost(buffer, size, _memory(out, carrier))
+                    return out
+                data = innermost(buffer, size)
+                if len(data) != size:  # a codec of somebody's that does not check
+                    raise wrong_size("codecs", len(data), size)  # noqa: TRY301
+                array: Array = frombuffer(data, carrier, count)
+                if borrowed:
+                    array = array.view(dtype)
+                if not one_dimension:
+                    array = array.reshape(shape)
+                array.setflags(write=False)
+            except PASSED:
+                raise
+            except Exception as error:
+                raise CorruptDataError(_broken(codec, codecs, error)) from error
+            return array
+
+        return decode
+
+    def _general_decoder(self) -> Callable[..., Array]:
+        """For everything else."""
+        codecs, serializer, inner = self.codecs, self.serializer, self.inner
+        stages, undo = self.compressors[::-1], self.filters[::-1]
+
+        def decode(buffer: Buffer, out: Array | None = None) -> Array:
+            codec: Any = serializer
+            try:
+                for codec, exact, limit in stages:
+                    buffer = codec.decode(buffer, exact, None, limit=limit)
+                codec = serializer
+                if not undo:
+                    return serializer.decode(buffer, inner, out)
+                array = serializer.decode(buffer, inner, None)
+                for codec, before in undo:
+                    array = codec.decode(array, before)
+            except PASSED:
+                raise
+            except Exception as error:
+                raise CorruptDataError(_broken(codec, codecs, error)) from error
+            if out is None:
+                return array
+            out[...] = array
+            return out
+
+        return decode
 
     def to_json(self) -> list[JSON]:
         """The value of `codecs` in a document."""
@@ -154,57 +216,6 @@ def check_order(codecs: Sequence[Codec]) -> None:
         raise MetadataError("codecs: there is no array → bytes codec ('bytes', 'vlen-utf8', …)")
 
 
-def _decoder(
-    spec: ChunkSpec,
-    codecs: Sequence[Codec],
-    filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
-    serializer: ArrayBytesCodec,
-    inner: ChunkSpec,
-    plain: bool,
-    compressors: Compressors,
-) -> Decode:
-    """The fastest function that does it."""
-    if not filters and plain and spec.nbytes:
-        return _plain_decoder(spec, codecs, compressors)
-    return _general_decoder(codecs, filters, serializer, inner, compressors)
-
-
-def _plain_decoder(spec: ChunkSpec, codecs: Sequence[Codec], compressors: Compressors) -> Decode:
-    """For chunks that are stored as they are in memory: the last decompression writes into the result."""
-    shape, size, dtype = spec.shape, cast("int", spec.nbytes), spec.data_type.numpy
-    frombuffer, count, carrier = np.frombuffer, spec.item_count, spec.data_type.carrier
-    outer = tuple(reversed(compressors[1:]))
-    first: Any = compressors[0][0] if compressors else codecs[0]
-    innermost = compressors[0][0].decode if compressors else _copy
-    one_dimension, borrowed = len(shape) == 1, carrier is not dtype
-
-    def decode(buffer: Buffer, out: Array | None = None) -> Array:
-        codec = first
-        try:
-            for codec, exact, limit in outer:
-                buffer = codec.decode(buffer, exact, None, limit=limit)
-            codec = first
-            if out is not None:
-                innermost(buffer, size, _memory(out, carrier))
-                return out
-            data = innermost(buffer, size)
-            if len(data) != size:  # a codec of somebody's that does not check
-                raise wrong_size("codecs", len(data), size)  # noqa: TRY301
-            array: Array = frombuffer(data, carrier, count)
-            if borrowed:
-                array = array.view(dtype)
-            if not one_dimension:
-                array = array.reshape(shape)
-            array.setflags(write=False)
-        except PASSED:
-            raise
-        except Exception as error:
-            raise CorruptDataError(_broken(codec, codecs, error)) from error
-        return array
-
-    return decode
-
-
 def _copy(buffer: Buffer, size: int | None, out: memoryview | None = None) -> Buffer:
     """In place of a compressor where there is none."""
     return deliver("bytes", buffer, size, out)
@@ -216,36 +227,3 @@ def _memory(out: Array, carrier: np.dtype[Any]) -> memoryview:
         return out.data.cast("B")
     except (ValueError, TypeError, BufferError):  # dtypes for which the buffer protocol has no letter
         return out.reshape(-1).view(carrier).view(np.uint8).data
-
-
-def _general_decoder(
-    codecs: Sequence[Codec],
-    filters: tuple[tuple[ArrayArrayCodec, ChunkSpec], ...],
-    serializer: ArrayBytesCodec,
-    inner: ChunkSpec,
-    compressors: Compressors,
-) -> Decode:
-    """For everything else."""
-    stages, undo = tuple(reversed(compressors)), tuple(reversed(filters))
-
-    def decode(buffer: Buffer, out: Array | None = None) -> Array:
-        codec: Any = serializer
-        try:
-            for codec, exact, limit in stages:
-                buffer = codec.decode(buffer, exact, None, limit=limit)
-            codec = serializer
-            if not undo:
-                return serializer.decode(buffer, inner, out)
-            array = serializer.decode(buffer, inner, None)
-            for codec, before in undo:
-                array = codec.decode(array, before)
-        except PASSED:
-            raise
-        except Exception as error:
-            raise CorruptDataError(_broken(codec, codecs, error)) from error
-        if out is None:
-            return array
-        out[...] = array
-        return out
-
-    return decode

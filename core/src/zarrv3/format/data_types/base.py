@@ -17,6 +17,9 @@ class DataType(ABC):
     serializer: ClassVar[str] = "bytes"
     """The name of the array → bytes codec of a new array."""
 
+    zero_is_default: ClassVar[bool] = False
+    """The integer 0 stands for the default fill value, as in zarr 2: for types without a zero."""
+
     portable: ClassVar[bool] = True
     """Documents with it may be stored; false for types that exist only in what a layer shows."""
 
@@ -68,9 +71,15 @@ class DataType(ABC):
     def default_fill(self) -> Any:
         """The fill value of an array that was created without one."""
 
-    @abstractmethod
     def cast_fill(self, value: Any) -> Any:
         """A user's fill value as a scalar of this type; `None` is the default, `MetadataError` if it does not fit."""
+        value = plain(value)
+        is_default = value is None or (self.zero_is_default and is_zero(value))
+        return self.default_fill() if is_default else self.fill_from_user(value)
+
+    def fill_from_user(self, value: Any) -> Any:
+        """What a user's value means that is not the default; unless overridden, what it would mean in a document."""
+        return self.fill_from_json(value)
 
     @abstractmethod
     def fill_from_json(self, value: JSON) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.data_types.base import DataType, is_zero, plain
+from zarrv3.format.data_types.base import DataType
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON
 
@@ -57,6 +57,8 @@ class Raw(DataType):
     neither reads `r16` with the fill value that the specification gives it. Ask for `r16` by name to write that.
     """
 
+    zero_is_default = True
+
     length: int
     name: str = ""
 
@@ -93,11 +95,8 @@ class Raw(DataType):
     def default_fill(self) -> Any:
         return self._scalar(bytes(self.length))
 
-    def cast_fill(self, value: Any) -> Any:
-        """Bytes of the right length, or a void scalar; 0 is all zeros."""
-        value = plain(value)
-        if value is None or is_zero(value):
-            return self.default_fill()
+    def fill_from_user(self, value: Any) -> Any:
+        """Bytes of the right length, or a void scalar."""
         data = value.tobytes() if isinstance(value, np.void) else value
         if not isinstance(data, bytes | bytearray | memoryview) or len(bytes(data)) != self.length:
             self.refuse(value)
@@ -119,6 +118,8 @@ class Raw(DataType):
 class NullTerminatedBytes(DataType):
     """`null_terminated_bytes`: numpy's `S`, which drops trailing zero bytes."""
 
+    zero_is_default = True
+
     length: int
 
     @classmethod
@@ -139,11 +140,8 @@ class NullTerminatedBytes(DataType):
     def default_fill(self) -> Any:
         return np.bytes_(b"")
 
-    def cast_fill(self, value: Any) -> Any:
-        """Bytes, or ASCII text, that are not too long; 0 is empty."""
-        value = plain(value)
-        if value is None or is_zero(value):
-            return self.default_fill()
+    def fill_from_user(self, value: Any) -> Any:
+        """Bytes, or ASCII text, that are not too long."""
         if isinstance(value, str) and value.isascii():
             value = value.encode("ascii")
         return self._scalar(value, value)
@@ -169,6 +167,7 @@ class VariableBytes(DataType):
     """
 
     serializer = "vlen-bytes"
+    zero_is_default = True
 
     name: str = "bytes"
 
@@ -195,11 +194,8 @@ class VariableBytes(DataType):
     def default_fill(self) -> Any:
         return b""
 
-    def cast_fill(self, value: Any) -> Any:
-        """Bytes; 0 is empty."""
-        value = plain(value)
-        if value is None or is_zero(value):
-            return b""
+    def fill_from_user(self, value: Any) -> Any:
+        """Bytes."""
         return bytes(value) if isinstance(value, bytes | bytearray) else self.refuse(value)
 
     def fill_from_json(self, value: JSON) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.format.data_types.base import DataType, plain
+from zarrv3.format.data_types.base import DataType
 from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON
 
@@ -67,11 +67,8 @@ class Bool(_Number):
     def has_spare_bits(self) -> bool:
         return True
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """True or false; 0 and 1 are taken for them."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         if isinstance(value, bool | np.bool_ | int | np.integer) and int(value) in {0, 1}:
             return np.bool_(value)
         return self.refuse(value)
@@ -105,11 +102,8 @@ class Integer(_Number):
         info = np.iinfo(self.numpy)
         return int(info.min), int(info.max)
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """An integer in range; a float without fraction and a boolean are taken for one."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         if isinstance(value, float | np.floating) and math.isfinite(value) and value == math.floor(value):
             value = int(value)
         try:
@@ -126,7 +120,7 @@ class Integer(_Number):
         """An integer; `1.0` (a spelling that some writers use) is read as one."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.refuse(value)
-        return self.cast_fill(value)
+        return self.fill_from_user(value)
 
     def fill_to_json(self, value: Any) -> JSON:
         return int(value)
@@ -233,11 +227,8 @@ class Float(_Number):
         """The JSON forms of a number of this type."""
         return FloatForms(self.numpy)
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """A real number that does not overflow, or one of the JSON texts."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         number = self.forms.cast(value)
         return self.refuse(value) if number is None else number
 
@@ -259,11 +250,8 @@ class Complex(_Number):
         """The JSON forms of either part."""
         return FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """A number, or a pair of what a real part may be; each part keeps its bits (`1+inf j` stays that)."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         if isinstance(value, list | tuple):
             parts = tuple(value)
         elif isinstance(value, np.generic) and value.dtype == self.numpy:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.data_types.base import DataType, is_zero, plain
+from zarrv3.format.data_types.base import DataType, is_zero
 from zarrv3.format.data_types.binary import bytes_from_json, bytes_to_json
 from zarrv3.format.data_types.parsing import data_type_of, parse_data_type
 from zarrv3.format.extensions import check_members, shown
@@ -88,11 +88,8 @@ class Struct(DataType):
     def default_fill(self) -> Any:
         return self._record(data_type.default_fill() for _, data_type in self.fields)
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """A mapping, tuple, list or record with a value for each field; 0 is zero bytes."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         if is_zero(value):
             return np.zeros((), self.numpy)[()]
         if isinstance(value, np.void) and value.dtype.names is not None:

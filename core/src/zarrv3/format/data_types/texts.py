@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.format.data_types.base import DataType, is_zero, plain
+from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.binary import length_bytes
 from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON
@@ -34,6 +34,7 @@ class String(DataType):
     """`string`: text of any length, in memory numpy's `StringDType`."""
 
     serializer = "vlen-utf8"
+    zero_is_default = True
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
@@ -62,14 +63,6 @@ class String(DataType):
     def default_fill(self) -> Any:
         return ""
 
-    def cast_fill(self, value: Any) -> Any:
-        """Text; 0 is empty."""
-        value = plain(value)
-        if value is None or is_zero(value):
-            return ""
-        text = text_of(value)
-        return self.refuse(value) if text is None else text
-
     def fill_from_json(self, value: JSON) -> Any:
         text = text_of(value)
         return self.refuse(value) if text is None else text
@@ -81,6 +74,8 @@ class String(DataType):
 @dataclass(frozen=True)
 class FixedText(DataType):
     """`fixed_length_utf32`: numpy's `U`, which drops trailing null characters."""
+
+    zero_is_default = True
 
     length: int
 
@@ -109,13 +104,6 @@ class FixedText(DataType):
 
     def default_fill(self) -> Any:
         return np.str_("")
-
-    def cast_fill(self, value: Any) -> Any:
-        """Text that is not too long; 0 is empty."""
-        value = plain(value)
-        if value is None or is_zero(value):
-            return self.default_fill()
-        return self.fill_from_json(value)
 
     def fill_from_json(self, value: JSON) -> Any:
         text = text_of(value)

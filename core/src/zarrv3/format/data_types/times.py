@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from zarrv3.format.data_types.base import DataType, plain
+from zarrv3.format.data_types.base import DataType
 from zarrv3.format.extensions import check_members, choice, integer
 from zarrv3.store.contract import JSON
 
@@ -61,11 +61,8 @@ class Time(DataType):
         """Not a time, as in zarr-python 3."""
         return self._scalar(_NAT)
 
-    def cast_fill(self, value: Any) -> Any:
+    def fill_from_user(self, value: Any) -> Any:
         """A count of units, `"NaT"`, or a date or duration that this type holds without loss."""
-        value = plain(value)
-        if value is None:
-            return self.default_fill()
         if isinstance(value, np.datetime64 | np.timedelta64 | dt.date | dt.timedelta):
             return self._converted(value)
         if isinstance(value, np.integer):
