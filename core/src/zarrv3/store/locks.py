@@ -42,7 +42,10 @@ class NamedLocks:
 
     def forget(self) -> None:
         """Forget the names that nobody holds; the mutex is held."""
-        self.last = {name: (*on,) for name, turns in self.last.items() if (on := _going_on(turns))}
+        some = {*_going_on({*chain.from_iterable(self.last.values())})}
+        self.last = {
+            name: on for name, turns in self.last.items() if (on := (*filter(some.__contains__, turns),))
+        }
         self.most = 2 * len(self.last) + _SOME
 
     def held(self, names: Collection[Hashable]) -> Turn:
