@@ -1,4 +1,4 @@
-"""A process is killed in the middle of what takes several steps, in folders, shards and archives; then it is looked at.
+"""What takes several steps is cut off, by a kill or by Ctrl-C, in folders, shards and archives; then it is looked at.
 
 Every value is old or new as a whole, the hierarchy opens, what was acknowledged is there, and what the dead leave behind
 disturbs nobody and goes.
@@ -6,10 +6,13 @@ disturbs nobody and goes.
 
 from __future__ import annotations
 
+import gc
+import os
 import random
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ import pytest
 
 import zarrv3
 from zarrv3.errors import NodeNotFoundError
+from zarrv3.testing.interrupts import interrupted
 from zarrv3.testing.processes import Writer
 
 SIZE, KEPT = 120, 30
@@ -198,3 +202,35 @@ def test_what_is_killed_leaves_all_in_order(place: str, work: str, tmp_path: Pat
 def test_what_is_killed_often_leaves_all_in_order(place: str, work: str, tmp_path: Path) -> None:
     """So it is after a thousand kills, shared by all kinds of work and places."""
     is_killed(place, work, tmp_path, 1000 // (len(PLACES) * len(WORK)) + 1, 1)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # in `zipfile` and `os.scandir`
+@pytest.mark.parametrize("kernels", ["native", "none"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("step", [1511, pytest.param(13, marks=pytest.mark.slow)])
+def test_what_is_interrupted_leaves_all_in_order(
+    step: int, work: str, place: str, kernels: str, tmp_path: Path
+) -> None:
+    """So it is where Ctrl-C cuts something off: what comes next works at once, and no file stays open."""
+    form, layout = PLACES[place]
+    url = form.format(tmp_path)
+    last = 1
+    with zarrv3.config.set(kernels=kernels):
+        with zarrv3.open_store(url) as store:
+            prepare(store, **layout)
+        turn_of(work, url, last)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers
+        for point in count(1, step):
+            ended = interrupted(partial(turn_of, work, url, last + 1), point) is None
+            with zarrv3.open_store(url) as store:
+                WORK[work].check(zarrv3.open_group(store, mode="r+", use_consolidated=False), last)
+            last += 2
+            turn_of(work, url, last)
+            gc.collect()  # what was interrupted may refer to itself
+            assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+            assert not [path for path in tmp_path.rglob("*") if ".zarrv3" in path.name]
+            if ended:
+                break

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from zarrv3.errors import StoreAccessError
@@ -61,24 +60,15 @@ class Archive:
             mapping = self._index.mapping
             return [*mapping.values()] if keys is None else [mapping.get(key) for key in keys]
 
-    def list_prefix(self, folder: str) -> Iterator[str]:
-        """All keys below a folder."""
+    def keys(self) -> MemoryDriver:
+        """All keys, for listing."""
         with self._lock:
             self._refresh()
-            return self._index.list_prefix(folder)
-
-    def list_dir(self, folder: str) -> Iterator[str]:
-        """The keys and folders directly below a folder."""
-        with self._lock:
-            self._refresh()
-            return self._index.list_dir(folder)
+            return self._index
 
     def _refresh(self) -> None:
         self._settle()
-        if self._spool is not None:
-            return
-        there = Stamp.at(self.path)
-        if there != self._seen:
+        if self._spool is None and (there := Stamp.at(self.path)) != self._seen:
             self._load(there)
 
     def _load(self, there: Stamp | None) -> None:
@@ -128,9 +118,8 @@ class Archive:
         """Erase all keys below a folder."""
         with self._lock:
             self._refresh()
-            if next(self._index.list_prefix(folder), None) is not None:
-                spool = self._begin()
-                self._apply(spool, dict.fromkeys(self._index.list_prefix(folder)))
+            if [*self._index.list_prefix(folder)]:
+                self._apply(self._begin(), dict.fromkeys(self._index.list_prefix(folder)))
 
     def rename(self, source: str, target: str) -> None:
         """Move all keys below a folder; values are not touched."""
@@ -142,11 +131,8 @@ class Archive:
             old: dict[str, Entry] = {key: self._index.mapping[key] for key in self._index.list_prefix(source)}
             new = {target + key[len(source) :]: entry for key, entry in old.items()}
             self._index.change(dict.fromkeys(old) | {key: entry.under(key) for key, entry in new.items()})
-            spool.dead += sum(
-                entry.data - entry.start
-                for entry in old.values()
-                if entry.file is spool.file and not entry.outdated
-            )
+            waiting = [one for one in old.values() if one.file is spool.file and not one.outdated]
+            spool.dead += sum(one.data - one.start for one in waiting)
 
     def empty(self, *, exclusive: bool) -> None:
         """Start again empty; raises `StoreAccessError` if the archive exists and `exclusive` is set."""
@@ -235,7 +221,8 @@ class Archive:
         finally:
             self._settle()
         if fsync:
-            _sync_folder(self.path)
+            folder = File(os.path.dirname(self.path), os.O_RDONLY)  # noqa: PTH120 - a plain text
+            os.fsync(folder.fd)
 
     def _settle(self) -> None:
         """Take note of whether the last flush has replaced the archive; an interrupt may have cut it off anywhere."""
@@ -270,11 +257,6 @@ class Archive:
     def __del__(self) -> None:
         if self._spool is not None:
             self._spool.release()
-
-
-def _sync_folder(path: str) -> None:
-    folder = File(str(Path(path).parent), os.O_RDONLY)
-    os.fsync(folder.fd)
 
 
 # ---------------------------------------------------------------- one per process

@@ -75,10 +75,10 @@ class ZipDriver:
         ]
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        return self.archive.list_prefix(folder)
+        return self.archive.keys().list_prefix(folder)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        return self.archive.list_dir(folder)
+        return self.archive.keys().list_dir(folder)
 
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says; seen by this process at once, by others after the next flush."""
