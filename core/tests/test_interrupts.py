@@ -112,6 +112,22 @@ def test_interrupted_reads(array: Array, step: int, other: Callable[[Callable[[]
     assert interrupted(lambda: array[1:7], 10_000) is None
 
 
+@every
+def test_interrupted_reads_and_writes_with_a_cache(
+    step: int, other: Callable[[Callable[[], Any]], Any]
+) -> None:
+    """Decoded chunks that are remembered stay right, and the cache usable, wherever reads and writes are interrupted."""
+    store = MemoryStore()
+    zarrv3.create_array(store, shape=64, chunks=8, dtype="i4")[:] = OLD
+    cached = zarrv3.open_array(store, mode="r+", chunk_cache=400)
+    kept = []
+    for call in (lambda: cached.set_basic_selection(slice(4, 20), NEW), lambda: cached[3:30]):
+        for error in interruptions(call, 1 + step // 4):
+            kept.append(error)
+            assert (other(lambda: cached[:]) == other(lambda: zarrv3.open_array(store)[:])).all()
+    assert len(kept) > 100
+
+
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(120, marks=pytest.mark.slow)])
 def test_real_interrupts(array: Array, seconds: float, other: Callable[[Callable[[], Any]], Any]) -> None:
     """Real signals at random moments, up to 3,000 of them, leave values old or new, and a store that works."""

@@ -33,7 +33,7 @@ from zarrv3.opening.stores import open_store
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.memory import MemoryStore
-from zarrv3.testing import Faults, LayerConformance
+from zarrv3.testing import Faults, InterruptConformance, LayerConformance
 from zarrv3_layer_retry import Retry
 
 
@@ -596,7 +596,7 @@ def test_core_does_not_import_stamina() -> None:
     assert found.stderr == ""
 
 
-class TestConformance(LayerConformance):
+class TestConformance(InterruptConformance, LayerConformance):
     """Everything a store has to do, through the layer."""
 
     @pytest.fixture

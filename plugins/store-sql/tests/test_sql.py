@@ -20,7 +20,7 @@ import zarrv3
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ConfigurationError, LimitError, RegistryError, StoreError, StoreUnavailableError
 from zarrv3.store.contract import Request, Version, whole
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_sql import SQLiteStore, SQLStore
 from zarrv3_store_sql.engines import parse
@@ -37,7 +37,7 @@ def fresh_table(url: str) -> Iterator[Opener]:
     engine.dispose()
 
 
-class TestSQLiteStore(StoreConformance):
+class TestSQLiteStore(InterruptConformance, StoreConformance):
     """A `SQLiteStore` over a file."""
 
     @pytest.fixture
@@ -46,7 +46,7 @@ class TestSQLiteStore(StoreConformance):
         return partial(SQLiteStore, tmp_path / "new" / "data.db")
 
 
-class TestMemorySQLiteStore(StoreConformance):
+class TestMemorySQLiteStore(InterruptConformance, StoreConformance):
     """A `SQLiteStore` in memory."""
 
     examples = 12
@@ -67,7 +67,7 @@ class TestMemorySQLiteStore(StoreConformance):
         self.run_check("spec", opener)
 
 
-class TestPostgreSQLStore(StoreConformance):
+class TestPostgreSQLStore(InterruptConformance, StoreConformance):
     """A `SQLStore` over a PostgreSQL server."""
 
     examples = 12

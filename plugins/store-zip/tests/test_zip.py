@@ -23,7 +23,7 @@ from zarrv3.errors import (
     StoreAccessError,
 )
 from zarrv3.store.contract import ByteRange, Request
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3_store_zip import ZipStore, archive, driver
 from zarrv3_store_zip.members import encode
 from zarrv3_store_zip.spool import File
@@ -31,7 +31,7 @@ from zarrv3_store_zip.spool import File
 METHODS = st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 
 
-class TestZipStore(StoreConformance):
+class TestZipStore(InterruptConformance, StoreConformance):
     """A `ZipStore` that does not compress."""
 
     @pytest.fixture
@@ -40,7 +40,7 @@ class TestZipStore(StoreConformance):
         return partial(ZipStore, tmp_path / "new" / "data.zip")
 
 
-class TestDeflatingZipStore(StoreConformance):
+class TestDeflatingZipStore(InterruptConformance, StoreConformance):
     """A `ZipStore` that deflates."""
 
     examples = 5

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from zarrv3.errors import (
 )
 from zarrv3.store.contract import Changes, Swaps
 from zarrv3.testing import Faults
+from zarrv3.testing.interrupts import interruptions
 
 GZIP = {"name": "gzip", "configuration": {"level": 1}}
 
@@ -269,3 +271,24 @@ def test_folders_are_copied_and_continued(tmp_path: Any) -> None:
         zarrv3.copy(str(tmp_path / "a"), target, resume=True, verify=True, **change)
         assert is_complete(root, target)
         assert not [key for key in target if key.endswith("copying")]
+
+
+def test_interrupted_at_any_point() -> None:
+    """Wherever a copy is interrupted, its source is as it was, and the next one completes what is there."""
+    source = MemoryStore()
+    zarrv3.create_array(source, name="a/b", shape=8, chunks=4, dtype="i4")[:] = 1
+    before = dict(source.items())
+    dest, kept = MemoryStore(), []
+
+    def copy() -> None:
+        zarrv3.copy(source, dest, overwrite=True)
+
+    for error in interruptions(copy, 41):
+        kept.append(error)  # with all its frames, as `sys.last_value` is
+        assert dict(source.items()) == before
+        assert all(value == before[key] for key, value in dest.items())
+        with ThreadPoolExecutor(1) as other:
+            other.submit(copy).result(60)
+        assert dict(dest.items()) == before
+        dest.clear()
+    assert len(kept) > 20

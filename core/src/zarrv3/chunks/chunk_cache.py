@@ -138,9 +138,11 @@ class ChunkCache:
                     self._drop(place)
                     self._chunks[place] = reading.form, chunk
                     self._bytes += size
-            while self._bytes > self.max_size:
+            while self._bytes > self.max_size and self._chunks:
                 self._drop(next(iter(self._chunks)))
                 self._evictions += 1
+            if not self._chunks:
+                self._bytes = 0  # an interrupt may have come between a chunk and its size
 
     @contextmanager
     def changing(self, places: Collection[Place]) -> Iterator[None]:

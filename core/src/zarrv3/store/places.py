@@ -160,4 +160,8 @@ def _shows(one: Ground, other: Ground, *, is_known: bool) -> bool:
         other.store.write_many({key: _PROBE})
         return any(size is not None for size in one.store.stat_many(seen))
     finally:
-        other.store.write_many({key: None})
+        try:
+            other.store.write_many({key: None})
+        except KeyboardInterrupt:  # not before the probe is gone
+            other.store.write_many({key: None})
+            raise
