@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import redis
 
 from zarrv3.errors import LimitError, StoreAccessError
-from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_redis import RedisStore
 
 
@@ -140,45 +137,3 @@ def test_transactions_that_the_server_would_break_off(store: RedisStore) -> None
     with pytest.raises(LimitError, match="nothing was written"):
         store.apply_many({"a": large, "b": large})
     assert store.list() == []
-
-
-def count_up(store: RedisStore, seed: int) -> dict[str, int]:
-    """Count up some keys by swaps of batches; returns what was counted."""
-    rng = random.Random(seed)
-    counted: dict[str, int] = {}
-    for _ in range(25):
-        left = rng.sample([f"n/{i}" for i in range(8)], rng.randrange(1, 7))
-        counted |= {key: counted.get(key, 0) + 1 for key in left}
-        while left:
-            found = zip(left, store.get_versioned(left), strict=True)
-            left = [
-                *store.swap_many(
-                    {key: (version, b"%d" % (int(value or b"0") + 1)) for key, (value, version) in found}
-                )
-            ]
-        store.write_many({f"n/of/{seed}": b"v"})
-    return counted
-
-
-def check_counts(store: RedisStore, counted: list[dict[str, int]]) -> None:
-    """Nothing that was counted is lost."""
-    keys = {key for one in counted for key in one}
-    expected = {key: sum(one.get(key, 0) for one in counted) for key in keys}
-    assert {key: int(value) for key, value in store.getitems([*keys]).items()} == expected
-
-
-def test_swaps_of_many_threads(store: RedisStore) -> None:
-    """Threads that swap batches of the same keys lose nothing."""
-    check_counts(store, threads_together([partial(count_up, store, seed) for seed in range(5)]))
-
-
-def count_in_a_process(url: str, prefix: str, number: int) -> dict[str, int]:
-    """Count through a store of one's own."""
-    with RedisStore(prefix, url=url) as store:
-        return count_up(store, number)
-
-
-def test_swaps_of_many_processes(store: RedisStore, url: str, prefix: str) -> None:
-    """Processes that swap batches of the same keys, which none of them finds at first, lose nothing."""
-    check_counts(store, together(partial(count_in_a_process, url), prefix, 4))
-    assert sorted(store.list_dir("n/")) == sorted([*(f"n/{i}" for i in range(8)), "n/of/"])

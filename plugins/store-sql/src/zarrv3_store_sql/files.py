@@ -91,12 +91,8 @@ class File:
         self.path = None if self.private or is_uri else path
         self.lock_timeout = arguments.get("timeout", LOCK_TIMEOUT)
         self._name = path
-        self._arguments = {
-            "timeout": LOCK_TIMEOUT,
-            **arguments,
-            "check_same_thread": False,
-            "isolation_level": None,
-        }
+        ours = {"check_same_thread": False, "isolation_level": None}
+        self._arguments = {"timeout": LOCK_TIMEOUT, **arguments, **ours}
         self._synchronous = f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}"
         self._idle: deque[Slot] = deque()
         self._closed = False
