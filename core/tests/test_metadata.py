@@ -157,8 +157,8 @@ def test_unknown_members_are_kept() -> None:
     document = changed(ARRAY, extra={"must_understand": False, "x": [1]}, data_type={"name": "float64"})
     metadata = ArrayMetadata.from_document(document, source="a")
     assert metadata.to_document() == document
-    rewritten = metadata.with_shape((5, 5)).with_attributes({"a": 1}).with_fill_value(0).to_document()
-    assert rewritten == changed(document, shape=[5, 5], attributes={"a": 1}, fill_value=0.0)
+    rewritten = metadata.with_shape((5, 5)).with_attributes({"a": 1}).to_document()
+    assert rewritten == changed(document, shape=[5, 5], attributes={"a": 1})
     assert list(rewritten) == list(document)
     assert metadata.to_document() == document
 
@@ -180,7 +180,7 @@ def test_storage_transformers_are_kept() -> None:
         NamedConfig("indexed", {"chunks_per_shard": [2, 2]}),
         NamedConfig("https://example.org/t"),
     )
-    for other in (metadata.with_shape((1, 1)), metadata.with_attributes({}), metadata.with_fill_value(1)):
+    for other in (metadata.with_shape((1, 1)), metadata.with_attributes({})):
         assert other.storage_transformers == metadata.storage_transformers
         assert other.to_document()["storage_transformers"] == transformers
 
@@ -336,16 +336,6 @@ def test_other_shapes() -> None:
     for shape in wrong:
         with pytest.raises(MetadataError):
             metadata.with_shape(shape)
-
-
-def test_other_fill_values() -> None:
-    """They are cast."""
-    metadata = ArrayMetadata.from_document(ARRAY, source="a").with_fill_value(
-        np.uint64(0x7FF8000000000001).view(np.float64)
-    )
-    assert metadata.to_document()["fill_value"] == "0x7ff8000000000001"
-    with pytest.raises(MetadataError):
-        metadata.with_fill_value("x")
 
 
 # ---------------------------------------------------------------- node names

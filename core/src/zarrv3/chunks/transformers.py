@@ -103,7 +103,8 @@ class StorageTransformer(Layer):
         The chunk grid of `metadata` is that of the keys which the transformer sees: of several, each sees the blocks of
         the one before it as chunks.
         """
-        below = store if isinstance(store, StorageTransformer) else plain(store, folder, metadata)
+        # whatever can change chunks is changed by that, everything else value by value
+        below: Any = store if hasattr(store, "change_chunks") else plain(store, folder, metadata)
         bound = _bound(type(self), self._state(), store, folder, metadata)
         bound._chunks, bound._level = below, below._level + 1
         return bound

@@ -134,7 +134,9 @@ class ArrayMetadata(_NodeMetadata):
         grid = chunk_grid or RegularGrid(
             tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
         )
-        fill, fill_json = _fill(data_type, fill_value)
+        with Guard("data_types", data_type, "fill_value"):
+            fill = data_type.cast_fill(fill_value)
+            fill_json = data_type.fill_to_json(fill)
         spec = ChunkSpec(grid.chunk_shape, data_type, fill)
         if codecs is None:
             codecs = default_codecs(data_type)
@@ -222,11 +224,6 @@ class ArrayMetadata(_NodeMetadata):
         check_fit(self.chunk_grid, lengths)
         return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
 
-    def with_fill_value(self, fill_value: Any) -> Self:
-        """This array with another fill value: chunks that are not stored change with it."""
-        fill, fill_json = _fill(self.data_type, fill_value)
-        return replace(self, fill_value=fill, document={**self.document, "fill_value": fill_json})
-
 
 def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
     """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
@@ -292,13 +289,6 @@ def _attributes(value: Mapping[str, JSON]) -> Document:
         raise MetadataError(f"attributes must be a mapping, not {shown(value)}")
     checked: Document = check_json(value, "attributes")
     return checked
-
-
-def _fill(data_type: DataType, value: Any) -> tuple[Any, JSON]:
-    """A user's fill value as a scalar, and as it stands in a document."""
-    with Guard("data_types", data_type, "fill_value"):
-        fill = data_type.cast_fill(value)
-        return fill, data_type.fill_to_json(fill)
 
 
 def _has_bare_nan(value: JSON) -> bool:

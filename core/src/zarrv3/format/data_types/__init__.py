@@ -5,14 +5,12 @@
 """Data types: what the elements of an array are, in memory, in documents and as fill values."""
 
 from zarrv3.format.data_types.base import DataType
-from zarrv3.format.data_types.fills import all_equal_fill, fill_equal, fill_test, filled
+from zarrv3.format.data_types.fills import fill_test, filled
 from zarrv3.format.data_types.parsing import data_type_of, parse_data_type
 
 __all__ = [
     "DataType",
-    "all_equal_fill",
     "data_type_of",
-    "fill_equal",
     "fill_test",
     "filled",
     "parse_data_type",

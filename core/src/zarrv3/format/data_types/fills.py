@@ -6,24 +6,6 @@ from typing import Any
 import numpy as np
 
 
-def fill_equal(left: Any, right: Any) -> bool:
-    """Whether two scalars of one data type are the same value, bit by bit."""
-    if isinstance(left, np.generic) and isinstance(right, np.generic):
-        one, other = np.asarray(left), np.asarray(right)
-        if one.dtype.kind in "SU":
-            return bool(one == other)
-        return one.dtype == other.dtype and one.tobytes() == other.tobytes()
-    return type(left) is type(right) and bool(left == right)
-
-
-def all_equal_fill(array: np.ndarray[Any, Any], fill: Any) -> bool:
-    """Whether every element is the fill value, bit by bit; True for an empty array.
-
-    `fill` is a scalar of the array's data type. Costs little where the first element already differs.
-    """
-    return fill_test(array.dtype, array.ndim, fill)(array)
-
-
 def filled(shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """A new array full of a fill value; unlike `numpy.full`, it keeps zero bytes at the end of texts and byte strings."""
     array = np.empty(shape, dtype)
@@ -32,7 +14,11 @@ def filled(shape: tuple[int, ...], fill: Any, dtype: np.dtype[Any]) -> np.ndarra
 
 
 def fill_test(dtype: np.dtype[Any], ndim: int, fill: Any) -> Callable[[np.ndarray[Any, Any]], bool]:
-    """`all_equal_fill` as a function of arrays, to be used on many of one dtype and number of dimensions."""
+    """A function that says of an array whether all elements are the fill value, bit by bit; so they are if there are none.
+
+    It is for arrays of one dtype and number of dimensions, and costs little where the first element already differs. `fill`
+    is a scalar of their data type.
+    """
     first = (0,) * ndim
     wanted = np.asarray(fill, dtype=dtype)
     word = _WORDS.get(dtype.itemsize)
