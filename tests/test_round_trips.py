@@ -62,9 +62,9 @@ def window(request: pytest.FixtureRequest) -> Iterator[int]:
         yield request.param
 
 
-def array_in(store: zarrv3.Counting) -> zarrv3.Array:
+def array_in(store: zarrv3.Counting, length: int = 10 * CHUNKS - 3) -> zarrv3.Array:
     """A new array of small chunks, the last of which lies partly outside; counting starts after it."""
-    made = zarrv3.create_array(store, shape=10 * CHUNKS - 3, chunks=10, dtype="i4", fill_value=-1)
+    made = zarrv3.create_array(store, shape=length, chunks=10, dtype="i4", fill_value=-1)
     store.reset()
     return made
 
@@ -76,7 +76,7 @@ def test_the_directory_store_is_among_them() -> None:
 
 def test_writing_costs_a_call_a_window_and_reads_nothing(store: zarrv3.Counting, window: int) -> None:
     """Writing all N chunks is at most ceil(N / window) `write_many`, and nothing else: whole chunks are not read."""
-    array_in(store)[:] = np.arange(10 * CHUNKS - 3)
+    array_in(store, 10 * CHUNKS)[:] = np.arange(10 * CHUNKS)
     assert set(store.calls) == {"write_many"}
     assert store.calls["write_many"] <= math.ceil(CHUNKS / window)
     assert store.requested["write_many"] == CHUNKS
