@@ -87,7 +87,11 @@ def is_movable(fs: Any) -> bool:
 def unwrapped(fs: Any, path: str) -> tuple[Any, str]:
     """The file system and path below wrappers that keep nothing: a folder as the root, coroutines around plain calls."""
     while isinstance(fs, DirFileSystem | AsyncFileSystemWrapper):
-        fs, path = (fs.fs, fs._join(path)) if isinstance(fs, DirFileSystem) else (fs.sync_fs, path)
+        fs, path = (
+            (fs.fs, "/".join(filter(None, (fs.path, path))))
+            if isinstance(fs, DirFileSystem)
+            else (fs.sync_fs, path)
+        )
     return fs, path
 
 
