@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(prog="run.py memory", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    large = ["seed", "big", "shard"]
+    large = ["small", "big", "shard"]
     parser.add_argument("--workloads", nargs="*", choices=WORKLOADS, default=large)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
     parser.add_argument(

@@ -27,9 +27,9 @@ FAST = ("tensorstore", "zarrs")
 """The peers whose faster one we are measured against."""
 
 LIMITS = {
-    ("seed", "write"): 0.9, ("seed", "read"): 0.7, ("tiny", "write"): 1.0, ("tiny", "read"): 1.0,
+    ("small", "write"): 0.9, ("small", "read"): 0.7, ("tiny", "write"): 1.0, ("tiny", "read"): 1.0,
     ("big", "write"): 1.0, ("big", "read"): 1.0, ("shard", "write"): 0.9, ("shard", "read"): 0.7,
-    **{(name, action): 1.0 for name in ("seed", "shard") for action in SELECTIONS},
+    **{(name, action): 1.0 for name in ("small", "shard") for action in SELECTIONS},
 }  # fmt: skip
 """What ours ÷ the faster of the fast peers is to be at most."""
 
@@ -53,7 +53,7 @@ def measure(
     workers: dict[str, Worker], workload: str, folder: Path, where: str, rounds: int, console: Console
 ) -> list[Result]:
     """All actions on one workload; everybody writes an array of its own and reads that."""
-    actions = [*WHOLE, *(SELECTIONS if workload in {"seed", "shard"} else ())]
+    actions = [*WHOLE, *(SELECTIONS if workload in {"small", "shard"} else ())]
     times: dict[str, dict[str, list[float]]] = {action: {name: [] for name in workers} for action in actions}
     for number in range(rounds + 1):  # the first one warms up
         names = [*workers]

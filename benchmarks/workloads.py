@@ -30,7 +30,7 @@ class Workload:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload(name="seed", shape=(10_000, 10_000), chunks=(100, 100)),
+        Workload(name="small", shape=(10_000, 10_000), chunks=(100, 100)),
         Workload(name="tiny", shape=(1_000, 1_000), chunks=(10, 10)),
         Workload(name="big", shape=(10_000, 10_000), chunks=(1_000, 1_000)),
         Workload(name="shard", shape=(10_000, 10_000), chunks=(100, 100), shards=(1_000, 1_000)),
@@ -39,7 +39,7 @@ WORKLOADS = {
 
 WHOLE = ("write", "read")
 SELECTIONS = ("elements", "row", "column", "strided", "points")
-"""What is read of `seed` and `shard` besides everything."""
+"""What is read of `small` and `shard` besides everything."""
 
 
 def signal(shape: tuple[int, int]) -> np.ndarray:

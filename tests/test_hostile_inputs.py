@@ -5,9 +5,10 @@ Each parser gets input made from what it reads; `nox -s stress` tries twenty tim
 
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
+from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError, ZarrError
 from zarrv3.options.redaction import redact_url
 from zarrv3.testing.mutations import TEXTS, damaged, documents, mutated, odd
 from zarrv3.testing.rules import HOSTILE, only_our_errors
@@ -507,3 +508,34 @@ def test_consolidated_node_type_of_another_type() -> None:
     document["consolidated_metadata"]["metadata"]["plain"]["node_type"] = {}
     with pytest.raises(MetadataError, match=r"'zarr.json' .*'plain' with a node_type"):
         zarrv3.open_consolidated({**KEYS, "zarr.json": json.dumps(document).encode()})
+
+
+@pytest.mark.parametrize("value", ["12345678", None, -1, 8, 1.5])
+def test_foreign_values_in_a_database(value: object, tmp_path: Path) -> None:
+    """What another program wrote into the table and is not bytes is an error that names the key, never numbers."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    with zarrv3.open_store(url) as store:
+        zarrv3.create_array(store, shape=8, chunks=8, dtype="u1", compressors=None)
+    with closing(sqlite3.connect(tmp_path / "x.db")) as base, base:
+        base.execute("INSERT INTO zarr VALUES (?, ?)", ("c/0", value))
+    with zarrv3.open_store(url) as store:
+        array = zarrv3.open_array(store)
+        for call in (lambda: array[:], lambda: array.__setitem__(0, 1)):
+            with pytest.raises(CorruptDataError, match="'c/0'"):
+                call()
+
+
+def test_a_deep_hierarchy() -> None:
+    """The members of a hierarchy are found however deep it is."""
+    store: dict[str, bytes] = {}
+    zarrv3.create_group(store, path="/".join(["a"] * 1200))
+    assert sum(1 for _ in zarrv3.open_group(store, mode="r").members(None)) == 1200
+    assert sum(1 for _ in zarrv3.open_group(store, mode="r").members(2)) == 3
+
+
+@pytest.mark.parametrize("shards", [{"shape": (20, 20)}, [[60, 40, 20], [50, 50]], [20, "x"]])
+def test_shards_of_other_forms(shards: Any) -> None:
+    """Shards that are no lengths are refused in words."""
+    for chunks in ((10, 10), None):
+        with pytest.raises(MetadataError, match="the length of a dimension is an integer"):
+            zarrv3.create_array(shape=(120, 100), dtype="i4", chunks=chunks, shards=shards)

@@ -12,7 +12,7 @@ from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of
-from zarrv3.format.extensions import Guard, NamedConfig
+from zarrv3.format.extensions import Guard, NamedConfig, shown
 from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
@@ -199,6 +199,8 @@ def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
     given = tuple(given)
     if len(given) > len(shape):
         raise MetadataError(f"{what} {given!r} has more entries than the array has dimensions ({len(shape)})")
+    if wrong := [length for length in given if length is not None and not is_index(length)]:
+        raise MetadataError(f"{what}: the length of a dimension is an integer, not {shown(wrong[0])}")
     given += (None,) * (len(shape) - len(given))
     return tuple(
         max(1, length) if chunk is None or chunk == -1 else chunk

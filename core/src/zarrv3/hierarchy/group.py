@@ -113,14 +113,22 @@ class Group(Node[GroupMetadata]):
 
         Raises the `MetadataError` of a member whose document is unreadable; iterating over names does not.
         """
-        for name, metadata in nodes.children(self._store, self._path):
+        groups = [
+            ("", self, nodes.children(self._store, self._path))
+        ]  # no recursion: a hierarchy may be deep
+        while groups:
+            above, group, inside = groups[-1]
+            name, metadata = next(inside, ("", None))
+            if metadata is None:
+                groups.pop()
+                continue
             if isinstance(metadata, MetadataError):
                 raise metadata
-            member = self._open(folder_of(self._path) + name, metadata)
-            yield name, member
-            if isinstance(member, Group) and max_depth != 0:
-                deeper = None if max_depth is None else max_depth - 1
-                yield from ((f"{name}/{below}", node) for below, node in member.members(deeper))
+            member = group._open(folder_of(group._path) + name, metadata)
+            yield above + name, member
+            if isinstance(member, Group) and (max_depth is None or len(groups) <= max_depth):
+                below = nodes.children(member._store, member._path)
+                groups.append((f"{above}{name}/", member, below))
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """Names and arrays directly below."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from zarrv3.errors import StoreAccessError
+from zarrv3.errors import CorruptDataError, StoreAccessError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import (
     Buffer,
@@ -95,10 +95,10 @@ class SQLDriver:
             values = dict(self._rows(self.sql.values, keys=[*wholes]))
             for i, (key, wanted) in enumerate(requests):
                 if wanted is None and key in values:
-                    answers[i] = _bytes(values[key])
+                    answers[i] = _bytes(key, values[key])
         if pieces:
             for i, value in self._run(lambda connection: [*self.sql.pieces(connection, pieces)]):
-                answers[i] = _bytes(value)
+                answers[i] = _bytes(requests[i].key, value)
         return answers
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
@@ -107,7 +107,7 @@ class SQLDriver:
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         versioned = {
-            key: (value := _bytes(v), self.sql.version(value, *stamps))
+            key: (value := _bytes(key, v), self.sql.version(value, *stamps))
             for key, v, *stamps in self._rows(self.sql.versioned, keys=[*{*keys}])
         }
         return [versioned.get(key, (None, None)) for key in keys]
@@ -276,8 +276,14 @@ class SQLDriver:
             raise explained(error, self.opened.connect_timeout, self.opened.lock_timeout) from cause
 
 
-def _bytes(value: Any) -> bytes:
-    return value if type(value) is bytes else bytes(value)
+def _bytes(key: str, value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise CorruptDataError(
+        f"the value of {key!r} is {type(value).__name__}, not bytes: another program wrote it"
+    )
 
 
 def _dispose(opened: Server | File, process: int) -> None:
