@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -40,12 +41,15 @@ def interrupted(call: Callable[[], Any], point: int) -> KeyboardInterrupt | None
 
 
 def _profiled(call: Callable[[], Any], interrupter: _Interrupter) -> None:
-    usual = sys.getprofile()
+    usual, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # an interrupt that comes into what a collection calls is lost
     sys.setprofile(interrupter.look)
     try:
         call()
     finally:
         sys.setprofile(usual)
+        if collects:
+            gc.enable()
 
 
 class _Interrupter:
