@@ -74,7 +74,7 @@ def test_spellings_of_a_folder(folder: Path, other: str) -> None:
 
 @pytest.mark.parametrize("other", ["{}/b.zarr", "{}/a.zarr2", "fsspec+file://{}/a.zar", "file://{}|prefix:b", "memory:", "sqlite:///{}/a.db"])  # fmt: skip
 def test_other_folders(folder: Path, other: str) -> None:
-    """What begins alike, lies beside, or is no folder is another place."""
+    """What begins alike, lies beside, or is not a folder is another place."""
     assert not same(f"{folder}/a.zarr", other.format(folder))
 
 

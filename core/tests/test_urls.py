@@ -107,7 +107,7 @@ def test_pipeline() -> None:
 
 @pytest.mark.parametrize("text", ["", "|zip:"])
 def test_empty_root(text: str) -> None:
-    """There is no pipeline without a root."""
+    """A pipeline has a root."""
     with pytest.raises(ConfigurationError, match="empty"):
         parse_pipeline(text)
 

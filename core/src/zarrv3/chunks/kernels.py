@@ -2,7 +2,7 @@
 
 Which one is the setting `kernels`, by default `native` (package zarrv3-native: compiled, and without Python's lock). A
 kernel does what is usual and hands back what is not: missing folders, odd names, indices that are arrays, bytes that
-are no chunk. The code in Python then does that as if there were no kernel, and says what is wrong. So there is one
+are not a chunk. The code in Python then does that as if there were no kernel, and says what is wrong. So there is one
 behaviour, written once; a kernel can only be faster.
 """
 

@@ -21,7 +21,7 @@ def _folder_of(prefix: str) -> str:
 class Prefix(Layer):
     """What lies below `prefix` in another store, with keys that start there; adapter `|prefix:a/b`.
 
-    No key leaves the prefix: `..` is no key.
+    No key leaves the prefix: `..` is not a key.
     """
 
     kind = "prefix"

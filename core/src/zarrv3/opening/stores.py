@@ -45,7 +45,7 @@ def open_store(store: StoreLike = None, /, *, read_only: bool = False, **options
         options: options of the root store, added to those in the URL or configuration.
 
     Raises `RegistryError` for an unknown or broken plugin and `ConfigurationError` for an unknown option or a text that
-    is no URL. Nothing is created by opening: a folder, file or table comes with the first write.
+    is not a URL. Nothing is created by opening: a folder, file or table comes with the first write.
     """
     opened = hooks.wrapped(_made(store, options))
     return ReadOnly(opened) if read_only and not opened.refuses_writes else opened

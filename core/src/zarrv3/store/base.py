@@ -179,7 +179,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         del self[key]
 
     def rmdir(self, path: str = "") -> None:
-        """Remove a node with everything below it (`""`: the whole hierarchy); nothing there is no error."""
+        """Remove a node with everything below it (`""`: the whole hierarchy); nothing there is not an error."""
         self.erase_prefix(_folder(path))
 
     def rename(self, src_path: str, dst_path: str) -> None:

@@ -81,7 +81,7 @@ _new = tuple.__new__  # no Python call per key
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one call or one value may be at most; `None` is no limit.
+    """What one call or one value may be at most; `None` means no limit.
 
     The guard splits batches of `get_many`, `write_many`, `stat_many`, `get_versioned` and `swap_many` by `batch_keys` and
     `batch_bytes`. It refuses larger keys and values, and transactions of more keys or bytes, with a `LimitError` before

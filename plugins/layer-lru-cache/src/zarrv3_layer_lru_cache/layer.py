@@ -29,7 +29,7 @@ Fetched: TypeAlias = tuple[dict[Item, Any], Mapping[str, float]]
 
 
 def size(text: str) -> int | None:
-    """A number of bytes such as `256MiB`; `none` and `unlimited` are no limit."""
+    """A number of bytes such as `256MiB`; `none` and `unlimited` mean no limit."""
     return None if text.lower() in {"none", "unlimited"} else byte_size(text)
 
 
