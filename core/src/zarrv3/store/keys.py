@@ -85,7 +85,7 @@ def parent(key: str) -> str:
 
 def longest(keys: Collection[str]) -> int:
     """The UTF-8 length in bytes of the longest key."""
-    return max((len(key) if key.isascii() else len(key.encode()) for key in keys), default=0)
+    return max(map(len, keys if all(map(str.isascii, keys)) else map(str.encode, keys)), default=0)
 
 
 def summary(keys: Collection[str]) -> str:

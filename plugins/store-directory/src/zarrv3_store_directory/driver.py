@@ -249,7 +249,7 @@ class DirectoryDriver:
             )
         if left:
             with self._walk() as walk:
-                places = self._located(walk, (requests[number][0] for number in left))
+                places = self._located(walk, [requests[number][0] for number in left])
                 for number, (folder, name) in zip(left, places, strict=True):
                     wanted = requests[number][1]
                     value, there = self._read(walk, folder, name, wanted) if folder else (None, None)
@@ -265,7 +265,7 @@ class DirectoryDriver:
             fd = walk.open(folder.at(name), self.reading, folder.fd)
             there = os.fstat(fd)
             if stat.S_ISREG(there.st_mode) and self.spelling.is_exact(folder, name):
-                start, length = resolve(wanted, there.st_size)
+                start, length = resolve(wanted, there.st_size) if wanted else (0, there.st_size)
                 return _read_all(fd, start, length, f"{folder.path}/{name}"), there
         except OSError as error:
             if error.errno in _IS_LINK:
@@ -381,13 +381,15 @@ class DirectoryDriver:
         """
         if not self.spelling.is_exact(folder, name):
             raise self.spelling.error(folder, name)
-        kept, made, names = len(walk.descriptors), False, [_temporary(name)]
+        kept, made, in_the_way = len(walk.descriptors), False, list[str]()
+        temporary = first = folder.at(_temporary(name))
         try:
             while len(walk.descriptors) == kept:
                 try:
-                    walk.open(folder.at(names[-1]), _CREATE, folder.fd)
+                    walk.open(temporary, _CREATE, folder.fd)
                 except FileExistsError:
-                    names.append(f"{_temporary(name)}~{len(names)}")
+                    in_the_way.append(temporary)
+                    temporary = f"{first}~{len(in_the_way)}"
             made, fd = True, walk.descriptors[-1]
             _write_fully(fd, value)
             if SETS_TIME:
@@ -396,17 +398,17 @@ class DirectoryDriver:
             if self.fsync:
                 os.fsync(fd)
             walk.close(kept)
-            os.replace(folder.at(names[-1]), folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+            os.replace(temporary, folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
         except BaseException as error:
             if made or len(walk.descriptors) > kept:
                 with contextlib.suppress(OSError):
-                    os.unlink(folder.at(names[-1]), dir_fd=folder.fd)
+                    os.unlink(temporary, dir_fd=folder.fd)
             if isinstance(error, IsADirectoryError):
                 raise InvalidKeyError(
                     f"{folder.path}/{name} is a folder, so no value can be stored there"
                 ) from None
             raise
-        return names[:-1]
+        return in_the_way
 
     @staticmethod
     def _remove_dead(folder: Folder, temporaries: Collection[str]) -> bool:
@@ -584,7 +586,8 @@ def _version(there: os.stat_result, value: bytes | None) -> Version:
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
     """Exactly this part of an open file."""
-    os.lseek(fd, start, os.SEEK_SET)
+    if start:
+        os.lseek(fd, start, os.SEEK_SET)
     parts = []
     while length and (data := os.read(fd, length)):
         parts.append(data)

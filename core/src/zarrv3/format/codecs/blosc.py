@@ -5,7 +5,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
@@ -107,16 +107,12 @@ class Blosc(BytesBytesCodec):
         return blosc_decode(buffer, size, out, limit)
 
 
-_library: Any = None
-
-
+@cache
 def library() -> Any:
     """The blosc of numcodecs, told once to use no threads of its own, as zarr-python does too: chunks have threads already."""
-    global _library  # noqa: PLW0603 - set once
-    if _library is None:
-        _library = lazy("numcodecs.blosc")
-        _library.use_threads = False
-    return _library
+    module = lazy("numcodecs.blosc")
+    module.use_threads = False
+    return module
 
 
 def blosc_decode(
