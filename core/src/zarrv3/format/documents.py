@@ -54,13 +54,13 @@ def check_json(value: Any, member: str) -> JSON:
 
 def _check_depth(value: Any, limit: int, member: str) -> None:
     """Refuse what is nested deeper; also what contains itself."""
-    level = [value] if isinstance(value, list | tuple | Mapping) else []
+    level = [value] if isinstance(value, list | tuple | dict | Mapping) else []
     for _ in range(limit):
         level = [
             child
             for parent in level
             for child in (parent if isinstance(parent, list | tuple) else parent.values())
-            if not isinstance(child, _PLAIN) and isinstance(child, list | tuple | Mapping)
+            if not isinstance(child, _PLAIN) and isinstance(child, list | tuple | dict | Mapping)
         ]
         if not level:
             return

@@ -4,8 +4,7 @@ An extension is a name with an optional configuration, written as `"name"` or as
 `configuration` and `must_understand` (core specification, "Extension definition").
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -71,11 +70,13 @@ class NamedConfig:
     def resolve(self, kind: Kind, base: type[T], member: str) -> T:
         """The object that name and configuration stand for: `class.from_json(name, configuration)`, which must be a `base`."""
         cls = self.find(kind)
-        with Guard(kind, self.name, member):
-            try:
-                found = cls.from_json(self.name, self.configuration)
-            except MetadataError as error:
-                raise type(error)(f"{member}: {error}") from error
+        try:
+            found = cls.from_json(self.name, self.configuration)
+        except MetadataError as error:
+            raise type(error)(f"{member}: {error}") from error
+        except Exception as error:
+            blame(kind, self.name, member, error)
+            raise
         if base in type(found).__mro__:  # no call of Python, unlike `isinstance` of an ABC
             return found  # type: ignore[no-any-return]
         raise RegistryError(
@@ -92,23 +93,28 @@ def resolve(kind: Kind, base: type[T], value: JSON, member: str) -> T:
     return named.resolve(kind, base, member)
 
 
-@contextmanager
-def reading(source: str) -> Iterator[None]:
-    """Around the parsing of a document: every error becomes a `MetadataError` that names `source`.
+class Reading(NamedTuple):
+    """A block that parses a document: every error becomes a `MetadataError` that names its source.
 
     So a parser may trust that members have the right types where a wrong one raises anyway.
     """
-    try:
-        yield
-    except MetadataError as error:
-        raise type(error)(f"{source}: {error}") from error
-    except RecursionError:
-        raise MetadataError(f"{source}: the document is nested too deep") from None
-    except PASSED:
-        raise
-    except Exception as error:
-        told = redact(f"{type(error).__name__}: {error}")
-        raise MetadataError(f"{source}: a member is not what the format says ({told})") from error
+
+    source: str
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Name the source of an error."""
+        if error is None:
+            return
+        if isinstance(error, MetadataError):
+            raise type(error)(f"{self.source}: {error}") from error
+        if isinstance(error, RecursionError):
+            raise MetadataError(f"{self.source}: the document is nested too deep") from None
+        if isinstance(error, Exception) and not isinstance(error, PASSED):
+            told = redact(f"{type(error).__name__}: {error}")
+            raise MetadataError(f"{self.source}: a member is not what the format says ({told})") from error
 
 
 PASSED = (ZarrError, MemoryError)
@@ -127,9 +133,18 @@ class Guard(NamedTuple):
         """Nothing is to be done."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Name the extension. What may pass does, and what says that a document is nested too deep: its reader tells that."""
-        if isinstance(error, Exception) and not isinstance(error, (*PASSED, RecursionError)):
-            raise MetadataError(broken(*self, error)) from error
+        """Name the extension that has failed."""
+        if isinstance(error, Exception):
+            blame(*self, error)
+
+
+def blame(kind: Kind, extension: Any, member: str, error: Exception) -> None:
+    """Raise a `MetadataError` that names the extension, unless it may raise what it has raised.
+
+    It may also raise what says that a document is nested too deep: its reader tells that.
+    """
+    if not isinstance(error, (*PASSED, RecursionError)):
+        raise MetadataError(broken(kind, extension, member, error)) from error
 
 
 def broken(kind: Kind, extension: Any, member: str, error: Exception) -> str:

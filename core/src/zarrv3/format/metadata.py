@@ -16,7 +16,7 @@ from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.format.documents import check_json, dump_document, load_document
-from zarrv3.format.extensions import Guard, NamedConfig, reading, shown
+from zarrv3.format.extensions import Guard, NamedConfig, Reading, shown
 from zarrv3.format.grids import (
     ChunkGrid,
     ChunkKeyEncoding,
@@ -77,7 +77,7 @@ class GroupMetadata(_NodeMetadata):
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
         """Check a document; `MetadataError` says what is wrong with the one at `source`."""
-        with reading(source):
+        with Reading(source):
             _check_head(document, "group", _GROUP)
             consolidated = document.get("consolidated_metadata")
             if consolidated is not None and not isinstance(consolidated, Mapping):
@@ -160,7 +160,7 @@ class ArrayMetadata(_NodeMetadata):
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
         """Check a document; `MetadataError` says what is wrong with the one at `source`."""
-        with reading(source):
+        with Reading(source):
             return cls._parse(dict(document))
 
     @classmethod

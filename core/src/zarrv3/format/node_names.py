@@ -1,6 +1,10 @@
 """Names of groups and arrays, and paths made of them (core specification, "Node names")."""
 
+import re
+
 from zarrv3.errors import NodeNameError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_name(name: str) -> str:
@@ -21,7 +25,7 @@ def check_name(name: str) -> str:
         reason = "it is the key of metadata documents"
     elif "/" in name or "\0" in name:
         reason = "it contains / or NUL"
-    elif any("\ud800" <= character <= "\udfff" for character in name):
+    elif _SURROGATE.search(name):
         reason = "it contains half a surrogate pair"
     else:
         return name

@@ -1,10 +1,9 @@
 """From whatever a user names a store by to the store: URL, path, configuration, mapping or store object."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from zarrv3 import registry
 from zarrv3.errors import ConfigurationError, RegistryError, ZarrError
@@ -74,8 +73,10 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
     if isinstance(store, str):
         return _from_url(store, options)
     if hasattr(store, "storage_options") and hasattr(store, "protocol"):  # a UPath
-        with _translating({"url": str(store), **options}):
+        try:
             return _store_class("fsspec")(url=store, **options)  # type: ignore[call-arg]
+        except Exception as error:  # noqa: BLE001 - raised again
+            _raise({"url": str(store), **options}, error)
     if isinstance(store, os.PathLike) and not isinstance(store, BaseStore):
         path = os.fspath(store)
         scheme, colon, rest = str(path).partition(":")
@@ -94,38 +95,36 @@ def _made(store: StoreLike, options: Mapping[str, Any]) -> BaseStore:
 
 
 def _from_url(text: str, options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING) -> BaseStore:
-    with _translating({"url": text, **options}):
+    try:
         root, *adapters = parse_pipeline(text)
         opened = _root(root._replace(query={**root.query, **query}), options)
         for adapter in adapters:
             opened = _adapter(adapter, opened)
-        return opened
+    except Exception as error:  # noqa: BLE001 - raised again
+        _raise({"url": text, **options}, error)
+    return opened
 
 
-@contextmanager
-def _translating(given: Mapping[str, Any]) -> Iterator[None]:
-    """Around the use of what a user wrote: every error becomes one of ours, in which none of its secrets stands."""
+def _raise(given: Mapping[str, Any], error: Exception) -> NoReturn:
+    """Raise what came of what a user wrote: as one of our errors, in which none of its secrets stands."""
+    if isinstance(error, (ImportError, MemoryError)):
+        raise error
     try:
-        yield
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:
-        try:
-            secrets = [*secrets_of(given), *values_of(as_templates(given))]
-            is_secret, told = tells(error, secrets), redact(text_of(error), secrets)
-            shown = redact_options(given)
-        except RecursionError:
-            raise_alone(ConfigurationError("the configuration of a store is nested too deep"))
-        ours = error
-        if is_secret and isinstance(error, ZarrError):
-            ours = type(error)(told)
-        elif not isinstance(error, ZarrError):
-            ours = ConfigurationError(f"{shown} names no store: {type(error).__name__}: {told}")
-        if is_secret:
-            raise_alone(ours)
-        if ours is error:
-            raise
-        raise ours from error
+        secrets = [*secrets_of(given), *values_of(as_templates(given))]
+        is_secret, told = tells(error, secrets), redact(text_of(error), secrets)
+        shown = redact_options(given)
+    except RecursionError:
+        raise_alone(ConfigurationError("the configuration of a store is nested too deep"))
+    ours = error
+    if is_secret and isinstance(error, ZarrError):
+        ours = type(error)(told)
+    elif not isinstance(error, ZarrError):
+        ours = ConfigurationError(f"{shown} names no store: {type(error).__name__}: {told}")
+    if is_secret:
+        raise_alone(ours)
+    if ours is error:
+        raise error
+    raise ours from error
 
 
 def _root(url: Url, options: Mapping[str, Any]) -> BaseStore:
@@ -154,8 +153,10 @@ def _adapter(url: Url, inner: BaseStore) -> BaseStore:
 def _from_spec(
     spec: Mapping[str, Any], options: Mapping[str, Any], query: Mapping[str, str] = _NOTHING
 ) -> BaseStore:
-    with _translating({**spec, **options}):
+    try:
         return _built(dict(spec), options, query)
+    except Exception as error:  # noqa: BLE001 - raised again
+        _raise({**spec, **options}, error)
 
 
 def _built(own: dict[str, Any], options: Mapping[str, Any], query: Mapping[str, str]) -> BaseStore:

@@ -58,7 +58,7 @@ def _each(value: Any, change: Callable[[str], Any]) -> Any:
     """A value with all texts in it changed, at any depth."""
     if isinstance(value, str):
         return change(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):
         return {name: _each(item, change) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_each(item, change) for item in value]

@@ -18,7 +18,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from zarrv3.errors import (
     ConfigurationError,
@@ -353,22 +353,22 @@ class Backend(BaseStore):
         """
         return error
 
-    @contextmanager
-    def _translating(self, verb: str, keys: Collection[str]) -> Iterator[None]:
-        try:
-            yield
-        except ZarrError as error:
+    def _translating(self, verb: str, keys: Collection[str]) -> _Translating:
+        return _Translating(self, verb, keys)
+
+    def _raise(self, error: Exception, verb: str, keys: Collection[str]) -> None:
+        """Raise our error for one of the library's; return where it is to be raised as it is."""
+        if isinstance(error, ZarrError):
             if tells(error, self.secrets()):
                 raise_alone(type(error)(redact(text_of(error), self.secrets())))
-            raise
-        except Exception as error:
-            is_secret = tells(error, self.secrets())
-            ours = self._translated(error, verb, keys, StoreAccessError if is_secret else None)
-            if ours is None:
-                raise
-            if is_secret:
-                raise_alone(ours)
-            raise ours from error
+            return
+        is_secret = tells(error, self.secrets())
+        ours = self._translated(error, verb, keys, StoreAccessError if is_secret else None)
+        if ours is None:
+            return
+        if is_secret:
+            raise_alone(ours)
+        raise ours from error
 
     def _guarded(self, start: Callable[[], Iterable[Any]], folder: str) -> Iterator[Any]:
         with self._translating("list", (folder,)):
@@ -388,6 +388,22 @@ class Backend(BaseStore):
         text = redact(text_of(error), self.secrets()) or type(error).__name__
         subject = f" {summary(keys)} in" if keys else ""
         return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
+
+
+class _Translating(NamedTuple):
+    """A block that calls the backend's library, whose exceptions become ours."""
+
+    store: Backend
+    verb: str
+    keys: Collection[str]
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise our error for the library's."""
+        if isinstance(error, Exception):
+            self.store._raise(error, self.verb, self.keys)
 
 
 def _check_driver(driver: object, store: BaseStore) -> None:

@@ -32,7 +32,11 @@ class FileBackend(Backend):
     def __init__(self, path: FilePath, **options: Any) -> None:
         text: Any = os.fspath(path) if isinstance(path, os.PathLike) else path
         if isinstance(text, str):
-            if "\0" in text or not _is_encodable(text):
+            try:
+                encoded = os.fsencode(text)
+            except UnicodeEncodeError:
+                encoded = b"\0"
+            if b"\0" in encoded:
                 raise ConfigurationError(
                     f"{text!r} is not the path of a file: it has characters that no path has"
                 )
@@ -65,11 +69,3 @@ class FileBackend(Backend):
     def address(self, folder: str) -> Address:
         """See `BaseStore`; all keys are in the file."""
         return Address(self.path, folder)
-
-
-def _is_encodable(path: str) -> bool:
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError:
-        return False
-    return True

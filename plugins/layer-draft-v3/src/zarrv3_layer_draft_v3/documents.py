@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import DataType, parse_data_type
 from zarrv3.format.documents import dump_document, load_document
-from zarrv3.format.extensions import choice, reading, shown
+from zarrv3.format.extensions import Reading, choice, shown
 from zarrv3.format.grids import check_shape
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_layer_draft_v3 import compression
@@ -64,7 +64,7 @@ class Options(NamedTuple):
 def draft_group(value: Buffer, source: str) -> tuple[bytes, tuple[Note, ...]]:
     """The final document of a group; raises `MetadataError` naming `source`."""
     document = load_document(value, source=source)
-    with reading(source):
+    with Reading(source):
         attributes, notes = _attributes(document.get("attributes", {}))
         final = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
         return dump_document(final), notes
@@ -73,7 +73,7 @@ def draft_group(value: Buffer, source: str) -> tuple[bytes, tuple[Note, ...]]:
 def draft_array(value: Buffer, source: str, options: Options) -> DraftArray:
     """The array that a document describes; raises `MetadataError` naming `source`."""
     document = load_document(value, source=source)
-    with reading(source):
+    with Reading(source):
         return _Translation(document, options).array()
 
 

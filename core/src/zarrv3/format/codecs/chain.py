@@ -17,7 +17,7 @@ from zarrv3.format.codecs.base import (
     Codec,
 )
 from zarrv3.format.codecs.support import deliver, wrong_size
-from zarrv3.format.extensions import PASSED, Guard, broken
+from zarrv3.format.extensions import PASSED, blame, broken
 from zarrv3.store.contract import JSON, Buffer
 
 _ORDER = ("array-array", "array-bytes", "bytes-bytes")
@@ -52,8 +52,9 @@ class CodecChain:
         compressors: list[tuple[BytesBytesCodec, int | None, int | None]] = []
         current, size, limit = spec, cast("int | None", None), cast("int | None", None)
         serializer: ArrayBytesCodec | None = None
-        for index, one in enumerate(given):
-            with Guard("codecs", one, f"codecs[{index}]"):
+        index = 0
+        try:
+            for index, one in enumerate(given):  # noqa: B007 - told where one fails
                 codec = one.evolve(current)
                 evolved.append(codec)
                 if codec.kind == "array-array":
@@ -71,9 +72,12 @@ class CodecChain:
                     compressors.append((compressor, size, limit))
                     size = None if size is None else compressor.encoded_size(size)
                     limit = size if size is not None or limit is None else _loose(limit)
-        assert serializer is not None
-        with Guard("codecs", serializer, f"codecs[{len(filters)}]"):
+            assert serializer is not None
+            index = len(filters)
             plain = serializer.is_plain(current)
+        except Exception as error:
+            blame("codecs", given[index], f"codecs[{index}]", error)
+            raise
         return cls(spec, tuple(evolved), tuple(filters), serializer, current, plain, tuple(compressors), size)
 
     @cached_property
