@@ -1,5 +1,6 @@
 """Damaged shards, and shards that others replace: right values or an error of ours that names the shard."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -164,6 +165,49 @@ def test_the_error_names_the_shard(store: Any, location: str) -> None:
         assert array.store["c/0/0"] == bad
     array[...] = 1  # replacing all of it reads nothing
     assert (array[...] == 1).all()
+
+
+def codec(chunk_shape: list[int], codecs: Sequence[Any]) -> dict[str, Any]:
+    """A shard in metadata."""
+    configuration = {"chunk_shape": chunk_shape, "codecs": [*codecs], "index_codecs": [LITTLE, CRC]}
+    return {"name": "sharding_indexed", "configuration": configuration}
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        ({"chunks": 8, "codecs": [codec([2, 4], [LITTLE, CRC])]}, "inner chunk (2, 1) of shard 'c/1/0'"),
+        (
+            {"chunks": 8, "codecs": [codec([4, 8], [codec([2, 4], [LITTLE, CRC])])]},
+            "inner chunk (0, 1) of inner shard (1, 0) of shard 'c/1/0'",
+        ),
+        (
+            {
+                "chunks": (2, 4),
+                "codecs": [LITTLE, CRC],
+                "storage_transformers": [zarrv3.ShardingTransformer("indexed", [4, 2])],
+            },
+            "inner chunk (2, 1) of shard 'c/1/0'",
+        ),
+        ({"chunks": (2, 8), "codecs": [LITTLE, CRC]}, "chunk 'c/6/0'"),
+    ],
+)
+def test_the_error_names_the_damaged_inner_chunk(layout: dict[str, Any], name: str) -> None:
+    """Reading, with or without remembered chunks, and changing a part: the key is that of the damaged value in the store."""
+    store = MemoryStore()
+    array = zarrv3.create((16, 8), store=store, dtype="u4", **layout)
+    array[...] = np.arange(1, 129, dtype="u4").reshape(16, 8)
+    key = name[name.index("'") :].strip("'")
+    value = store[key]
+    place = value.index(np.array(101, "<u4").tobytes())  # which is in row 12, column 4
+    store[key] = bytes([*value[:place], 255, *value[place + 1 :]])
+    for action in (
+        lambda: array[...],
+        lambda: zarrv3.open_array(store, chunk_cache="1MiB")[...],
+        lambda: array.__setitem__((12, 5), 1),
+    ):
+        with pytest.raises(CorruptDataError, match=rf"^{re.escape(name)} in .*: crc32c"):
+            action()
 
 
 def test_truncated_between_chunks() -> None:

@@ -75,7 +75,7 @@ class _Reader:
                 else:
                     chunk = decode(value)
             except ZarrError as error:
-                raise unreadable(layout, layout.key(coords), error) from error
+                raise unreadable(layout, coords, error) from error
             out[outside] = (chunk if fields is None else chunk[fields])[inside]
 
     def cached_task(self, pieces: Sequence[Piece]) -> None:
@@ -91,7 +91,7 @@ class _Reader:
             }
             values = layout.chunks.get_chunks([*rest.values()]) if rest else ()
             for key, value in zip(rest, values, strict=True):
-                fetched[key] = None if value is None else self._decoded(key, value)
+                fetched[key] = None if value is None else self._decoded(rest[key], value)
         finally:
             cache.land(reading, fetched)
         for key, (_, inside, outside, _) in zip(keys, pieces, strict=True):
@@ -101,13 +101,13 @@ class _Reader:
             else:
                 self.out[outside] = (chunk if self.fields is None else chunk[self.fields])[inside]
 
-    def _decoded(self, key: str, value: Buffer) -> Array:
+    def _decoded(self, coords: tuple[int, ...], value: Buffer) -> Array:
         """A chunk in memory of its own."""
         layout = self.layout
         try:
             return layout.chain.decode(value, np.empty(layout.chunk_shape, layout.dtype))
         except ZarrError as error:
-            raise unreadable(layout, key, error) from error
+            raise unreadable(layout, coords, error) from error
 
 
 def _may_fit(chunk_shape: tuple[int, ...], out: Array) -> bool:

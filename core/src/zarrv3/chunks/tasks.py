@@ -88,7 +88,7 @@ def kernel_for(layout: Layout, array: Array, fields: Fields) -> ChunkKernel | No
     return chunk_kernel(layout.chain) if fields is None and array.dtype == layout.dtype else None
 
 
-def unreadable(layout: Layout, key: str, error: ZarrError, so: str = "") -> ZarrError:
-    """The error of a codec with the key of its chunk."""
+def unreadable(layout: Layout, coords: tuple[int, ...], error: ZarrError, so: str = "") -> ZarrError:
+    """The error of a codec with the key that the store has its chunk under, or in."""
     how = "is corrupt" if isinstance(error, CorruptDataError) else "cannot be decoded"
-    return type(error)(f"chunk {key!r} in {layout.store.describe()} {how}{so}: {error}")
+    return type(error)(f"{layout.chunks.named(coords)} in {layout.store.describe()} {how}{so}: {error}")

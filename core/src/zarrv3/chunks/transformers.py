@@ -119,6 +119,15 @@ class StorageTransformer(Layer):
         with Guard("chunk_key_encodings", self._encoding, "chunk_key_encoding"):
             return [folder + encode(coords) for coords in places]
 
+    def named(self, coords: Coords, what: str = "chunk") -> str:
+        """What errors call a chunk, by the key of the value in the store that holds it: `chunk 'c/0'`.
+
+        A transformer that stores chunks together says which of them it is, and has the one below name the whole.
+        """
+        if self._level and self.block_shape is None:
+            return self._chunks.named(coords, what)
+        return f"{what} {self.chunk_keys([coords])[0]!r}"
+
     def change_chunks(
         self,
         chunks: Collection[Coords],

@@ -171,7 +171,7 @@ class _Writer:
             return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
         except ZarrError as error:
             so = ", so that part of it cannot be replaced"
-            raise unreadable(layout, layout.key(coords), error, so) from error
+            raise unreadable(layout, coords, error, so) from error
 
 
 _UNREAD = b"not looked at"

@@ -108,6 +108,12 @@ class ShardingTransformer(StorageTransformer):
         shards = self._shards
         return super().identity(), self._places, shards.location, shards.chain.to_json()
 
+    def named(self, coords: Coords, what: str = "chunk") -> str:
+        """See `StorageTransformer`: `inner chunk (0, 1) of shard 'c/2/3'`."""
+        pairs = [divmod(c, n) for c, n in zip(coords, self._places.per_shard, strict=True)]
+        shard, inside = tuple([pair[0] for pair in pairs]), tuple([pair[1] for pair in pairs])
+        return f"inner {what} {inside} of {self._chunks.named(shard, 'shard')}"
+
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
