@@ -1,5 +1,6 @@
 """The kernels in C against the code in Python: the same bytes, the same values, the same errors."""
 
+import json
 import math
 import os
 import struct
@@ -428,6 +429,24 @@ def test_memory_is_used_again() -> None:
         None, (4,), b"1234", True, one, np.zeros(4, "i4"), UNDONE, bytearray(16), bytearray(3)
     ) == [UNDONE]
     assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
+
+
+@pytest.mark.parametrize("name", ["native", "none"])
+@pytest.mark.parametrize(
+    "compressors", [None, [{"name": "zstd", "configuration": {"level": 3, "checksum": True}}]]
+)
+def test_a_missing_chunk_needs_no_memory(name: str, compressors: Any) -> None:
+    """Elements of a missing chunk are read and cut off even where no memory could hold the whole chunk."""
+    store = zarrv3.MemoryStore()
+    zarrv3.create_array(store, shape=4, chunks=1, dtype="i4", fill_value=7, compressors=compressors)
+    document = json.loads(store["zarr.json"])
+    document["chunk_grid"]["configuration"]["chunk_shape"] = [2**50]
+    store["zarr.json"] = json.dumps(document).encode()
+    array = zarrv3.open_array(store)
+    with with_kernels(name):
+        assert array[:2].tolist() == [7, 7]
+        array.resize(3)
+        assert array[...].tolist() == [7, 7, 7]
 
 
 def test_many_threads() -> None:

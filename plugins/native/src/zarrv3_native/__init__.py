@@ -132,12 +132,15 @@ class Memory:
     """
 
     def __init__(self, nbytes: int, bound: int) -> None:
+        self.nbytes = nbytes
         self.bound = bound
-        self.scratch = bytearray(nbytes)
+        self.scratch = bytearray()
         self.room = bytearray()
 
     def lend(self, count: int) -> tuple[bytearray, bytearray]:
         """Memory of the size of a chunk, and for so many encoded ones."""
+        if not self.scratch:
+            self.scratch = bytearray(self.nbytes)
         if len(self.room) < count * self.bound:
             self.room = bytearray(count * self.bound)
         return self.scratch, self.room

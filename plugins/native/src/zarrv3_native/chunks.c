@@ -2,7 +2,7 @@
 
 #include "kernels.h"
 
-static const char *const REFUSED = "no memory, elements of another size, or a codec that refuses its configuration";
+static const char *const REFUSED = "no memory for a batch, elements of another size, or a codec that refuses its configuration";
 
 /* ---------------------------------------------------------------- decoding */
 
@@ -47,13 +47,14 @@ static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item
     return true;
 }
 
-static bool decode_one(const Worker *worker, const Read *read, Py_ssize_t item, char *array) {
+static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *array) {
     const uint8_t *data = read->value.buf;
     const Window *w = &read->window;
     if (!is_sound(worker, data, read->value.len)) return false;
     if (w->flat) return decode_whole(worker, data, read->value.len, array + w->array_start);
     const char *decoded = (const char *)data;
     if (worker->codec != NULL) {
+        if (!has_scratch(worker)) return false;
         Py_ssize_t length = part_bytes(worker, data, item);
         bool rising = true;
         for (int axis = 0; axis < w->ndim; axis++) rising = rising && w->chunk_stride[axis] > 0 && w->shape[axis];
@@ -157,11 +158,12 @@ static bool is_fill(const char *data, Py_ssize_t nbytes, const char *fill, Py_ss
     return memcmp(data, fill, (size_t)item) == 0 && memcmp(data, data + item, (size_t)(nbytes - item)) == 0;
 }
 
-static Py_ssize_t encode_one(const Worker *worker, const Write *write, const char *fill, Py_ssize_t item, bool keep_empty,
+static Py_ssize_t encode_one(Worker *worker, const Write *write, const char *fill, Py_ssize_t item, bool keep_empty,
                              const char *array, Py_ssize_t room) {
     const Window *w = &write->window;
     const char *data = array + w->array_start;
     if (!w->flat) {
+        if (!has_scratch(worker)) return FAILED;
         Py_ssize_t count = 1;
         for (int axis = 0; axis < w->ndim; axis++) count *= w->shape[axis];
         if (count * item < worker->nbytes) /* it reaches over the array's edge */

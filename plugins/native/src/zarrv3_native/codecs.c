@@ -131,13 +131,17 @@ PyObject *kernel_zstd(PyObject *Py_UNUSED(module), PyObject *args) {
 
 bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch) {
     *worker = (Worker){.codec = codec, .nbytes = nbytes, .encodes = encodes, .scratch = scratch};
-    if (scratch == NULL) worker->scratch = worker->own = malloc((size_t)nbytes);
-    if (codec == NULL || codec->kind != ZSTD) return worker->scratch != NULL;
+    if (codec == NULL || codec->kind != ZSTD) return true;
     const Zstd *zstd = &codec->zstd;
     worker->context = encodes ? zstd->new_encoder() : zstd->new_decoder();
-    if (worker->context == NULL || worker->scratch == NULL) return false;
+    if (worker->context == NULL) return false;
     return !encodes || !(zstd->is_error(zstd->set(worker->context, ZSTD_LEVEL, codec->level)) ||
                          zstd->is_error(zstd->set(worker->context, ZSTD_CHECKSUM, codec->checksum)));
+}
+
+bool has_scratch(Worker *worker) {
+    if (worker->scratch == NULL) worker->scratch = worker->own = malloc((size_t)worker->nbytes);
+    return worker->scratch != NULL;
 }
 
 void close_worker(Worker *worker) {

@@ -61,12 +61,14 @@ typedef struct {
     Py_ssize_t nbytes;  /* of a chunk */
     bool encodes;
     void *context; /* of the library, if it wants one */
-    char *scratch; /* as large as a chunk */
+    char *scratch; /* as large as a chunk, once it is needed */
     char *own;     /* the same, if nobody has lent it */
 } Worker;
 
-/* False if there is no memory, or the library refuses the configuration; to be closed in any case. The scratch may be lent. */
+/* False if the library has no memory or refuses the configuration; to be closed in any case. The scratch may be lent. */
 bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch);
+/* Make the scratch if there is none; false if there is no memory. */
+bool has_scratch(Worker *worker);
 void close_worker(Worker *worker);
 
 /* Whether bytes can be a chunk: what must be checked before anything is decoded. */
