@@ -110,7 +110,7 @@ def several_writers() -> str:
         with example(cls) as url:
             if url is not None:
                 with zarrv3.open_store(url) as store:
-                    shared = "yes" if store.capabilities.shared else "no other can open it"
+                    shared = "yes" if store.capabilities.shared else "one at a time"
                     found[cls] = [shared, store.several_writers]
     rows = [[f"`{cls.__name__}`", *said] for cls, said in found.items()]
     return table(["class", "several processes", "safe with several writers"], rows)

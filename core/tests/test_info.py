@@ -106,7 +106,7 @@ def test_whether_several_writers_are_safe() -> None:
         for either in (node, node["a"]):
             assert dict(either.info_complete())[name] == store.several_writers
             assert (name in dict(either.info)) == (store is unsafe)
-    assert safe.several_writers.startswith("yes, because all are threads")
+    assert safe.several_writers.startswith("yes, because only one process")
     assert unsafe.several_writers.startswith("no, because it cannot swap")
     assert zarrv3.ReadOnly(unsafe).several_writers == "yes, because nothing can be written"
 

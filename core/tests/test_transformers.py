@@ -136,7 +136,7 @@ def test_descriptions() -> None:
     """An unbound transformer is a description: it has no store, says what it is, and knows its types."""
     with pytest.raises(ConfigurationError, match="binds it to a store"):
         Xor("full").get_many(whole(["k"]))
-    with pytest.raises(ConfigurationError, match="knows no type 'none'; it knows 'full', 'half'"):
+    with pytest.raises(ConfigurationError, match="does not know the type 'none'; it knows 'full', 'half'"):
         Xor("none")
     assert Xor("full") == Xor("full")
     assert Xor("full") != Xor("half")

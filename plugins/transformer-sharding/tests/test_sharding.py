@@ -119,7 +119,7 @@ def test_fewer_counts_than_dimensions() -> None:
         ShardingTransformer("indexed", (1,) * 4).bind(store, "", array.metadata)
     with pytest.raises(MetadataError, match="make chunks larger"):
         zarrv3.create(4, store=store, storage_transformers=[ShardingTransformer("indexed", 2**40)])
-    with pytest.raises(zarrv3.errors.ConfigurationError, match="knows no type 'other'"):
+    with pytest.raises(zarrv3.errors.ConfigurationError, match="does not know the type 'other'"):
         ShardingTransformer("other", 2)
     assert not [*store]
 

@@ -76,7 +76,9 @@ class StorageTransformer(Layer):
     def __init__(self, _type: str) -> None:
         if self.valid_types and _type not in self.valid_types:
             known = ", ".join(map(repr, self.valid_types))
-            raise ConfigurationError(f"{type(self).__name__} knows no type {_type!r}; it knows {known}")
+            raise ConfigurationError(
+                f"{type(self).__name__} does not know the type {_type!r}; it knows {known}"
+            )
         self.type = _type
         self._options = {}
 

@@ -267,12 +267,12 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """Whether writers in several processes lose nothing of each other's here: `yes, because …` or `no, because …`."""
         can = self.capabilities
         if can.swap and can.shared:
-            return "yes, because it swaps: what others have changed meanwhile is noticed, and changed further"
+            return "yes, because it swaps: what others have written meanwhile is noticed and kept"
         if not can.write:
             return "yes, because nothing can be written"
         if can.swap:
-            return "yes, because all are threads of one process: no other can use its data meanwhile"
-        return "no, because it cannot swap: of two that change parts of one chunk or document, one is lost"
+            return "yes, because only one process at a time can write its data"
+        return "no, because it cannot swap: if two change parts of one chunk or document, one change is lost"
 
     # ------------------------------------------------------------ transactions
 
@@ -456,7 +456,7 @@ def _byte_range(wanted: Range | None) -> ByteRange | None:
     if length is None:
         return ByteRange(start)
     if length < 0:
-        raise InvalidKeyError(f"a range has no negative length: {wanted!r}")
+        raise InvalidKeyError(f"the length of a range cannot be negative: {wanted!r}")
     stop = start + length
     return ByteRange(start, None if start < 0 <= stop else stop)
 

@@ -37,7 +37,7 @@ class _VLen(ArrayBytesCodec):
         if spec.data_type.serializer != self.name:
             raise MetadataError(f"codec {self.name!r} cannot encode data type {spec.data_type.describe()}")
         if spec.item_count > _MAX_LENGTH:
-            raise MetadataError(f"codec {self.name!r} encodes at most {_MAX_LENGTH} elements a chunk")
+            raise MetadataError(f"codec {self.name!r} encodes at most {_MAX_LENGTH} elements per chunk")
         return self
 
     def encode(self, array: Array, spec: ChunkSpec) -> Buffer:

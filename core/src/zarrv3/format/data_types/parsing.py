@@ -58,7 +58,7 @@ def data_type_of(value: Any) -> DataType:
         try:
             return parse_data_type(value)  # perhaps a plugin's
         except UnknownExtensionError as unknown:
-            raise UnknownExtensionError(f"numpy knows no dtype {value!r}, and {unknown}") from error
+            raise UnknownExtensionError(f"numpy does not know the dtype {value!r}, and {unknown}") from error
     return _of_numpy(dtype)
 
 
