@@ -366,3 +366,13 @@ def test_codecs_that_cannot_encode_are_refused_before_anything_is_written() -> N
         with pytest.raises(MetadataError, match="blosc"):
             zarrv3.create_array(store, shape=3, dtype="f8", compressors=snappy, data=data)
     assert not store.list()
+
+
+@pytest.mark.parametrize("name", ["codecs", "dimension_names", "storage_transformers", "order"])
+@pytest.mark.parametrize("value", [5, 1.5, [[]]])
+def test_arguments_of_another_type(name: str, value: Any) -> None:
+    """What is not a list, or neither `C` nor `F`, is an error that says so, and nothing is created."""
+    store = zarrv3.MemoryStore()
+    with pytest.raises(MetadataError, match=name.rstrip("s").replace("_", ".")):
+        zarrv3.create_array(store, shape=4, dtype="f4", **{name: value})
+    assert not [*store]

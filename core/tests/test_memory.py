@@ -1,15 +1,18 @@
 """Stores in memory: the conformance kit, and what is their own."""
 
+import dbm.dumb
 import pickle
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zarrv3.errors import ConfigurationError
+from zarrv3.errors import ConfigurationError, CorruptDataError, InvalidKeyError
+from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import KVStore, MappingDriver, MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore, as_mapping, wrap
 from zarrv3.testing import InterruptConformance, Opener, StoreConformance
@@ -136,6 +139,43 @@ def test_memory_takes_other_mappings() -> None:
     store["k"] = b"v"
     assert isinstance(as_mapping(store), MemoryStore)
     assert store["k"] == b"v"
+
+
+@pytest.mark.parametrize("cls", [KVStore, MemoryStore])
+def test_open_dbm_files_are_stores(cls: Callable[[Any], BaseStore], tmp_path: Path) -> None:
+    """An open dbm file is a mutable mapping that lists its keys as bytes: it is listed, measured and erased as any other."""
+    with dbm.dumb.open(str(tmp_path / "d"), "c") as database:
+        store = cls(database)
+        store.update({"a/ä": b"12", "b": b"3"})
+        assert sorted(cls(database)) == sorted(store) == ["a/ä", "b"]
+        assert (sorted(store.list_dir("")), store.getsize()) == (["a/", "b"], 3)
+        store.rename("a", "c")
+        store.rmdir("c")
+        assert [*database] == [b"b"]
+
+
+@pytest.mark.parametrize("key", [5, b"a", b"\xff", ("a",), None])
+@pytest.mark.parametrize("cls", [KVStore, MemoryStore])
+def test_keys_of_mappings_are_text(cls: Callable[[Any], BaseStore], key: Any) -> None:
+    """What is not text is a clear error of every listing, and nothing is erased."""
+    mapping = {key: b"x"}
+    for action in (list, len, BaseStore.getsize, BaseStore.clear):
+        with pytest.raises(InvalidKeyError, match=r"is not text"):
+            action(cls(mapping))
+    assert mapping == {key: b"x"}
+
+
+@pytest.mark.parametrize("value", [5, "text", 1.5])
+@pytest.mark.parametrize("cls", [KVStore, MemoryStore])
+def test_values_of_mappings_are_bytes(cls: Callable[[Any], BaseStore], value: Any) -> None:
+    """A value that is not bytes is an error that names the key, and never so many zeros."""
+    for action in (
+        lambda store: store["k"],
+        BaseStore.getsize,
+        lambda store: store.swap_many({"k": (b"", b"new")}),
+    ):
+        with pytest.raises(CorruptDataError, match=rf"value of 'k' is {type(value).__name__}, not bytes"):
+            action(cls({"k": value}))
 
 
 def test_listing_in_memory_costs_what_it_returns() -> None:

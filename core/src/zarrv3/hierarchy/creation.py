@@ -94,6 +94,14 @@ def metadata_for(
     chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
     with Guard("data_types", parsed, "fill_value"):
         spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
+    listed = {
+        "codecs": codecs,
+        "dimension_names": dimension_names,
+        "storage_transformers": storage_transformers,
+    }
+    for name, given in listed.items():
+        if given is not None and not isinstance(given, Iterable):
+            raise MetadataError(f"{name} must be a list, not {shown(given)}")
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
     if shard_shape is not None:
         chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]
@@ -212,7 +220,7 @@ def _lengths(shape: Sequence[int], given: Any, what: str) -> tuple[int, ...]:
 
 
 def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, order: str | None) -> list[Any]:
-    if order not in {None, "C", "F"}:
+    if order not in (None, "C", "F"):  # which may be compared with anything
         raise MetadataError(f"order must be 'C' or 'F', not {order!r}")
     reverse = list(range(len(spec.shape)))[::-1]
     first = (

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from zarrv3.errors import ConfigurationError
+from zarrv3.errors import ConfigurationError, CorruptDataError, InvalidKeyError
 from zarrv3.forks import renew_in_children
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
@@ -42,24 +42,30 @@ class MappingDriver:
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         with self.lock:
             values = [self.mapping.get(key) for key, _ in requests]
-        return [cut(_frozen(value), wanted) for value, (_, wanted) in zip(values, requests, strict=True)]
+        return [
+            cut(_frozen(key, value), wanted) for value, (key, wanted) in zip(values, requests, strict=True)
+        ]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         with self.lock:
-            return [len(self.mapping[key]) if key in self.mapping else None for key in keys]
+            return [
+                len(_frozen(key, self.mapping[key]) or b"") if key in self.mapping else None for key in keys
+            ]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         with self.lock:
-            values = [_frozen(self.mapping.get(key)) for key in keys]
+            values = [_frozen(key, self.mapping.get(key)) for key in keys]
         return [(value, value) for value in values]
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         with self.lock:
-            return iter([key for key in self.mapping if key.startswith(folder)])
+            return iter([key for key in self.keys() if key.startswith(folder)])
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         with self.lock:
-            return iter([(key, len(self.mapping[key])) for key in self.list_prefix(folder)])
+            return iter(
+                [(key, len(_frozen(key, self.mapping[key]) or b"")) for key in self.list_prefix(folder)]
+            )
 
     def write_many(self, changes: Changes, /) -> None:
         self.change({key: None if value is None else bytes(value) for key, value in changes.items()})
@@ -86,7 +92,7 @@ class MappingDriver:
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         with self.lock:
-            changes, refused = unchanged(swaps, [_frozen(self.mapping.get(key)) for key in swaps])
+            changes, refused = unchanged(swaps, [_frozen(key, self.mapping.get(key)) for key in swaps])
             self.write_many(changes)
         return refused
 
@@ -99,6 +105,17 @@ class MappingDriver:
             keys = [*self.list_prefix(source)]
             moved = {target + key[len(source) :]: self.mapping[key] for key in keys}
             self.write_many({**dict.fromkeys(keys), **moved})
+
+    def keys(self) -> Iterator[str]:
+        """All keys; those of an open dbm file are bytes, and are asked for as text. The lock is held."""
+        given: Any
+        for given in self.mapping:
+            key = given.decode(errors="replace") if isinstance(given, bytes) else given
+            if not isinstance(key, str) or (key is not given and key not in self.mapping):
+                raise InvalidKeyError(
+                    f"the key {given!r} of a mapping ({type(self.mapping).__name__}) is not text, as a store's are"
+                )
+            yield key
 
     def put(self, key: str, value: Any) -> None:
         """Store one value; the lock is held."""
@@ -123,7 +140,7 @@ class MemoryDriver(MappingDriver):
     def look_again(self) -> None:
         with self.lock:
             self._below = {}
-            for key in self.mapping:
+            for key in self.keys():
                 self._enter(key)
 
     def put(self, key: str, value: Any) -> None:
@@ -283,5 +300,12 @@ class MemoryStore(Backend):
         return self._found().mapping
 
 
-def _frozen(value: Any) -> bytes | None:
-    return value if value is None or type(value) is bytes else bytes(value)
+def _frozen(key: str, value: Any) -> bytes | None:
+    if value is None or type(value) is bytes:
+        return value
+    try:
+        return bytes(memoryview(value))
+    except TypeError as error:
+        raise CorruptDataError(
+            f"the value of {key!r} is {type(value).__name__}, not bytes: another program wrote it"
+        ) from error
