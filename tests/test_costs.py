@@ -113,6 +113,24 @@ def test_python_calls(
     assert found <= most[kernels]
 
 
+@pytest.mark.parametrize(
+    ("kind", "read", "write"),
+    [
+        ("memory", {"none": 95, "native": 90}, {"none": 205, "native": 205}),
+        ("directory", {"none": 140, "native": 90}, {"none": 325, "native": 275}),
+    ],
+)
+def test_python_calls_of_one_element(
+    kind: str, read: dict[str, int], write: dict[str, int], kernels: str, tmp_path: Path
+) -> None:
+    """Reading or writing one element costs a bounded number of calls of Python functions."""
+    array = made(zarrv3.open_store(str(tmp_path / "x") if kind == "directory" else None), 1, None)
+    array[...] = values(1)
+    array[3, 4] = array[3, 4] + 1  # imports and caches
+    assert calls(lambda: array[3, 4]) <= read[kernels]
+    assert calls(lambda: array.write((3, 4), 2)) <= write[kernels]
+
+
 @pytest.mark.parametrize("shards", [None, (1000, 1000)])
 def test_reading_allocates_the_result(shards: tuple[int, int] | None) -> None:
     """Reading holds the result and one window of encoded chunks: nothing of the result's size besides."""

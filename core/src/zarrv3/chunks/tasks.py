@@ -51,6 +51,9 @@ def run(
     """
     if not plan.count:
         return
+    if plan.count == 1 and progress is None:  # there is nothing to cut
+        task([*plan.pieces()])
+        return
     local = layout.store.capabilities.local
     most = LOCAL_TASK_BYTES if local else TASK_BYTES
     size = max(1, min(config.get("window"), most // max(1, layout.chunk_bytes * together)))

@@ -492,7 +492,7 @@ class Array(Node[ArrayMetadata]):
 
         Raises `AssignmentError` for a value that cannot become such elements.
         """
-        return castable(value, self.dtype if dtype is None else dtype, repr(self))
+        return castable(value, self.dtype if dtype is None else dtype, self)
 
     # ------------------------------------------------------------ changing the shape
 
@@ -616,9 +616,10 @@ class Indexer:
 
 def _has_padding(layout: Layout) -> bool:
     """Whether chunks (or shards) reach over the array's edge."""
-    lengths = zip(layout.chunk_shape, layout.block_shape or (1,) * len(layout.chunk_shape), strict=True)
-    stored = [chunk * block for chunk, block in lengths]
-    return any(length % unit for length, unit in zip(layout.metadata.shape, stored, strict=True))
+    chunk, block = layout.chunk_shape, layout.block_shape
+    return any(
+        map(operator.mod, layout.metadata.shape, chunk if block is None else map(operator.mul, chunk, block))
+    )
 
 
 def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:

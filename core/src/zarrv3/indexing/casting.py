@@ -9,7 +9,7 @@ from zarrv3.errors import AssignmentError
 NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
 
-def castable(value: Any, dtype: np.dtype[Any], owner: str) -> NumpyArray:
+def castable(value: Any, dtype: np.dtype[Any], owner: object) -> NumpyArray:
     """A value as an array any part of which casts to `dtype` without failing.
 
     Numbers are left as they are, to be cast chunk by chunk; everything else is cast as a whole. Raises
@@ -22,7 +22,7 @@ def castable(value: Any, dtype: np.dtype[Any], owner: str) -> NumpyArray:
     except (TypeError, ValueError, OverflowError) as error:
         given = getattr(value, "dtype", type(value).__name__)
         raise AssignmentError(
-            f"a value of {given} cannot become elements of {dtype} of {owner}: {error}"
+            f"a value of {given} cannot become elements of {dtype} of {owner!r}: {error}"
         ) from error
 
 

@@ -167,9 +167,9 @@ class DirectoryDriver:
                 refused += self._in_folder(walk, path, partial(self._swap, walk, names, swaps))
             if self.fsync:
                 walk.sync()
-            walk.forget()
             for path, names in folders.items():
                 if any(swaps[key][1] is None for key in names.values()):
+                    walk.forget()
                     self._prune(walk, path)
         return refused
 

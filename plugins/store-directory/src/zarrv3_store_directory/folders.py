@@ -83,8 +83,9 @@ class Walk:
                 yield self
             finally:
                 self.forget()
-        finally:  # an interrupt may have come before anything was closed
-            self.forget()
+        finally:
+            if self.descriptors:  # an interrupt came before anything was closed
+                self.forget()
 
     def open(self, name: str, flags: int, folder: int | None = None) -> int:
         """Open a file, perhaps relative to a folder's descriptor."""
