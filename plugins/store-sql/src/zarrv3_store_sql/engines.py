@@ -64,24 +64,30 @@ class Server:
             place = self._free.pop()
         except IndexError:
             place = random.choice(self._places)  # noqa: S311 - whose turn comes next
-        with place, self.engine.connect() as connection:
-            try:
-                if begin:
-                    connection.exec_driver_sql(begin)
-                raw: Any = connection.connection.driver_connection
-                result = action(Statements(raw) if self.dialect.name == "sqlite" else connection)
-                if begin:
-                    connection.exec_driver_sql("COMMIT")
-            except BaseException as error:
-                with suppress(SQLAlchemyError):  # it may be the connection that broke
-                    if not isinstance(error, Exception):
-                        connection.invalidate()  # nobody knows what it is in the middle of
-                    elif begin:
-                        connection.exec_driver_sql("ROLLBACK")
-                raise
-            finally:
-                self._free.append(place)
-            return result
+        try:
+            with place, self.engine.connect() as connection:
+                try:
+                    if begin:
+                        connection.exec_driver_sql(begin)
+                    raw: Any = connection.connection.driver_connection
+                    result = action(Statements(raw) if self.dialect.name == "sqlite" else connection)
+                    if begin:
+                        connection.exec_driver_sql("COMMIT")
+                except BaseException as error:
+                    with suppress(SQLAlchemyError):  # it may be the connection that broke
+                        if not isinstance(error, Exception):
+                            connection.invalidate()  # nobody knows what it is in the middle of
+                        elif begin:
+                            connection.exec_driver_sql("ROLLBACK")
+                    raise
+                finally:
+                    self._free.append(place)
+                return result
+        except (
+            AssertionError
+        ) as error:  # SQLAlchemy raises it where an interrupt comes into the closing of a transaction
+            interrupt = error.__context__
+            raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else error) from None
 
     def close(self) -> None:
         """Close the connections."""

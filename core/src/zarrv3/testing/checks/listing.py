@@ -218,7 +218,10 @@ def _agree(store: BaseStore, state: Mapping[str, bytes], what: str) -> None:
     same([*store.stat_many(keys)], sizes, AGREEMENT, f"stat_many {what}")
     same([key in store for key in keys], [key in state for key in keys], AGREEMENT, f"`in` {what}")
     if store.capabilities.swap:
-        found = store.get_versioned(keys)
+        try:
+            found = store.get_versioned(keys)
+        except TypeError as error:  # of a layer that claims what it has not thought of
+            require(False, AGREEMENT, str(error))
         same(
             [None if v is None else bytes(v) for v, _ in found], expected, AGREEMENT, f"get_versioned {what}"
         )
