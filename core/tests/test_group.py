@@ -92,6 +92,16 @@ def test_tree(root: Group) -> None:
     assert "<b>" not in root._repr_html_()
 
 
+def test_a_tree_of_any_depth() -> None:
+    """A hierarchy deeper than Python's calls may be is drawn, listed and consolidated."""
+    group = zarrv3.create_group(store := zarrv3.MemoryStore(), path="/".join("a" * 1500))
+    group.create_array("x", shape=1, dtype="i1")
+    root = zarrv3.open_group(store)
+    assert str(root.tree()).count("── ") == len([*root.members(None)]) == 1501
+    zarrv3.consolidate_metadata(store)
+    assert str(zarrv3.open_group(store, mode="r").tree()).endswith("└── x (1,) int8")
+
+
 def test_repr_equality_pickle(root: Group) -> None:
     """A group is described in one line, equal to itself opened again, and pickles with its store."""
     assert repr(root["a"]) == "<zarrv3.Group '/a'>"

@@ -10,7 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,7 @@ from zarrv3.testing.interrupts import interrupted
 from zarrv3.testing.processes import Child, dies
 from zarrv3_store_directory import DirectoryStore
 from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
-from zarrv3_store_directory.folders import MOST_OPEN, Folder, Spelling, Walk
+from zarrv3_store_directory.folders import MOST_DEEP, MOST_OPEN, Folder, Spelling, Walk
 
 
 class PortableStore(DirectoryStore):
@@ -212,6 +212,30 @@ def test_names_of_many_bytes(store: DirectoryStore) -> None:
     for name in ("n" * 255, "€" * 85):
         store[f"a/{name}"] = b"v"
         assert store[f"a/{name}"] == b"v"
+
+
+def test_folders_deeper_than_a_key(store: DirectoryStore, root: Path) -> None:
+    """Keys may lie as deep as is allowed; what others made below that is a clear error, and erasing what is beside it works."""
+    key = "d/" * MOST_DEEP + "k"
+    store[key] = b"v"
+    assert ([*store], store.getsize(), store[key]) == ([key], 1, b"v")
+    folder = os.open(root, os.O_RDONLY)
+    for _ in range(1100):  # longer than a path may be
+        with suppress(FileExistsError):
+            os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    store["e/k"] = b"w"
+    try:
+        for action in (lambda: [*store], store.getsize, lambda: store.rmdir("d")):
+            with pytest.raises(StoreAccessError, match=r"d/d/.*more than 400 folders"):
+                action()
+        store.rmdir("e")
+        assert [*store.list_dir("")] == ["d/"]
+    finally:
+        subprocess.run(["rm", "-rf", str(root)], check=True)  # shutil's walk is as deep as Python's calls
 
 
 def test_normalize_keys(tmp_path: Path) -> None:

@@ -123,3 +123,12 @@ def test_documents_come_last(source: Group) -> None:
         if key.endswith("zarr.json"):
             folder = key.removesuffix("zarr.json")
             assert not [later for later in order[position + 1 :] if later.startswith(folder)]
+
+
+def test_hierarchies_of_any_depth() -> None:
+    """A hierarchy deeper than Python's calls may be is copied and verified."""
+    source, dest = zarrv3.MemoryStore(), zarrv3.MemoryStore()
+    zarrv3.create_group(source, path="/".join("a" * 1500)).create_array("x", data=[1, 2])
+    zarrv3.copy(source, dest)
+    assert {key: dest[key] for key in dest} == {key: source[key] for key in source}
+    assert zarrv3.verify(dest).groups == 1501

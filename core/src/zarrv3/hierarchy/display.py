@@ -11,6 +11,7 @@ from zarrv3.format.codecs import Codec
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.store.base import BaseStore
+from zarrv3.store.helpers import unrolled
 
 if TYPE_CHECKING:
     from zarrv3.hierarchy.array import Array
@@ -164,7 +165,7 @@ class Tree:
     def lines(self) -> Iterator[str]:
         """One line for each node; an unreadable one is drawn as such."""
         yield self._group.name
-        yield from _branches(self._group.store, self._group.path, "", self._level)
+        yield from unrolled(_branches(self._group.store, self._group.path, "", self._level))
 
     def __repr__(self) -> str:
         """The drawing."""
@@ -177,7 +178,7 @@ class Tree:
         return f"<pre>{escape(repr(self))}</pre>"
 
 
-def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str]:
+def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str | Iterator[Any]]:
     if level is not None and level <= 0:
         return
     members = [*nodes.children(store, path)]
@@ -186,7 +187,7 @@ def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> It
         yield f"{indent}{'└──' if last else '├──'} {name}{_note(metadata)}"
         if isinstance(metadata, GroupMetadata):
             deeper = None if level is None else level - 1
-            yield from _branches(
+            yield _branches(
                 store, nodes.folder_of(path) + name, f"{indent}{'    ' if last else '│   '}", deeper
             )
 

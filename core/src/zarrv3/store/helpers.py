@@ -3,10 +3,10 @@
 A driver may also call them on purpose. Each says what it costs.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain, groupby, islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from zarrv3.errors import InvalidKeyError
 from zarrv3.store.contract import (
@@ -202,3 +202,19 @@ def _by_depth(keys: Iterable[str], batch: int) -> Iterator[list[str]]:
     """Sorted keys in lists of at most `batch`, each of one depth."""
     for _, group in groupby(keys, lambda key: key.count("/")):
         yield from chunked(group, batch)
+
+
+def unrolled(items: Iterator[Any]) -> Iterator[Any]:
+    """What a generator yields, with generators that it yields replaced by what they yield, however deep they lie.
+
+    A `yield from` would end where Python's calls are nested too deeply, at some hundreds of levels.
+    """
+    stack = [items]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, Generator):
+                stack.append(item)
+                break
+            yield item
+        else:
+            stack.pop()

@@ -28,10 +28,10 @@ from zarrv3.store.contract import (
     Versioned,
     whole,
 )
-from zarrv3.store.helpers import digest, rename_by_copy, resolve
+from zarrv3.store.helpers import digest, rename_by_copy, resolve, unrolled
 from zarrv3.store.keys import parent
 from zarrv3.store.locks import NamedLocks
-from zarrv3_store_directory.folders import ANCHORED, OPEN_FILE, Folder, Spelling, Walk, link_error
+from zarrv3_store_directory.folders import ANCHORED, MOST_DEEP, OPEN_FILE, Folder, Spelling, Walk, link_error
 from zarrv3_store_directory.kernel import file_kernel
 
 try:
@@ -47,9 +47,6 @@ TEMPORARY = ".zarrv3-"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 SETS_TIME = os.utime in os.supports_fd
-MOST_DEEP = 400
-"""How many folders a key may lie in: each is opened on the way."""
-
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _IS_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -298,9 +295,11 @@ class DirectoryDriver:
         with self._walk() as walk:
             start = walk.folder(self._folder_name(folder))
             if start is not None:
-                yield from self._below(walk, start, folder)
+                yield from unrolled(self._below(walk, start, folder))
 
-    def _below(self, walk: Walk, folder: Folder, path: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def _below(
+        self, walk: Walk, folder: Folder, path: str
+    ) -> Iterator[tuple[str, os.DirEntry[str]] | Iterator[Any]]:
         folders = []
         with folder.scan() as entries:
             for entry in entries:
@@ -316,7 +315,7 @@ class DirectoryDriver:
             kept = len(walk.descriptors)
             inner = walk.inside(folder, name)
             if inner is not None:
-                yield from self._below(walk, inner, f"{path}{name}/")
+                yield self._below(walk, inner, f"{path}{name}/")
             walk.close(kept)
 
     # ------------------------------------------------------------ files of one folder

@@ -48,6 +48,9 @@ class Folder(NamedTuple):
         return os.scandir(self.path if self.fd is None else self.fd)
 
 
+MOST_DEEP = 400
+"""How many folders a key may lie in: each is opened on the way."""
+
 MOST_OPEN = 100
 """How many folders a walk leaves open before it starts again; a process may have 1024 descriptors or fewer, for all its threads."""
 
@@ -128,7 +131,12 @@ class Walk:
         return folder
 
     def inside(self, folder: Folder, name: str) -> Folder | None:
-        """A folder directly inside another."""
+        """A folder directly inside another; `StoreAccessError` where it is too deep for a key, so that no walk has no end."""
+        if folder.path.count(os.sep) - self.root.count(os.sep) >= MOST_DEEP:
+            raise StoreAccessError(
+                f"{folder.path[: len(self.root) + 50]!r}… goes on for more than {MOST_DEEP} folders, deeper than a key can "
+                "lie; another program made them and has to remove them"
+            )
         try:
             if folder.fd is not None:
                 fd = self.open(name, _OPEN_FOLDER | (0 if self.follow else _NOFOLLOW), folder.fd)

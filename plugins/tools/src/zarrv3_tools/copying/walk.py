@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zarrv3.errors import CorruptDataError, MetadataError, NodeError, ZarrError
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy.nodes import DOCUMENT, Metadata, document_key, folder_of, parsed
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, whole
-from zarrv3.store.helpers import BATCH, chunked
+from zarrv3.store.helpers import BATCH, chunked, unrolled
 
 NODE_ERRORS = (CorruptDataError, MetadataError, NodeError)
 """What is wrong with a node rather than with its store."""
@@ -35,10 +35,10 @@ def walk(store: BaseStore, path: str) -> Iterator[Found]:
     a node holds is not looked into. Only what lies between the top and the current node is kept in memory.
     """
     for found in _looked(store, [path]):
-        yield from _below(store, found)
+        yield from unrolled(_below(store, found))
 
 
-def _below(store: BaseStore, found: Found) -> Iterator[Found]:
+def _below(store: BaseStore, found: Found) -> Iterator[Found | Iterator[Any]]:
     if not isinstance(found.metadata, GroupMetadata):
         yield found
         return
@@ -46,7 +46,7 @@ def _below(store: BaseStore, found: Found) -> Iterator[Found]:
     names = sorted(store.list_dir(folder))
     for folders in chunked([name for name in names if name.endswith("/")], BATCH):
         for below in _looked(store, [name[:-1] for name in folders]):
-            yield from _below(store, below)
+            yield _below(store, below)
     yield found._replace(others=[name for name in names if name[-1] != "/" and name != folder + DOCUMENT])
 
 
