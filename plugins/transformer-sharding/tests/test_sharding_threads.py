@@ -264,7 +264,7 @@ for start in range(0, array.shape[0], 4):
 """
 
 
-@pytest.mark.parametrize("place", ["{}", "sqlite://{}.db"], ids=["directory", "sqlite"])
+@pytest.mark.parametrize("place", ["{}", "sqlite:///{}.db"], ids=["directory", "sqlite"])
 @pytest.mark.parametrize("rounds", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_processes_lose_nothing(tmp_path: Path, place: str, rounds: int) -> None:
     """Four processes that each write elements of their own of one sharded chunk, in turns, lose none of them."""
