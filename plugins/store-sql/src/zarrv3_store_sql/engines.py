@@ -75,7 +75,7 @@ class Server:
                         connection.exec_driver_sql("COMMIT")
                 except BaseException as error:
                     with suppress(SQLAlchemyError):  # it may be the connection that broke
-                        if not isinstance(error, Exception):
+                        if _is_interrupted(error):
                             connection.invalidate()  # nobody knows what it is in the middle of
                         elif begin:
                             connection.exec_driver_sql("ROLLBACK")
@@ -92,6 +92,13 @@ class Server:
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is an interrupt, or has come of one: libraries raise their own when they cannot clean up after it."""
+    while isinstance(error, Exception):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def parse(url: str) -> URL:

@@ -67,6 +67,10 @@ class Slot:
         self.taken = threading.RLock()  # no interrupt leaves it taken: its methods are not Python's
         self.raw: sqlite3.Connection | None = None
 
+    def __del__(self) -> None:
+        """Close the connection of a store that was not closed."""
+        self.close()
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         raw, self.raw = self.raw, None
@@ -158,9 +162,12 @@ class File:
                 f"this process was forked while a thread of its parent was using {self._name!r}, and has inherited locks of "
                 "SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
             )
-        connection: sqlite3.Connection = sqlite3.connect(self._name, **self._arguments)
-        connection.execute(self._synchronous)
-        slot.raw = connection
+        slot.raw = connection = sqlite3.connect(self._name, **self._arguments)
+        try:
+            connection.execute(self._synchronous)
+        except BaseException:
+            slot.close()
+            raise
         return connection
 
 

@@ -11,7 +11,14 @@ from typing import TypeAlias
 from uuid import uuid4
 
 from zarrv3.chunks import pool
-from zarrv3.errors import MetadataError, NodeExistsError, NotPortableError, StoreAccessError, ZarrError
+from zarrv3.errors import (
+    InvalidKeyError,
+    MetadataError,
+    NodeExistsError,
+    NotPortableError,
+    StoreAccessError,
+    ZarrError,
+)
 from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -188,7 +195,7 @@ class Copier:
     def _batch(self, jobs: Sequence[Job]) -> None:
         try:
             self._carry(jobs)
-        except StoreAccessError:
+        except (StoreAccessError, InvalidKeyError):
             if self.early or not self._takes_documents_first():
                 raise
             self.early = True
@@ -202,7 +209,7 @@ class Copier:
         for key in reversed(keys):
             try:
                 self.dest.write_many({key: dump_document(GroupMetadata.create().to_document())})
-            except StoreAccessError:
+            except (StoreAccessError, InvalidKeyError):
                 continue
             taken.append(key)
         self.dest.write_many(dict.fromkeys(taken))
