@@ -162,6 +162,7 @@ class File:
                 f"this process was forked while a thread of its parent was using {self._name!r}, and has inherited locks of "
                 "SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
             )
+        connection: sqlite3.Connection
         slot.raw = connection = sqlite3.connect(self._name, **self._arguments)
         try:
             connection.execute(self._synchronous)
