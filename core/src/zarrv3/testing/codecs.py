@@ -16,7 +16,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrv3.errors import CorruptDataError, MetadataError, ZarrError
@@ -46,7 +46,7 @@ from zarrv3.testing.rules import (
     require,
     same,
 )
-from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, values
+from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, steady, values
 
 seeds = st.integers(0, 1 << 20)
 bytes_ = st.one_of(
@@ -127,7 +127,7 @@ class CodecConformance:
         """Chunks of all shapes and data types decode to what was encoded, whatever memory holds them."""
         chains = self._chains(codec)
 
-        @self._settings()
+        @steady(self.examples)
         @given(st.sampled_from(chains), seeds)
         def check(chain: CodecChain, seed: int) -> None:
             array = self.values(chain.spec.data_type, chain.spec.shape, seed)
@@ -234,7 +234,7 @@ class CodecConformance:
         if isinstance(made, ArrayArrayCodec):
             pytest.skip("a codec from arrays to arrays meets no stored bytes")
 
-        @self._settings()
+        @steady(self.examples)
         @given(st.data())
         def check(data: st.DataObject) -> None:
             for decode, encoded in self._victims(made, data):
@@ -270,16 +270,6 @@ class CodecConformance:
     def values(self, data_type: DataType, shape: tuple[int, ...], seed: int) -> Array:
         """An array to be encoded: override it for a codec that takes only some values."""
         return values(data_type, shape, seed)
-
-    def _settings(self) -> settings:
-        return settings(
-            derandomize=True,
-            database=None,
-            report_multiple_bugs=False,
-            deadline=None,
-            suppress_health_check=[*HealthCheck],
-            max_examples=self.examples,
-        )
 
     def _specs(self, codec: Codec) -> Iterator[ChunkSpec]:
         """The chunks that the codec accepts, of those that are tried; refusing them raises `MetadataError` only."""

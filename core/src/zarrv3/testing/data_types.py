@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrv3.errors import MetadataError
@@ -29,7 +29,7 @@ from zarrv3.testing.rules import (
     same,
     shown,
 )
-from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, values
+from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, steady, values
 
 seeds = st.integers(0, 1 << 20)
 texts = st.one_of(
@@ -130,7 +130,7 @@ class DataTypeConformance:
         """Every value of the type is a fill value that comes back from its document bit by bit, NaN's payloads included."""
         made = data_type_of(data_type)
 
-        @self._settings()
+        @steady(self.examples)
         @given(seeds)
         def check(seed: int) -> None:
             for value in self.values(made, (3,), seed):
@@ -145,7 +145,7 @@ class DataTypeConformance:
         """Whatever stands in a document or is given by a user is a fill value that comes back, or a `MetadataError`."""
         made = data_type_of(data_type)
 
-        @self._settings()
+        @steady(self.examples)
         @given(documents, objects)
         def check(document: Any, given_: Any) -> None:
             for read, what in ((made.fill_from_json, document), (made.cast_fill, given_)):
@@ -174,7 +174,7 @@ class DataTypeConformance:
         """Arrays go through the codecs that a new array has by default, and come back bit by bit."""
         made = data_type_of(data_type)
 
-        @self._settings()
+        @steady(self.examples)
         @given(st.sampled_from(SHAPES), seeds)
         def check(shape: tuple[int, ...], seed: int) -> None:
             spec = ChunkSpec(shape, made, made.default_fill())
@@ -194,16 +194,6 @@ class DataTypeConformance:
         check()
 
     # ------------------------------------------------------------ helpers
-
-    def _settings(self) -> settings:
-        return settings(
-            derandomize=True,
-            database=None,
-            report_multiple_bugs=False,
-            deadline=None,
-            suppress_health_check=[*HealthCheck],
-            max_examples=self.examples,
-        )
 
     def _comes_back(self, made: DataType, fill: Any) -> None:
         document = made.fill_to_json(fill)

@@ -96,6 +96,18 @@ def through_json(document: JSON, what: str) -> NamedConfig:
     return NamedConfig.parse(read, what)
 
 
+def steady(examples: int) -> settings:
+    """How tests of extensions try so many examples: the same ones each time, however long they take."""
+    return settings(
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        deadline=None,
+        suppress_health_check=[*HealthCheck],
+        max_examples=examples,
+    )
+
+
 def check_document(made: Any, *, what: str) -> Any:
     """An extension comes back from its document, equal and with the same document; returns what came back."""
     named = through_json(made.to_json(), what)

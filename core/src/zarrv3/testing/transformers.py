@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrv3.api import create_array, open_array
@@ -38,7 +38,7 @@ from zarrv3.testing.rules import (
     require,
     same,
 )
-from zarrv3.testing.samples import check_document, check_refusals
+from zarrv3.testing.samples import check_document, check_refusals, steady
 
 SHAPE = (7, 9)
 CHUNKS = (2, 3)
@@ -116,7 +116,7 @@ class TransformerConformance(LayerConformance):
     def test_arrays(self, transformer: StorageTransformer) -> None:
         """Parts written in any order, filled with the fill value, or resized read as in numpy."""
 
-        @self._settings()
+        @steady(self.histories)
         @given(st.lists(st.tuples(parts, st.integers(0, 3)), min_size=1, max_size=8))
         def check(changes: list[tuple[Any, int]]) -> None:
             array, expected = _array(transformer), np.zeros(SHAPE, "u2")
@@ -137,7 +137,7 @@ class TransformerConformance(LayerConformance):
     def test_chunks_like_a_dict(self, transformer: StorageTransformer) -> None:
         """Chunks that are changed by their coordinates read like a dict, each way of reading them."""
 
-        @self._settings()
+        @steady(self.histories)
         @given(
             st.lists(st.dictionaries(st.sampled_from(PLACES), contents, min_size=1, max_size=6), max_size=6)
         )
@@ -197,16 +197,6 @@ class TransformerConformance(LayerConformance):
                     RACE,
                     f"chunk {row, column} has lost a write: {chunk}",
                 )
-
-    def _settings(self) -> settings:
-        return settings(
-            derandomize=True,
-            database=None,
-            report_multiple_bugs=False,
-            deadline=None,
-            suppress_health_check=[*HealthCheck],
-            max_examples=self.histories,
-        )
 
 
 def _metadata() -> ArrayMetadata:
