@@ -32,6 +32,7 @@ from zarrv3.errors import (
 )
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.contract import Buffer, Request
+from zarrv3.testing.processes import open_files
 
 CONTENT = {
     "zarr.json": b"root",
@@ -599,10 +600,7 @@ def test_directory_needs_no_close(tmp_path: Path) -> None:
         warnings.simplefilter("error", ResourceWarning)
         store = DirectoryStoreV3(tmp_path)
         store["a"] = b"1"
-        open_files = Path("/proc/self/fd")
-        if open_files.exists():
-            names = [str(entry.readlink()) for entry in open_files.iterdir() if entry.is_symlink()]
-            assert not [name for name in names if name.startswith(str(tmp_path))]
+        assert open_files(tmp_path) == []
         del store
 
 

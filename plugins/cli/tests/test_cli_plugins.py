@@ -364,7 +364,8 @@ def test_the_wheel_carries_the_template(tmp_path: Path, environment: dict[str, s
     )
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as sources:
-        sources.extractall(tmp_path / "sources", filter="data")
+        sources.extraction_filter = getattr(tarfile, "data_filter", None)  # not in every 3.11
+        sources.extractall(tmp_path / "sources")
     (unpacked,) = (tmp_path / "sources").iterdir()
     again = tmp_path / "again"
     subprocess.run([*build, again, "-t", "wheel"], cwd=unpacked, check=True, capture_output=True)

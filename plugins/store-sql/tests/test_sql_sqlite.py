@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -395,6 +396,43 @@ def test_children_write_while_their_parent_closes(tmp_path: Path) -> None:
         assert len(again) == 11
 
 
+def _in_a_thread(store: SQLiteStore, pipe: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pipe.send(pool.submit(store.get, "k").result())
+
+
+@pytest.mark.parametrize("place", ["data.db", ":memory:"])
+def test_children_have_threads(place: str, tmp_path: Path) -> None:
+    """All threads of a child can use the store, though threads of its parent were busy with it; a store in memory is empty."""
+    fork = multiprocessing.get_context("fork")
+    done = threading.Event()
+    with SQLiteStore(place if place == ":memory:" else tmp_path / place) as store:
+        store["k"] = b"v"
+
+        def work() -> None:
+            while not done.is_set():
+                store["own"] = store["k"]
+
+        with ThreadPoolExecutor(3) as pool:
+            working = [pool.submit(work) for _ in range(3)]
+            try:
+                for _ in range(20):
+                    ours, theirs = fork.Pipe(duplex=False)
+                    child = fork.Process(target=_in_a_thread, args=(store, theirs), daemon=True)
+                    with warnings.catch_warnings():  # Python 3.12 warns of forking when there are threads
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        child.start()
+                    hangs = not ours.poll(60)
+                    if hangs:
+                        child.kill()
+                    child.join()
+                    assert not hangs
+                    assert ours.recv() == (None if place == ":memory:" else b"v")
+            finally:
+                done.set()
+        assert [future.result() for future in working] == [None] * 3
+
+
 def _outcome(store: SQLiteStore, pipe: Any) -> None:
     try:
         pipe.send(store.get("k"))
@@ -402,8 +440,9 @@ def _outcome(store: SQLiteStore, pipe: Any) -> None:
         pipe.send(str(error))
 
 
-def test_a_fork_in_the_middle_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fork waits for other threads' calls; a child of one that could not wait is refused the file and told what to do."""
+@pytest.mark.parametrize("place", ["data.db", ":memory:"])
+def test_a_fork_in_the_middle_of_a_call(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork waits for other threads' calls; a child of one that could not wait is refused the data and told what to do."""
     monkeypatch.setattr("zarrv3_store_sql.files._PATIENCE", 0.1)
     fork = multiprocessing.get_context("fork")
     inside, leave = threading.Event(), threading.Event()
@@ -412,7 +451,7 @@ def test_a_fork_in_the_middle_of_a_call(tmp_path: Path, monkeypatch: pytest.Monk
         inside.set()
         leave.wait(60)
 
-    with SQLiteStore(tmp_path / "data.db") as store:
+    with SQLiteStore(place if place == ":memory:" else tmp_path / place) as store:
         store["k"] = b"v"
         thread = threading.Thread(target=store.driver.opened.run, args=(stay,))  # type: ignore[attr-defined]
         thread.start()
@@ -429,7 +468,7 @@ def test_a_fork_in_the_middle_of_a_call(tmp_path: Path, monkeypatch: pytest.Monk
             leave.set()
             thread.join()
         assert "spawn the process" in str(answers[0])
-        assert answers[1] == b"v"
+        assert answers[1] == (None if place == ":memory:" else b"v")
 
 
 def test_permissions_of_a_new_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Child processes are forked where the system can, so that openers may be closures
 opener has to be picklable.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,10 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from zarrv3.testing.rules import ConformanceError, NotApplicableError
@@ -127,7 +130,7 @@ class Child:
 
     def outcome(self) -> tuple[bool, Any] | None:
         """Whether it succeeded, and the result or the traceback's text; `None` when it was killed first."""
-        if not wait([self.pipe], PATIENCE):
+        if not wait([self.pipe], PATIENCE + 5):
             raise ConformanceError(CHILD_RULE, f"a child process has not ended after {PATIENCE:.0f} s")
         try:
             found: tuple[bool, Any] = self.pipe.recv()
@@ -157,6 +160,8 @@ class Child:
 
 
 def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    if sys.__stderr__ is not None:
+        faulthandler.dump_traceback_later(PATIENCE, file=sys.__stderr__)  # where it hangs
     try:
         outcome = (True, function(*arguments))
     except BaseException:  # noqa: BLE001 - whatever it was, the parent is told
@@ -229,3 +234,16 @@ def _write_on(
         operate(subject, number)
         pipe.send_bytes(number.to_bytes(8))
         number += 1
+
+
+def open_files(folder: str | os.PathLike[str]) -> list[str]:
+    """The paths below a folder that this process has open, where `/proc` tells (Linux); elsewhere none.
+
+    Descriptors are not counted, since other threads of the process open and close theirs.
+    """
+    paths = []
+    for link in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # closed meanwhile
+            paths.append(str(link.readlink()))
+    root = str(Path(folder).resolve())
+    return sorted(path for path in paths if path.startswith(root))

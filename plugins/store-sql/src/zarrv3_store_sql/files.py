@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
@@ -32,7 +32,7 @@ _new = Lock()  # taken while a slot is made
 _slots: weakref.WeakSet[Slot] = weakref.WeakSet()
 _resting: list[Slot] = []  # those that a fork has found at rest, or brought to it
 _inherited: list[Slot] = []  # of a parent process: a child must not close them
-_unsafe: set[str] = set()  # files of which SQLite has inherited locks that are the parent's
+_unsafe: set[str] = set()  # databases that the parent was using: SQLite has inherited locks that nobody holds
 
 
 class Statements:
@@ -62,8 +62,9 @@ def _compiled(statement: Any) -> tuple[str, dict[str, Any]]:
 class Slot:
     """A place for a connection, which one thread uses at a time: `with slot.taken: …`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, private: bool) -> None:
         self.name = name
+        self.private = private
         self.taken = threading.RLock()  # no interrupt leaves it taken: its methods are not Python's
         self.raw: sqlite3.Connection | None = None
 
@@ -81,8 +82,9 @@ class Slot:
 class File:
     """The connections of one store to a file, or to `:memory:`, whose single one all threads share; thread-safe.
 
-    A connection is used again only when its call has ended well. None is open while the process forks: SQLite's own table of
-    the locks that it holds would be copied, and the child would take none.
+    A connection is used again only when its call has ended well. None is in use while the process forks, since locks of
+    SQLite's would stay taken in the child; and none to a file is open then: SQLite's own table of the locks that it holds
+    would be copied, and the child would take none.
     """
 
     own = True
@@ -106,7 +108,12 @@ class File:
     def run(self, action: Callable[[Statements], T], begin: str = "") -> T:
         """What a function returns that is given a connection, in a transaction that the statement `begin` begins, if any."""
         slot = self._only or self._taken()
-        with self._turns.writing() if slot is self._only else slot.taken:
+        with self._turns.writing() if slot is self._only else nullcontext(), slot.taken:
+            if slot.name in _unsafe:
+                raise StoreAccessError(
+                    f"this process was forked while a thread of its parent was using {slot.name!r}, and has inherited locks "
+                    "of SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
+                )
             connection = slot.raw or self._connect(slot)
             try:
                 if connection.in_transaction:  # an interrupt came before the transaction was undone
@@ -143,9 +150,8 @@ class File:
 
     def _new_slot(self) -> Slot:
         with _new.taken:
-            slot = Slot(self._name)
-            if not self.private:
-                _slots.add(slot)
+            slot = Slot(self._name, private=self.private)
+            _slots.add(slot)
             return slot
 
     def _leave(self, slot: Slot) -> None:
@@ -157,11 +163,6 @@ class File:
     def _connect(self, slot: Slot) -> sqlite3.Connection:
         if self._closed:
             raise StoreClosedError("the database was closed in the middle of a call")
-        if self._name in _unsafe:
-            raise StoreAccessError(
-                f"this process was forked while a thread of its parent was using {self._name!r}, and has inherited locks of "
-                "SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
-            )
         connection: sqlite3.Connection
         slot.raw = connection = sqlite3.connect(self._name, **self._arguments)
         try:
@@ -173,25 +174,30 @@ class File:
 
 
 def _before_fork() -> None:
-    """Wait for calls to end, close all connections, and let none be opened."""
+    """Wait for calls to end, close all connections to files, and let none be opened."""
     _new.taken.acquire()
     for slot in _slots:
         if slot.taken.acquire(timeout=_PATIENCE):
-            slot.close()
+            if not slot.private:
+                slot.close()
             _resting.append(slot)
 
 
 def _after_fork_in_parent() -> None:
-    while _resting:
-        _resting.pop().taken.release()
+    _release()
     _new.taken.release()
 
 
 def _after_fork_in_child() -> None:
-    _unsafe.update(slot.name for slot in {*_slots} - {*_resting})
-    _inherited.extend(_slots)
-    _slots.clear()
-    _resting.clear()
+    busy = {*_slots} - {*_resting}
+    _unsafe.update(slot.name for slot in busy)
+    _inherited.extend(busy)
+    _release()
+
+
+def _release() -> None:
+    while _resting:
+        _resting.pop().taken.release()
 
 
 at_forks(before=_before_fork, in_parent=_after_fork_in_parent, in_child=_after_fork_in_child)

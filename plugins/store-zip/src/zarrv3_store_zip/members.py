@@ -6,12 +6,12 @@ import bz2
 import copy
 import lzma
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from io import BytesIO
 from typing import IO, Any, NamedTuple
 from zipfile import (
-    ZIP64_LIMIT,
     ZIP_BZIP2,
     ZIP_DEFLATED,
     ZIP_LZMA,
@@ -138,7 +138,7 @@ def descriptor(info: ZipInfo) -> bytes:
     """What follows the data of a member whose header does not tell its sizes."""
     if not info.flag_bits & _DESCRIPTOR:
         return b""
-    large = max(info.file_size, info.compress_size) > ZIP64_LIMIT
+    large = max(info.file_size, info.compress_size) > zipfile.ZIP64_LIMIT
     return struct.pack(
         "<4sLQQ" if large else "<4sLLL", b"PK\7\x08", info.CRC, info.compress_size, info.file_size
     )
@@ -175,7 +175,7 @@ def encode(key: str, value: Buffer, compression: int) -> tuple[ZipInfo, tuple[Bu
     if compression == ZIP_STORED:
         info.CRC = zlib.crc32(value)
         info.file_size = info.compress_size = len(value)
-        return info, (info.FileHeader(len(value) * 1.05 > ZIP64_LIMIT), value)
+        return info, (info.FileHeader(len(value) * 1.05 > zipfile.ZIP64_LIMIT), value)
     buffer = BytesIO()
     with ZipFile(buffer, "w") as archive:
         archive.writestr(info, bytes(value))

@@ -4,10 +4,13 @@ Derive from `InterruptConformance` beside `StoreConformance` or `LayerConformanc
 `pytest -k interrupted_calls` or `pytest -k forks_at_work`. `zarrv3.testing.interrupts` interrupts any other call.
 """
 
+import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -32,7 +35,19 @@ OLD: Mapping[str, bytes | None] = {"i/a": b"old", "i/b": b"older", "top": b"old"
 NEW: Mapping[str, bytes | None] = {"i/a": b"new", "i/b": b"newer", "top": b"new", "i/new": b"new"}
 
 
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What was just being made when an interrupt came may complain when it goes, which it does before this ends."""
+    usual, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+        gc.collect()
+    finally:
+        sys.unraisablehook = usual
+
+
 @check("write", table=CHECKS)
+@_unheard()
 def check_interrupted_calls(opener: Opener) -> None:
     """A call that is interrupted (Ctrl-C) at any point leaves old or new values and no lock: the store works at once."""
     with opened(opener) as store:
@@ -53,16 +68,8 @@ def check_interrupted_calls(opener: Opener) -> None:
             calls["a listing"] = lambda: [*store.list_prefix("i/"), *store.list_dir("i/")]
         if can.erase and can.list:
             calls["erasing a folder"] = lambda: store.erase_prefix("i/")
-        usual, sys.unraisablehook = sys.unraisablehook, _hear_nothing
-        try:
-            for what, call in calls.items():
-                _interrupt(store, what, call, old, new)
-        finally:
-            sys.unraisablehook = usual
-
-
-def _hear_nothing(_: object) -> None:
-    """What was just being made when an interrupt came may complain when it goes."""
+        for what, call in calls.items():
+            _interrupt(store, what, call, old, new)
 
 
 def _versioned(store: BaseStore, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,10 +162,11 @@ def check_forks_at_work(opener: Opener) -> None:
 
 
 def _use(store: BaseStore, own: str, keys: list[str]) -> list[bytes | None] | None:
-    """Write and read in a child; `None` where a store that several processes may not share refuses that."""
+    """Write and read in a child, from two threads; `None` where a store that several processes may not share refuses that."""
     try:
         store[own] = b"child"
-        return values_of(store, *keys, own)
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(values_of, store, *keys, own).result()
     except StoreError:
         if store.capabilities.shared:
             raise
