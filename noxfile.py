@@ -84,8 +84,8 @@ def tests(session: nox.Session) -> None:
 def others(session: nox.Session) -> None:
     """Run the tests, with fewer random examples, on the supported interpreters that are not the one running.
 
-    Left out is what makes environments of its own, and packages whose tests are slow and whose code asks the interpreter
-    for nothing special. Interpreters that are not the newest run the core's tests and those that cross packages, the
+    Left out is what makes environments of its own, reads documents or kills processes by the dozen, and packages whose
+    tests are slow and whose code asks the interpreter for nothing special. Interpreters that are not the newest run the core's tests and those that cross packages, the
     conformance kit over every backend among them.
     """
     paths = [] if session.python == OTHERS[-1] else ["core/tests", "tests"]
@@ -94,6 +94,11 @@ def others(session: nox.Session) -> None:
 
 ONCE = [
     "tests/test_demo.py",
+    "tests/test_docs.py",
+    "tests/test_killed.py",
+    "tests/test_many_writers.py",
+    "tests/test_packages.py",
+    "tests/test_readme.py",
     "tests/test_template.py",
     "plugins/bridge-dask",
     "plugins/cli",
