@@ -554,7 +554,7 @@ class LosesChunks(Xor):
     """Writes what it read a while ago."""
 
     def change_many(
-        self, keys: Any, read: Any, make: Any, *, keep_padding: bool = False, at_once: bool = False
+        self, keys: Any, read: Any, make: Any, *, expect_missing: bool = False, at_once: bool = False
     ) -> None:
         """Nobody else is kept out, and nothing is swapped."""
         olds = self.getitems([*keys])

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import zarrv3
 from zarrv3 import Array, Counting, Layer, MemoryStore
 from zarrv3.errors import AssignmentError, SelectionError
-from zarrv3.store.contract import Capabilities
+from zarrv3.store.contract import Capabilities, Swaps
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 
 
 class NoErase(Layer):
@@ -34,6 +37,17 @@ class NoList(Layer):
     def capabilities(self) -> Capabilities:
         """What is left."""
         return self.inner.capabilities.without("list")
+
+
+class NoSwap(Layer):
+    """A store that cannot swap."""
+
+    kind = "no-swap"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What is left."""
+        return self.inner.capabilities.without("swap")
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -160,6 +174,59 @@ def test_append_from_many_threads_loses_nothing() -> None:
         thread.join()
     assert array.refresh().shape == (240,)
     assert np.bincount(array[...]).tolist() == [30] * 8
+
+
+class AppendsFirst(DriverStore):
+    """Somebody else appends as soon as an array's document is there."""
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Then appends."""
+        refused = super().swap_many(swaps)
+        if any(key == "x/zarr.json" and version is None for key, (version, _) in swaps.items()):
+            Array(self, "x").append([7, 8])
+        return refused
+
+
+@pytest.mark.parametrize("value", [1, 0])
+@pytest.mark.parametrize("shards", [None, 8, 4])
+def test_what_is_appended_before_the_first_values_stays(shards: int | None, value: int) -> None:
+    """An append between the document and the values it is created with keeps its rows, beside fill values too."""
+    store = AppendsFirst(MemoryDriver({}))
+    array = zarrv3.create_array(store, name="x", data=np.full(10, value), chunks=4, shards=shards)
+    assert array.refresh()[...].tolist() == [value] * 10 + [7, 8]
+
+
+def test_the_first_write_overrules_what_others_wrote() -> None:
+    """Fill values replace what others have written since the array was created, and nothing else."""
+    store = MemoryStore()
+    array = zarrv3.create_array(store, shape=10, chunks=4, dtype="i4")
+    other = Array(store)
+    other[...] = 5
+    other.append([7, 8])
+    array.write(slice(7, None), 0, is_new=True)
+    assert other[...].tolist() == [5] * 7 + [0, 0, 0, 7, 8]
+
+
+@pytest.mark.parametrize("shards", [None, 8])
+def test_first_writes_read_nothing(shards: int | None) -> None:
+    """What a new array gets first is stored without looking for older values, the chunk at the edge swapped; later ones look."""
+    store = Counting(MemoryStore())
+    array = zarrv3.create_array(store, shape=10, chunks=4, shards=shards, dtype="i4")
+    store.reset()
+    array.write(..., 1, is_new=True)
+    assert store.calls == {"write_many": 1, "swap_many": 1}
+    store.reset()
+    array[...] = 2
+    assert store.calls == {"write_many": 1, "get_versioned": 1, "swap_many": 1}
+
+
+@pytest.mark.parametrize("shards", [None, 8])
+def test_first_values_where_the_store_cannot_swap(shards: int | None) -> None:
+    """The values that an array is created with are written unread, in one call."""
+    store = Counting(NoSwap(MemoryStore()))
+    array = zarrv3.create_array(store, data=np.arange(10) % 5, chunks=4, shards=shards, overwrite=True)
+    assert (store.calls["write_many"], store.bytes_read) == (2, 0)
+    assert array[...].tolist() == [*range(5)] * 2
 
 
 def test_resizing_a_stale_object() -> None:

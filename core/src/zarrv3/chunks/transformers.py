@@ -136,7 +136,7 @@ class StorageTransformer(Layer):
         read: Collection[Coords],
         make: Make[Coords],
         *,
-        keep_padding: bool = False,
+        expect_missing: bool = False,
     ) -> None:
         """Read, change and write chunks by their coordinates: what an array writes its chunks by; see `change_many`."""
         keys = dict(zip(chunks, self.chunk_keys(chunks), strict=True))
@@ -146,7 +146,7 @@ class StorageTransformer(Layer):
             news = make([names[key] for key in some], {names[key]: old for key, old in olds.items()})
             return {keys[chunk]: new for chunk, new in news.items()}
 
-        self.change_many(names, [keys[chunk] for chunk in read], make_keyed, keep_padding=keep_padding)
+        self.change_many(names, [keys[chunk] for chunk in read], make_keyed, expect_missing=expect_missing)
 
     def change_many(
         self,
@@ -154,7 +154,7 @@ class StorageTransformer(Layer):
         read: Collection[str],
         make: Make[str],
         *,
-        keep_padding: bool = False,  # noqa: ARG002 - for those who store chunks together
+        expect_missing: bool = False,
         at_once: bool = False,
     ) -> None:
         """Set some keys and erase others, in as few calls as the store can do it in.
@@ -167,13 +167,16 @@ class StorageTransformer(Layer):
             read: those of them whose old values `make` wants.
             make: gets some of the keys, and the old values of those of them that are to be read; returns new values, `None`
                 for a key to erase; what it leaves out stays. Called again for keys that others have changed meanwhile.
-            keep_padding: chunks outside the array are kept, too: others may be making it longer just now. Without it, a
-                value of which all chunks inside the array are among `keys` may be replaced unread.
+            expect_missing: take what is to be read to be missing, and read only what turns out not to be; where the store
+                cannot swap, it is replaced unread.
             at_once: make all changes in one transaction (`apply_many`). Only threads of this process are kept out then.
         """
         with _changing.held([(self._level, self._place, key) for key in keys]):
             if read and self.capabilities.swap and not at_once:
-                _swap(self, keys, read, make)
+                _swap(self, keys, read, make, expect_missing=expect_missing)
+                return
+            if expect_missing:
+                self.write_many({**dict.fromkeys(read), **make(keys, dict.fromkeys(read))})
                 return
             if read and not at_once:
                 _warn_in_pools(self)
@@ -307,10 +310,19 @@ _warned: set[int] = set()
 """The processes that were told: this one, and those that it was forked from."""
 
 
-def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: Make[str]) -> None:
+def _swap(
+    store: BaseStore,
+    keys: Collection[str],
+    read: Collection[str],
+    make: Make[str],
+    *,
+    expect_missing: bool,
+) -> None:
     """Write what is not read, and swap what is, until nobody else was faster."""
-    versions: dict[str, Version | None] = {}
-    left, olds = keys, _versioned(store, read, versions)
+    unseen = [*read] if expect_missing else []
+    versions: dict[str, Version | None] = dict.fromkeys(unseen)
+    olds: Changes = dict.fromkeys(unseen) if expect_missing else _versioned(store, read, versions)
+    left = keys
     while True:
         changes = make(left, olds)
         swaps = {key: (versions[key], new) for key, new in changes.items() if key in versions}
@@ -320,6 +332,8 @@ def _swap(store: BaseStore, keys: Collection[str], read: Collection[str], make: 
             left = store.swap_many(swaps) if swaps else ()
         except SwapUnknownError:
             left = [*swaps]  # to set the same elements once more is as if this call had come later
+        if unseen:  # what stays because it is missing has to be
+            left, unseen = [*left, *(key for key in unseen if key not in changes)], []
         if not left:
             return
         olds = _versioned(store, left, versions)

@@ -7,6 +7,7 @@ other threads, processes or machines write into the same chunk.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -32,12 +33,13 @@ def write(
     fields: Fields = None,
     write_empty: bool = False,
     only_existing: bool = False,
-    keep_padding: bool = False,
+    expect_missing: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Store `value`, an array of `plan.shape`, as the selected elements.
 
-    A chunk that is covered is written without being read; of another the old value is read first, and swapped.
+    A chunk that is covered is written without being read; of another the old value is read first, and swapped. So is one that
+    reaches over the array's edge: others may be making the array longer just now.
 
     Args:
         layout: the array's chunks.
@@ -46,11 +48,16 @@ def write(
         fields: the field or fields of a structured dtype to be set.
         write_empty: store chunks that hold only the fill value; otherwise such chunks are erased.
         only_existing: leave chunks alone that are not stored.
-        keep_padding: keep what chunks hold outside the array: others may be making it longer just now.
+        expect_missing: nobody has written to the chunks yet, as far as is known; see `StorageTransformer.change_many`.
         progress: told after every task.
     """
     writer = _Writer(
-        layout, value, fields, write_empty=write_empty, only_existing=only_existing, keep_padding=keep_padding
+        layout,
+        value,
+        fields,
+        write_empty=write_empty,
+        only_existing=only_existing,
+        expect_missing=expect_missing,
     )
     run(layout, plan, writer.task, progress, math.prod(layout.block_shape or ()))
 
@@ -66,14 +73,15 @@ class _Writer:
         *,
         write_empty: bool,
         only_existing: bool,
-        keep_padding: bool,
+        expect_missing: bool,
     ) -> None:
         self.layout = layout
         self.value = value
         self.fields = fields
         self.write_empty = write_empty or not layout.store.capabilities.erase
         self.only_existing = only_existing
-        self.keep_padding = keep_padding
+        self.expect_missing = expect_missing
+        self.has_padding = _has_padding(layout)
         self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
         self.kernel = kernel_for(layout, value, fields)
         self.memories: list[Any] = []
@@ -85,7 +93,7 @@ class _Writer:
         read = [chunk for chunk, is_kept in zip(chunks, kept, strict=True) if is_kept]
         with changing(layout, chunks), self._memory() as memory:
             layout.chunks.change_chunks(
-                chunks, read, partial(self._changes, pieces, kept, memory), keep_padding=self.keep_padding
+                chunks, read, partial(self._changes, pieces, kept, memory), expect_missing=self.expect_missing
             )
 
     @contextmanager
@@ -143,7 +151,7 @@ class _Writer:
         """Whether something of a chunk stays that is not in the value."""
         if not piece.whole or self.fields is not None or self.only_existing:
             return True
-        return self.keep_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
+        return self.has_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
 
     def _covered(self, piece: Piece) -> Array:
         """The content of a chunk of which nothing stays; may be a view of the value."""
@@ -177,6 +185,14 @@ class _Writer:
 _UNREAD = b"not looked at"
 
 
+def _has_padding(layout: Layout) -> bool:
+    """Whether chunks (or shards) reach over the array's edge."""
+    chunk, block = layout.chunk_shape, layout.block_shape
+    return any(
+        map(operator.mod, layout.metadata.shape, chunk if block is None else map(operator.mul, chunk, block))
+    )
+
+
 def erase(layout: Layout, plan: Plan) -> None:
     """Make the selected chunks, which are selected whole, missing; where a store cannot erase, full of the fill value."""
     if layout.store.capabilities.erase:
@@ -188,7 +204,7 @@ def erase(layout: Layout, plan: Plan) -> None:
 def clear(layout: Layout, plan: Plan) -> None:
     """Set the selected elements to the fill value, touching only chunks that are stored."""
     fill = filled((), layout.metadata.fill_value, layout.dtype)
-    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True, keep_padding=True)
+    write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
 
 
 class _Eraser:
@@ -200,9 +216,7 @@ class _Eraser:
     def task(self, pieces: Sequence[Piece]) -> None:
         chunks = [piece.chunk for piece in pieces]
         with changing(self.layout, chunks):
-            self.layout.chunks.change_chunks(
-                chunks, (), lambda some, _: dict.fromkeys(some), keep_padding=True
-            )
+            self.layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
 
 
 def changing(layout: Layout, chunks: Sequence[Coords]) -> AbstractContextManager[None]:

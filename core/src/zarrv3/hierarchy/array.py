@@ -44,6 +44,8 @@ _ORTHOGONAL = "an integer, a slice, a list of indices or a mask of its length fo
 _COORDINATES = "an array of coordinates for each dimension; they are broadcast together."
 _MASK = "a boolean array of the array's shape."
 _BLOCKS = "an integer or a slice (with step 1) of the numbers of chunks for each dimension."
+_IS_NEW = """the array was created a moment ago, so that no chunk is read first. Where the store can swap, what others have written
+since stays nevertheless; elsewhere it is lost where it shares a chunk (or shard) with what is written."""
 _READING = """Returns a numpy array, without dimensions where `array[selection]` is a scalar. Raises `SelectionError` (an
 `IndexError`) for a selection that does not fit, `AssignmentError` for an `out` that does not, and `CorruptDataError` for a chunk
 that cannot be decoded. Thread-safe."""
@@ -77,9 +79,6 @@ class Array(Node[ArrayMetadata]):
 
     metadata_class = ArrayMetadata
 
-    keeps_padding = True
-    """Whether writing keeps what chunks hold outside the array, which others may have appended; false only for its first values."""
-
     def __init__(
         self,
         store: StoreLike,
@@ -103,7 +102,6 @@ class Array(Node[ArrayMetadata]):
 
     def _adopt(self, metadata: ArrayMetadata) -> None:
         self._layout = self._arranged(metadata)
-        self.keeps_padding = True
         super()._adopt(metadata)
 
     def refresh(self) -> Self:
@@ -405,12 +403,13 @@ class Array(Node[ArrayMetadata]):
         """Write a value, broadcast as numpy does, to what `array[selection]` selects; see `write`."""
         self._set(plan, selection, value)
 
-    @takes(WriteArguments, raises=_WRITING, selection="what `array[selection]` takes.")
+    @takes(WriteArguments, raises=_WRITING, selection="what `array[selection]` takes.", is_new=_IS_NEW)
     def write(
         self,
         selection: Any,
         value: ArrayLike,
         *,
+        is_new: bool = False,
         progress: Progress | None = None,
         **options: Unpack[WriteArguments],
     ) -> None:
@@ -419,7 +418,7 @@ class Array(Node[ArrayMetadata]):
         A chunk or shard of which a part stays is read, changed and written. Each is whole old or whole new for every reader;
         all of them together are not one step.
         """
-        self._set(plan, selection, value, progress=progress, **options)
+        self._set(plan, selection, value, is_new=is_new, progress=progress, **options)
 
     @takes(WriteArguments, raises=_WRITING, selection="integers, slices and `...`.")
     def set_basic_selection(
@@ -461,6 +460,7 @@ class Array(Node[ArrayMetadata]):
         value: ArrayLike,
         *,
         fields: Fields = None,
+        is_new: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self._check_writable()
@@ -474,7 +474,7 @@ class Array(Node[ArrayMetadata]):
             selected.start(self.castable(value, dtype)),
             fields=fields,
             write_empty=self.write_empty_chunks,
-            keep_padding=self.keeps_padding and _has_padding(layout),
+            expect_missing=is_new,
             progress=progress,
         )
 
@@ -612,14 +612,6 @@ class Indexer:
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
         """Write to what is selected."""
         self._array._set(self._planner, selection, value)
-
-
-def _has_padding(layout: Layout) -> bool:
-    """Whether chunks (or shards) reach over the array's edge."""
-    chunk, block = layout.chunk_shape, layout.block_shape
-    return any(
-        map(operator.mod, layout.metadata.shape, chunk if block is None else map(operator.mul, chunk, block))
-    )
 
 
 def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:

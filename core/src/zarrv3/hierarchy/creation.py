@@ -52,9 +52,7 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
     nodes.create(store, path, metadata, overwrite=overwrite)
     if data is not None:
-        array.keeps_padding = False  # nobody has made it longer yet
-        array[...] = data
-        array.keeps_padding = True
+        array.write(..., data, is_new=True)
     return array
 
 

@@ -159,7 +159,7 @@ class TransformerConformance(LayerConformance):
                     require({*olds} >= {*some} & {*read}, TRANSFORMERS, "chunks to be read were not")
                     return {place: news[place] for place in some}
 
-                bound.change_chunks([*news], read, make, keep_padding=True)
+                bound.change_chunks([*news], read, make)
                 model.update({place: value for place, value in news.items() if value is not None})
                 for place in [place for place, value in news.items() if value is None]:
                     model.pop(place, None)

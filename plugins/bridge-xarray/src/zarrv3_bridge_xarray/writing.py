@@ -280,8 +280,7 @@ def _write(plans: list[Plan], where: Place, *, compute: bool) -> Any:
         if not isinstance(target.values, Variable):
             later.append(chunking.bridge().Write(target.values, array, target.region))
         elif target.values.size:
-            array.keeps_padding = target.path not in created
-            array[target.region] = np.asarray(target.values.data)
+            array.write(target.region, np.asarray(target.values.data), is_new=target.path in created)
     if later or not compute:
         return chunking.bridge().write_many(later, compute=compute, lock=None)
     return None

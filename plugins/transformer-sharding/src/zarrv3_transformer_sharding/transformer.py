@@ -250,13 +250,13 @@ class ShardingTransformer(StorageTransformer):
         read: Collection[str],
         make: Make[str],
         *,
-        keep_padding: bool = False,
+        expect_missing: bool = False,
         at_once: bool = False,
     ) -> None:
         """As in `StorageTransformer`; each shard is read at most once and written once, unless others write to it."""
         place = self._places.place
         place_of = {key: place(key) for key in keys}
-        self._change(place_of, read, make, keep_padding=keep_padding, at_once=at_once)
+        self._change(place_of, read, make, expect_missing=expect_missing, at_once=at_once)
 
     def change_chunks(
         self,
@@ -264,11 +264,11 @@ class ShardingTransformer(StorageTransformer):
         read: Collection[Coords],
         make: Make[Coords],
         *,
-        keep_padding: bool = False,
+        expect_missing: bool = False,
     ) -> None:
         """As in `StorageTransformer`, without spelling and reading chunk keys."""
         place_of = dict(zip(chunks, self._places.found([*chunks]), strict=True))
-        self._change(place_of, read, make, keep_padding=keep_padding)
+        self._change(place_of, read, make, expect_missing=expect_missing)
 
     def _change(
         self,
@@ -276,7 +276,7 @@ class ShardingTransformer(StorageTransformer):
         read: Collection[Name],
         make: Make[Name],
         *,
-        keep_padding: bool,
+        expect_missing: bool = False,
         at_once: bool = False,
     ) -> None:
         """Read, change and write the shards that some chunks are in, and keys that are not a chunk's beside them."""
@@ -284,11 +284,8 @@ class ShardingTransformer(StorageTransformer):
         wanted = {*read}
 
         def replaces(key: str, slots: Collection[int]) -> bool:
-            """Whether nothing of a shard remains when these of its chunks are replaced."""
-            shard = group.coords[key]
-            if shard is None or len(slots) == self._places.slots:
-                return True
-            return not keep_padding and self._places.covers(shard, slots)
+            """Whether nothing of a shard remains when these of its chunks are replaced; those outside the array remain."""
+            return group.coords[key] is None or len(slots) == self._places.slots
 
         load = [
             key
@@ -324,10 +321,12 @@ class ShardingTransformer(StorageTransformer):
                 made[key] = blobs[0] if group.coords[key] is None else self._shards.pack(blobs)
             return made
 
-        self._chunks.change_many(group.chunks, load, make_shards, keep_padding=keep_padding, at_once=at_once)
+        self._chunks.change_many(
+            group.chunks, load, make_shards, expect_missing=expect_missing, at_once=at_once
+        )
         if left:
             late = {name: place_of[name] for name in left}
-            self._change(late, (), lambda some, _: {n: left[n] for n in some}, keep_padding=keep_padding)
+            self._change(late, (), lambda some, _: {n: left[n] for n in some})
 
     def _opened(self, key: str, value: Buffer | None, shard: Coords | None) -> list[Buffer | None]:
         """The chunks of a shard, all missing if it is; for other keys, the value."""
