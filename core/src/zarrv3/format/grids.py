@@ -1,7 +1,5 @@
 """Chunk grids and chunk key encodings: which chunks an array has, and which keys they are stored under."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -25,6 +25,7 @@ from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
     Plan,
+    is_index,
     plan,
     plan_basic,
     plan_blocks,
@@ -33,11 +34,10 @@ from zarrv3.indexing import (
     plan_orthogonal,
     split_fields,
 )
-from zarrv3.indexing.casting import castable, check_out, field_dtype
+from zarrv3.indexing.casting import NumpyArray, castable, check_out, field_dtype
 from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import config
 
-NumpyArray: TypeAlias = np.ndarray[Any, Any]
 Planner: TypeAlias = Callable[..., Plan]
 
 _ORTHOGONAL = "an integer, a slice, a list of indices or a mask of its length for each dimension."
@@ -633,15 +633,6 @@ def _rebuild(
     array._cache = cache
     array._layout = array._arranged(array._metadata)
     return array
-
-
-def is_index(value: object) -> bool:
-    """Whether a value is an integer of any kind; numpy's arrays of several are not."""
-    try:
-        operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return False
-    return True
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

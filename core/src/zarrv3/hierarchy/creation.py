@@ -17,8 +17,8 @@ from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, pars
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
-from zarrv3.hierarchy.array import Array, is_index
-from zarrv3.indexing import plan_basic
+from zarrv3.hierarchy.array import Array
+from zarrv3.indexing import is_index, plan_basic
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON

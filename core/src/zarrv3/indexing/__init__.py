@@ -10,7 +10,7 @@
 A reader does `result[piece.outside] = chunk[piece.inside]` for every piece of a plan, a writer the opposite.
 """
 
-from zarrv3.indexing.arguments import SelectionTypeError, SelectionValueError, split_fields
+from zarrv3.indexing.arguments import SelectionTypeError, SelectionValueError, is_index, split_fields
 from zarrv3.indexing.basic import plan_basic, plan_blocks
 from zarrv3.indexing.coordinates import plan_coordinates, plan_mask
 from zarrv3.indexing.dispatch import plan
@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "SelectionTypeError",
     "SelectionValueError",
+    "is_index",
     "plan",
     "plan_basic",
     "plan_blocks",

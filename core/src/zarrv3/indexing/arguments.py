@@ -28,34 +28,21 @@ def split_fields(selection: Any) -> tuple[str | list[str] | None, Any]:
     `"f"` gives `("f", ())`; `("f", 3)` gives `("f", 3)`; several names, or a list of names, give a list. Without names
     the first item is None and the selection comes back as it is.
     """
-    if type(selection) is not tuple:
-        if isinstance(selection, str):
-            return selection, ()
-        if _is_name_list(selection):
-            return list(selection), ()
-        return None, selection
-    names: str | list[str] | None = None
+    entries = selection if type(selection) is tuple else (selection,)
+    names: list[str] = []
     rest = []
-    for entry in selection:
+    is_list = False
+    for entry in entries:
         if isinstance(entry, str):
-            names = entry if names is None else [*_listed(names), entry]
-        elif _is_name_list(entry):
-            names = [*_listed(names), *entry]
+            names.append(entry)
+        elif type(entry) is list and entry and all(isinstance(name, str) for name in entry):
+            names += entry
+            is_list = True
         else:
             rest.append(entry)
-    if names is None:
+    if not names:
         return None, selection
-    return names, rest[0] if len(rest) == 1 else tuple(rest)
-
-
-def _listed(names: str | list[str] | None) -> list[str]:
-    if names is None:
-        return []
-    return [names] if isinstance(names, str) else names
-
-
-def _is_name_list(entry: Any) -> bool:
-    return type(entry) is list and bool(entry) and all(isinstance(name, str) for name in entry)
+    return (names if is_list or len(names) > 1 else names[0]), (rest[0] if len(rest) == 1 else tuple(rest))
 
 
 def expand(selection: Any, ndim: int) -> Sequence[Any]:
@@ -85,10 +72,11 @@ def is_integer(entry: Any) -> bool:
     """Python and numpy integers and 0-d integer arrays; not booleans, which numpy reads as masks."""
     if type(entry) is int:
         return True
-    return not isinstance(entry, bool) and _has_index(entry)
+    return not isinstance(entry, bool) and is_index(entry)
 
 
-def _has_index(entry: Any) -> bool:
+def is_index(entry: Any) -> bool:
+    """Whether Python takes something for an integer; arrays of several are not."""
     try:
         operator.index(entry)
     except TypeError:
@@ -100,7 +88,7 @@ def is_array(entry: Any) -> bool:
     """Whatever numpy would turn into an array of indices or a mask: arrays, lists, ranges, tuples in a tuple."""
     if isinstance(entry, (list, tuple, range)):
         return True
-    return getattr(entry, "ndim", 0) > 0 or (hasattr(entry, "__array__") and not _has_index(entry))
+    return getattr(entry, "ndim", 0) > 0 or (hasattr(entry, "__array__") and not is_index(entry))
 
 
 def as_index(entry: Any, axis: int, extent: int) -> int:
@@ -116,7 +104,8 @@ def as_index(entry: Any, axis: int, extent: int) -> int:
         entry = operator.index(entry)
     if not -extent <= entry < extent:
         raise SelectionError(f"index {entry} is out of bounds for axis {axis} with size {extent}")
-    return int(entry) if entry >= 0 else int(entry) + extent
+    index: int = entry if entry >= 0 else entry + extent
+    return index
 
 
 def as_range(entry: slice, extent: int) -> range:

@@ -62,11 +62,9 @@ class ListedAxis:
         self.length = length
 
     def parts(self) -> Parts:
-        """See `Axis`."""
         return self._parts
 
     def windows(self, align: int) -> Iterable[Parts]:  # noqa: ARG002  one window divides nothing
-        """See `Axis`."""
         return (self._parts,)
 
 
@@ -89,11 +87,9 @@ class SliceAxis:
             self.count = self.length
 
     def parts(self) -> Parts:
-        """See `Axis`."""
         return self._cut(0, self.length)
 
     def windows(self, align: int) -> Iterator[Parts]:
-        """See `Axis`."""
         start, step = self._elements.start, self._elements.step
         low = 0
         while low < self.length:

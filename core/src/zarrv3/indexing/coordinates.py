@@ -93,25 +93,19 @@ class PointPlan(Plan):
         self._chunks = numbers[:, starts]
         self.count = len(starts)
         extents = np.minimum(chunk, np.array(shape, np.intp)[:, None] - self._chunks * chunk)
-        self._pieces = list(
-            map(
-                Piece._make,
-                zip(
-                    _columns(self._chunks),
-                    _insides(inside, starts),
-                    _outsides(order, starts, points.shape[1]),
-                    _wholes(inside, starts, extents),
-                    strict=True,
-                ),
-            )
+        fields = zip(
+            _columns(self._chunks),
+            _insides(inside, starts),
+            _outsides(order, starts, points.shape[1]),
+            _wholes(inside, starts, extents),
+            strict=True,
         )
+        self._pieces = [*map(Piece._make, fields)]
 
     def pieces(self) -> Iterator[Piece]:
-        """See `Plan`."""
         return iter(self._pieces)
 
     def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
-        """See `Plan`."""
         if not self.count:
             return
         block = self._chunks // np.array(align, np.intp)[:, None]

@@ -72,11 +72,8 @@ class Plan(ABC):
         for block in self.blocks(align):
             if task and len(task) + len(block) > size:
                 yield task
-                task = block
-            elif task:
-                task += block
-            else:
-                task = block
+                task = []
+            task += block
         if task:
             yield task
 
@@ -120,7 +117,6 @@ class GridPlan(Plan):
         self.count = math.prod([axis.count for axis in axes])
 
     def pieces(self) -> Iterator[Piece]:
-        """See `Plan`."""
         if self.count == 1:
             return iter((_single([axis.parts() for axis in self._axes]),))
         boxes = self._boxes([1] * len(self._axes))
@@ -128,7 +124,6 @@ class GridPlan(Plan):
         return chain.from_iterable(blocks)
 
     def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
-        """See `Plan`."""
         for box in self._boxes(align):
             yield from map(list, _crossed([parts.split(k) for parts, k in zip(box, align, strict=True)]))
 

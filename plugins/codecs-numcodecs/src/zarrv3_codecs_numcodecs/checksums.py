@@ -1,7 +1,5 @@
 """The checksums of numcodecs: four bytes before or behind the others."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self

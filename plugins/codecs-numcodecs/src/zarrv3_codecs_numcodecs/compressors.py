@@ -3,8 +3,6 @@
 Encoding is left to numcodecs. Decoding is not, wherever numcodecs would believe what the bytes claim.
 """
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import bz2
 import lzma
 import zlib

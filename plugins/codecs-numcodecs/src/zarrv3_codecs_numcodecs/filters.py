@@ -1,7 +1,5 @@
 """Filters of numcodecs: array → array; and its serializers: array → bytes."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """`packbits` of zarr-extensions: elements of a few bits without gaps between them."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

@@ -1,7 +1,5 @@
 """Small numbers for machine learning: those of the package ml_dtypes."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import re
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """`blosc`: the meta-compressor, with byte or bit shuffling before lz4, zstd, … ."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

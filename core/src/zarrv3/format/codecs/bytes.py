@@ -1,7 +1,5 @@
 """`bytes`: the elements in C order, one after the other, in a byte order that the document names."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """`crc32c`: the bytes with a checksum behind them."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import functools
 import importlib
 import struct

@@ -1,7 +1,5 @@
 """`gzip`: deflate with a checksum; several members in a row are read as one."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

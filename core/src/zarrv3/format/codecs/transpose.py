@@ -1,7 +1,5 @@
 """`transpose`: the dimensions in another order."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

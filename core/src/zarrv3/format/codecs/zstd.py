@@ -1,7 +1,5 @@
 """`zstd`, with a reader of frame headers that bounds the output before anything is decoded (RFC 8878)."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self

@@ -1,10 +1,7 @@
 """Elements that are bytes: raw bits, null-terminated and variable-length byte strings."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +11,10 @@ import numpy as np
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.data_types.base import DataType
+from zarrv3.format.data_types.parsing import RAW_NAME
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON
 
-RAW_NAME = re.compile(r"r([1-9][0-9]{0,9})")
 _MAX_LENGTH = 2**31 - 1  # what numpy can hold in one element
 
 
@@ -74,14 +71,8 @@ class Raw(DataType):
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
-        if (
-            dtype.type is not np.void
-            or dtype.names is not None
-            or dtype.subdtype is not None
-            or not dtype.itemsize
-        ):
-            return None
-        return cls(dtype.itemsize, "raw_bytes")
+        is_raw = dtype.type is np.void and dtype.names is None and dtype.subdtype is None
+        return cls(dtype.itemsize, "raw_bytes") if is_raw and dtype.itemsize else None
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
@@ -168,6 +159,8 @@ class VariableBytes(DataType):
 
     serializer = "vlen-bytes"
     zero_is_default = True
+    item_size = None
+    numpy = np.dtype(object)
 
     name: str = "bytes"
 
@@ -178,14 +171,6 @@ class VariableBytes(DataType):
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:  # noqa: ARG003 - objects could be anything: never guessed
-        return None
-
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtype(object)
-
-    @property
-    def item_size(self) -> int | None:
         return None
 
     def to_json(self) -> JSON:

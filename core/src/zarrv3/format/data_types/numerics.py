@@ -1,7 +1,5 @@
 """Booleans, integers, floating point and complex numbers: the core data types of the specification."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import math
 import operator
 import re
@@ -62,10 +60,7 @@ class Bool(_Number):
     """`bool`: one byte, 0 or 1."""
 
     names: ClassVar[frozenset[str]] = frozenset({"bool"})
-
-    @property
-    def has_spare_bits(self) -> bool:
-        return True
+    has_spare_bits = True
 
     def fill_from_user(self, value: Any) -> Any:
         """True or false; 0 and 1 are taken for them."""

@@ -15,7 +15,7 @@ from zarrv3.format.extensions import Guard, NamedConfig, resolve, shown
 from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
-_RAW_NAME = re.compile(r"r[1-9][0-9]{0,9}")
+RAW_NAME = re.compile(r"r([1-9][0-9]{0,9})")
 _NAMES = frozenset({"string", "bytes"})  # or numpy takes them otherwise
 _OBJECTS = (
     "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
@@ -26,7 +26,7 @@ _OBJECTS = (
 def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    if isinstance(name, str) and _RAW_NAME.fullmatch(name):  # one type for endlessly many names
+    if isinstance(name, str) and RAW_NAME.fullmatch(name):  # one type for endlessly many names
         raw: type[DataType] = load("data_types", "raw_bytes")
         return raw.from_json(name, NamedConfig.parse(value, member).configuration)
     return resolve("data_types", DataType, value, member)  # type: ignore[type-abstract]
@@ -46,7 +46,7 @@ def data_type_of(value: Any) -> DataType:
         return parse_data_type(value)
     if value is str or value is bytes:
         return parse_data_type("string" if value is str else "bytes")
-    if isinstance(value, str) and (value in _NAMES or _RAW_NAME.fullmatch(value)):
+    if isinstance(value, str) and (value in _NAMES or RAW_NAME.fullmatch(value)):
         return parse_data_type(value)
     if value is None:  # numpy takes it for float64
         raise MetadataError("a data type is needed, not None")

@@ -1,7 +1,5 @@
 """`struct`: records of named fields, packed without padding; also its legacy alias `structured`."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Text: strings of any length and strings of a fixed number of code points."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +33,8 @@ class String(DataType):
 
     serializer = "vlen-utf8"
     zero_is_default = True
+    item_size = None
+    numpy = np.dtypes.StringDType()
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
@@ -48,14 +48,6 @@ class String(DataType):
         if hasattr(dtype, "na_object"):
             raise MetadataError("data type string has no missing values: use StringDType() without na_object")
         return cls()
-
-    @cached_property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtypes.StringDType()
-
-    @property
-    def item_size(self) -> int | None:
-        return None
 
     def to_json(self) -> JSON:
         return "string"
@@ -76,16 +68,10 @@ class FixedText(DataType):
     """`fixed_length_utf32`: numpy's `U`, which drops trailing null characters."""
 
     zero_is_default = True
+    has_byte_order = True
+    has_spare_bits = True
 
     length: int
-
-    @property
-    def has_byte_order(self) -> bool:
-        return True
-
-    @property
-    def has_spare_bits(self) -> bool:
-        return True
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:

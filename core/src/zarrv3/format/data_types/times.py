@@ -1,7 +1,5 @@
 """`numpy.datetime64` and `numpy.timedelta64` of zarr-extensions."""
 
-# ruff: noqa: D102 - what the methods do is said in the base class
-
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +21,11 @@ _NAT = -(2**63)
 class Time(DataType):
     """A point in time or a duration: 64-bit counts of `scale_factor` units; the least integer is "not a time"."""
 
+    has_byte_order = True
+
     name: str
     unit: str = "generic"
     scale_factor: int = 1
-
-    @property
-    def has_byte_order(self) -> bool:
-        return True
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
