@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -36,7 +36,6 @@ ENTRY_BYTES = 256
 class Reading(NamedTuple):
     """One look into the cache: what was there, and which of the rest may be remembered when it has been fetched."""
 
-    form: str
     found: dict[str, Chunk]
     open: set[Place]
 
@@ -109,65 +108,11 @@ class ChunkCache:
                 self._stores[found] = weakref.ref(store)
         return ArrayChunks(self, found, form)
 
-    # ------------------------------------------------------------ for `ArrayChunks`
-
-    def look(self, places: Sequence[Place], form: str) -> Reading:
-        """What is remembered of some chunks, and the right to have the others remembered."""
-        with self._lock:
-            reading = Reading(form, {}, set())
-            for place in places:
-                entry = self._chunks.get(place)
-                if entry is not None and entry[0] == form:
-                    self._chunks.move_to_end(place)
-                    reading.found[place[1]] = entry[1]
-                elif not self._changing[place]:
-                    reading.open.add(place)
-            self._hits += len(reading.found)
-            self._misses += len(places) - len(reading.found)
-            self._readings[id(reading)] = reading
-            return reading
-
-    def land(self, reading: Reading, chunks: Mapping[Place, Chunk]) -> None:
-        """Remember what was fetched, but for what has been changed or forgotten since it was looked for."""
-        with self._lock:
-            if self._readings.pop(id(reading), None) is None:
-                return
-            for place, chunk in chunks.items():
-                size = _size(chunk)
-                if place in reading.open and size <= self.max_size:
-                    self._drop(place)
-                    self._chunks[place] = reading.form, chunk
-                    self._bytes += size
-            while self._bytes > self.max_size and self._chunks:
-                self._drop(next(iter(self._chunks)))
-                self._evictions += 1
-            if not self._chunks:
-                self._bytes = 0  # an interrupt may have come between a chunk and its size
-
-    @contextmanager
-    def changing(self, places: Collection[Place]) -> Iterator[None]:
-        """A block in which chunks are changed: what is read before its end is not remembered."""
-        with self._lock:
-            for place in places:
-                self._drop(place)
-            for reading in self._readings.values():
-                reading.open.difference_update(places)
-            self._changing.update(places)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._changing -= Counter(places)
-
-    def forget(self, number: int, folder: str) -> None:
-        """Forget the chunks below a folder of one store."""
-        with self._lock:
-            for place in [place for place in self._chunks if _is_below(place, number, folder)]:
-                self._drop(place)
-            for reading in self._readings.values():
-                reading.open.difference_update(
-                    [place for place in reading.open if _is_below(place, number, folder)]
-                )
+    def _forget(self, places: Collection[Place]) -> None:
+        for place in places:
+            self._drop(place)
+        for reading in self._readings.values():
+            reading.open.difference_update(places)
 
     def _drop(self, place: Place) -> None:
         entry = self._chunks.pop(place, None)
@@ -193,23 +138,65 @@ class ArrayChunks(NamedTuple):
     """What the bytes of a chunk mean: chunks of another form are not remembered, though they have the same key."""
 
     def look(self, keys: Sequence[str]) -> Reading:
-        """What is remembered of some chunks; `land` or `abandon` comes after it."""
-        return self.cache.look([(self.number, key) for key in keys], self.form)
+        """What is remembered of some chunks, and the right to have the others remembered; `land` comes after it."""
+        cache = self.cache
+        reading = Reading({}, set())
+        with cache._lock:
+            for key in keys:
+                place = self.number, key
+                form, chunk = cache._chunks.get(place, (None, None))
+                if form == self.form:
+                    cache._chunks.move_to_end(place)
+                    reading.found[key] = chunk
+                elif not cache._changing[place]:
+                    reading.open.add(place)
+            cache._hits += len(reading.found)
+            cache._misses += len(keys) - len(reading.found)
+            cache._readings[id(reading)] = reading
+            return reading
 
     def land(self, reading: Reading, chunks: Mapping[str, Chunk]) -> None:
-        """Remember what was fetched after a look; the chunks become read-only."""
+        """Remember what was fetched after a look, but for what has been changed or forgotten since; the chunks become read-only."""
+        cache = self.cache
         for chunk in chunks.values():
             if chunk is not None:
                 chunk.flags.writeable = False
-        self.cache.land(reading, {(self.number, key): chunk for key, chunk in chunks.items()})
+        with cache._lock:
+            if cache._readings.pop(id(reading), None) is None:
+                return
+            for key, chunk in chunks.items():
+                place, size = (self.number, key), _size(chunk)
+                if place in reading.open and size <= cache.max_size:
+                    cache._drop(place)
+                    cache._chunks[place] = self.form, chunk
+                    cache._bytes += size
+            while cache._bytes > cache.max_size and cache._chunks:
+                cache._drop(next(iter(cache._chunks)))
+                cache._evictions += 1
+            if not cache._chunks:
+                cache._bytes = 0  # an interrupt may have come between a chunk and its size
 
-    def changing(self, keys: Collection[str]) -> AbstractContextManager[None]:
-        """A block in which chunks are changed."""
-        return self.cache.changing([(self.number, key) for key in keys])
+    @contextmanager
+    def changing(self, keys: Collection[str]) -> Iterator[None]:
+        """A block in which chunks are changed: what is read before its end is not remembered."""
+        cache, places = self.cache, [(self.number, key) for key in keys]
+        with cache._lock:
+            cache._forget(places)
+            cache._changing.update(places)
+        try:
+            yield
+        finally:
+            with cache._lock:
+                cache._changing -= Counter(places)
 
     def forget(self, folder: str) -> None:
         """Forget the chunks below a folder."""
-        self.cache.forget(self.number, folder)
+        cache = self.cache
+        with cache._lock:
+            known = {*cache._chunks}.union(*(reading.open for reading in cache._readings.values()))
+            cache._forget(
+                [place for place in known if place[0] == self.number and place[1].startswith(folder)]
+            )
 
 
 def as_cache(cache: ChunkCache | int | str | None) -> ChunkCache | None:
@@ -219,7 +206,3 @@ def as_cache(cache: ChunkCache | int | str | None) -> ChunkCache | None:
 
 def _size(chunk: Chunk) -> int:
     return ENTRY_BYTES + (0 if chunk is None else chunk.nbytes)
-
-
-def _is_below(place: Place, number: int, folder: str) -> bool:
-    return place[0] == number and place[1].startswith(folder)

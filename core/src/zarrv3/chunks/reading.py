@@ -39,10 +39,8 @@ class _Reader:
         self.layout = layout
         self.out = out
         self.fields = fields
-        self.fill = (
-            layout.metadata.fill_value if fields is None else _fields_of(layout.metadata.fill_value, fields)
-        )
-        chain = layout.chain
+        fill, chain = layout.metadata.fill_value, layout.chain
+        self.fill = fill if fields is None else np.asarray(fill)[fields][()]
         fixed = layout.metadata.data_type.item_size is not None
         self.direct = (
             fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
@@ -125,7 +123,3 @@ def _window(out: Array, outside: tuple[Any, ...]) -> Array | None:
             return None
     view: Array = out[(*outside, ...)]  # the dots make it a view even where nothing is left
     return view
-
-
-def _fields_of(fill: Any, fields: str | list[str]) -> Any:
-    return np.asarray(fill)[fields][()]

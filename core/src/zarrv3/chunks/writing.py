@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -51,39 +52,27 @@ def write(
         expect_missing: nobody has written to the chunks yet, as far as is known; see `StorageTransformer.change_many`.
         progress: told after every task.
     """
-    writer = _Writer(
-        layout,
-        value,
-        fields,
-        write_empty=write_empty,
-        only_existing=only_existing,
-        expect_missing=expect_missing,
-    )
+    write_empty = write_empty or not layout.store.capabilities.erase
+    writer = _Writer(layout, value, fields, write_empty, only_existing, expect_missing)
     run(layout, plan, writer.task, progress, math.prod(layout.block_shape or ()))
 
 
+@dataclass(eq=False)
 class _Writer:
     """What all tasks of one write share."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        value: Array,
-        fields: Fields,
-        *,
-        write_empty: bool,
-        only_existing: bool,
-        expect_missing: bool,
-    ) -> None:
-        self.layout = layout
-        self.value = value
-        self.fields = fields
-        self.write_empty = write_empty or not layout.store.capabilities.erase
-        self.only_existing = only_existing
-        self.expect_missing = expect_missing
+    layout: Layout
+    value: Array
+    fields: Fields
+    write_empty: bool
+    only_existing: bool
+    expect_missing: bool
+
+    def __post_init__(self) -> None:
+        layout = self.layout
         self.has_padding = _has_padding(layout)
         self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
-        self.kernel = kernel_for(layout, value, fields)
+        self.kernel = kernel_for(layout, self.value, self.fields)
         self.memories: list[Any] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:
@@ -195,28 +184,22 @@ def _has_padding(layout: Layout) -> bool:
 
 def erase(layout: Layout, plan: Plan) -> None:
     """Make the selected chunks, which are selected whole, missing; where a store cannot erase, full of the fill value."""
-    if layout.store.capabilities.erase:
-        run(layout, plan, _Eraser(layout).task, None, math.prod(layout.block_shape or ()))
-    else:
+    if not layout.store.capabilities.erase:
         clear(layout, plan)
+        return
+
+    def task(pieces: Sequence[Piece]) -> None:
+        chunks = [piece.chunk for piece in pieces]
+        with changing(layout, chunks):
+            layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
+
+    run(layout, plan, task, None, math.prod(layout.block_shape or ()))
 
 
 def clear(layout: Layout, plan: Plan) -> None:
     """Set the selected elements to the fill value, touching only chunks that are stored."""
     fill = filled((), layout.metadata.fill_value, layout.dtype)
     write(layout, plan, np.broadcast_to(fill, plan.shape), only_existing=True)
-
-
-class _Eraser:
-    """What all tasks of one erasing share."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-
-    def task(self, pieces: Sequence[Piece]) -> None:
-        chunks = [piece.chunk for piece in pieces]
-        with changing(self.layout, chunks):
-            self.layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
 
 
 def changing(layout: Layout, chunks: Sequence[Coords]) -> AbstractContextManager[None]:

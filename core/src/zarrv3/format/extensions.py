@@ -4,6 +4,7 @@ An extension is a name with an optional configuration, written as `"name"` or as
 `configuration` and `must_understand` (core specification, "Extension definition").
 """
 
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, TypeVar
@@ -176,11 +177,22 @@ def check_members(
         raise MetadataError(f"{owner}: unknown configuration: {', '.join(map(str, unknown))}; known: {known}")
 
 
-def integer(owner: str, value: JSON, low: int, high: int) -> int:
-    """`value`, which must be an integer in `[low, high]`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+def integer(owner: str, value: Any, low: int, high: int) -> int:
+    """`value` as an `int`: it must be an integer of any class in `[low, high]`, but not a boolean."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
         raise MetadataError(f"{owner} must be an integer from {low} to {high}, not {shown(value)}")
-    return value
+    return number
+
+
+def integers(owner: str, values: Any, low: int, high: int) -> tuple[int, ...]:
+    """`values`, which must be a list of such integers, as a tuple."""
+    if not isinstance(values, list | tuple):
+        raise MetadataError(f"{owner} must be a list of integers, not {shown(values)}")
+    return tuple([integer(f"{owner}[{index}]", value, low, high) for index, value in enumerate(values)])
 
 
 def choice(owner: str, value: JSON, allowed: Collection[str]) -> str:

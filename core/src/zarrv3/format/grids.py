@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.extensions import Guard, check_members, choice, integer, resolve, shown
+from zarrv3.format.extensions import Guard, check_members, choice, integers, resolve, shown
 from zarrv3.store.contract import JSON
 
 Shape = tuple[int, ...]
 
 MAX_LENGTH = 2**63 - 1
 """The greatest length of a dimension, and the greatest number of bytes of an array."""
-
 
 MAX_COORDINATE = 10**20
 """Beyond all chunk coordinates, so that no key is taken for one that no array can have."""
@@ -55,30 +54,19 @@ class RegularGrid(ChunkGrid):
 
     def __post_init__(self) -> None:
         """Take any integers, numpy's too, and check that they are positive."""
-        lengths = []
-        for length in self.chunk_shape:
-            try:
-                plain = length if isinstance(length, bool) else length.__index__()
-                lengths.append(integer("a chunk length", plain, 1, MAX_LENGTH))
-            except (AttributeError, TypeError):
-                raise MetadataError(f"a chunk length must be an integer, not {shown(length)}") from None
-        object.__setattr__(self, "chunk_shape", tuple(lengths))
+        object.__setattr__(self, "chunk_shape", integers("chunk_shape", self.chunk_shape, 1, MAX_LENGTH))
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
         check_members(f"chunk grid {name!r}", configuration, ["chunk_shape"])
-        lengths = configuration["chunk_shape"]
-        if not isinstance(lengths, list | tuple):
-            raise MetadataError(f"chunk_shape must be a list of integers, not {shown(lengths)}")
-        return cls(tuple(integer("a chunk length", length, 1, MAX_LENGTH) for length in lengths))
+        return cls(configuration["chunk_shape"])
 
     def to_json(self) -> JSON:
         return {"name": "regular", "configuration": {"chunk_shape": list(self.chunk_shape)}}
 
     def grid_shape(self, array_shape: Shape) -> Shape:
-        return tuple(
-            [-(-length // chunk) for length, chunk in zip(array_shape, self.chunk_shape, strict=True)]
-        )
+        lengths = zip(array_shape, self.chunk_shape, strict=True)
+        return tuple([-(-length // chunk) for length, chunk in lengths])
 
     def check(self, array_shape: Shape) -> None:
         if len(array_shape) != len(self.chunk_shape):
@@ -133,14 +121,15 @@ class _Separated(ChunkKeyEncoding):
     def to_json(self) -> JSON:
         return {"name": self.name, "configuration": {"separator": self.separator}}
 
-    def _numbers(self, text: str) -> Shape | None:
-        """Numbers as `str` spells them: `int` would also take `+1`, `01`, `1_0` and the digits of other scripts."""
+    def _numbers(self, text: str, ndim: int | None) -> Shape | None:
+        """`ndim` numbers as `str` spells them: `int` would also take `+1`, `01`, `1_0` and the digits of other scripts."""
         try:
             coords = tuple(map(int, text.split(self.separator)))
         except ValueError:
             return None
-        is_spelled_so = self.separator.join(map(str, coords)) == text
-        return coords if is_spelled_so and min(coords) >= 0 and max(coords) < MAX_COORDINATE else None
+        if self.separator.join(map(str, coords)) != text or ndim not in {None, len(coords)}:
+            return None
+        return coords if min(coords) >= 0 and max(coords) < MAX_COORDINATE else None
 
 
 class DefaultKeys(_Separated):
@@ -153,14 +142,9 @@ class DefaultKeys(_Separated):
         return self.separator.join(["c", *map(str, coords)])
 
     def decode(self, key: str, ndim: int | None = None) -> Shape | None:
-        coords: Shape | None
         if key == "c":
-            coords = ()
-        elif key.startswith("c" + self.separator):
-            coords = self._numbers(key[2:])
-        else:
-            return None
-        return None if coords is None or ndim not in {None, len(coords)} else coords
+            return None if ndim else ()
+        return self._numbers(key[2:], ndim) if key.startswith("c" + self.separator) else None
 
 
 class V2Keys(_Separated):
@@ -176,8 +160,7 @@ class V2Keys(_Separated):
         """As described; `"0"` belongs to one dimension unless `ndim` says that there is none."""
         if ndim == 0:
             return () if key == "0" else None
-        coords = self._numbers(key)
-        return None if coords is None or ndim not in {None, len(coords)} else coords
+        return self._numbers(key, ndim)
 
 
 def parse_grid(value: JSON, member: str = "chunk_grid") -> ChunkGrid:
@@ -209,10 +192,8 @@ def decode_key(encoding: ChunkKeyEncoding, key: str, ndim: int | None = None) ->
 
 
 def check_shape(value: Any, item_size: int | None, member: str = "shape") -> Shape:
-    """Lengths of dimensions as a tuple; refuses negative ones and arrays of more than `MAX_LENGTH` bytes."""
-    if not isinstance(value, list | tuple):
-        raise MetadataError(f"{member} must be a list of integers, not {shown(value)}")
-    shape = tuple(integer(f"{member}[{axis}]", length, 0, MAX_LENGTH) for axis, length in enumerate(value))
+    """A list of lengths of dimensions as a tuple; refuses negative ones and arrays of more than `MAX_LENGTH` bytes."""
+    shape = integers(member, value, 0, MAX_LENGTH)
     if len(shape) > MAX_DIMENSIONS:
         raise MetadataError(f"{member} has {len(shape)} dimensions; numpy has at most {MAX_DIMENSIONS}")
     if math.prod(shape) * (item_size or 1) > MAX_LENGTH:

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, SupportsIndex
 
-import numpy as np
-
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
@@ -130,10 +128,9 @@ class ArrayMetadata(_NodeMetadata):
         filled in is recorded, as the specification asks.
         """
         data_type = data_type_of(data_type)
-        lengths = tuple(_index(length) for length in shape)
-        grid = chunk_grid or RegularGrid(
-            tuple(chunk_shape if chunk_shape is not None else map(_positive, lengths))
-        )
+        lengths = check_shape(tuple(shape), data_type.item_size)
+        whole = [max(length, 1) for length in lengths]
+        grid = chunk_grid or RegularGrid(tuple(whole if chunk_shape is None else chunk_shape))
         with Guard("data_types", data_type, "fill_value"):
             fill = data_type.cast_fill(fill_value)
             fill_json = data_type.fill_to_json(fill)
@@ -220,7 +217,7 @@ class ArrayMetadata(_NodeMetadata):
 
     def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
         """This array with other lengths, but as many dimensions."""
-        lengths = check_shape([_index(length) for length in shape], self.data_type.item_size)
+        lengths = check_shape(tuple(shape), self.data_type.item_size)
         check_fit(self.chunk_grid, lengths)
         return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
 
@@ -297,17 +294,6 @@ def _has_bare_nan(value: JSON) -> bool:
     if isinstance(value, list):
         return any(map(_has_bare_nan, value))
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _index(length: Any) -> int:
-    """A length as a plain integer, numpy's too."""
-    if isinstance(length, bool | np.bool_) or not hasattr(length, "__index__"):
-        raise MetadataError(f"shape: a length must be an integer, not {shown(length)}")
-    return int(length.__index__())
-
-
-def _positive(length: int) -> int:
-    return max(length, 1)
 
 
 __all__ = ["ArrayMetadata", "GroupMetadata", "dump_document", "parse_document"]

@@ -13,7 +13,7 @@ from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.format.extensions import Guard, NamedConfig, shown
-from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_keys
+from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, check_shape, parse_keys
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
@@ -117,16 +117,12 @@ def metadata_for(
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:
-    """One length or several as a tuple; what the lengths are is checked with the metadata."""
+    """One length or several as a tuple of integers that are not negative."""
     if is_index(shape):
-        return (int(shape.__index__()),)
+        shape = (shape,)
     if isinstance(shape, str) or not isinstance(shape, Iterable):
         raise MetadataError(f"shape must be a length or one for each dimension, not {shape!r}")
-    lengths = tuple(shape)
-    for length in lengths:
-        if not is_index(length) or length < 0:
-            raise MetadataError(f"shape {lengths!r}: a length must be an integer that is not negative")
-    return tuple(int(length.__index__()) for length in lengths)
+    return check_shape(tuple(shape), None)
 
 
 def _check_encodes(array: Array) -> None:

@@ -15,7 +15,7 @@ from zarrv3.chunks.layout import Lowered
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, check_order, parse_codec
 from zarrv3.format.codecs.base import Array
-from zarrv3.format.extensions import check_members, choice, integer, shown
+from zarrv3.format.extensions import check_members, choice, integers, shown
 from zarrv3.format.grids import MAX_LENGTH, RegularGrid
 from zarrv3.store.contract import JSON, Buffer
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
@@ -41,14 +41,11 @@ class ShardingIndexed(ArrayBytesCodec):
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
         owner = f"codec {name!r}"
         check_members(owner, configuration, ["chunk_shape", "codecs", "index_codecs"], ["index_location"])
-        lengths = configuration["chunk_shape"]
-        if not isinstance(lengths, list | tuple):
-            raise MetadataError(f"{owner}: chunk_shape must be a list of integers, not {shown(lengths)}")
         location = choice(
             f"{owner}: index_location", configuration.get("index_location", "end"), ("start", "end")
         )
         made = cls(
-            tuple(integer(f"{owner}: a chunk length", length, 1, MAX_LENGTH) for length in lengths),
+            integers(f"{owner}: chunk_shape", configuration["chunk_shape"], 1, MAX_LENGTH),
             _chain(owner, "codecs", configuration["codecs"]),
             _chain(owner, "index_codecs", configuration["index_codecs"]),
             "start" if location == "start" else "end",

@@ -11,7 +11,7 @@ import numpy as np
 
 from zarrv3.chunks.transformers import Coords, Name
 from zarrv3.errors import MetadataError
-from zarrv3.format.extensions import integer, shown
+from zarrv3.format.extensions import integers, shown
 from zarrv3.format.grids import ChunkKeyEncoding, decode_key
 
 Place: TypeAlias = tuple[Coords, int]
@@ -145,8 +145,4 @@ def counts(given: Any) -> Coords:
     values = (given,) if hasattr(given, "__index__") else given
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise MetadataError(f"chunks_per_shard must be one or several integers, not {shown(given)}")
-    lengths = []
-    for value in values:
-        plain = value.__index__() if hasattr(value, "__index__") and not isinstance(value, bool) else value
-        lengths.append(integer("chunks_per_shard", plain, 1, 2**63 - 1))
-    return tuple(lengths) or (1,)
+    return integers("chunks_per_shard", tuple(values), 1, 2**63 - 1) or (1,)
