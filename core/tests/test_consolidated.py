@@ -144,15 +144,13 @@ def test_listings_tell_what_is_stale(store: MemoryStore) -> None:
     del store["e/zarr.json"]
     store["f/zarr.json"] = b"{}"
     store["note"] = b"of nobody"
-    with pytest.warns(
-        StaleMetadataWarning, match="'f/zarr.json' appeared since and 'e/zarr.json' vanished since"
-    ):
+    with pytest.warns(StaleMetadataWarning, match="are stale: /e vanished, /f appeared;"):
         listed = [*group.store.list_prefix("")]
     assert sorted(listed) == sorted({*store, "e/zarr.json"} - {"f/zarr.json", "note"})
-    with pytest.warns(StaleMetadataWarning, match="e/zarr.json"):
+    with pytest.warns(StaleMetadataWarning, match="/e vanished"):
         assert [key for key, _ in group.store.list_sizes("e/")] == ["e/zarr.json"]
     del store["a/b/x/zarr.json"]
-    with pytest.warns(StaleMetadataWarning, match="a/b/x/zarr.json' vanished"):
+    with pytest.warns(StaleMetadataWarning, match="/a/b/x vanished"):
         assert sorted(group.store.list_dir("a/b/x/")) == ["a/b/x/c/", "a/b/x/zarr.json"]
     assert group.store["note"] == b"of nobody"
     size, nothing = group.store.stat_many(["e/zarr.json", "f/zarr.json"])

@@ -124,7 +124,6 @@ class ChunkCache:
         return type(self), (self.max_size,)
 
     def __repr__(self) -> str:
-        """The cache in one line."""
         return f"<ChunkCache {self.statistics.bytes} of {self.max_size} bytes>"
 
 

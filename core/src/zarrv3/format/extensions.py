@@ -58,6 +58,11 @@ class NamedConfig:
             document["must_understand"] = False
         return document
 
+    def __str__(self) -> str:
+        """The name, with the configuration in brackets."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self.configuration.items())
+        return f"{self.name}({options})" if options else self.name
+
     def find(self, kind: Kind) -> Any:
         """The class that the name stands for.
 
@@ -153,8 +158,7 @@ def broken(kind: Kind, extension: Any, member: str, error: Exception) -> str:
     name = extension
     if not isinstance(name, str):
         try:
-            document = extension.to_json()
-            name = document if isinstance(document, str) else document["name"]
+            name = NamedConfig.parse(extension.to_json(), member).name
         except Exception:  # noqa: BLE001 - it is broken
             name = type(extension).__name__
     told = redact(f"{type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, SupportsIndex
+from typing import Any, ClassVar, Self, SupportsIndex
 
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
@@ -40,6 +40,7 @@ Document = dict[str, JSON]
 class _NodeMetadata:
     """What groups and arrays have in common."""
 
+    node_type: ClassVar[str]
     attributes: Mapping[str, JSON] = field(compare=False)
     document: Document = field(repr=False)
 
@@ -59,18 +60,16 @@ class _NodeMetadata:
 class GroupMetadata(_NodeMetadata):
     """The metadata of a group. Two are equal if their documents are."""
 
+    node_type = "group"
     consolidated_metadata: Mapping[str, JSON] | None = field(default=None, compare=False)
     """As it stands in the document (zarr-python writes `null` for none); layers know what to do with it."""
 
     @classmethod
     def create(cls, attributes: Mapping[str, JSON] | None = None) -> Self:
         """Metadata of a new group."""
-        document: Document = {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": _attributes(attributes or {}),
-        }
-        return cls(attributes=copy.deepcopy(document["attributes"]), document=document)
+        own = _attributes(attributes or {})
+        document: Document = {"zarr_format": 3, "node_type": "group", "attributes": own}
+        return cls(attributes=copy.deepcopy(own), document=document)
 
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
@@ -95,6 +94,7 @@ class GroupMetadata(_NodeMetadata):
 class ArrayMetadata(_NodeMetadata):
     """The metadata of an array. Two are equal if their documents are."""
 
+    node_type = "array"
     shape: Shape = field(compare=False)
     data_type: DataType = field(compare=False)
     chunk_grid: ChunkGrid = field(compare=False)
@@ -226,10 +226,9 @@ def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadat
     """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
     document = load_document(data, source=source)
     node_type = document.get("node_type")
-    if node_type == "array":
-        return ArrayMetadata.from_document(document, source=source)
-    if node_type == "group":
-        return GroupMetadata.from_document(document, source=source)
+    for cls in (ArrayMetadata, GroupMetadata):
+        if node_type == cls.node_type:
+            return cls.from_document(document, source=source)
     raise MetadataError(f'{source}: node_type must be "array" or "group", not {shown(node_type)}')
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -318,7 +317,6 @@ class Array(Node[ArrayMetadata]):
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
     def __len__(self) -> int:
-        """The length of the first dimension."""
         if not self.shape:
             raise TypeError("len() of an array without dimensions")
         return self.shape[0]
@@ -338,15 +336,12 @@ class Array(Node[ArrayMetadata]):
             yield from self[start : start + step]
 
     def __float__(self) -> float:
-        """The only element as a float."""
         return float(self._only())
 
     def __int__(self) -> int:
-        """The only element as an int."""
         return int(self._only())
 
     def __complex__(self) -> complex:
-        """The only element as a complex."""
         return complex(self._only())
 
     def _only(self) -> Any:
@@ -593,7 +588,6 @@ class Array(Node[ArrayMetadata]):
         return _rebuild, (super().__reduce__(), self._write_empty, self._cache)
 
     def __repr__(self) -> str:
-        """The array in one line."""
         return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
 
 
@@ -605,12 +599,10 @@ class Indexer:
         self._planner = planner
 
     def __getitem__(self, selection: Any) -> Any:
-        """Read what is selected."""
         result = self._array._get(self._planner, selection)
         return result[()] if result.ndim == 0 else result
 
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
-        """Write to what is selected."""
         self._array._set(self._planner, selection, value)
 
 

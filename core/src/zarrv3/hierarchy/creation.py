@@ -10,7 +10,7 @@ import numpy as np
 
 from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
-from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
+from zarrv3.format.codecs import ZSTD, ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.format.extensions import Guard, NamedConfig, shown
 from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, check_shape, parse_keys
@@ -42,9 +42,7 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     if "compressor" in described:
         described.setdefault("compressors", described.pop("compressor"))
     metadata = metadata_for(store, **described)
-    array = Array(
-        store, path, metadata=metadata, write_empty_chunks=write_empty
-    )  # asks the store for nothing
+    array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)
     _check_encodes(array)
     data = described.get("data")
     if data is not None:
@@ -231,11 +229,10 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
         *of_kind["array-array"],
         *(serializers or [default_serializer(spec.data_type)]),
         *of_kind["bytes-bytes"],
-        *_listed(compressors, [_ZSTD]),
+        *_listed(compressors, [ZSTD]),
     ]
 
 
-_ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
 _BLOSC = {
     "name": "blosc",
     "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "blocksize": 0},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec
+from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.store.base import BaseStore
@@ -25,15 +26,11 @@ class Info:
         self.lines = lines
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """The lines as pairs."""
         return iter(self.lines)
 
     def __repr__(self) -> str:
-        """The lines, aligned."""
         width = max(len(name) for name, _ in self.lines)
         return "\n".join(f"{name.ljust(width)} : {value}" for name, value in self.lines)
-
-    __str__ = __repr__
 
     def _repr_html_(self) -> str:
         """The lines as a table."""
@@ -119,12 +116,8 @@ def _several_writers(node: Array | Group, *, complete: bool) -> list[tuple[str, 
 
 def human(number: int) -> str:
     """A number of bytes, with a short form beside it from 1024 on, as zarr-python prints it."""
-    size = float(number)
-    for unit in ("", "K", "M", "G", "T", "P", "E"):
-        if size < 1024 or unit == "E":
-            return str(number) if not unit else f"{number} ({size:.1f}{unit})"
-        size /= 1024
-    raise AssertionError("unreachable")
+    power = min((number.bit_length() - 1) // 10, 6)
+    return str(number) if power < 1 else f"{number} ({number / 1024**power:.1f}{'KMGTPE'[power - 1]})"
 
 
 def _stored(array: Array) -> tuple[int, int]:
@@ -140,11 +133,7 @@ def _stored(array: Array) -> tuple[int, int]:
 
 
 def _codec(codec: Codec) -> str:
-    document = codec.to_json()
-    if isinstance(document, str):
-        return document
-    options = ", ".join(f"{name}={value!r}" for name, value in document.get("configuration", {}).items())
-    return f"{document['name']}({options})"
+    return str(NamedConfig.parse(codec.to_json(), "codec"))
 
 
 def _class_name(store: BaseStore) -> str:
@@ -168,10 +157,7 @@ class Tree:
         yield from unrolled(_branches(self._group.store, self._group.path, "", self._level))
 
     def __repr__(self) -> str:
-        """The drawing."""
         return "\n".join(self.lines())
-
-    __str__ = __repr__
 
     def _repr_html_(self) -> str:
         """The drawing in a notebook."""

@@ -86,7 +86,6 @@ class Group(Node[GroupMetadata]):
         return iter(nodes.names(self._store, self._path))
 
     def __len__(self) -> int:
-        """How many nodes lie directly below."""
         return len(nodes.names(self._store, self._path))
 
     def __bool__(self) -> bool:
@@ -113,9 +112,8 @@ class Group(Node[GroupMetadata]):
 
         Raises the `MetadataError` of a member whose document is unreadable; iterating over names does not.
         """
-        groups = [
-            ("", self, nodes.children(self._store, self._path))
-        ]  # no recursion: a hierarchy may be deep
+        # no recursion: a hierarchy may be deep
+        groups = [("", self, nodes.children(self._store, self._path))]
         while groups:
             above, group, inside = groups[-1]
             name, metadata = next(inside, ("", None))
@@ -392,7 +390,6 @@ class Group(Node[GroupMetadata]):
     # ------------------------------------------------------------ description
 
     def __repr__(self) -> str:
-        """The group in one line."""
         return f"<zarrv3.Group {self.name!r}>"
 
 

@@ -107,10 +107,7 @@ class Node(Generic[M]):
         """The user attributes: a mutable mapping of JSON that is written through; see `Attributes`."""
         return Attributes(lambda: self._metadata.attributes, self._change_attributes)
 
-    @property
-    def attributes(self) -> Attributes:
-        """The user attributes, under the name that zarr-python 3 has for `attrs`."""
-        return self.attrs
+    attributes = attrs  # as zarr-python 3 calls them
 
     def update_attributes(self, attributes: Mapping[str, JSON]) -> Self:
         """Set several `attributes` in one write, on top of what is there then; returns this node.

@@ -104,7 +104,7 @@ def get(store: BaseStore, path: str, wanted: type[M]) -> M:
 def checked(store: BaseStore, path: str, metadata: Metadata | None, wanted: type[M]) -> M:
     """Metadata that were found at a path if they are of the wanted kind; see `get`."""
     if metadata is None:
-        raise missing(store, path, _noun(wanted))
+        raise missing(store, path, wanted.node_type)
     if not isinstance(metadata, wanted):
         raise NodeTypeError(f"{where(store, path)} is {_a(metadata)}, not {_a(wanted)}")
     return metadata
@@ -318,7 +318,7 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
                 store.get_versioned([key])[0] if swaps else (store.get_many(whole([key]))[0], None)
             )
             if document is None:
-                raise NodeNotFoundError(f"there is no {_noun(wanted)} at {where(store, path)} any more")
+                raise NodeNotFoundError(f"there is no {wanted.node_type} at {where(store, path)} any more")
             metadata = parsed(store, path, document)
             if not isinstance(metadata, wanted):
                 raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
@@ -398,12 +398,7 @@ def warn_stale(store: BaseStore, path: str, text: str) -> None:
     )
 
 
-def _noun(wanted: object) -> str:
-    return "array" if wanted is ArrayMetadata or isinstance(wanted, ArrayMetadata) else "group"
-
-
-def _a(wanted: object) -> str:
-    if isinstance(wanted, MetadataError):
+def _a(node: Metadata | type[Metadata] | MetadataError) -> str:
+    if isinstance(node, MetadataError):
         return "a document that is not Zarr V3 metadata"
-    noun = _noun(wanted)
-    return f"an {noun}" if noun == "array" else f"a {noun}"
+    return "an array" if node.node_type == "array" else "a group"

@@ -45,5 +45,5 @@ class Checksum(BytesBytesCodec):
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
         split(self.name, buffer, size, limit)
-        found = guarded(self.name)(numcodec(self.name, self.configuration).decode)(buffer)
+        found = guarded(self.name, numcodec(self.name, self.configuration).decode, buffer)
         return deliver(self.name, memoryview(found).cast("B") if len(buffer) > 4 else b"", size, out, limit)

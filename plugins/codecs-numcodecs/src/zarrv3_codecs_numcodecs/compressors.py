@@ -181,7 +181,7 @@ class LZ4(Compressor):
         check_size(self.name, claimed, size, limit)
         if claimed <= 0 or claimed > 255 * len(buffer):  # what the format can reach at best
             raise CorruptDataError(f"{self.name}: claims {claimed} bytes, which {len(buffer)} cannot hold")
-        found: Buffer = guarded(self.name)(lazy("numcodecs.lz4").decompress)(buffer, out)
+        found: Buffer = guarded(self.name, lazy("numcodecs.lz4").decompress, buffer, out)
         return found if out is None else out
 
 
@@ -212,7 +212,7 @@ class Shuffle(Compressor):
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
         check_size(self.name, len(buffer), size, limit)
-        found = guarded(self.name)(numcodec(self.name, self.configuration).decode)(buffer)
+        found = guarded(self.name, numcodec(self.name, self.configuration).decode, buffer)
         return deliver(self.name, memoryview(found), size, out, limit)
 
     def _check(self, member: str, value: JSON) -> None:

@@ -90,7 +90,7 @@ class Filter(ArrayArrayCodec):
                 found: Array = self._codec().decode(np.ascontiguousarray(array))
             return found.reshape(spec.shape)
 
-        found: Array = guarded(self.name)(run)()
+        found: Array = guarded(self.name, run)
         if found.dtype != spec.data_type.numpy:
             raise CorruptDataError(
                 f"{self.name}: decodes to {found.dtype}, not to {spec.data_type.describe()}"
@@ -229,9 +229,8 @@ class Serializer(ArrayBytesCodec):
             raise MetadataError(f"codec {self.name!r} cannot encode {kind} {spec.shape}: {error}") from error
 
     def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
-        found: Array = np.asarray(
-            guarded(self.name)(numcodec(self.name, self.configuration).decode)(bytes(buffer))
-        )
+        codec = numcodec(self.name, self.configuration)
+        found: Array = np.asarray(guarded(self.name, codec.decode, bytes(buffer)))
         if found.dtype != spec.data_type.numpy or found.size != spec.item_count:
             raise CorruptDataError(
                 f"{self.name}: holds {found.size} × {found.dtype}, not {spec.item_count} elements"

@@ -99,7 +99,7 @@ class ObjectCodec(ArrayBytesCodec):
         name = str(self.config["id"])
         data = bytes(buffer)
         if name == "vlen-array":
-            decoded: Array = guarded(name)(self._arrays().decode)(data)
+            decoded: Array = guarded(name, self._arrays().decode, data)
             if decoded.size != spec.item_count:
                 raise CorruptDataError(
                     f"{name}: {decoded.size} elements where {spec.item_count} are expected"
@@ -107,7 +107,7 @@ class ObjectCodec(ArrayBytesCodec):
             array = decoded.reshape(spec.shape)
         else:
             load = json.loads if name == "json2" else lazy("msgpack").unpackb
-            array = rebuilt(name, guarded(name)(load)(data), spec.shape)
+            array = rebuilt(name, guarded(name, load, data), spec.shape)
         if out is None:
             return array
         out[...] = array

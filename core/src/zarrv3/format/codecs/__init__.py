@@ -4,13 +4,14 @@
 # blosc gzip zstd compressors                          support         what they share
 """Codecs: how a chunk becomes bytes. numcodecs is imported when the first chunk is encoded or decoded."""
 
-from collections.abc import Iterable
-
 from zarrv3.format.codecs.base import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
 from zarrv3.format.codecs.chain import CodecChain, check_order
 from zarrv3.format.data_types import DataType
 from zarrv3.format.extensions import resolve
 from zarrv3.store.contract import JSON
+
+ZSTD: JSON = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
+"""The compressor of new arrays, as in zarr-python 3."""
 
 
 def parse_codec(value: JSON, member: str = "codec") -> Codec:
@@ -28,17 +29,13 @@ def default_serializer(data_type: DataType) -> Codec:
     )
 
 
-def default_codecs(data_type: DataType, extra: Iterable[Codec] | None = None) -> tuple[Codec, ...]:
-    """What a new array has unless told otherwise: the serializer of its data type, then zstd as zarr-python 3 does.
-
-    `extra` stands in for zstd (`()`: no compression).
-    """
-    if extra is None:
-        extra = (parse_codec({"name": "zstd", "configuration": {"level": 0, "checksum": False}}),)
-    return (default_serializer(data_type), *extra)
+def default_codecs(data_type: DataType) -> tuple[Codec, ...]:
+    """The codecs of a new array unless others are given: the serializer of its data type, then `ZSTD`."""
+    return default_serializer(data_type), parse_codec(ZSTD)
 
 
 __all__ = [
+    "ZSTD",
     "ArrayArrayCodec",
     "ArrayBytesCodec",
     "BytesBytesCodec",

@@ -20,14 +20,10 @@ MAX_SIZE = 2**31 - 1 - 16
 # version, format version, flags, typesize, then the sizes of the data, of a block and of the whole buffer
 HEADER = struct.Struct("<2xBBIII")
 _WORD = struct.Struct("<I")
-_STORED, _UNSPLIT = (
-    0x02,
-    0x10,
-)  # flags: not compressed at all; blocks are not split into one stream per byte of an item
-_MAX_STREAMS, _MIN_STREAM = (
-    16,
-    128,
-)  # otherwise blocks are split that have at most so many, of at least so many bytes
+# flags: not compressed at all; blocks are not split into one stream for each byte of an item
+_STORED, _UNSPLIT = 0x02, 0x10
+# otherwise those blocks are split that make at most so many streams, of at least so many bytes
+_MAX_STREAMS, _MIN_STREAM = 16, 128
 _MUCH = 2**26  # bytes that may be read, at worst, before it is worth looking at the blocks
 MAX_TYPESIZE = 255
 # the most that blosclz, lz4, snappy, zlib and zstd can make of a byte, where the size is not known beforehand

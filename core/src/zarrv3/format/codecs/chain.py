@@ -17,7 +17,7 @@ from zarrv3.format.codecs.base import (
     Codec,
 )
 from zarrv3.format.codecs.support import deliver, wrong_size
-from zarrv3.format.extensions import PASSED, blame, broken
+from zarrv3.format.extensions import PASSED, NamedConfig, blame, broken
 from zarrv3.store.contract import JSON, Buffer
 
 _ORDER = ("array-array", "array-bytes", "bytes-bytes")
@@ -203,19 +203,13 @@ def _broken(codec: Codec, codecs: Sequence[Codec], error: Exception) -> str:
     return broken("codecs", codec, f"codecs[{index}]", error)
 
 
-def _label(codec: Codec) -> str:
-    document = codec.to_json()
-    return repr(document["name"] if isinstance(document, dict) else document)
-
-
 def check_order(codecs: Sequence[Codec]) -> None:
     """Any array → array codecs, one array → bytes, any bytes → bytes: `MetadataError` for any other list."""
     stages = [_ORDER.index(codec.kind) for codec in codecs]
     for codec, before, stage in zip(codecs[1:], stages, stages[1:], strict=False):
         if stage < before or stage == before == 1:
-            raise MetadataError(
-                f"codecs: {_label(codec)} ({_ORDER[stage].replace('-', ' → ')}) cannot stand there"
-            )
+            name = NamedConfig.parse(codec.to_json(), "codecs").name
+            raise MetadataError(f"codecs: {name!r} ({_ORDER[stage].replace('-', ' → ')}) cannot stand there")
     if 1 not in stages:
         raise MetadataError("codecs: there is no array → bytes codec ('bytes', 'vlen-utf8', …)")
 

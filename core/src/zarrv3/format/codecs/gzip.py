@@ -59,10 +59,9 @@ def decompress_streams(
     total = 0
     while True:
         stream = new()
-        decompress = guarded(codec)(stream.decompress)
         while not stream.eof:
             given = view[position : position + step] if getattr(stream, "needs_input", True) else b""
-            part = decompress(given, _STEP if most is None else most - total + 1)
+            part = guarded(codec, stream.decompress, given, _STEP if most is None else most - total + 1)
             position += len(given) - len(getattr(stream, "unconsumed_tail", b"")) - len(stream.unused_data)
             total += len(part)
             parts.append(part)

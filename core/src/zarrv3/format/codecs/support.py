@@ -3,12 +3,10 @@
 import functools
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from zarrv3.errors import CorruptDataError, UnknownExtensionError, ZarrError
 from zarrv3.store.contract import JSON, Buffer
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -29,22 +27,14 @@ def named(name: str, configuration: Mapping[str, JSON]) -> JSON:
     return {"name": name, "configuration": dict(configuration)} if configuration else {"name": name}
 
 
-def guarded(codec: str) -> Callable[[F], F]:
-    """Let a decode function raise nothing but our errors: what the library raises becomes `CorruptDataError`."""
-
-    def wrap(function: F) -> F:
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return function(*args, **kwargs)
-            except (ZarrError, MemoryError):
-                raise
-            except Exception as error:
-                raise CorruptDataError(f"{codec}: {type(error).__name__}: {error}") from error
-
-        return call  # type: ignore[return-value]
-
-    return wrap
+def guarded(codec: str, decode: Callable[..., Any], *arguments: Any) -> Any:
+    """What a library's function decodes; what that raises becomes a `CorruptDataError`."""
+    try:
+        return decode(*arguments)
+    except (ZarrError, MemoryError):
+        raise
+    except Exception as error:
+        raise CorruptDataError(f"{codec}: {type(error).__name__}: {error}") from error
 
 
 def wrong_size(codec: str, actual: int, size: int) -> CorruptDataError:

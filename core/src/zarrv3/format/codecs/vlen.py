@@ -103,9 +103,7 @@ class VLenUTF8(_VLen):
 
     def _array(self, data: bytes, count: int) -> Array:
         dtype = np.dtypes.StringDType()
-        if (
-            data.isascii()
-        ):  # so no length has its upper bit set, which numcodecs would take for a negative one
+        if data.isascii():  # no length has its upper bit set, which numcodecs would take for a negative one
             try:
                 items = lazy("numcodecs.vlen").VLenUTF8().decode(data).tolist()
             except ValueError as error:

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import deliver, lazy, named
+from zarrv3.format.codecs.support import deliver, guarded, lazy, named
 from zarrv3.format.extensions import check_members, integer, shown
 from zarrv3.store.contract import JSON, Buffer
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**17  # the most that one block decodes to
 _SLACK = 2**26
+_SHORT = "zstd: the compressed bytes end too early"
 
 
 class Frame(NamedTuple):
@@ -69,27 +70,20 @@ def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit:
         raise CorruptDataError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
     if size is not None and not least <= size <= most:
         raise CorruptDataError(f"zstd: holds {least} to {most} bytes where {size} are expected")
+    decompress = lazy("numcodecs.zstd").decompress
     if size and len(pieces) == 1 and pieces[0].stop - pieces[0].start == len(buffer):
         if pieces[0].size is None and out is None:
             out = memoryview(bytearray(size))
-        return _decompress(buffer, out)
+        decoded: Buffer = guarded("zstd", decompress, buffer, out)
+        return decoded if out is None else out
     view = memoryview(buffer)  # numcodecs refuses frames that hold nothing
-    data = b"".join(_decompress(view[frame.start : frame.stop], None) for frame in pieces if frame.most)
+    parts = [view[frame.start : frame.stop] for frame in pieces if frame.most]
+    data = b"".join([guarded("zstd", decompress, part) for part in parts])
     return deliver("zstd", data, size, out, limit)
 
 
-def _decompress(buffer: Buffer, out: memoryview | None) -> Buffer:
-    try:
-        decoded: Buffer = lazy("numcodecs.zstd").decompress(buffer, out)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise CorruptDataError(f"zstd: {error}") from error
-    return decoded if out is None else out
-
-
-def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:
-    """Claimed size, where the blocks begin, and the bytes of the checksum; `None` if the buffer ends before that."""
+def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int]:
+    """Claimed size, where the blocks begin, and the bytes of the checksum."""
     flags = buffer[start + 4]
     single = flags >> 5 & 1
     window = 0 if single else 1
@@ -97,7 +91,7 @@ def _header(buffer: Buffer, start: int) -> tuple[int | None, int, int] | None:
     width = (1 if single else 0, 2, 4, 8)[flags >> 6]
     position = start + 5 + window + identifier
     if position + width > len(buffer):
-        return None
+        raise CorruptDataError(_SHORT)
     size = int.from_bytes(buffer[position : position + width], "little") if width else None
     if size is not None and width == 2:
         size += 256
@@ -119,22 +113,19 @@ def frames(buffer: Buffer) -> list[Frame]:
         pieces.append(frame)
         position = frame.stop
     if position != len(buffer) or not pieces:
-        raise CorruptDataError("zstd: the compressed bytes end too early")
+        raise CorruptDataError(_SHORT)
     return pieces
 
 
 def _frame(buffer: Buffer, start: int) -> Frame:
     if buffer[start : start + 4] != _MAGIC or start + 6 > len(buffer):
         raise CorruptDataError("zstd: this is not a zstd frame")
-    header = _header(buffer, start)
-    if header is None:
-        raise CorruptDataError("zstd: the compressed bytes end too early")
-    size, position, checksum = header
+    size, position, checksum = _header(buffer, start)
     least = most = 0
     last = False
     while not last:
         if position + 3 > len(buffer):
-            raise CorruptDataError("zstd: the compressed bytes end too early")
+            raise CorruptDataError(_SHORT)
         block = int.from_bytes(buffer[position : position + 3], "little")
         last, block_type, length = bool(block & 1), block >> 1 & 3, block >> 3
         if length > _BLOCK or block_type == 3:
@@ -143,7 +134,7 @@ def _frame(buffer: Buffer, start: int) -> Frame:
         least += 0 if block_type == 2 else length
         most += _BLOCK if block_type == 2 else length
     if position + checksum > len(buffer):
-        raise CorruptDataError("zstd: the compressed bytes end too early")
+        raise CorruptDataError(_SHORT)
     if size is not None and not least <= size <= most:
         raise CorruptDataError("zstd: the frame header claims another size than its blocks")
     least, most = (least, most) if size is None else (size, size)

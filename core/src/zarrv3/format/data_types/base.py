@@ -99,13 +99,8 @@ class DataType(ABC):
 
     def describe(self) -> str:
         """The type in a few words, for errors."""
-        document = self.to_json()
-        if isinstance(document, str):
-            return document
-        parts = ", ".join(
-            f"{name}={value!r}" for name, value in NamedConfig.parse(document, "").configuration.items()
-        )
-        return f"{document['name']}({parts})" if len(parts) < 80 else str(document["name"])
+        named = NamedConfig.parse(self.to_json(), "data_type")
+        return text if len(text := str(named)) < 100 else named.name
 
 
 def plain(value: Any) -> Any:

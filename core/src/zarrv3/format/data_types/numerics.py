@@ -102,10 +102,9 @@ class Integer(_Number):
         if isinstance(value, float | np.floating) and math.isfinite(value) and value == math.floor(value):
             value = int(value)
         try:
-            whole = (
-                isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy
-            )  # not every scalar has __index__
-            number = operator.index(int(value) if whole else value)
+            # not every scalar has __index__
+            is_whole = isinstance(value, np.bool_) or getattr(value, "dtype", None) == self.numpy
+            number = operator.index(int(value) if is_whole else value)
         except TypeError:
             return self.refuse(value)
         low, high = self.limits

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, overload
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.extensions import shown
@@ -35,13 +34,13 @@ class Documents:
     @cached_property
     def folders(self) -> Mapping[str, Sequence[str]]:
         """The folders directly below a folder, sorted, where there are any."""
+        own = folder_of(self.path)
         below: dict[str, set[str]] = {}
         for key in self.contents:
-            parts = key[len(folder_of(self.path)) :].split("/")[:-1]
-            folder = folder_of(self.path)
-            for part in parts:
+            folder = own
+            for part in key[len(own) :].split("/")[:-1]:
                 below.setdefault(folder, set()).add(f"{folder}{part}/")
-                folder = f"{folder}{part}/"
+                folder += f"{part}/"
         return {folder: sorted(folders) for folder, folders in below.items()}
 
     def holds(self, key: str) -> bool:
@@ -70,12 +69,8 @@ class Documents:
         return "" if "" in self.arrays and text else None
 
 
-@overload
-def read(metadata: GroupMetadata, path: str, source: str, *, needed: Literal[True]) -> Documents: ...
-@overload
-def read(metadata: GroupMetadata, path: str, source: str, *, needed: bool = ...) -> Documents | None: ...
-def read(metadata: GroupMetadata, path: str, source: str, *, needed: bool = False) -> Documents | None:
-    """The documents in a group's consolidated metadata; `None` where there are none of a known kind, unless they are `needed`.
+def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
+    """The documents in a group's consolidated metadata; `None` where there are none of a known kind.
 
     Raises `MetadataError` naming `source` for anything malformed, and `UnknownExtensionError` for an unknown kind that must
     be understood.
@@ -85,11 +80,6 @@ def read(metadata: GroupMetadata, path: str, source: str, *, needed: bool = Fals
     if value is not None and kind != KIND and value.get("must_understand", True) is not False:
         raise UnknownExtensionError(f"{source}: {MEMBER} is of the unknown kind {shown(kind)}")
     if value is None or kind != KIND:
-        if needed:
-            raise MetadataError(
-                f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
-                "or open with use_consolidated=False"
-            )
         return None
     contents = {document_key(path): _dumped(metadata.document)}
     arrays: set[str] = set()

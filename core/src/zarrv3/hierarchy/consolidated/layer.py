@@ -12,7 +12,7 @@ from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.consolidated.documents import Documents, consolidate, read
 from zarrv3.hierarchy.consolidated.staleness import Staleness, compare, has_same_chunks, is_same
-from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, path_of
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
@@ -78,7 +78,10 @@ class ConsolidatedMetadataStore(Layer):
         documents = self._documents
         if documents is None:  # two threads may both read it: nothing is lost by that
             metadata = nodes.get(self.inner, self.path, GroupMetadata)
-            self._documents = documents = read(metadata, self.path, self._source, needed=True)
+            documents = read(metadata, self.path, self._source)
+            if documents is None:
+                raise _missing(self._source)
+            self._documents = documents
             if self.option("check"):
                 self.verify()
         return documents
@@ -94,7 +97,9 @@ class ConsolidatedMetadataStore(Layer):
         that appeared are not found and the report says so (`complete`). A document is the same if it means the same: the
         spelling of other writers makes no difference.
         """
-        staleness = compare(self.inner, self.documents)
+        return self._warned(compare(self.inner, self.documents))
+
+    def _warned(self, staleness: Staleness) -> Staleness:
         if staleness:
             nodes.warn_stale(self.inner, self.path, staleness.describe())
         return staleness
@@ -125,7 +130,6 @@ class ConsolidatedMetadataStore(Layer):
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says; documents are not asked of the inner store."""
         keys = [request[0] for request in requests]
         values = self._mixed(keys, requests, self.inner.get_many, lambda own, request: cut(own, request[1]))
         self._check(key for key, value in zip(keys, values, strict=True) if value is None)
@@ -228,36 +232,29 @@ class ConsolidatedMetadataStore(Layer):
         yield from ours.items()
 
     def _tell(self, appeared: Collection[str], vanished: Collection[str]) -> None:
-        """Warn if nodes came or went since the metadata were consolidated."""
-        changes = {"appeared": appeared, "vanished": vanished}
-        texts = [f"{_some(keys)} {what} since" for what, keys in changes.items() if keys]
-        if texts:
-            nodes.warn_stale(self.inner, self.path, " and ".join(texts))
+        """Warn if documents came or went since the metadata were consolidated."""
+        came, gone = (tuple(sorted(map(path_of, keys))) for keys in (appeared, vanished))
+        self._warned(Staleness(appeared=came, vanished=gone))
 
     # ------------------------------------------------------------ writing
 
     def write_many(self, changes: Changes, /) -> None:
-        """As the contract says; documents are refused."""
         self._refuse_documents(changes)
         self.inner.write_many(changes)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
-        """As the contract says; documents are refused."""
         self._refuse_documents(swaps)
         return self.inner.swap_many(swaps)
 
     def apply_many(self, changes: Changes, /) -> None:
-        """As the contract says; documents are refused."""
         self._refuse_documents(changes)
         self.inner.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        """As the contract says; a folder with documents is refused."""
         self._refuse_folders("erase", folder)
         self.inner.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says; folders with documents are refused."""
         self._refuse_folders("rename", source, target)
         self.inner.rename_prefix(source, target)
 
@@ -279,9 +276,11 @@ class ConsolidatedMetadataStore(Layer):
         )
 
 
-def _some(keys: Collection[str]) -> str:
-    first, *rest = sorted(keys)
-    return f"{first!r}{f' and {len(rest)} more documents' if rest else ''}"
+def _missing(source: str) -> MetadataError:
+    return MetadataError(
+        f"there is no consolidated metadata in {source}; write it with zarrv3.consolidate_metadata, "
+        "or open with use_consolidated=False"
+    )
 
 
 # ---------------------------------------------------------------- using it
@@ -301,8 +300,10 @@ def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, want
     if store.is_snapshot(document_key(path)):
         return store
     source = f"{document_key(path)!r} in {store.describe()}"
-    documents = read(metadata, path, source, needed=bool(wanted))
+    documents = read(metadata, path, source)
     if documents is None:
+        if wanted:
+            raise _missing(source)
         return store
     layer = ConsolidatedMetadataStore(store, metadata_key=document_key(path))
     layer._documents = documents

@@ -30,7 +30,6 @@ class Staleness:
     """Whether it was possible to look for nodes that appeared: the store can list its keys."""
 
     def __bool__(self) -> bool:
-        """Whether anything is stale."""
         return bool(self.changed or self.vanished or self.appeared)
 
     def describe(self) -> str:
