@@ -1,6 +1,9 @@
 """The format of `dbm.dumb`: read and written as Python's own module does, and whole whenever the process dies."""
 
 import dbm.dumb
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,3 +153,19 @@ def test_failing_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store["m"] = b"x"
     assert content(tmp_path / "d") == {b"k": b"old", b"other": b"o", b"m": b"x"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.dat", "d.dir"]
+
+
+@pytest.mark.parametrize("name", ["d.dir.new", "d.lock"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_planted_links_lead_nowhere(name: str, link: Callable[..., None], tmp_path: Path) -> None:
+    """Where somebody has put a link under the name of a helper file, its target stays as it is, and is not made."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("precious")
+    for target in (theirs, tmp_path / "missing") if link is os.symlink else (theirs,):
+        link(target, tmp_path / name)
+        with suppress(StoreAccessError), DBMStore(tmp_path / "d", module="dumb") as store:
+            store.update({"k": b"v", "l": b"w"})
+            del store["k"]
+        assert theirs.read_text() == "precious"
+        assert not (tmp_path / "missing").exists()
+        (tmp_path / name).unlink(missing_ok=True)

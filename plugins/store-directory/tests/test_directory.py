@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -250,18 +251,51 @@ def test_normalize_keys(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
-def test_fsync_waits_for_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `fsync` the file and the folders on its way are synchronised; without it nothing is."""
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fsync", synced.append)
-    DirectoryStore(tmp_path)["a/k"] = b"v"
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the files and folders that have been synchronised."""
+    paths: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: paths.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    return paths
+
+
+def test_fsync_of_writes(tmp_path: Path, synced: list[str]) -> None:
+    """With `fsync` the file, the folders on its way and, once, those above the root are synchronised; without it nothing is."""
+    root = tmp_path / "new" / "root"
+    DirectoryStore(root)["a/k"] = b"v"
     assert synced == []
-    store = DirectoryStore(tmp_path, fsync=True)
+    store = DirectoryStore(root, fsync=True)
     store["a/k"] = b"v"
-    assert len(synced) == 3  # the file, its folder, the root
+    on_the_way = [f"{root}/a/.zarrv3-k", str(root), f"{root}/a"]
+    assert synced == [*on_the_way, *map(str, root.parents)]
+    synced.clear()
     [(_, version)] = store.get_versioned(["a/k"])
     assert not store.swap_many({"a/k": (version, b"w")})
-    assert len(synced) == 6
+    assert synced == on_the_way
+    shutil.rmtree(root)
+    store["k"] = b"v"
+    assert str(root.parent) in synced[3:]
+
+
+def test_fsync_of_erasing(tmp_path: Path, synced: list[str]) -> None:
+    """With `fsync` the lowest folders that are left are synchronised after erasing, and both sides after renaming."""
+    store = DirectoryStore(tmp_path, fsync=True)
+    keys = ["a/b/c/k", "a/d/k", "a/d/l", "e/f/k"]
+    for erase, left in {
+        lambda: store.write_many({"a/b/c/k": None, "a/d/k": None}): {"a", "a/d"},
+        lambda: store.swap_many({"a/b/c/k": (store.get_versioned(["a/b/c/k"])[0][1], None)}): {"a"},
+        lambda: store.erase_prefix("a/b/"): {"a"},
+        lambda: store.erase_prefix("e/"): {""},
+        lambda: store.rename_prefix("a/b/", "e/g/"): {"a", "e"},
+        lambda: store.rename_prefix("e/f/", "a/g/"): {"", "a"},
+    }.items():
+        store.erase_prefix("")
+        store.write_many(dict.fromkeys(keys, b"v"))
+        synced.clear()
+        erase()
+        assert {str(tmp_path / folder) for folder in left} <= {*synced}
 
 
 def test_the_path_may_be_relative_or_of_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,10 +656,10 @@ def test_listing_reads_as_far_as_it_is_asked(tmp_path: Path) -> None:
     """`list_dir` reads a folder as its names are asked for, and closes it when nobody asks for more."""
     store = DirectoryStore(tmp_path)
     store.update({f"{number}": b"" for number in range(5)})
-    before = open_files()
+    before = open_files(tmp_path)
     names = store.list_dir("")
     first = next(names)
-    assert open_files() != before
+    assert open_files(tmp_path) != before
     (tmp_path / "new").write_bytes(b"")
     del names
     assert open_files(tmp_path) == []

@@ -267,7 +267,7 @@ def test_bad_options(tmp_path: Path) -> None:
 
 
 def test_lock_file_that_is_a_link(tmp_path: Path) -> None:
-    """A link that somebody put in the place of the lock file is refused: LMDB would overwrite what it leads to."""
+    """A link, symbolic or hard, that somebody put in the place of the lock file is refused: LMDB would overwrite what it leads to."""
     (tmp_path / "theirs").write_text("precious")
     with LMDBStore(tmp_path / "data") as store:
         store["k"] = b"v"
@@ -275,5 +275,9 @@ def test_lock_file_that_is_a_link(tmp_path: Path) -> None:
     lock.unlink()
     lock.symlink_to(tmp_path / "theirs")
     with LMDBStore(tmp_path / "data") as store, pytest.raises(StoreAccessError, match="symbolic link"):
+        store.get("k")
+    lock.unlink()
+    lock.hardlink_to(tmp_path / "theirs")
+    with LMDBStore(tmp_path / "data") as store, pytest.raises(StoreAccessError, match="not a lock file"):
         store.get("k")
     assert (tmp_path / "theirs").read_text() == "precious"

@@ -5,8 +5,10 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from zarrv3 import ByteRange, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError
 from zarrv3.store.contract import Request
-from zarrv3.testing.processes import threads_together, together
+from zarrv3.testing.processes import Child, threads_together, together
 from zarrv3_store_sql import SQLiteStore
 
 
@@ -105,7 +107,7 @@ def test_new_database(tmp_path: Path) -> None:
         ("k", "TEXT", 1),
         ("v", "BLOB", 0),
     ]
-    assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert plain.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert plain.execute("PRAGMA page_size").fetchone() == (16384,)
     plain.close()
 
@@ -480,3 +482,119 @@ def test_permissions_of_a_new_file(tmp_path: Path) -> None:
             assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o664}
     finally:
         os.umask(before)
+
+
+# ---------------------------------------------------------------- without permission to write
+
+
+def _written(path: Path, *, logged: bool) -> None:
+    """Make a finished database, with a write-ahead log as a reader that closes last leaves one if `logged`."""
+    with SQLiteStore(path) as store:
+        reader = SQLiteStore(path)
+        if logged:
+            assert reader.get("k") is None
+        store["k"] = b"v"
+        if logged:
+            assert reader["k"] == b"v"
+    reader.close()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert (path.read_bytes()[18:20] == b"\2\2") == logged
+
+
+def _unprivileged() -> None:
+    if os.getuid() == 0:  # whom no permission stops
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _read_only(path: Path) -> None:
+    _unprivileged()
+    with SQLiteStore(path) as store:
+        assert (store["k"], store.list()) == (b"v", ["k"])
+        assert store.get_many([Request("k", ByteRange(0, 1))]) == [b"v"]
+        with pytest.raises(ReadOnlyError):
+            store["k"] = b"w"
+        assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def _fail_to_read(path: Path) -> None:
+    _unprivileged()
+    with pytest.raises(StoreAccessError, match="open it once where it can"):
+        SQLiteStore(path).get("k")
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Path]:
+    """A folder that everybody may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        Path(folder).chmod(0o755)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_reading_without_permission_to_write(locked: Path, logged: bool) -> None:
+    """A finished database is read where nothing can be written, nothing is made there, and a write is refused."""
+    path = locked / "x#?.db"
+    _written(path, logged=logged)
+    path.chmod(0o444)
+    locked.chmod(0o555)
+
+    Child(_read_only, path).result()
+
+
+def test_reading_makes_no_files(tmp_path: Path) -> None:
+    """Nothing appears beside a finished database that is only read, and it is not changed."""
+    path = tmp_path / "x.db"
+    _written(path, logged=False)
+    before = path.stat().st_mtime_ns
+    with SQLiteStore(path) as store:
+        assert store["k"] == b"v"
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+        store.flush()
+    assert (path.stat().st_mtime_ns, [*tmp_path.iterdir()]) == (before, [path])
+
+
+def test_a_change_of_what_nobody_should_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file is read as one that nobody changes and somebody does, reading sees the change."""
+    path = tmp_path / "x.db"
+    _written(path, logged=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    reader = SQLiteStore(path)
+    assert reader["k"] == b"v"
+    assert [*tmp_path.iterdir()] == [path]
+    plain = sqlite3.connect(path)
+    for value in (b"w", b"x" * 100_000):
+        with plain:
+            plain.execute("UPDATE zarr SET v = ?", (value,))
+        assert reader["k"] == value
+    plain.close()
+    assert reader["k"] == value
+    reader.close()
+
+
+def test_a_log_that_cannot_be_read(locked: Path) -> None:
+    """What a killed writer left in its log is not left out in silence where it cannot be read."""
+    path = locked / "x.db"
+    store = SQLiteStore(path)
+    store["k"] = b"v"
+    for name in ("x.db", "x.db-wal"):
+        (locked / f"copy-{name}").write_bytes((locked / name).read_bytes())
+    (locked / "copy-x.db").chmod(0o444)
+    locked.chmod(0o555)
+
+    Child(_fail_to_read, locked / "copy-x.db").result()
+    locked.chmod(0o755)
+    store.close()
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-shm", "-journal"])
+def test_files_that_are_links(tmp_path: Path, ending: str) -> None:
+    """A link under the name of a file that SQLite makes is refused, and its target stays as it is."""
+    path, theirs = tmp_path / "x.db", tmp_path / "theirs"
+    _written(path, logged=False)
+    theirs.write_text("precious")
+    Path(f"{path}{ending}").symlink_to(theirs)
+    with SQLiteStore(path) as store, pytest.raises(StoreAccessError, match="is a symbolic link"):
+        store["k"] = b"w"
+    assert theirs.read_text() == "precious"

@@ -133,14 +133,22 @@ def test_the_spool_stays_small(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_fsync(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flush waits for the disk, file before rename and folder after it, unless told otherwise."""
-    synced: list[bool] = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(path.exists()))
+    """A flush waits for the disk, file before rename and the folders above it afterwards, unless told otherwise."""
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append((Path(f"/proc/self/fd/{fd}").readlink(), path.exists()))
+    )
     with ZipStore(path) as store:
         store["k"] = b"v"
-    assert synced == [False, True]
+        store.flush()
+        assert [there for _, there in synced] == [False, *[True] * len(path.parents)]
+        assert [folder for folder, _ in synced[1:]] == [*path.parents]
+        synced.clear()
+        del store["k"]
+    assert path.parent in dict(synced[1:])
+    synced.clear()
     fill(path, l=b"w")
-    assert synced == [False, True]
+    assert synced == []
 
 
 def test_a_file_changed_by_others_is_left_alone(path: Path) -> None:

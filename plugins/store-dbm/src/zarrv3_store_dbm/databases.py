@@ -18,6 +18,7 @@ from typing import cast
 from zarrv3.errors import ConfigurationError, StoreClosedError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Changes
+from zarrv3.store.files import sync_names
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.sharing import Sharing
 from zarrv3_store_dbm.lock import LockFile
@@ -148,6 +149,7 @@ class Database:
             if not self.handle.sync():
                 self._close_handle()  # opened again when it is needed; the lock stays
                 self.place.sync_files()
+            sync_names(self.place.path)
             self._dirty = False
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
+from zarrv3.store.files import sync_folder
 from zarrv3.store.helpers import resolve
 from zarrv3_store_dbm.space import Space
 
@@ -146,7 +147,7 @@ class DumbHandle:
         else:
             with open(self._dir, "r+b", buffering=0) as log:  # noqa: PTH123
                 os.fsync(log.fileno())
-        _sync_folder(self._dir)
+        sync_folder(os.path.dirname(self._dir))  # noqa: PTH120
         self._space.settle()
         return True
 
@@ -177,8 +178,9 @@ class DumbHandle:
         text = b"".join(_line(key, place) for key, place in index.items())
         fresh = f"{self._dir}.new"
         try:
-            with self._open(fresh, writing=True) as file:
-                file.truncate(0)
+            with suppress(FileNotFoundError):
+                os.unlink(fresh)  # noqa: PTH108 - a dead writer's, or a link
+            with self._open(fresh, writing=True, flags=os.O_EXCL) as file:
                 _write(file, text, 0)
                 os.fsync(file.fileno())
             os.replace(fresh, self._dir)  # noqa: PTH105
@@ -190,10 +192,10 @@ class DumbHandle:
         with suppress(FileNotFoundError):
             os.unlink(self._bak)  # noqa: PTH108 - older than what there is now
 
-    def _open(self, path: str, *, writing: bool) -> BinaryIO:
+    def _open(self, path: str, *, writing: bool, flags: int = 0) -> BinaryIO:
         if not writing:
             return open(path, "rb", buffering=0)  # noqa: PTH123
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        flags |= os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         return os.fdopen(os.open(path, flags, self._mode), "r+b", buffering=0)
 
 
@@ -253,13 +255,3 @@ def _entry(line: str) -> tuple[bytes, _Place] | None:
         return key.encode("latin-1"), (int(position), int(size))
     except (ValueError, SyntaxError, TypeError, AttributeError):
         return None
-
-
-def _sync_folder(path: str) -> None:
-    """Make the new name of a renamed file durable."""
-    if os.name == "posix":
-        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)  # noqa: PTH120
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 from zarrv3.errors import StoreUnavailableError
+from zarrv3.store.files import check_helper_file
 
 try:
     import fcntl
@@ -81,7 +82,8 @@ class LockFile:
     def _try(self, kind: int) -> bool:
         """Whether the lock is on the file that is there now, not on one that its last user has removed."""
         if self.fd is None:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            check_helper_file(self.path)
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
         if self._is_there():
             return True

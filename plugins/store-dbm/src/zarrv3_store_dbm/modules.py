@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from zarrv3.errors import ConfigurationError, StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
+from zarrv3.store.files import check_helper_file
 from zarrv3.store.helpers import cut
 from zarrv3_store_dbm.dumb import DumbHandle
 
@@ -35,6 +36,7 @@ _FILES = {
     "ndbm": (".db", ".pag", ".dir"),
     "sqlite3": ("", "-wal", "-shm"),
 }
+_HELPERS = {"sqlite3": ("-wal", "-shm", "-journal")}
 _GNU = {0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1}
 _BERKELEY = 0x00061561
 _HELP = {
@@ -104,6 +106,8 @@ class Place(NamedTuple):
         """Open the file: `r`, `w`, `c` or `n`."""
         if self.module == "dumb":
             return DumbHandle(self.path, writing=flag != "r", mode=self.mode, new=flag == "n")
+        for ending in _HELPERS.get(self.module, ()):
+            check_helper_file(self.path + ending)
         function = self.open or imported(self.module, self.path).open
         database = function(self.path, flag + self.letters, self.mode, **self.options)
         return NdbmHandle(database) if self.module == "ndbm" else ModuleHandle(database)

@@ -31,7 +31,16 @@ from zarrv3.store.contract import (
 from zarrv3.store.helpers import digest, rename_by_copy, resolve, unrolled
 from zarrv3.store.keys import parent
 from zarrv3.store.locks import NamedLocks
-from zarrv3_store_directory.folders import ANCHORED, MOST_DEEP, OPEN_FILE, Folder, Spelling, Walk, link_error
+from zarrv3_store_directory.folders import (
+    ANCHORED,
+    MOST_DEEP,
+    OPEN_FILE,
+    Folder,
+    RootName,
+    Spelling,
+    Walk,
+    link_error,
+)
 from zarrv3_store_directory.kernel import file_kernel
 
 try:
@@ -58,7 +67,7 @@ class DirectoryDriver:
     Args:
         root: the absolute path of the root folder.
         lower: lower-case all keys.
-        fsync: make every write durable before it returns.
+        fsync: make every change durable before it returns.
         follow_symlinks: go through symbolic links below the root.
         anchored: use open folder descriptors, where the system has them.
     """
@@ -74,6 +83,7 @@ class DirectoryDriver:
         self.reading = OPEN_FILE | (0 if follow_symlinks else _NOFOLLOW)
         self.spelling = Spelling()
         self.locks = NamedLocks()  # of folders, where the system has none
+        self.name = RootName(root)
         self.capabilities = Capabilities(
             write=True,
             erase=True,
@@ -142,10 +152,10 @@ class DirectoryDriver:
             for path, values in folders.items():
                 walk.ease(sync=self.fsync)
                 self._in_folder(walk, path, partial(self._replace, walk, values))
-            if erased:
-                self._erase(walk, erased)
             if self.fsync:
                 walk.sync()
+            if erased:
+                self._erase(walk, erased)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says: under the exclusive lock of each key's folder, which every writer shares."""
@@ -164,10 +174,14 @@ class DirectoryDriver:
                 refused += self._in_folder(walk, path, partial(self._swap, walk, names, swaps))
             if self.fsync:
                 walk.sync()
-            for path, names in folders.items():
-                if any(swaps[key][1] is None for key in names.values()):
-                    walk.forget()
-                    self._prune(walk, path)
+            emptied = [
+                path
+                for path, names in folders.items()
+                if any(swaps[key][1] is None for key in names.values())
+            ]
+            if emptied:
+                walk.forget()
+                self._prune(walk, emptied)
         return refused
 
     def erase_prefix(self, folder: str, /) -> None:
@@ -179,7 +193,7 @@ class DirectoryDriver:
                 return
             self._clear(walk, there)
             walk.forget()
-            self._prune(walk, path)
+            self._prune(walk, [path])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         """As the contract says: one rename of a folder, unless it crosses file systems."""
@@ -198,13 +212,17 @@ class DirectoryDriver:
                 if error.errno != errno.EXDEV:
                     raise
                 rename_by_copy(self, source, target)
+            if self.fsync:
+                walk.sync()
             walk.forget()
-            self._prune(walk, parent(old))
+            self._prune(walk, [parent(old)])
 
     # ------------------------------------------------------------ names
 
     def _walk(self) -> AbstractContextManager[Walk]:
-        return Walk(self.root, self.spelling, follow_symlinks=self.follow, anchored=self.anchored).opened()
+        return Walk(
+            self.root, self.spelling, self.name, follow_symlinks=self.follow, anchored=self.anchored
+        ).opened()
 
     def _name(self, key: str) -> str:
         if TEMPORARY in key and (key.startswith(TEMPORARY) or f"/{TEMPORARY}" in key):
@@ -437,12 +455,8 @@ class DirectoryDriver:
             with self._locked(walk, folder, exclusive=False):
                 if self._unlink(folder, name.rpartition("/")[2]):
                     emptied.add(parent(name))
-        if self.fsync:
-            walk.sync()
         walk.forget()
-        for path in sorted(emptied, key=len, reverse=True):
-            walk.ease()
-            self._prune(walk, path)
+        self._prune(walk, emptied)
 
     def _unlink(self, folder: Folder, name: str) -> bool:
         status = folder.stat(name)
@@ -463,24 +477,35 @@ class DirectoryDriver:
                     inner = walk.inside(folder, entry.name)
                     if inner is not None:
                         self._clear(walk, inner)
+                    if not self._rmdir(folder, entry.name) and self.fsync and inner is not None:
+                        inner.sync()
                     walk.close(kept)
-                    self._rmdir(folder, entry.name)
                 else:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(folder.at(entry.name), dir_fd=folder.fd)
 
-    def _prune(self, walk: Walk, path: str) -> None:
-        """Remove a folder and those of its parents that are empty; the root stays."""
-        while path:
-            above = walk.folder(parent(path))
-            if above is None:
-                return
-            if not self._rmdir(above, _last(path)):
-                folder = walk.folder(path)
-                if folder is None or not self._sweep(folder) or not self._rmdir(above, _last(path)):
-                    return
-            walk.forget()
-            path = parent(path)
+    def _prune(self, walk: Walk, paths: Iterable[str]) -> None:
+        """Remove folders and those of their parents that are empty; the root stays. What has become of them is made durable."""
+        left = set()
+        for path in sorted(paths, key=len, reverse=True):
+            while path and self._remove(walk, path):
+                walk.forget()
+                path = parent(path)  # noqa: PLW2901 - upwards
+            left.add(path)
+            walk.ease()
+        for path in left if self.fsync else ():
+            walk.ease()
+            folder = walk.folder(path)
+            if folder is not None:
+                folder.sync()
+
+    def _remove(self, walk: Walk, path: str) -> bool:
+        """Remove a folder if it is empty, but for what killed writers left; whether it is gone."""
+        above = walk.folder(parent(path))
+        if above is None or self._rmdir(above, _last(path)):
+            return True
+        folder = walk.folder(path)
+        return folder is not None and self._sweep(folder) and self._rmdir(above, _last(path))
 
     def _sweep(self, folder: Folder) -> bool:
         """Remove what killed writers left in a folder if it holds nothing else; whether that was so."""

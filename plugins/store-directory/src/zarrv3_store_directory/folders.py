@@ -17,6 +17,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
+from zarrv3.store.files import sync_names
 
 ANCHORED = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -43,6 +44,11 @@ class Folder(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def sync(self) -> None:
+        """Make the names in it durable, where the system can."""
+        if self.fd is not None:
+            os.fsync(self.fd)
+
     def scan(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
         """What lies in the folder, one by one and unsorted, for a `with` block."""
         return os.scandir(self.path if self.fd is None else self.fd)
@@ -66,13 +72,21 @@ class Walk:
         follow_symlinks: go through links below the root too.
         anchored: use descriptors.
         spelling: asked about every existing name before it is gone through.
+        name: told when the root is made.
     """
 
     def __init__(
-        self, root: str, spelling: Spelling, *, follow_symlinks: bool, anchored: bool = ANCHORED
+        self,
+        root: str,
+        spelling: Spelling,
+        name: RootName,
+        *,
+        follow_symlinks: bool,
+        anchored: bool = ANCHORED,
     ) -> None:
         self.root = root
         self.spelling = spelling
+        self.name = name
         self.follow = follow_symlinks
         self.anchored = anchored
         self.descriptors: list[int] = []
@@ -113,10 +127,11 @@ class Walk:
             self.forget()
 
     def sync(self) -> None:
-        """Make the names in all visited folders durable."""
+        """Make the names in all visited folders durable, and that of the root."""
         for folder in self._folders.values():
-            if folder is not None and folder.fd is not None:
-                os.fsync(folder.fd)
+            if folder is not None:
+                folder.sync()
+        self.name.sync()
 
     def folder(self, path: str, *, create: bool = False) -> Folder | None:
         """The folder at a path below the root (`""` or ending in `/`), `None` when there is none.
@@ -160,6 +175,7 @@ class Walk:
         if create and not os.path.isdir(self.root):  # noqa: PTH112 - a text path is all there is
             with suppress(FileExistsError):  # a file: see below
                 os.makedirs(self.root, exist_ok=True)  # noqa: PTH103
+            self.name.durable = False
         try:
             if self.anchored:
                 return Folder(self.root, self.open(self.root, _OPEN_FOLDER))
@@ -206,6 +222,23 @@ def link_error(path: str) -> StoreAccessError:
     return StoreAccessError(
         f"{path!r} is a symbolic link; open the store with follow_symlinks=True to go through links"
     )
+
+
+class RootName:
+    """The name of a root and those of the folders above it, which are durable when each of them has been synchronised.
+
+    That is done once, whoever made the folders: it may have been a process that was killed before it could.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.durable = False
+
+    def sync(self) -> None:
+        """Make them durable unless they are."""
+        if not self.durable:
+            sync_names(self.root)
+            self.durable = True
 
 
 class Spelling:

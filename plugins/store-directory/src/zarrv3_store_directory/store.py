@@ -32,7 +32,7 @@ class DirectoryStore(FileBackend):
         ] = False,
         dimension_separator: Separator = None,
         *,
-        fsync: Annotated[bool, Option("return from a write only once the value is on the disk")] = False,
+        fsync: Annotated[bool, Option("return from every change only once it is on the disk")] = False,
         follow_symlinks: Annotated[
             bool, Option("follow symbolic links below the folder; otherwise they are an error")
         ] = False,

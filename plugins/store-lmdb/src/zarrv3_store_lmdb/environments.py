@@ -21,6 +21,7 @@ import lmdb
 
 from zarrv3.errors import ConfigurationError, StoreAccessError, StoreClosedError
 from zarrv3.forks import at_forks, renew_in_children
+from zarrv3.store.files import check_helper_file, sync_names
 from zarrv3.store.locks import ReadWriteLock
 from zarrv3.store.sharing import Sharing
 
@@ -40,6 +41,7 @@ with lmdb.open(**json.loads(sys.argv[1]), readonly=True) as env, env.begin(buffe
         pass
 """
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a write cut short is an EIO to LMDB
+_LOCK = (0xBEEFC0DE).to_bytes(4, sys.byteorder)  # what a lock file begins with, or zeros
 _PATIENCE = 10.0  # seconds that a fork waits for transactions to end
 
 Identity = tuple[int, int]
@@ -185,6 +187,7 @@ class Environment:
                 self._unsynced = False
                 try:
                     env.sync(True)
+                    sync_names(self.place.data)
                 except BaseException:
                     self._unsynced = True
                     raise
@@ -221,10 +224,8 @@ class Environment:
     def _open(self, map_size: int) -> lmdb.Environment:
         readonly = not self.place.can_write()
         options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
-        if self.locking and os.path.islink(self.place.lock):  # noqa: PTH114
-            raise StoreAccessError(
-                f"{self.place.lock!r} is a symbolic link, which LMDB would overwrite; remove it"
-            )
+        if self.locking:
+            _check_lock(self.place.lock)
         if not readonly:
             self._prepare()
         env = _opened(self.place, options)
@@ -240,6 +241,8 @@ class Environment:
         if missing > 0 and not readonly:
             with env.begin(write=True):
                 self._lengthen(end)
+        if self.options.get("sync") and not readonly:
+            sync_names(self.place.data)
         if self.locking:
             env.reader_check()  # readers that died keep pages from being used again
         return env
@@ -282,6 +285,18 @@ def _opened(place: Place, options: Mapping[str, Any]) -> lmdb.Environment:
         with suppress(lmdb.MapResizedError):  # another process has just grown the map
             return lmdb.open(place.path, subdir=place.subdir, **options)
     return lmdb.open(place.path, subdir=place.subdir, **options)
+
+
+def _check_lock(path: str) -> None:
+    """Raise `StoreAccessError` for anything but a lock file of LMDB's, which overwrites what is there."""
+    check_helper_file(path)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            start = file.read(len(_LOCK))
+    except FileNotFoundError:
+        return
+    if start.strip(b"\0") and start != _LOCK:
+        raise StoreAccessError(f"{path!r} is not a lock file of LMDB's, which would overwrite it; remove it")
 
 
 def _grown(size: int, room: int) -> int:

@@ -28,6 +28,7 @@ from zarrv3.store.contract import (
     Swaps,
     Versioned,
 )
+from zarrv3.store.files import sync_names
 from zarrv3.store.helpers import children
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Server
@@ -165,7 +166,7 @@ class SQLDriver:
 
     def flush(self) -> None:
         """As the README says: SQLite's write-ahead log goes into the file; servers have committed already."""
-        if self.opened.path is not None and self.ready:
+        if self.opened.path is not None and self.writable:
             # its row is not read: until the cursor is closed SQLite takes it for a write that is under way
             self._run(lambda connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close())
 
@@ -246,6 +247,7 @@ class SQLDriver:
                     FileExistsError
                 ):  # with the permissions of the user's umask, which SQLite narrows
                     os.close(os.open(self.opened.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+                sync_names(self.opened.path)
             if self.opened.own:
                 self._run(self.sql.prepare)
             if not there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import weakref
@@ -10,12 +11,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from zarrv3.errors import StoreAccessError, StoreClosedError
 from zarrv3.forks import Lock, at_forks
+from zarrv3.store.files import check_helper_file
 from zarrv3.store.locks import ReadWriteLock
 
 T = TypeVar("T")
@@ -59,6 +62,12 @@ def _compiled(statement: Any) -> tuple[str, dict[str, Any]]:
     return str(compiled), dict(compiled.params or {})
 
 
+Frozen = tuple[int, int, int, int]
+"""Number, size and times of a file."""
+
+_HELPERS = ("-wal", "-shm", "-journal")
+
+
 class Slot:
     """A place for a connection, which one thread uses at a time: `with slot.taken: …`."""
 
@@ -67,6 +76,11 @@ class Slot:
         self.private = private
         self.taken = threading.RLock()  # no interrupt leaves it taken: its methods are not Python's
         self.raw: sqlite3.Connection | None = None
+        self.frozen: Frozen | None = None
+
+    def has_changed(self) -> bool:
+        """Whether a file that is read as one that nobody changes has been changed all the same."""
+        return self.frozen is not None and self.frozen != frozen(self.name)
 
     def __del__(self) -> None:
         """Close the connection of a store that was not closed."""
@@ -101,12 +115,17 @@ class File:
         self._arguments = {"timeout": LOCK_TIMEOUT, **arguments, **ours}
         self._synchronous = f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}"
         self._idle: deque[Slot] = deque()
-        self._closed = False
+        self._closed = self._has_written = False
         self._turns = ReadWriteLock()
         self._only = self._new_slot() if self.private else None
 
     def run(self, action: Callable[[Statements], T], begin: str = "") -> T:
         """What a function returns that is given a connection, in a transaction that the statement `begin` begins, if any."""
+        while True:
+            with suppress(_ChangedError):
+                return self._run(action, begin)
+
+    def _run(self, action: Callable[[Statements], T], begin: str) -> T:
         slot = self._only or self._taken()
         with self._turns.writing() if slot is self._only else nullcontext(), slot.taken:
             if slot.name in _unsafe:
@@ -114,6 +133,8 @@ class File:
                     f"this process was forked while a thread of its parent was using {slot.name!r}, and has inherited locks "
                     "of SQLite's that it does not hold; fork while the store is not in use, or spawn the process"
                 )
+            if slot.has_changed():
+                slot.close()
             connection = slot.raw or self._connect(slot)
             try:
                 if connection.in_transaction:  # an interrupt came before the transaction was undone
@@ -123,24 +144,37 @@ class File:
                 result = action(Statements(connection))
                 if begin:
                     connection.execute("COMMIT")
+                if slot.has_changed():
+                    raise _ChangedError  # noqa: TRY301
+                self._has_written = self._has_written or connection.total_changes > 0
             except BaseException as error:
                 with suppress(sqlite3.Error):
                     connection.rollback()
                 if slot is not self._only and not isinstance(error, Exception):
                     slot.close()
                 self._leave(slot)
+                if isinstance(error, sqlite3.Error) and slot.has_changed():
+                    raise _ChangedError from error
                 raise
             self._leave(slot)
             return result
 
     def close(self) -> None:
-        """Close the connections; those in use are closed by the calls that use them."""
+        """Close the connections; those in use are closed by the calls that use them.
+
+        The last one to have written leaves a plain file: one with a write-ahead log cannot be read without making files.
+        """
         self._closed = True
         if self._only is not None:
             self._only.close()
         with suppress(IndexError):
-            while True:
+            slot = self._idle.pop()
+            while self._idle:
                 self._idle.pop().close()
+            with slot.taken:
+                if self._has_written and slot.raw is not None:
+                    _end_log(slot.raw)
+                slot.close()
 
     def _taken(self) -> Slot:
         try:
@@ -164,13 +198,57 @@ class File:
         if self._closed:
             raise StoreClosedError("the database was closed in the middle of a call")
         connection: sqlite3.Connection
-        slot.raw = connection = sqlite3.connect(self._name, **self._arguments)
+        name, arguments = self._name, self._arguments
+        slot.frozen = None
+        if self.path is not None:
+            for ending in _HELPERS:
+                check_helper_file(self.path + ending)
+            slot.frozen = frozen(self.path)
+            if slot.frozen is not None:
+                name, arguments = f"{Path(self.path).as_uri()}?immutable=1", {**arguments, "uri": True}
+        slot.raw = connection = sqlite3.connect(name, **arguments)
         try:
             connection.execute(self._synchronous)
         except BaseException:
             slot.close()
             raise
         return connection
+
+
+class _ChangedError(Exception):
+    """A file that was read as one that nobody changes has been changed: what was read may be of two versions."""
+
+
+def frozen(path: str) -> Frozen | None:
+    """The state of a file that SQLite could not read otherwise than as one that nobody changes.
+
+    That is one with a write-ahead log, which is empty, where this process cannot make the files that such a log needs.
+    Raises `StoreAccessError` if the log is not empty and cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            is_logged = file.read(20)[18:] == b"\2\2"
+            status = os.fstat(file.fileno())
+    except OSError:  # which SQLite will say
+        return None
+    if not is_logged or (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):  # noqa: PTH120
+        return None
+    with suppress(FileNotFoundError):
+        if os.path.getsize(f"{path}-wal"):  # noqa: PTH202
+            if not os.path.exists(f"{path}-shm"):  # noqa: PTH110
+                raise StoreAccessError(
+                    f"{path!r} was left by a process that was killed, with writes in '{path}-wal'; open it once where it can "
+                    "be written, or copy both files there"
+                )
+            return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _end_log(connection: sqlite3.Connection) -> None:
+    """Move a write-ahead log into its file for good, unless others have the file open."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA busy_timeout = 0").close()
+        connection.execute("PRAGMA journal_mode = DELETE").close()
 
 
 def _before_fork() -> None:

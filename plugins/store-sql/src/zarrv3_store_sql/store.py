@@ -182,7 +182,7 @@ class SQLiteStore(_Table):
         dimension_separator: Separator = None,
         *,
         table: TableName = "zarr",
-        fsync: Annotated[bool, Option("return from a write only once it is on the disk")] = False,
+        fsync: Annotated[bool, Option("return from every change only once it is on the disk")] = False,
         **kwargs: Unpack[SQLiteOptions],
     ) -> None:
         for name in kwargs:

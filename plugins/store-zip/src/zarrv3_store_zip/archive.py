@@ -10,6 +10,7 @@ from typing import Any
 from zarrv3.errors import StoreAccessError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Version
+from zarrv3.store.files import sync_names
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.sharing import Sharing
@@ -221,8 +222,7 @@ class Archive:
         finally:
             self._settle()
         if fsync:
-            folder = File(os.path.dirname(self.path), os.O_RDONLY)  # noqa: PTH120 - a plain text
-            os.fsync(folder.fd)
+            sync_names(self.path)
 
     def _settle(self) -> None:
         """Take note of whether the last flush has replaced the archive; an interrupt may have cut it off anywhere."""

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer
+from zarrv3.store.files import check_helper_file
 
 try:
     import fcntl
@@ -165,6 +166,7 @@ class Spool:
 
     def _take_lock(self, archive: str) -> None:
         while True:
+            check_helper_file(str(self.path))
             lock = File(str(self.path), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
             mine = lock.locked()
             there = Stamp.at(str(self.path))  # unless its owner has just flushed: the name is free again
