@@ -23,7 +23,8 @@ from zarrv3.errors import (
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
 from zarrv3.store import contract
-from zarrv3_bridge_zarr import ZarrStore, gathering
+from zarrv3_bridge_fsspec import gathering
+from zarrv3_bridge_zarr import ZarrStore
 
 PROTOTYPE = default_buffer_prototype()
 

@@ -2,7 +2,6 @@
 
 There:
 ranges     byte requests of zarr-python ↔ byte ranges of the store contract
-gathering  single-key calls of one turn of an event loop → batches of a store
 store      `ZarrStore`: the abstract class of zarr-python over a store of ours; `as_zarr_store`
 
 And back:

@@ -19,7 +19,7 @@ from zarrv3.store import contract
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Capabilities, Request
 from zarrv3.store.helpers import cut
-from zarrv3_bridge_zarr.gathering import Gatherer
+from zarrv3_bridge_fsspec.gathering import Gatherer
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_range
 
 PAGE = 1000
@@ -43,7 +43,7 @@ def as_zarr_store(
 class ZarrStore(Store):
     """A store of ours as a `zarr.abc.store.Store`.
 
-    Calls that are made concurrently in one event loop are gathered into batches; see `zarrv3_bridge_zarr.gathering`. A
+    Calls that are made concurrently in one event loop are gathered into batches; see `zarrv3_bridge_fsspec.gathering`. A
     write that has been awaited is in the store. Usable from any number of event loops and threads at once; pickled and
     compared by the store below. Closing it closes the store below, unless it came from `with_read_only`.
 

@@ -1,6 +1,6 @@
 """Single-key calls of one turn of an event loop become batches of a store.
 
-zarr-python asks for one key at a time, many times concurrently; a store of ours answers a batch in one round trip. So a
+fsspec and zarr-python ask for one key at a time, many times concurrently; a store of ours answers a batch in one round trip. So a
 call only enters a queue, and at the end of the loop's turn, when every task that was ready has run, the queue goes to
 the store. While `CONCURRENCY` batches are under way, what comes in waits and leaves together: the slower the store, the
 fuller the batches. Batches run in the loop's default executor; the loop is never blocked.
@@ -22,7 +22,9 @@ from zarrv3.errors import (
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request
 
-Kind: TypeAlias = Literal["get", "write", "create"]
+Kind: TypeAlias = Literal["get", "stat", "write", "create"]
+
+READS = {"get", "stat"}
 
 CONCURRENCY = 2
 """How many batches of an event loop are under way at once."""
@@ -40,7 +42,7 @@ class Call:
     `done` never holds an exception: the caller may have gone, and nobody would fetch it.
     """
 
-    __slots__ = ("done", "error", "item", "key", "kind", "number", "value", "wanted")
+    __slots__ = ("done", "error", "item", "key", "kind", "number", "refused", "size", "value", "wanted")
 
     def __init__(
         self, number: int, kind: Kind, key: str, item: ByteRange | bytes | None, done: asyncio.Future[None]
@@ -51,6 +53,10 @@ class Call:
         self.item = item
         self.done = done
         self.value: Buffer | None = None
+        self.size: int | None = None
+        """The answer to `stat`."""
+        self.refused = False
+        """Whether `create` found the key there."""
         self.error: BaseException | None = None
         self.wanted = True
 
@@ -93,7 +99,7 @@ class Gatherer:
         loop = asyncio.get_running_loop()
         self._numbers += 1
         call = Call(self._numbers, kind, key, item, loop.create_future())
-        if kind != "get":
+        if kind not in READS:
             self._writes.add(call)
         self._enter(call)
         self._schedule(loop)
@@ -121,7 +127,7 @@ class Gatherer:
         if waiting is not None:
             waiting.append(call)
             return
-        if call.kind != "get":
+        if call.kind not in READS:
             self._writing[call.key] = deque()
         self._ready[call.kind].append(call)
 
@@ -173,7 +179,7 @@ class Gatherer:
 
     def _end(self, call: Call) -> None:
         call.done.set_result(None)
-        if call.kind != "get":
+        if call.kind not in READS:
             self._writes.remove(call)
             for waiting in self._writing.pop(call.key):
                 self._enter(waiting)
@@ -221,6 +227,11 @@ def _get(store: BaseStore, calls: Sequence[Call]) -> None:
         call.value = value
 
 
+def _stat(store: BaseStore, calls: Sequence[Call]) -> None:
+    for call, size in zip(calls, store.stat_many([call.key for call in calls]), strict=True):
+        call.size = size
+
+
 def _write(store: BaseStore, calls: Sequence[Call]) -> None:
     store.write_many({call.key: cast("bytes | None", call.item) for call in calls})
 
@@ -229,14 +240,18 @@ def _create(store: BaseStore, calls: Sequence[Call]) -> None:
     """Store the values of keys that do not exist: atomically where the store can, else by looking first."""
     values = {call.key: cast("bytes", call.item) for call in calls}
     if store.capabilities.swap:
-        store.swap_many({key: (None, value) for key, value in values.items()})
+        taken = store.swap_many({key: (None, value) for key, value in values.items()})
     else:
-        sizes = store.stat_many([*values])
-        store.write_many({k: v for (k, v), size in zip(values.items(), sizes, strict=True) if size is None})
+        sizes = zip(values, store.stat_many([*values]), strict=True)
+        taken = {key for key, size in sizes if size is not None}
+        store.write_many({key: value for key, value in values.items() if key not in taken})
+    for call in calls:
+        call.refused = call.key in taken
 
 
 _ACTIONS: Mapping[Kind, Callable[[BaseStore, Sequence[Call]], None]] = {
     "get": _get,
+    "stat": _stat,
     "write": _write,
     "create": _create,
 }
