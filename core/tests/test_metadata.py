@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zarrv3.errors import MetadataError, NodeNameError, UnknownExtensionError
-from zarrv3.format.documents import check_json, load_document
+from zarrv3.format.documents import check_json, dump_document, load_document
 from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.grids import V2Keys
-from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, dump_document, parse_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
 from zarrv3.format.node_names import check_name, normalize_path
 
 ARRAY: dict[str, Any] = {

@@ -30,7 +30,7 @@ Place: TypeAlias = tuple[int, str]
 """Which store, and the key of a chunk there."""
 
 ENTRY_BYTES = 256
-"""What a chunk counts beside its elements: about what Python needs to remember it."""
+"""What a chunk counts in addition to its elements: about what Python needs to remember it."""
 
 
 class Reading(NamedTuple):
@@ -50,7 +50,7 @@ class ChunkStatistics(NamedTuple):
     evictions: int = 0
     """Chunks that went to make room."""
     bytes: int = 0
-    """The size of all chunks: of their elements, and 256 bytes each beside."""
+    """The size of all chunks: their elements, and 256 bytes for each chunk."""
     chunks: int = 0
     """How many chunks are held."""
 
@@ -91,7 +91,7 @@ class ChunkCache:
             return ChunkStatistics(self._hits, self._misses, self._evictions, self._bytes, len(self._chunks))
 
     def invalidate(self) -> None:
-        """Forget everything; what is being fetched just now is not remembered."""
+        """Forget everything; chunks that are being fetched are not remembered."""
         with self._lock:
             self._chunks.clear()
             self._bytes = 0

@@ -13,7 +13,7 @@ from zarrv3.chunks.chunk_cache import ArrayChunks
 from zarrv3.chunks.transformers import StorageTransformer, plain
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec, CodecChain
-from zarrv3.format.extensions import Guard, NamedConfig
+from zarrv3.format.extensions import Guard
 from zarrv3.format.grids import ChunkGrid, RegularGrid, decode_key, grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
@@ -88,7 +88,7 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
     transformers: list[StorageTransformer] = [
         named.resolve("storage_transformers", StorageTransformer, f"storage_transformers[{index}]")
         for index, named in enumerate(metadata.storage_transformers)
-        if named.must_understand or _is_known(named)
+        if not named.is_ignored("storage_transformers")
     ]
     grid, codecs = metadata.chunk_grid, metadata.codecs
     while len(codecs) == 1:
@@ -149,11 +149,3 @@ def _padded(transformer: StorageTransformer, ndim: int) -> tuple[int, ...] | Non
             f"{transformer.describe()} stores blocks of {len(block)} dimensions, the array has {ndim}"
         )
     return (*block, *(1,) * (ndim - len(block)))
-
-
-def _is_known(named: NamedConfig) -> bool:
-    try:
-        named.find("storage_transformers")
-    except MetadataError:
-        return False
-    return True

@@ -2,7 +2,7 @@
 
 plan ── tasks of some dozens of pieces ──> threads, each doing a whole task: `reading` and `writing` say what is done.
 
-Memory beside the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
+Memory in addition to the result or value: the tasks under way, each at most `TASK_BYTES` of chunks or one block.
 """
 
 from __future__ import annotations

@@ -73,11 +73,23 @@ class NamedConfig:
         except RegistryError as error:
             raise UnknownExtensionError(str(error)) from error
 
-    def resolve(self, kind: Kind, base: type[T], member: str) -> T:
-        """The object that name and configuration stand for: `class.from_json(name, configuration)`, which must be a `base`."""
-        cls = self.find(kind)
+    def is_ignored(self, kind: Kind) -> bool:
+        """Whether the name is unknown, and its writer allows readers to ignore it."""
+        if self.must_understand:
+            return False
         try:
-            found = cls.from_json(self.name, self.configuration)
+            self.find(kind)
+        except UnknownExtensionError:
+            return True
+        return False
+
+    def resolve(self, kind: Kind, base: type[T], member: str) -> T:
+        """The object that name and configuration stand for: `class.from_json(name, configuration)`, which must be a `base`.
+
+        Raises `UnknownExtensionError` for a name that is not known, `MetadataError` for a configuration that makes no sense.
+        """
+        try:
+            found = self.find(kind).from_json(self.name, self.configuration)
         except MetadataError as error:
             raise type(error)(f"{member}: {error}") from error
         except Exception as error:

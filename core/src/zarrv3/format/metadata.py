@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, SupportsIndex
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
-from zarrv3.format.documents import check_json, dump_document, load_document
+from zarrv3.format.documents import check_json, load_document
 from zarrv3.format.extensions import Guard, NamedConfig, Reading, shown
 from zarrv3.format.grids import (
     ChunkGrid,
@@ -257,13 +257,8 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
     for index, item in enumerate(value):
         member = f"codecs[{index}]"
         named = NamedConfig.parse(item, member)
-        try:
-            named.find("codecs")
-        except UnknownExtensionError as error:
-            if named.must_understand:
-                raise UnknownExtensionError(f"{member}: {error}") from error
-            continue
-        codecs.append(named.resolve("codecs", Codec, member))  # type: ignore[type-abstract]
+        if not named.is_ignored("codecs"):
+            codecs.append(named.resolve("codecs", Codec, member))  # type: ignore[type-abstract]
     return tuple(codecs)
 
 
@@ -293,6 +288,3 @@ def _has_bare_nan(value: JSON) -> bool:
     if isinstance(value, list):
         return any(map(_has_bare_nan, value))
     return isinstance(value, float) and not math.isfinite(value)
-
-
-__all__ = ["ArrayMetadata", "GroupMetadata", "dump_document", "parse_document"]

@@ -163,7 +163,7 @@ def chunk_shapes(
 def _chunk_shape(
     shape: Sequence[int], chunks: Chunks, within: Sequence[int], item_size: int
 ) -> tuple[int, ...]:
-    """The shape of chunks; if that is left to us, of such that divide a shard `within` which they lie."""
+    """The chunk shape; if the choice is ours, one that divides the shard `within` which the chunks lie."""
     if chunks is True or (isinstance(chunks, str) and chunks == "auto"):
         guessed = guess_chunks(within, item_size)
         return guessed if within is shape else tuple(map(math.gcd, guessed, within))

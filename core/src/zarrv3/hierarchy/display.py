@@ -115,7 +115,7 @@ def _several_writers(node: Array | Group, *, complete: bool) -> list[tuple[str, 
 
 
 def human(number: int) -> str:
-    """A number of bytes, with a short form beside it from 1024 on, as zarr-python prints it."""
+    """A number of bytes, from 1024 on followed by a short form, as zarr-python prints it."""
     power = min((number.bit_length() - 1) // 10, 6)
     return str(number) if power < 1 else f"{number} ({number / 1024**power:.1f}{'KMGTPE'[power - 1]})"
 

@@ -361,7 +361,7 @@ class Above:
         self._known[path] = _is_consolidated(metadata)
 
     def tell(self, store: BaseStore, what: str, *paths: str) -> None:
-        """Warn if groups above paths, something at which was `what` just now, have consolidated metadata."""
+        """Warn if groups above `paths`, where nodes were just `what` ("created", …), have consolidated metadata."""
         self._changes += 1
         if self._as_of != Above.consolidations or not self._changes % self.AGAIN:
             self._as_of = Above.consolidations

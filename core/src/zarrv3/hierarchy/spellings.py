@@ -27,7 +27,7 @@ def create(
 ) -> Array:
     """Create an array in a store, from arguments in any of the spellings.
 
-    Raises `TypeError` for an argument that there is not, and what `creation.create` raises.
+    Raises `TypeError` for an unknown argument, and what `creation.create` raises.
     """
     check_names(arguments, ArrayArguments)
     rest: dict[str, Any] = {**arguments}

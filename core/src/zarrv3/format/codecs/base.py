@@ -70,7 +70,7 @@ class Codec(ABC):
         return self
 
     def lower(self, spec: ChunkSpec) -> Any:  # noqa: ARG002 - for those who can
-        """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is none."""
+        """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is not one."""
         return None
 
 

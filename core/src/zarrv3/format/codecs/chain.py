@@ -145,7 +145,7 @@ class CodecChain:
                     innermost(buffer, size, _memory(out, carrier))
                     return out
                 data = innermost(buffer, size)
-                if len(data) != size:  # a codec of somebody's that does not check
+                if len(data) != size:  # a third-party codec that does not check
                     raise wrong_size("codecs", len(data), size)  # noqa: TRY301
                 array: Array = frombuffer(data, carrier, count)
                 if borrowed:

@@ -173,7 +173,7 @@ class FloatForms:
             return None
 
     def cast(self, value: Any) -> Any:
-        """A user's number; `None` if it is none or becomes infinite."""
+        """A user's number; `None` if it is not a number or becomes infinite."""
         if isinstance(value, np.generic) and value.dtype == self.dtype:
             return np.asarray(value).astype(self.dtype)[()]
         if isinstance(value, str):

@@ -164,8 +164,8 @@ class ConsolidatedMetadataStore(Layer):
         """See that the arrays still exist whose chunks are missing or written: once each, by their own documents.
 
         Without it an array that is gone would be full of its fill value, and take values that nobody sees. Raises
-        `NodeNotFoundError` for such an array, and `MetadataError` for one whose chunks have another form by now; warns if shape
-        or attributes are others.
+        `NodeNotFoundError` for such an array, and `MetadataError` for one whose chunks have another form now; warns if shape
+        or attributes differ.
         """
         arrays = sorted(
             {array for key in keys if (array := self.documents.array_above(key)) is not None} - self._checked
