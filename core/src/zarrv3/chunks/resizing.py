@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 
 from zarrv3.chunks import writing
 from zarrv3.chunks.layout import Layout
 from zarrv3.format.grids import grid_shape
-from zarrv3.indexing import Piece, Plan
+from zarrv3.indexing import ListedPlan, Piece, Plan
 
 ENUMERATED = 10_000
 """Up to how many chunks are looked at without asking which of them exist."""
@@ -43,7 +43,7 @@ def trim(before: Layout, new: Coords) -> None:
     for coords in _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1])):
         is_inside = all((k + 1) * c <= n for k, c, n in zip(coords, lengths, old, strict=True))
         (whole if is_inside else partial).append(piece(coords))
-    writing.erase(before, _Pieces(whole))
+    writing.erase(before, _plan(whole))
     for axis in shorter:
         edge, beyond = divmod(new[axis], lengths[axis])
         if beyond:
@@ -53,32 +53,14 @@ def trim(before: Layout, new: Coords) -> None:
                 else (c for c in stored if c[axis] == edge and _within(c, grids[1]))
             )
             partial += [piece(coords, axis, beyond) for coords in at_edge]
-            writing.clear(before, _Pieces(partial))
+            writing.clear(before, _plan(partial))
             partial = []
-    writing.clear(before, _Pieces(partial))
+    writing.clear(before, _plan(partial))
 
 
-class _Pieces(Plan):
-    """A plan of pieces that are known, for one value that all of them get."""
-
-    __slots__ = ("_pieces",)
-
-    def __init__(self, pieces: Iterable[Piece]) -> None:
-        self._pieces = [*pieces]
-        self.shape = self.result_shape = ()
-        self.count = len(self._pieces)
-
-    def pieces(self) -> Iterator[Piece]:
-        """See `Plan`."""
-        return iter(self._pieces)
-
-    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
-        """See `Plan`."""
-        found: dict[Coords, list[Piece]] = {}
-        for piece in self._pieces:
-            block = tuple([c // k for c, k in zip(piece.chunk, align, strict=True)])
-            found.setdefault(block, []).append(piece)
-        return iter(found.values())
+def _plan(pieces: list[Piece]) -> Plan:
+    """A plan for one value that all pieces get."""
+    return ListedPlan(pieces, (), ())
 
 
 def _is_sparse(before: Layout, old: Coords, new: Coords) -> bool:

@@ -116,14 +116,15 @@ class Array(Node[ArrayMetadata]):
     @takes(raises="Raises `ConfigurationError` for a size that is not one.")
     def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
         """A new object for this array that remembers decoded chunks for reading; this one stays as it is."""
-        return type(self)(
-            self._store,
-            self._path,
-            read_only=self._read_only,
-            write_empty_chunks=self._write_empty,
-            metadata=self._metadata,
-            chunk_cache=chunk_cache,
-        )
+        options = {**self._options(), "chunk_cache": chunk_cache}
+        return type(self)(self._store, self._path, metadata=self._metadata, **options)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            **super()._options(),
+            "write_empty_chunks": self._write_empty,
+            "chunk_cache": self._cache,
+        }
 
     @property
     def chunk_cache(self) -> ChunkCache | None:
@@ -302,7 +303,7 @@ class Array(Node[ArrayMetadata]):
     @property
     def vindex(self) -> Indexer:
         """Indexing by points or a mask, reading and writing."""
-        return Indexer(self, _plan_points)
+        return Indexer(self, plan_coordinates)
 
     @property
     def blocks(self) -> Indexer:
@@ -369,12 +370,14 @@ class Array(Node[ArrayMetadata]):
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if out is not None:
             check_out(out, selected.result_shape, dtype)
-        direct = out is not None and out.dtype == dtype and out.shape == selected.shape
-        buffer = out if direct and out is not None else np.empty(selected.shape, dtype)
+        if out is not None and out.dtype == dtype and out.shape == selected.shape:
+            buffer = out
+        else:
+            buffer = np.empty(selected.shape, dtype)
         reading.read(layout, selected, buffer, fields=fields, progress=progress)
         if out is None:
             return selected.finish(buffer)
-        if not direct:
+        if buffer is not out:
             out[...] = selected.finish(buffer)
         return out
 
@@ -583,10 +586,6 @@ class Array(Node[ArrayMetadata]):
 
     # ------------------------------------------------------------ description
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as other nodes, with what was asked for about empty chunks and an empty cache of the same size."""
-        return _rebuild, (super().__reduce__(), self._write_empty, self._cache)
-
     def __repr__(self) -> str:
         return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
 
@@ -604,27 +603,6 @@ class Indexer:
 
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
         self._array._set(self._planner, selection, value)
-
-
-def _plan_points(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
-    """`vindex`: one mask of the array's shape, or one array of coordinates for each dimension."""
-    only = selection[0] if isinstance(selection, tuple) and len(selection) == 1 else selection
-    if not isinstance(only, tuple) and np.asarray(only).dtype == bool:
-        return plan_mask(only, shape, chunk_shape)
-    return plan_coordinates(selection, shape, chunk_shape)
-
-
-def _rebuild(
-    node: tuple[Callable[..., Array], tuple[Any, ...]],
-    write_empty: bool | None,
-    cache: ChunkCache | None = None,
-) -> Array:
-    rebuild, arguments = node
-    array = rebuild(*arguments)
-    array._write_empty = write_empty
-    array._cache = cache
-    array._layout = array._arranged(array._metadata)
-    return array
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

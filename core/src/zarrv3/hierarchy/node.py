@@ -170,12 +170,22 @@ class Node(Generic[M]):
     __hash__ = None  # type: ignore[assignment]  # as for stores
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the store's configuration, the path and the metadata."""
-        return _rebuild, (type(self), self._store, self._path, self._read_only, self._metadata.to_document())
+        """Pickle the store's configuration, the path, the metadata and the options; of a cache its size."""
+        return _rebuild, (
+            type(self),
+            self._store,
+            self._path,
+            self._metadata.to_document(),
+            self._options(),
+        )
+
+    def _options(self) -> dict[str, Any]:
+        """What the constructor was told beside store, path and metadata."""
+        return {"read_only": self._read_only}
 
 
 def _rebuild(
-    cls: type[Node[Any]], store: BaseStore, path: str, read_only: bool, document: dict[str, JSON]
+    cls: type[Node[Any]], store: BaseStore, path: str, document: dict[str, JSON], options: dict[str, Any]
 ) -> Node[Any]:
     metadata = cls.metadata_class.from_document(document, source=nodes.where(store, path))
-    return cls(store, path, read_only=read_only, metadata=metadata)
+    return cls(store, path, metadata=metadata, **options)

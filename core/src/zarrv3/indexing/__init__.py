@@ -15,9 +15,10 @@ from zarrv3.indexing.basic import plan_basic, plan_blocks
 from zarrv3.indexing.coordinates import plan_coordinates, plan_mask
 from zarrv3.indexing.dispatch import plan
 from zarrv3.indexing.orthogonal import plan_orthogonal
-from zarrv3.indexing.plans import Piece, Plan
+from zarrv3.indexing.plans import ListedPlan, Piece, Plan
 
 __all__ = [
+    "ListedPlan",
     "Piece",
     "Plan",
     "SelectionTypeError",

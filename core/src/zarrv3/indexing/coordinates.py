@@ -5,8 +5,7 @@ last value wins, as in numpy. The buffer is one-dimensional, in the order of the
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from zarrv3.indexing.arguments import as_array, as_indices, check_mask, is_array
 from zarrv3.indexing.axes import group, runs
 from zarrv3.indexing.basic import plan_basic
 from zarrv3.indexing.orthogonal import plan_orthogonal
-from zarrv3.indexing.plans import Piece, Plan
+from zarrv3.indexing.plans import ListedPlan, Piece, Plan
 
 Points = NDArray[np.intp]  # one row for each dimension
 
@@ -52,7 +51,7 @@ def plan_coordinates(selection: Any, shape: Sequence[int], chunk_shape: Sequence
     if not shape:
         return plan_basic((), shape, chunk_shape)
     points = np.stack([np.broadcast_to(array, result_shape).ravel() for array in arrays])
-    return PointPlan(points, shape, chunk_shape, result_shape)
+    return _plan_points(points, shape, chunk_shape, result_shape)
 
 
 def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
@@ -62,7 +61,7 @@ def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Pl
     if len(shape) == 1:
         return plan_orthogonal(array, shape, chunk_shape)
     points = np.stack(np.nonzero(array)) if shape else np.zeros((0, int(array)), np.intp)
-    return PointPlan(points, shape, chunk_shape, (points.shape[1],))
+    return _plan_points(points, shape, chunk_shape, (points.shape[1],))
 
 
 def _coordinates(entry: Any) -> NDArray[Any]:
@@ -74,47 +73,26 @@ def _coordinates(entry: Any) -> NDArray[Any]:
     )
 
 
-class PointPlan(Plan):
+def _plan_points(
+    points: Points, shape: Sequence[int], chunk_shape: Sequence[int], result_shape: tuple[int, ...]
+) -> Plan:
     """Points grouped by chunk. Single points of a chunk are indexed by integers, which numpy does fastest."""
-
-    __slots__ = ("_chunks", "_pieces")
-
-    def __init__(
-        self, points: Points, shape: Sequence[int], chunk_shape: Sequence[int], result_shape: tuple[int, ...]
-    ) -> None:
-        self.shape = (points.shape[1],)
-        self.result_shape = result_shape
-        chunk = np.maximum(np.array(chunk_shape, np.intp), 1)[:, None]
-        numbers = points // chunk
-        order, starts = _group_points(numbers)
-        inside = points - numbers * chunk
-        if order is not None:
-            inside, numbers = inside[:, order], numbers[:, order]
-        self._chunks = numbers[:, starts]
-        self.count = len(starts)
-        extents = np.minimum(chunk, np.array(shape, np.intp)[:, None] - self._chunks * chunk)
-        fields = zip(
-            _columns(self._chunks),
-            _insides(inside, starts),
-            _outsides(order, starts, points.shape[1]),
-            _wholes(inside, starts, extents),
-            strict=True,
-        )
-        self._pieces = [*map(Piece._make, fields)]
-
-    def pieces(self) -> Iterator[Piece]:
-        return iter(self._pieces)
-
-    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
-        if not self.count:
-            return
-        block = self._chunks // np.array(align, np.intp)[:, None]
-        order = np.lexsort(block[::-1])  # stable: the chunks of a block keep their order
-        block = block[:, order]
-        cuts = np.flatnonzero((block[:, 1:] != block[:, :-1]).any(axis=0)) + 1
-        pieces = [self._pieces[number] for number in order.tolist()]
-        for a, b in pairwise([0, *cuts.tolist(), self.count]):
-            yield pieces[a:b]
+    chunk = np.maximum(np.array(chunk_shape, np.intp), 1)[:, None]
+    numbers = points // chunk
+    order, starts = _group_points(numbers)
+    inside = points - numbers * chunk
+    if order is not None:
+        inside, numbers = inside[:, order], numbers[:, order]
+    chunks = numbers[:, starts]
+    extents = np.minimum(chunk, np.array(shape, np.intp)[:, None] - chunks * chunk)
+    fields = zip(
+        _columns(chunks),
+        _insides(inside, starts),
+        _outsides(order, starts, points.shape[1]),
+        _wholes(inside, starts, extents),
+        strict=True,
+    )
+    return ListedPlan(map(Piece._make, fields), (points.shape[1],), result_shape)
 
 
 def _group_points(numbers: Points) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:

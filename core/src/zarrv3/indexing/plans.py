@@ -1,7 +1,7 @@
 """A plan is a selection cut along the chunk grid: an iterable of pieces, handed out in tasks.
 
-`GridPlan` is the product of what each dimension contributes (basic and orthogonal selections); the plan of a set of
-points is in `coordinates`. Both know their number of pieces without enumerating them.
+`GridPlan` is the product of what each dimension contributes (basic and orthogonal selections) and knows their number
+without enumerating them; `ListedPlan` has a list, of points for instance.
 """
 
 import math
@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice, product, starmap
+from operator import floordiv
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +101,29 @@ class Plan(ABC):
             raise SelectionValueError(
                 f"could not broadcast input array from shape {array.shape} into shape {self.result_shape}"
             ) from None
+
+
+class ListedPlan(Plan):
+    """Pieces that are known one by one."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(
+        self, pieces: Iterable[Piece], shape: tuple[int, ...], result_shape: tuple[int, ...]
+    ) -> None:
+        self._pieces = [*pieces]
+        self.shape = shape
+        self.result_shape = result_shape
+        self.count = len(self._pieces)
+
+    def pieces(self) -> Iterator[Piece]:
+        return iter(self._pieces)
+
+    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
+        found: dict[tuple[int, ...], list[Piece]] = {}
+        for piece in self._pieces:
+            found.setdefault(tuple(map(floordiv, piece[0], align)), []).append(piece)
+        return iter(found.values())
 
 
 class GridPlan(Plan):
