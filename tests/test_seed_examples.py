@@ -90,6 +90,7 @@ No. bytes          : 800000000 (762.9M)
 No. bytes stored   : ...
 Storage ratio      : ...
 Chunks initialized : 0/10000
+Damage is detected : ...
 """,
     ),
     Example(
@@ -337,7 +338,7 @@ def test_signature(name: str) -> None:
 
 
 def test_info_has_the_lines_of_the_page() -> None:
-    """`info` names the same things in the same order as the page."""
+    """`info` names the same things in the same order as the page, and then what the page has not."""
     array = zarrv3.create((100, 100), chunks=(10, 10), compressor="default", path="here", zarr_version=3)
     assert [line.split(":")[0].rstrip() for line in repr(array.info).splitlines()] == [
         "Name",
@@ -353,6 +354,7 @@ def test_info_has_the_lines_of_the_page() -> None:
         "No. bytes stored",
         "Storage ratio",
         "Chunks initialized",
+        "Damage is detected",
     ]
 
 

@@ -321,10 +321,10 @@ def test_what_is_recorded() -> None:
 
 
 def test_defaults_are_zarr_pythons() -> None:
-    """Its bytes, then zstd."""
+    """Its bytes, then zstd, though with a checksum."""
     assert chain_of("f4", *default_codecs(data_type_of("f4"))).to_json() == [
         LITTLE,
-        {"name": "zstd", "configuration": {"level": 0, "checksum": False}},
+        {"name": "zstd", "configuration": {"level": 0, "checksum": True}},
     ]
     assert default_serializer(data_type_of(str)).to_json() == {"name": "vlen-utf8"}
     assert default_serializer(data_type_of(bytes)).to_json() == {"name": "vlen-bytes"}

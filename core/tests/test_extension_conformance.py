@@ -169,6 +169,12 @@ class RaisesRawly(Flip):
         return cls(int(configuration.get("mask", 255)) & 255)
 
 
+class ClaimsAChecksum(Flip):
+    """Says that it has one."""
+
+    has_checksum = True
+
+
 class LosesTheLastByte(Flip):
     """Forgets the end of long values."""
 
@@ -292,6 +298,7 @@ def test_an_honest_codec_passes() -> None:
         (TakesAnything, CODEC.test_malformed_configurations),
         (RaisesRawly, CODEC.test_malformed_configurations),
         (TrustsWhatIsNested, CODEC.test_malformed_configurations),
+        (ClaimsAChecksum, CODEC.test_claimed_checksum),
         (LosesTheLastByte, CODEC.test_claims_about_size),
         (LiesAboutItsSize, CODEC.test_claims_about_size),
         (LiesAboutItsSize, CODEC.test_round_trips),

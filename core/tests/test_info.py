@@ -1,7 +1,9 @@
 """Reports of what arrays and groups are and hold."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numcodecs
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import Counting, MemoryStore
+from zarrv3.errors import CorruptDataError
 from zarrv3.hierarchy.display import human
 
 SEED = """\
@@ -28,7 +31,7 @@ Chunks initialized : 0/10000"""
 
 
 def test_the_seeds_example() -> None:
-    """The example of zarr-python 2 prints its lines in its order, with its values where they do not name classes."""
+    """The example of zarr-python 2 prints its lines in its order, with its values where they do not name classes; ours follow."""
     zarr = zarrv3
     z = zarr.create(
         (10000, 10000),
@@ -39,13 +42,43 @@ def test_the_seeds_example() -> None:
         zarr_version=3,
     )
     ours, seeds = str(z.info).splitlines(), SEED.splitlines()
-    assert [line[:21] for line in ours] == [line[:21] for line in seeds]
+    assert [line[:21] for line in ours[:13]] == [line[:21] for line in seeds]
+    assert [line[:21] for line in ours[13:]] == ["Damage is detected : "]
     for number in (0, 2, 3, 4, 5, 6, 9, 12):
         assert ours[number] == seeds[number]
     assert "blosc(cname='lz4', clevel=5, shuffle='shuffle'" in ours[7]
     assert int(dict(z.info)["No. bytes stored"].split()[0]) == sum(
         len(v) for k, v in z.store.items() if k.startswith("path")
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ({}, "yes (zstd has a checksum)"),
+        ({"shards": 50}, "yes (sharding_indexed has a checksum)"),
+        ({"compressors": ["crc32c"]}, "yes (crc32c has a checksum)"),
+        ({"compressors": None}, "no"),
+        ({"compressors": None, "shards": 50}, "no"),
+        ({"compressors": "default"}, "no"),
+        ({"compressors": {"name": "zstd", "configuration": {"level": 0}}}, "no"),
+    ],
+)
+def test_whether_damage_is_detected(arguments: Any, answer: str) -> None:
+    """The report says whether a changed chunk is an error; where it says so, no flipped bit is read as other values."""
+    store: dict[str, bytes] = {}
+    array = zarrv3.create_array(store, shape=100, chunks=10, dtype="f8", **arguments)
+    array[:] = data = np.random.default_rng(0).standard_normal(100)
+    assert dict(array.info)["Damage is detected"].startswith(answer)
+    key = min(key for key in store if key.startswith("c/"))
+    good, silent = store[key], 0
+    for place in range(0, 8 * len(good), 7):
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        store[key] = bytes(bad)
+        with suppress(CorruptDataError):
+            silent += not np.array_equal(array[:], data)
+    assert bool(silent) == answer.startswith("no")
 
 
 def test_no_value_is_read() -> None:
@@ -83,7 +116,7 @@ def test_unlistable_stores() -> None:
             return self.inner.capabilities.without("list")
 
     store = NoList(MemoryStore())
-    assert list(dict(zarrv3.zeros(3, store=store, path="x").info))[-1] == "No. bytes"
+    assert list(dict(zarrv3.zeros(3, store=store, path="x").info))[-2:] == ["No. bytes", "Damage is detected"]
     assert list(dict(zarrv3.group(store, path="g").info))[-1] == "Store type"
 
 

@@ -282,7 +282,7 @@ def test_a_new_array() -> None:
         "fill_value": 0.0,
         "codecs": [
             {"name": "bytes", "configuration": {"endian": "little"}},
-            {"name": "zstd", "configuration": {"level": 0, "checksum": False}},
+            {"name": "zstd", "configuration": {"level": 0, "checksum": True}},
         ],
         "attributes": {},
         "storage_transformers": [],

@@ -72,6 +72,7 @@ def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
         if size:
             lines.append(("Storage ratio", f"{array.nbytes / size:.1f}"))
         lines.append(("Chunks initialized", f"{chunks}/{array.nchunks}"))
+    lines.append(("Damage is detected", _detection(array.metadata)))
     lines += _several_writers(array, complete=complete)
     if complete:
         lines += [
@@ -84,6 +85,14 @@ def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
             ),
         ]
     return Info(lines)
+
+
+def _detection(metadata: ArrayMetadata) -> str:
+    """Whether a stored chunk that was changed by accident is an error instead of other values, and why."""
+    checking = [codec for codec in metadata.codecs if codec.has_checksum]
+    if checking:
+        return f"yes ({_codec(checking[-1]).partition('(')[0]} has a checksum)"
+    return "no (no codec has a checksum, as crc32c and zstd with checksum=True have)"
 
 
 def _group_info(group: Group, *, complete: bool) -> Info:

@@ -11,6 +11,7 @@ What chunks it is tried on follows from the data types that it accepts, of those
 import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -35,6 +36,7 @@ from zarrv3.store.contract import Buffer
 from zarrv3.testing.mutations import damaged
 from zarrv3.testing.processes import threads_together
 from zarrv3.testing.rules import (
+    CHECKSUM,
     CONFIGURATION,
     DAMAGE,
     ENCODED_SIZE,
@@ -242,6 +244,23 @@ class CodecConformance:
                     decode(victim)
 
         check()
+
+    def test_claimed_checksum(self, codec: Any) -> None:
+        """Where the codec says that it has a checksum, a flipped bit never gives other bytes or elements."""
+        made = parse_codec(codec)
+        if not made.has_checksum:
+            pytest.skip("the codec does not say that it has a checksum")
+        chain = max(self._chains(codec), key=lambda chain: chain.spec.item_count)
+        array = self.values(chain.spec.data_type, chain.spec.shape, 3)
+        encoded = bytes(chain.encode(array))
+        for bit in range(0, 8 * len(encoded), 1 + len(encoded) // 100):
+            victim = bytearray(encoded)
+            victim[bit // 8] ^= 1 << bit % 8
+            with suppress(CorruptDataError):
+                found = np.asarray(chain.decode(bytes(victim)))
+                require(
+                    equal_bits(found, array), CHECKSUM, f"bit {bit} of {len(encoded)} bytes can be flipped"
+                )
 
     def test_nothing_larger_than_allowed(self, codec: Any) -> None:
         """Bytes that decode to more than they may raise `CorruptDataError` and nothing else."""

@@ -60,6 +60,7 @@ ROUND_TRIP: Final = (
 )
 ENCODED_SIZE: Final = "encoded_size is the exact number of encoded bytes, or None"
 DAMAGE: Final = "stored bytes that are cut short, too long or changed raise CorruptDataError, or decode to the right shape and size"
+CHECKSUM: Final = "a codec that says it has a checksum never decodes bytes with a flipped bit to other values"
 FITS: Final = (
     "a codec that cannot encode a chunk raises MetadataError from evolve, before any byte is touched"
 )

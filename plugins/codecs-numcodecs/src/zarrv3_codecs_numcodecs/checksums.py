@@ -35,6 +35,10 @@ class Checksum(BytesBytesCodec):
     def to_json(self) -> JSON:
         return {"name": self.name, "configuration": dict(self.configuration)}
 
+    @property
+    def has_checksum(self) -> bool:
+        return True
+
     def encoded_size(self, size: int) -> int | None:
         return size + 4
 

@@ -93,6 +93,10 @@ class Zstd(Compressor):
 
     members: ClassVar[tuple[str, ...]] = ("level", "checksum")
 
+    @property
+    def has_checksum(self) -> bool:
+        return bool(self.configuration.get("checksum"))
+
     def decode(
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
     ) -> Buffer:
@@ -105,7 +109,11 @@ class Zstd(Compressor):
 
 @dataclass(frozen=True)
 class Streams(Compressor):
-    """What a module of Python decodes: one stream, or several in a row."""
+    """What a module of Python decodes: one stream, or several in a row, each with a checksum."""
+
+    @property
+    def has_checksum(self) -> bool:
+        return True
 
     @abstractmethod
     def new(self) -> Any:
@@ -157,6 +165,11 @@ class LZMA(Streams):
     """`numcodecs.lzma`."""
 
     members: ClassVar[tuple[str, ...]] = ("format", "check", "preset", "filters")
+
+    @property
+    def has_checksum(self) -> bool:
+        is_xz = self.configuration.get("format", lzma.FORMAT_XZ) == lzma.FORMAT_XZ
+        return is_xz and self.configuration.get("check", -1) != lzma.CHECK_NONE
 
     def new(self) -> Any:
         kind = self.configuration.get("format", lzma.FORMAT_XZ)

@@ -55,6 +55,11 @@ class ShardingIndexed(ArrayBytesCodec):
         return made
 
     @property
+    def has_checksum(self) -> bool:
+        """Whether the chunks have one, and the index too."""
+        return all(any(codec.has_checksum for codec in codecs) for codecs in (self.codecs, self.index_codecs))
+
+    @property
     def portable(self) -> bool:
         """Whether all inner codecs are."""
         return all(codec.portable for codec in self.codecs)

@@ -48,6 +48,11 @@ class Codec(ABC):
         return 0
 
     @property
+    def has_checksum(self) -> bool:
+        """Whether bytes that were changed by accident raise `CorruptDataError`, and never decode to other values."""
+        return False
+
+    @property
     def portable(self) -> bool:
         """Documents with it may be stored; false for codecs that exist only in what a layer shows."""
         return True

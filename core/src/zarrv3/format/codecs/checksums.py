@@ -44,6 +44,10 @@ class CRC32C(BytesBytesCodec):
     def to_json(self) -> JSON:
         return named("crc32c", {})
 
+    @property
+    def has_checksum(self) -> bool:
+        return True
+
     def encoded_size(self, size: int) -> int | None:
         return size + 4
 

@@ -30,6 +30,10 @@ class GZip(BytesBytesCodec):
     def to_json(self) -> JSON:
         return named("gzip", {"level": self.level})
 
+    @property
+    def has_checksum(self) -> bool:
+        return True
+
     def encode(self, buffer: Buffer) -> Buffer:
         # the result depends on nothing but the input: there is no time stamp
         compressor = zlib.compressobj(self.level, zlib.DEFLATED, _GZIP)

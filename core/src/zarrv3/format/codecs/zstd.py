@@ -30,7 +30,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Zstd(BytesBytesCodec):
-    """Level 0 is the library's default; `checksum` is verified by every reader."""
+    """Level 0 is the library's default; `checksum` adds four bytes, which every reader verifies."""
 
     level: int = 0
     checksum: bool = False
@@ -46,6 +46,10 @@ class Zstd(BytesBytesCodec):
     def to_json(self) -> JSON:
         # zarr-python 3 always writes checksum, and some of its versions need it
         return named("zstd", {"level": self.level, "checksum": self.checksum})
+
+    @property
+    def has_checksum(self) -> bool:
+        return self.checksum
 
     def native(self) -> tuple[str, str, tuple[Any, ...]]:
         return "zstd", lazy("numcodecs.zstd").__file__, (self.level, self.checksum)
