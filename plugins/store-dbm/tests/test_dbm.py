@@ -17,7 +17,7 @@ from zarrv3.errors import (
     ReadOnlyError,
     StoreAccessError,
 )
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.processes import together
 from zarrv3_store_dbm import DBMStore
 
@@ -26,7 +26,7 @@ KEYS = ("f/a", "f/b", "g")
 UNGUARDED = {"gnu", "ndbm"}
 
 
-class TestDBMStore(StoreConformance):
+class TestDBMStore(InterruptConformance, StoreConformance):
     """A database of each module that leaves a whole file behind when it is killed, and of an `open` function."""
 
     examples = 12
@@ -38,7 +38,7 @@ class TestDBMStore(StoreConformance):
         return open_it
 
 
-class TestUnguarded(StoreConformance):
+class TestUnguarded(InterruptConformance, StoreConformance):
     """A database of a module that writes its file in place, page by page."""
 
     examples = 12

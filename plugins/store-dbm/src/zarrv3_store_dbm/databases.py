@@ -10,10 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from zarrv3.errors import ConfigurationError, StoreClosedError
 from zarrv3.forks import renew_in_children
@@ -24,6 +24,8 @@ from zarrv3.store.sharing import Sharing
 from zarrv3_store_dbm.lock import LockFile
 from zarrv3_store_dbm.modules import Handle, Place
 from zarrv3_store_dbm.worker import WorkerThread
+
+T = TypeVar("T")
 
 _NO_THREAD = {"dumb", "gnu", "ndbm"}
 """Modules whose objects may be used by any thread, one at a time."""
@@ -41,30 +43,32 @@ class Database:
         self._writing = False
         self._locked: bool | None = None  # for reading: False, for writing: True
         self._dirty = False
+        self._midway = False  # stays true when a call failed or was interrupted: how far it got is unknown
         self._index: MemoryDriver | None = None
         self._sizes: dict[str, int] = {}
         renew_in_children(self)
 
     # ------------------------------------------------------------ in use
 
-    @contextmanager
-    def reading(self) -> Iterator[Handle | None]:
-        """The handle, for one thread; `None` when there is no database."""
+    def read(self, action: Callable[[Handle], T], missing: T) -> T:
+        """What a function returns that is given the handle, one thread at a time; `missing` when there is no database."""
         with self.lock:
-            yield self._opened("r")
+            handle = self._opened("r")
+            return missing if handle is None else self._run(action, handle)
 
-    @contextmanager
-    def writing(self, flag: str) -> Iterator[Handle]:
-        """The handle, for one thread, that can be written: `w`, `c` or `n`."""
+    def write(self, action: Callable[[Handle], T], flag: str) -> T:
+        """What a function returns that is given a handle that can be written, opened with `w`, `c` or `n`."""
         with self.lock:
             handle = self._opened(flag)
             assert handle is not None
             self._dirty = True
-            try:
-                yield handle
-            except BaseException:  # how far it got is unknown
-                self.forget()
-                raise
+            return self._run(action, handle)
+
+    def _run(self, action: Callable[[Handle], T], handle: Handle) -> T:
+        self._midway = True
+        result = action(handle)
+        self._midway = False
+        return result
 
     def change(self, method: Callable[[Changes], None], changes: Changes) -> None:
         """Store and remove values by a method of the handle."""
@@ -107,6 +111,11 @@ class Database:
     def _opened(self, flag: str) -> Handle | None:
         if self.closed:
             raise StoreClosedError(f"{self.place.path!r} was closed in the middle of a call")
+        if self._midway:
+            self._close_handle()
+            self.place.sync_files()  # what was freed is going to be used again
+            self.forget()
+            self._midway = False
         writing = flag != "r"
         if self.handle is not None and (self._writing or not writing) and flag != "n":
             return self.handle
@@ -144,9 +153,9 @@ class Database:
     def flush(self) -> None:
         """Bring everything that was written to the disk."""
         with self.lock:
-            if self.handle is None or not self._dirty:
+            if not self._dirty:
                 return
-            if not self.handle.sync():
+            if not self.write(lambda handle: handle.sync(), "w"):
                 self._close_handle()  # opened again when it is needed; the lock stays
                 self.place.sync_files()
             sync_names(self.place.path)
@@ -155,10 +164,10 @@ class Database:
     def close(self) -> None:
         """Flush and close; only the last user does."""
         with self.lock:
-            self.closed = True
             try:
                 self.flush()
             finally:
+                self.closed = True
                 try:
                     self._close_handle()
                 finally:

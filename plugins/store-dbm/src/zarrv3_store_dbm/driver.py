@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned, whole
 from zarrv3.store.helpers import unchanged
@@ -12,6 +11,8 @@ from zarrv3_store_dbm.databases import Database, acquire, release
 from zarrv3_store_dbm.dumb import DumbHandle
 from zarrv3_store_dbm.lock import LOCKS
 from zarrv3_store_dbm.modules import DURABLE, Handle, Place
+
+T = TypeVar("T")
 
 
 class DBMDriver:
@@ -44,29 +45,24 @@ class DBMDriver:
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says: values one by one, under one hold of the lock."""
-        with self._reading() as handle:
-            return [None] * len(requests) if handle is None else handle.get_many(requests)
+        return self._read(lambda handle: handle.get_many(requests), [None] * len(requests))
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         """As the contract says; modules that cannot tell sizes have their values read, once, and not kept."""
-        with self._reading() as handle:
-            return [None] * len(keys) if handle is None else self.database.stat_many(handle, keys)
+        return self._read(lambda handle: self.database.stat_many(handle, keys), [None] * len(keys))
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As the contract says; the version of a value is the value itself."""
-        with self._reading() as handle:
-            values = [None] * len(keys) if handle is None else handle.get_many(whole(keys))
-        return [(value, value) for value in values]
+        missing: list[bytes | None] = [None] * len(keys)
+        return [(value, value) for value in self._read(lambda handle: handle.get_many(whole(keys)), missing)]
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """As the contract says: from the index in memory, made by the first listing."""
-        with self._reading() as handle:
-            return iter(()) if handle is None else self.database.index(handle).list_prefix(folder)
+        return self._read(lambda handle: self.database.index(handle).list_prefix(folder), iter(()))
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says: from the index in memory, made by the first listing."""
-        with self._reading() as handle:
-            return iter(()) if handle is None else self.database.index(handle).list_dir(folder)
+        return self._read(lambda handle: self.database.index(handle).list_dir(folder), iter(()))
 
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says: values one by one, under one hold of the lock."""
@@ -74,15 +70,16 @@ class DBMDriver:
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says: under the lock that keeps every other thread and process from writing."""
-        creates = any(version is None and new is not None for version, new in swaps.values())
-        with self.database.lock:
-            with self._reading() as there:
-                if there is None and not creates:
-                    return unchanged(swaps, [None] * len(swaps))[1]
-            with self._writing() as handle:
-                changes, refused = unchanged(swaps, handle.get_many(whole(swaps)))
-                self.database.change(handle.write_many, changes)
+
+        def swap(handle: Handle) -> Collection[str]:
+            changes, refused = unchanged(swaps, handle.get_many(whole(swaps)))
+            self.database.change(handle.write_many, changes)
             return refused
+
+        with self.database.lock:
+            if not self._exists() and not any(v is None and new is not None for v, new in swaps.values()):
+                return unchanged(swaps, [None] * len(swaps))[1]
+            return self._write(swap)
 
     def erase_prefix(self, folder: str, /) -> None:
         """As the contract says: at once for the threads of this process."""
@@ -97,33 +94,32 @@ class DBMDriver:
 
     # ------------------------------------------------------------ the database
 
-    @contextmanager
-    def _reading(self) -> Iterator[Handle | None]:
-        with self.database.lock:
-            if self.flag == "n":
-                yield None
-            else:
-                with self.database.reading() as handle:
-                    yield handle
+    def _read(self, action: Callable[[Handle], T], missing: T) -> T:
+        return missing if self.flag == "n" else self.database.read(action, missing)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Handle]:
-        with self.database.lock, self.database.writing(self.flag) as handle:
+    def _write(self, action: Callable[[Handle], T]) -> T:
+        def begun(handle: Handle) -> T:
             if self.flag == "n":
                 self.flag = "c"
                 self.begun()
-            yield handle
+            return action(handle)
+
+        with self.database.lock:
+            return self.database.write(begun, self.flag)
+
+    def _exists(self) -> bool:
+        return self._read(lambda _: True, missing=False)
 
     def _change(self, changes: Changes, method: str) -> None:
         """Make changes by a method of the handle; erasing what is not there does not open a database for writing."""
         with self.database.lock:
             if None in changes.values():
-                with self._reading() as handle:
-                    there = {} if handle is None else self.database.index(handle).mapping
+                there: Collection[str] = self._read(
+                    lambda handle: self.database.index(handle).mapping.keys(), ()
+                )
                 changes = {key: value for key, value in changes.items() if value is not None or key in there}
             if changes:
-                with self._writing() as handle:
-                    self.database.change(getattr(handle, method), changes)
+                self._write(lambda handle: self.database.change(getattr(handle, method), changes))
 
 
 class DumbDriver(DBMDriver):
@@ -138,6 +134,5 @@ class DumbDriver(DBMDriver):
         with self.database.lock:
             names = {key: target + key[len(source) :] for key in self.list_prefix(source)}
             if names:
-                with self._writing() as handle:
-                    cast("DumbHandle", handle).move(names)
-                    self.database.forget()
+                self._write(lambda handle: cast("DumbHandle", handle).move(names))
+                self.database.forget()

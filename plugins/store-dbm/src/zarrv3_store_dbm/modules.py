@@ -120,11 +120,10 @@ class Place(NamedTuple):
                 os.unlink(self.path + ending)  # noqa: PTH108
 
     def sync_files(self) -> None:
-        """Bring the closed files to the disk, where the module itself does not."""
-        if self.module == "ndbm":
-            for ending in _FILES["ndbm"]:
-                with suppress(FileNotFoundError), open(self.path + ending, "rb") as file:  # noqa: PTH123
-                    os.fsync(file.fileno())
+        """Bring the closed files of a known module to the disk."""
+        for ending in _FILES.get(self.module, ()):
+            with suppress(FileNotFoundError), open(self.path + ending, "rb") as file:  # noqa: PTH123
+                os.fsync(file.fileno())
 
 
 class ModuleHandle:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from zarrv3_store_dbm.modules import Handle
 
 T = TypeVar("T")
-_Job = tuple["Future[Any]", Callable[[], Any]]
+_Answers = SimpleQueue[tuple[Any, BaseException | None]]
+_Job = tuple[_Answers, Callable[[], Any]]
 
 
 class WorkerThread:
@@ -49,16 +49,20 @@ class WorkerThread:
         self._handle.abandon()
 
     def _run(self, call: Callable[[], T]) -> T:
-        future: Future[T] = Future()
-        self._jobs.put((future, call))
-        return future.result()
+        answers: _Answers = SimpleQueue()  # in C: whoever is interrupted while they wait leaves no lock
+        self._jobs.put((answers, call))
+        value, error = answers.get()
+        if error is not None:
+            raise error
+        result: T = value
+        return result
 
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        future, call = job
+        answers, call = job
         try:
-            future.set_result(call())
+            answers.put((call(), None))
         except BaseException as error:  # noqa: BLE001 - the caller gets it
-            future.set_exception(error)
-        del job, future, call
+            answers.put((None, error))
+        del job, answers, call
