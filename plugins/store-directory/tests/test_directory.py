@@ -75,7 +75,7 @@ class TestPortableDirectoryStore(InterruptConformance, StoreConformance):
         return partial(PortableStore, tmp_path / "new" / "data")
 
 
-class TestDurableDirectoryStore(StoreConformance):
+class TestDurableDirectoryStore(InterruptConformance, StoreConformance):
     """A `DirectoryStore` that waits for the disk."""
 
     examples = 5

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 import zarrv3
 from zarrv3.errors import StoreAccessError, StoreError
 from zarrv3.store.contract import ByteRange, Request
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3_store_fsspec import FSStore
 
 
@@ -44,7 +44,7 @@ class SilentFileSystem(RemoteFileSystem):
             super().mv(path1, path2, **kwargs)
 
 
-class TestMemoryFSStore(StoreConformance):
+class TestMemoryFSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over fsspec's memory."""
 
     @pytest.fixture
@@ -53,7 +53,7 @@ class TestMemoryFSStore(StoreConformance):
         return partial(FSStore, f"memory://{uuid.uuid4().hex}/data")
 
 
-class TestGivenFSStore(StoreConformance):
+class TestGivenFSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over a file system object."""
 
     @pytest.fixture
@@ -62,7 +62,7 @@ class TestGivenFSStore(StoreConformance):
         return partial(FSStore, f"/{uuid.uuid4().hex}", fs=MemoryFileSystem())
 
 
-class TestLocalFSStore(StoreConformance):
+class TestLocalFSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over local files."""
 
     @pytest.fixture
@@ -71,7 +71,7 @@ class TestLocalFSStore(StoreConformance):
         return partial(FSStore, (tmp_path / "new").as_uri())
 
 
-class TestS3FSStore(StoreConformance):
+class TestS3FSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over S3."""
 
     examples = 4
@@ -83,7 +83,7 @@ class TestS3FSStore(StoreConformance):
         return s3_store
 
 
-class TestRenamingFSStore(StoreConformance):
+class TestRenamingFSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over a file system that replaces files by renaming."""
 
     @pytest.fixture
@@ -198,7 +198,7 @@ class TestWebFSStore(StoreConformance):
         return partial(FSStore, web("honest", {"/data/k": b"value"}).url + "/data")
 
 
-class TestFTPFSStore(StoreConformance):
+class TestFTPFSStore(InterruptConformance, StoreConformance):
     """An `FSStore` over FTP."""
 
     @pytest.fixture

@@ -30,7 +30,7 @@ class TestLMDBStore(InterruptConformance, StoreConformance):
         return partial(LMDBStore, tmp_path / "new" / "data")
 
 
-class TestSingleFile(StoreConformance):
+class TestSingleFile(InterruptConformance, StoreConformance):
     """A database in a single file, whose map is too small again and again."""
 
     @pytest.fixture
@@ -39,7 +39,7 @@ class TestSingleFile(StoreConformance):
         return partial(LMDBStore, tmp_path / "new" / "data.mdb", subdir=False, map_size=1 << 15)
 
 
-class TestNewFormat(StoreConformance):
+class TestNewFormat(InterruptConformance, StoreConformance):
     """A database in the format of LMDB 1.0."""
 
     @pytest.fixture

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from zarrv3.store.contract import Driver
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3_store_redis import RedisStore
 from zarrv3_store_redis.driver import RedisDriver
 from zarrv3_store_redis.index import Index
@@ -31,7 +31,7 @@ class UnindexedStore(RedisStore):
         return driver
 
 
-class TestRedisStore(StoreConformance):
+class TestRedisStore(InterruptConformance, StoreConformance):
     """A `RedisStore` over a socket."""
 
     @pytest.fixture
@@ -40,7 +40,7 @@ class TestRedisStore(StoreConformance):
         return partial(RedisStore, prefix, url=url)
 
 
-class TestRedisStoreOverTcp(StoreConformance):
+class TestRedisStoreOverTcp(InterruptConformance, StoreConformance):
     """A `RedisStore` over TCP, with the newer protocol and a prefix that is a glob."""
 
     examples = 10
@@ -51,7 +51,7 @@ class TestRedisStoreOverTcp(StoreConformance):
         return partial(RedisStore, f"{prefix}*[a-z]\\?", url=tcp_url, protocol=3)
 
 
-class TestUnindexedRedisStore(StoreConformance):
+class TestUnindexedRedisStore(InterruptConformance, StoreConformance):
     """A `RedisStore` that has no index to list from."""
 
     examples = 10

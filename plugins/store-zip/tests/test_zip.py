@@ -51,7 +51,7 @@ class TestDeflatingZipStore(InterruptConformance, StoreConformance):
         return partial(ZipStore, tmp_path / "data.zip", zipfile.ZIP_DEFLATED)
 
 
-class TestPackingZipStore(StoreConformance):
+class TestPackingZipStore(InterruptConformance, StoreConformance):
     """A `ZipStore` in the classic format that packs its spool all the time and does not wait for the disk."""
 
     examples = 5

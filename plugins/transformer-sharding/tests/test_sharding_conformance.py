@@ -8,7 +8,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import BaseStore
-from zarrv3.testing import LayerConformance, Opener
+from zarrv3.testing import InterruptConformance, LayerConformance, Opener
 from zarrv3_transformer_sharding import ShardingTransformer
 
 
@@ -24,7 +24,7 @@ def bound(
     return ShardingTransformer("indexed", per_shard).bind(store, folder, array.metadata)
 
 
-class TestShardsOfTheMachine(LayerConformance):
+class TestShardsOfTheMachine(InterruptConformance, LayerConformance):
     """The keys `a/c/0/0`, `a/c/0/1`, `a/c/1/0` of the kit lie in one shard, with a place that stays empty."""
 
     examples = 15
@@ -35,7 +35,7 @@ class TestShardsOfTheMachine(LayerConformance):
         return functools.partial(bound, folder="a/", shape=(2, 2), keys="default", per_shard=(2, 2))
 
 
-class TestShardsAtTheEdge(LayerConformance):
+class TestShardsAtTheEdge(InterruptConformance, LayerConformance):
     """The keys in two shards that reach over the edge of the array."""
 
     examples = 15
@@ -46,7 +46,7 @@ class TestShardsAtTheEdge(LayerConformance):
         return functools.partial(bound, folder="a/", shape=(1, 2), keys="default", per_shard=(1, 3))
 
 
-class TestShardsOfBatches(LayerConformance):
+class TestShardsOfBatches(InterruptConformance, LayerConformance):
     """The keys `f/0` to `f/19` of the kit lie in five shards."""
 
     examples = 10
@@ -57,7 +57,7 @@ class TestShardsOfBatches(LayerConformance):
         return functools.partial(bound, folder="f/", shape=(20,), keys="v2", per_shard=(4,))
 
 
-class TestShardsInFiles(LayerConformance):
+class TestShardsInFiles(InterruptConformance, LayerConformance):
     """Over a folder of files, which has ranges of its own."""
 
     examples = 15
