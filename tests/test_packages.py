@@ -136,7 +136,7 @@ def test_names_are_offered(folder: Path) -> None:
     for kind, offered in registry.OFFERED.items():
         names = own.get("entry-points", {}).get(f"zarrv3.{kind}", {})
         for name in names:
-            internal = name.startswith("draft-v3.")  # of codecs and types that only a layer's documents have
+            internal = name.startswith("zarr2.")  # of codecs and types that only a layer's documents have
             assert offered.get(name) == (None if internal else own["name"]), name
 
 

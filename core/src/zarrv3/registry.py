@@ -82,7 +82,7 @@ _FSSPEC = (
     "hdfs", "webhdfs", "github", "hf",
 )  # fmt: skip
 _NUMCODECS = (
-    "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
+    "base64", "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
     "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
     "pickle",
 )  # fmt: skip
@@ -108,6 +108,7 @@ OFFERED: dict[str, dict[str, str]] = {
         "draft-v3": "zarrv3-layer-draft-v3",
         "lru-cache": "zarrv3-layer-lru-cache",
         "retry": "zarrv3-layer-retry",
+        "zarr2": "zarrv3-layer-zarr2",
         "zip": "zarrv3-store-zip",
     },
     "storage_transformers": {
@@ -140,6 +141,7 @@ OFFERED_CLASSES: dict[str, str] = {
     "SQLStore": "zarrv3-store-sql",
     "SQLiteStore": "zarrv3-store-sql",
     "ShardingTransformer": "zarrv3-transformer-sharding",
+    "Zarr2": "zarrv3-layer-zarr2",
     "ZipStore": "zarrv3-store-zip",
 }
 """Classes that `zarrv3.<Name>` resolves to once their package is installed."""

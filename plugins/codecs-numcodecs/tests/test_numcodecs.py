@@ -23,7 +23,7 @@ from zarrv3.testing import CodecConformance
 
 LITTLE: Any = {"name": "bytes", "configuration": {"endian": "little"}}
 TRANSPOSE: Any = {"name": "transpose", "configuration": {"order": [1, 0]}}
-COMPRESSORS = ["blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle"]
+COMPRESSORS = ["blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "base64"]
 CHECKSUMS = ["crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"]
 CODECS: list[Any] = [
     *(f"numcodecs.{name}" for name in [*COMPRESSORS, *CHECKSUMS]),

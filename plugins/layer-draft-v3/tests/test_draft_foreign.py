@@ -18,14 +18,14 @@ def document_of(store: DraftV3, path: str, **changes: Any) -> bytes:
 
 LABELS = {"id": "categorize", "labels": ["a", "b"], "dtype": "<U1", "astype": "|u1"}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("o", {"codecs": [{"name": "draft-v3.object", "configuration": {"codec": {"id": "pickle"}}}]}, "not known"),
-    ("o", {"codecs": [{"name": "draft-v3.object", "configuration": {}}]}, "lacks codec"),
+    ("o", {"codecs": [{"name": "zarr2.object", "configuration": {"codec": {"id": "pickle"}}}]}, "not known"),
+    ("o", {"codecs": [{"name": "zarr2.object", "configuration": {}}]}, "lacks codec"),
     ("o", {"data_type": "string", "fill_value": ""}, "cannot encode string"),
-    ("o", {"data_type": {"name": "draft-v3.object", "configuration": {"x": 1}}}, "unknown configuration"),
-    ("r", {"data_type": {"name": "draft-v3.record", "configuration": {"fields": "<i4"}}}, "list of fields"),
+    ("o", {"data_type": {"name": "zarr2.object", "configuration": {"x": 1}}}, "unknown configuration"),
+    ("r", {"data_type": {"name": "zarr2.record", "configuration": {"fields": "<i4"}}}, "list of fields"),
     ("r", {"fill_value": "AAAA"}, "fill_value 'AAAA'"),
-    ("x", {"codecs": [{"name": "draft-v3.categorize", "configuration": {"labels": [1]}}, "bytes"]}, "list of texts"),
-    ("x", {"codecs": [{"name": "draft-v3.categorize", "configuration": {"labels": ["a"], "astype": "f4"}}, "bytes"]}, "cannot count"),
+    ("x", {"codecs": [{"name": "zarr2.categorize", "configuration": {"labels": [1]}}, "bytes"]}, "list of texts"),
+    ("x", {"codecs": [{"name": "zarr2.categorize", "configuration": {"labels": ["a"], "astype": "f4"}}, "bytes"]}, "cannot count"),
     ("x", {"data_type": "int8", "fill_value": 0}, "cannot encode int8"),
 ]  # fmt: skip
 

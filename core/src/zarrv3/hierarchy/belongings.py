@@ -22,6 +22,7 @@ from zarrv3.errors import (
 )
 from zarrv3.format.grids import decode_key
 from zarrv3.format.metadata import ArrayMetadata, parse_document
+from zarrv3.registry import installed
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
 from zarrv3.store.helpers import BATCH, chunked
@@ -38,6 +39,7 @@ Owner: TypeAlias = ArrayMetadata | Literal["group", "v2", "unreadable", "nothing
 _DOCUMENTS = frozenset({DOCUMENT, f"{DOCUMENT}.copying", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _CHUNK = re.compile(r"(?:.*/)?c(?:[/.]\d+)+")
 _V2_CHUNK = re.compile(r"\d+(?:[/.]\d+)*")
+_INSTALL = ": pip install zarrv3-layer-zarr2, then add '|zarr2:'"
 _REMEMBERED = 10_000
 """How many keys are remembered; of more there is a second listing."""
 
@@ -181,7 +183,7 @@ def other_format(store: BaseStore, path: str, found: Sequence[Buffer | None]) ->
     """What a path holds, and what opens it, if it is a node of another format than Zarr V3; else an empty text."""
     *v2, n5 = found
     if any(value is not None for value in v2):
-        return "what is there is Zarr version 2, which zarr-python reads"
+        return "what is there is Zarr version 2" + ("" if installed("layers", "zarr2") else _INSTALL)
     if n5 is None:
         return ""
     [document] = store.get_many(whole([f"{path}/{MARKERS[-1]}".lstrip("/")]))

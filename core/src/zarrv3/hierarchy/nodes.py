@@ -159,7 +159,7 @@ def _advice(store: BaseStore, path: str) -> str:
     """What to do about a node that is not there, if something else is."""
     [root], [marks] = belongings.read_with_marks(store, [DOCUMENT], [path])
     if what := belongings.other_format(store, path, marks):
-        return f"; {what}"
+        return f"; {what}{_recognised(store, path)}"
     if root is not None and path and (advice := _foreign(store, path, root)):
         return advice
     return _recognised(store, path)

@@ -3,6 +3,7 @@
 Encoding is left to numcodecs. Decoding is not, wherever numcodecs would believe what the bytes claim.
 """
 
+import base64
 import bz2
 import lzma
 import zlib
@@ -236,3 +237,14 @@ class Shuffle(Compressor):
     def _check(self, member: str, value: JSON) -> None:
         if value is not None and whole_number(self.name, member, value) < 1:
             raise MetadataError(f"codec {self.name!r}: elementsize must be positive")
+
+
+@dataclass(frozen=True)
+class Base64(Compressor):
+    """`numcodecs.base64`."""
+
+    def decode(
+        self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
+    ) -> Buffer:
+        check_size(self.name, len(buffer) // 4 * 3 - bytes(buffer[-2:]).count(b"="), size, limit)
+        return deliver(self.name, guarded(self.name, base64.b64decode, buffer, None, True), size, out, limit)

@@ -4,13 +4,11 @@ layer        `DraftV3`: the store; `listing` has its listings
 keys         keys of both formats, pure text
 hierarchy    finding the documents of nodes
 documents    documents of the draft → final documents
-dtypes       data types and fill values; `objects`: arrays of objects
-compression  filters and compressors → codecs; `categories`: one that the final format lacks
 shards       telling shards by their bytes; `repair`: arrays that lost their transformer
 report       what is wrong in a hierarchy
-unreadable   what replaces a document that cannot be translated
 hooks        recognising a draft; `entry`: by what
 
+Data types, fill values, filters and compressors are those of Zarr version 2: `zarrv3_layer_zarr2` translates them.
 The hook is imported with every store that is opened, so the rest is imported when it is asked for.
 """
 

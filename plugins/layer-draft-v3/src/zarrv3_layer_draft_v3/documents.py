@@ -11,12 +11,20 @@ from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.extensions import Reading, choice, shown
 from zarrv3.format.grids import check_shape
 from zarrv3.store.contract import JSON, Buffer
-from zarrv3_layer_draft_v3 import compression
-from zarrv3_layer_draft_v3.dtypes import OLD_DATETIME, Record, data_type, dtype_of, fill_value
 from zarrv3_layer_draft_v3.keys import Grid
+from zarrv3_layer_zarr2 import compression
+from zarrv3_layer_zarr2.dtypes import data_type, dtype_of, fill_value, is_mixed
+from zarrv3_layer_zarr2.members import chunk_lengths, valid_attributes
 
 _REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_memory_layout", "fill_value", "attributes")
 _SHARDING = re.compile(r"(?:https://purl\.org/zarr/spec/storage_transformers/sharding/[^/]+/?|sharding)")
+_OLD_DATETIME = "protocol/extensions/datetime-dtypes/"
+"""What the URI of date and time types has in documents of zarr-python 2.12."""
+
+_CODEC = re.compile(r"https://purl\.org/zarr/spec/codec/([^/]+)/")
+_BARE = "https://purl.org/zarr/spec/codec/"
+"""What was written for a codec without a URI: which one is not recorded."""
+
 _MAX_INDEX = 2**31
 """The most bytes of a shard's index; more is a mistake in the document."""
 
@@ -96,7 +104,7 @@ class _Translation:
             del attributes["filters"]
         self.attributes = attributes
         self.notes.extend(notes)
-        self.compressor = document.get("compressor")
+        self.compressor = _compressor(document.get("compressor"))
         self.misorder(options)
 
     def misorder(self, options: Options) -> None:
@@ -119,8 +127,7 @@ class _Translation:
     def array(self) -> DraftArray:
         codecs = self._codecs()
         kind = parse_data_type(codecs.object_type) if codecs.object_type else data_type(self.dtype)
-        mixed = isinstance(kind, Record)
-        if mixed:
+        if is_mixed(self.dtype):
             codecs.foreign.append("a record that has sub-arrays or both byte orders")
         self._note()
         chain, chunk_shape = codecs.codecs, self.chunk_shape
@@ -153,7 +160,7 @@ class _Translation:
         )
 
     def _codecs(self) -> compression.Codecs:
-        mixed = not self.dtype.hasobject and isinstance(data_type(self.dtype), Record)
+        mixed = is_mixed(self.dtype)
         return compression.codecs(
             self.dtype, len(self.shape), self.order, self.filters, self.compressor, mixed=mixed
         )
@@ -162,7 +169,7 @@ class _Translation:
         value = self.document["fill_value"]
         if not self.dtype.hasobject:
             return fill_value(value, self.dtype, kind)
-        if kind.to_json() == "draft-v3.object":
+        if kind.to_json() == "zarr2.object":
             return kind.fill_to_json(kind.cast_fill(value))
         if isinstance(value, str) and kind.to_json() == "string":
             return value
@@ -173,7 +180,7 @@ class _Translation:
             text = "no fill value: what was never written is undefined; it is read as zero or empty"
             self.notes.append(Note("undefined-fill", text))
         kind = self.document["data_type"]
-        if isinstance(kind, dict) and OLD_DATETIME in str(kind.get("extension")):
+        if isinstance(kind, dict) and _OLD_DATETIME in str(kind.get("extension")):
             text = "the data type is spelled as zarr-python 2.12 did; the values are read all the same"
             self.notes.append(Note("old-datetime", text))
         if "filters" in self.attributes:
@@ -182,17 +189,11 @@ class _Translation:
 
 
 def _grid(value: JSON, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """Separator and chunk shape; a chunk length of 0 along a dimension of length 0 is 1."""
+    """Separator and chunk shape."""
     if not isinstance(value, dict) or value.get("type") != "regular":
         raise MetadataError(f"chunk_grid must be of the type regular, not {shown(value)}")
     separator = choice("chunk_grid.separator", value.get("separator"), ("/", "."))
-    lengths = value.get("chunk_shape")
-    if not isinstance(lengths, list) or len(lengths) != len(shape):
-        raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)} does not match the shape {list(shape)}")
-    for length, axis in zip(lengths, shape, strict=True):
-        if type(length) is not int or not (0 < length < 2**63 or length == axis == 0):
-            raise MetadataError(f"chunk_grid.chunk_shape {shown(lengths)}: a chunk length must be positive")
-    return separator, tuple(max(1, length) for length in lengths)
+    return separator, chunk_lengths("chunk_grid.chunk_shape", value.get("chunk_shape"), shape)
 
 
 def _transformers(value: JSON, ndim: int) -> list[tuple[int, ...]]:
@@ -236,6 +237,25 @@ def _sharding(chunk_shape: tuple[int, ...], codecs: list[JSON]) -> JSON:
     }
 
 
+def _compressor(value: JSON) -> dict[str, JSON] | None:
+    """The compressor as a configuration of numcodecs."""
+    if value is None:
+        return None
+    uri = value.get("codec") if isinstance(value, dict) else None
+    options = value.get("configuration", {}) if isinstance(value, dict) else None
+    if not isinstance(uri, str) or not isinstance(options, dict):
+        raise MetadataError(f"compressor {shown(value)} is not an object with codec and configuration")
+    if uri == _BARE:
+        raise UnknownExtensionError(
+            "the compressor has no name: zarr-python 2 wrote that for codecs without a URI (Zstd before 2.18.2) and then "
+            "failed, so the array has no chunks"
+        )
+    match = _CODEC.match(uri)
+    if match is None:
+        raise UnknownExtensionError(f"the compressor {shown(uri)} is not known")
+    return {**options, "id": match[1]}
+
+
 def _filters(attributes: dict[str, JSON]) -> list[dict[str, JSON]]:
     """The filters that the draft hides among the attributes; another attribute of that name is left alone."""
     value = attributes.get("filters")
@@ -247,23 +267,9 @@ def _filters(attributes: dict[str, JSON]) -> list[dict[str, JSON]]:
 
 
 def _attributes(value: JSON) -> tuple[dict[str, JSON], tuple[Note, ...]]:
-    """User attributes in valid JSON: `NaN` and the infinities become texts."""
-    if not isinstance(value, dict):
-        raise MetadataError(f"attributes must be an object, not {shown(value)}")
-    replaced: list[str] = []
-    attributes = {name: _valid(item, name, replaced) for name, item in value.items()}
+    """User attributes in valid JSON, and what was no JSON in them."""
+    attributes, replaced = valid_attributes(value)
     if not replaced:
         return attributes, ()
-    text = f"NaN or Infinity in the attributes {', '.join(sorted(set(replaced)))} are not JSON; they are read as texts"
+    text = f"NaN or Infinity in the attributes {', '.join(replaced)} are not JSON; they are read as texts"
     return attributes, (Note("not-json", text),)
-
-
-def _valid(value: JSON, name: str, replaced: list[str]) -> JSON:
-    if isinstance(value, float) and not math.isfinite(value):
-        replaced.append(name)
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, list):
-        return [_valid(item, name, replaced) for item in value]
-    if isinstance(value, dict):
-        return {key: _valid(item, name, replaced) for key, item in value.items()}
-    return value

@@ -21,7 +21,7 @@ from zarrv3_layer_draft_v3.documents import (
     draft_group,
 )
 from zarrv3_layer_draft_v3.entry import ENTRY, draft_suffix
-from zarrv3_layer_draft_v3.unreadable import unreadable
+from zarrv3_layer_zarr2.unreadable import unreadable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from zarrv3_codecs_numcodecs.library import numcodec
 
 @dataclass(frozen=True)
 class Objects(DataType):
-    """`draft-v3.object`: Python objects that an object codec reads; only translated documents contain it.
+    """`zarr2.object`: Python objects that an object codec reads; only translated documents contain it.
 
     The fill value is any JSON value; a list or object is handed out as an array without dimensions that holds it.
     """
@@ -46,7 +46,7 @@ class Objects(DataType):
         return None
 
     def to_json(self) -> JSON:
-        return "draft-v3.object"
+        return "zarr2.object"
 
     def default_fill(self) -> Any:
         return None
@@ -67,7 +67,7 @@ class Objects(DataType):
 
 @dataclass(frozen=True)
 class ObjectCodec(ArrayBytesCodec):
-    """`draft-v3.object`: an object codec of numcodecs (`json2`, `msgpack2`, `vlen-array`), for reading."""
+    """`zarr2.object`: an object codec of numcodecs (`json2`, `msgpack2`, `vlen-array`), for reading."""
 
     config: Mapping[str, JSON]
 
@@ -84,16 +84,16 @@ class ObjectCodec(ArrayBytesCodec):
         return cls(config)
 
     def to_json(self) -> JSON:
-        return {"name": "draft-v3.object", "configuration": {"codec": dict(self.config)}}
+        return {"name": "zarr2.object", "configuration": {"codec": dict(self.config)}}
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the data type."""
         if not isinstance(spec.data_type, Objects):
-            raise MetadataError(f"codec 'draft-v3.object' cannot encode {spec.data_type.describe()}")
+            raise MetadataError(f"codec 'zarr2.object' cannot encode {spec.data_type.describe()}")
         return self
 
     def encode(self, array: Array, spec: ChunkSpec) -> Buffer:  # noqa: ARG002 - the base class's
-        raise MetadataError("codec 'draft-v3.object' reads old data; arrays of objects are not written")
+        raise MetadataError("codec 'zarr2.object' reads old data; arrays of objects are not written")
 
     def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
         name = str(self.config["id"])

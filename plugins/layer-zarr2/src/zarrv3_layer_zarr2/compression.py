@@ -1,7 +1,7 @@
-"""Filters and compressors of draft documents as codecs of the final format."""
+"""Filters and compressors of numcodecs, as old documents have them, as codecs of the final format."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,14 +11,13 @@ from zarrv3.errors import MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.blosc import MAX_TYPESIZE, SHUFFLES
 from zarrv3.format.extensions import integer, shown
 from zarrv3.store.contract import JSON
-from zarrv3_layer_draft_v3.dtypes import DType, byte_orders
-
-_URI = re.compile(r"https://purl\.org/zarr/spec/codec/([^/]+)/")
-BARE_URI = "https://purl.org/zarr/spec/codec/"
-"""What was written for a codec without a URI: which one is not recorded."""
+from zarrv3_layer_zarr2.dtypes import DType, byte_orders
 
 _CHECKSUMS = {"crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3"}
 _COMPRESSORS = {"blosc", "gzip", "zlib", "bz2", "lz4", "lzma", "zstd"}
+_BYTES = {*_CHECKSUMS, "shuffle", "base64"}
+_SERIALIZERS = {"pcodec", "zfpy"}
+"""Codecs from an array to bytes."""
 _TEXTS = {"vlen-utf8": "string", "vlen-bytes": "bytes"}
 _OBJECTS = {"json2", "msgpack2", "vlen-array"}
 _WHOLE = {"json2", "msgpack2"}
@@ -40,7 +39,7 @@ class Codecs(NamedTuple):
 
     codecs: list[JSON]
     object_type: str | None
-    """The final data type where the draft says "object"."""
+    """The final data type where the document says "object"."""
     foreign: list[str]
     """Codecs that only this package reads."""
 
@@ -57,38 +56,41 @@ class _Chain:
     object_type: str | None = None
     foreign: list[str] = field(default_factory=list)
 
-    def add(self, config: Mapping[str, JSON]) -> None:
-        """Add the next filter of the list."""
+    def add(self, config: Mapping[str, JSON], what: str) -> None:
+        """Add the next filter of the list, or the compressor."""
         options = dict(config)
         name = options.pop("id")
         if self.dtype.hasobject and self.serializer is None and name != "categorize":
             self._add_object_codec(name, options)
         elif name in _OUTPUT:
             self._add_array_filter(name, options)
-        elif name in _CHECKSUMS or name == "shuffle":
+        elif name in _SERIALIZERS and self.serializer is None and not self.bytes:
+            self.serializer = _numcodec(name, options)
+        elif name in _BYTES:
             self.bytes.append(_numcodec(name, options))
         elif name in _COMPRESSORS:
-            self.bytes.append(compressor(name, options, self.item_size))
+            self.bytes.append(_compressor(name, options, self.item_size))
         else:
-            raise UnknownExtensionError(f"attributes.filters: the filter {shown(name)} is not known")
+            raise UnknownExtensionError(f"{what}: the codec {shown(name)} is not known")
 
     @property
     def item_size(self) -> int:
         """Bytes per element as the next codec from bytes to bytes sees it."""
-        return 1 if self.bytes or self.dtype.hasobject else self.dtype.itemsize
+        whole = self.bytes or self.serializer is not None or self.dtype.hasobject
+        return 1 if whole else self.dtype.itemsize
 
     def _add_array_filter(self, name: str, options: dict[str, JSON]) -> None:
         if self.bytes or self.serializer is not None:
             raise MetadataError(
-                f"attributes.filters: the array filter {name!r} behind a filter of bytes has no equivalent in the final format"
+                f"filters: the array filter {name!r} behind a filter of bytes has no equivalent in the final format"
             )
         given = "decode_dtype" if name == "astype" else "dtype"
         if options.get(given) is not None and _named(options, given, self.dtype) != self.dtype:
             raise MetadataError(
-                f"attributes.filters: {name!r} is configured for {options[given]}, but gets {self.dtype.str}"
+                f"filters: {name!r} is configured for {options[given]}, but gets {self.dtype.str}"
             )
         if name == "categorize":
-            self.arrays.append({"name": "draft-v3.categorize", "configuration": options})
+            self.arrays.append({"name": "zarr2.categorize", "configuration": options})
             self.foreign.append("the filter 'categorize'")
             self.object_type = "string" if self.dtype.hasobject else None
         else:
@@ -100,22 +102,28 @@ class _Chain:
             self.object_type = _TEXTS[name]
             self.serializer = {"name": name}
         elif name in _OBJECTS:
-            self.object_type = "draft-v3.object"
+            self.object_type = "zarr2.object"
             self.serializer = {
-                "name": "draft-v3.object",
+                "name": "zarr2.object",
                 "configuration": {"codec": {"id": name, **options}},
             }
             self.foreign.append(f"the object codec {name!r}")
         elif name == "pickle":
             raise UnknownExtensionError(
-                "attributes.filters: 'pickle' is refused: unpickling stored bytes would run code from the store"
+                "filters: 'pickle' is refused: unpickling stored bytes would run code from the store"
             )
         else:
-            raise UnknownExtensionError(f"attributes.filters: the object codec {shown(name)} is not known")
+            raise UnknownExtensionError(f"filters: the object codec {shown(name)} is not known")
 
 
 def codecs(
-    dtype: DType, ndim: int, order: str, filters: list[dict[str, JSON]], compression: JSON, *, mixed: bool
+    dtype: DType,
+    ndim: int,
+    order: str,
+    filters: Sequence[Mapping[str, JSON]],
+    compressor: Mapping[str, JSON] | None,
+    *,
+    mixed: bool,
 ) -> Codecs:
     """The final codecs of a chunk.
 
@@ -124,14 +132,16 @@ def codecs(
         ndim: the number of dimensions.
         order: `C` or `F`, how chunks are flattened.
         filters: configurations of numcodecs, in the order of encoding.
-        compression: the member `compressor` of the document, `None` for none.
+        compressor: a configuration of numcodecs, `None` for none.
         mixed: the elements are records whose byte order the data type tells.
     """
     chain = _Chain(dtype)
     for config in filters:
-        chain.add(config)
+        chain.add(config, "filters")
     if chain.dtype.hasobject and chain.serializer is None:
-        raise MetadataError("an array of objects without an object codec in attributes.filters")
+        raise MetadataError("an array of objects without an object codec in filters")
+    if compressor is not None:
+        chain.add(compressor, "compressor")
     whole = bool(filters) and filters[0]["id"] in _WHOLE
     if order == "F" and ndim > 1 and not whole:
         reverse = list(range(ndim))[::-1]
@@ -141,28 +151,20 @@ def codecs(
         chain.serializer = (
             {"name": "bytes", "configuration": {"endian": orders.pop()}} if orders else {"name": "bytes"}
         )
-    if compression is not None:
-        chain.bytes.append(_compressor_of(compression, chain.item_size))
     return Codecs([*chain.arrays, chain.serializer, *chain.bytes], chain.object_type, chain.foreign)
 
 
-def _compressor_of(value: JSON, item_size: int) -> JSON:
-    uri = value.get("codec") if isinstance(value, dict) else None
-    options = value.get("configuration", {}) if isinstance(value, dict) else None
-    if not isinstance(uri, str) or not isinstance(options, dict):
-        raise MetadataError(f"compressor {shown(value)} is not an object with codec and configuration")
-    if uri == BARE_URI:
-        raise UnknownExtensionError(
-            "the compressor has no name: zarr-python 2 wrote that for codecs without a URI (Zstd before 2.18.2) and then "
-            "failed, so the array has no chunks"
-        )
-    match = _URI.match(uri)
-    if match is None or match[1] not in _COMPRESSORS:
-        raise UnknownExtensionError(f"the compressor {shown(uri)} is not known")
-    return compressor(match[1], options, item_size)
+def configurations(value: JSON, member: str) -> list[dict[str, JSON]]:
+    """Configurations of numcodecs in a document; raises `MetadataError` for anything else."""
+    items = [] if value is None else value
+    if not isinstance(items, list) or not all(
+        isinstance(item, dict) and isinstance(item.get("id"), str) for item in items
+    ):
+        raise MetadataError(f"{member} {shown(value)}: a codec is an object with the member id")
+    return items
 
 
-def compressor(name: str, options: Mapping[str, JSON], item_size: int) -> JSON:
+def _compressor(name: str, options: Mapping[str, JSON], item_size: int) -> JSON:
     """A compressor of numcodecs in the final format: its own codec if there is one, otherwise `numcodecs.<name>`."""
     if name == "blosc":
         return _blosc(options, item_size)
@@ -204,4 +206,4 @@ def _named(options: Mapping[str, Any], member: str, default: DType) -> DType:
             return np.dtype(value)
     except (TypeError, ValueError):
         pass
-    raise MetadataError(f"attributes.filters: {member} {shown(value)} is not a dtype")
+    raise MetadataError(f"filters: {member} {shown(value)} is not a dtype")

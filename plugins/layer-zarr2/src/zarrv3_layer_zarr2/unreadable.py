@@ -24,7 +24,7 @@ def unreadable(error: MetadataError) -> bytes:
             "zarr_format": 3,
             "node_type": "array",
             "shape": [],
-            "data_type": {"name": "draft-v3.unreadable", "configuration": configuration},
+            "data_type": {"name": "zarr2.unreadable", "configuration": configuration},
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
             "chunk_key_encoding": {"name": "default"},
             "fill_value": None,
@@ -34,7 +34,7 @@ def unreadable(error: MetadataError) -> bytes:
 
 
 class Unreadable(DataType):
-    """`draft-v3.unreadable`, which only translated documents contain: reading it raises."""
+    """`zarr2.unreadable`, which only translated documents contain: reading it raises."""
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> NoReturn:  # noqa: ARG003 - the plugin interface

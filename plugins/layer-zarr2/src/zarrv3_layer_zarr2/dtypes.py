@@ -1,7 +1,8 @@
-"""Data types and fill values of draft documents, as numpy dtypes and as the final format's data types."""
+"""Data types and fill values of old documents, as numpy dtypes and as the final format's data types."""
 
 # ruff: noqa: D102 - what the methods of a data type do is said in the base class
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +19,8 @@ from zarrv3.store.contract import JSON
 
 DType = np.dtype[Any]
 
-OLD_DATETIME = "protocol/extensions/datetime-dtypes/"
-"""What the URI of date and time types has in documents of zarr-python 2.12."""
-
 _TEXT = re.compile(
-    r"bool|[|<>]?(?:b1|[iu][1248]|f[248]|c8|c16)|[<>][mM]8\[[a-zA-Z]+\]|\|?S[0-9]+|[<>]U[0-9]+"
+    r"bool|[|<>]?(?:b1|[iu][1248]|f[248]|c8|c16)|[<>][mM]8(?:\[[0-9]*[a-zA-Z]+\])?|\|?S[0-9]+|[<>]U[0-9]+|\|V[1-9][0-9]*"
 )
 
 
@@ -42,18 +40,14 @@ def dtype_of(value: JSON) -> DType:
             return np.dtype([_field(item) for item in kind])
     except (TypeError, ValueError, MemoryError) as error:
         raise MetadataError(f"data_type {shown(value)}: {error}") from error
-    raise MetadataError(f"data_type {shown(value)} is not one of the draft's")
+    raise MetadataError(f"data_type {shown(value)} has no equivalent in the final format")
 
 
 def _field(item: JSON) -> tuple[Any, ...]:
     """One field of a structured type: name, type and perhaps the shape of a sub-array."""
     if not isinstance(item, list) or len(item) not in {2, 3} or not isinstance(item[0], str):
         raise MetadataError(f"data_type: a field is [name, type] or [name, type, shape], not {shown(item)}")
-    kind = item[1]
-    if isinstance(kind, str) and re.fullmatch(r"\|V[1-9][0-9]*", kind):
-        own = np.dtype(kind)
-    else:
-        own = dtype_of(kind)
+    own = dtype_of(item[1])
     if own.hasobject:
         raise MetadataError(f"data_type: the field {item[0]!r} holds objects")
     return (item[0], own, tuple(item[2])) if len(item) == 3 else (item[0], own)
@@ -71,12 +65,14 @@ def byte_orders(dtype: DType) -> set[str]:
 def data_type(dtype: DType) -> DataType:
     """The final data type for a dtype without objects.
 
-    Records for which the final format has no type (sub-arrays, both byte orders in one record) become
-    `draft-v3.record`.
+    Records for which the final format has no type become `zarr2.record`.
     """
-    if dtype.fields is not None and (len(byte_orders(dtype)) > 1 or _has_arrays(dtype)):
-        return Record(dtype)
-    return data_type_of(dtype)
+    return Record(dtype) if is_mixed(dtype) else data_type_of(dtype)
+
+
+def is_mixed(dtype: DType) -> bool:
+    """Whether elements are records for which the final format has no type: with sub-arrays, or of both byte orders."""
+    return dtype.fields is not None and (len(byte_orders(dtype)) > 1 or _has_arrays(dtype))
 
 
 def _has_arrays(dtype: DType) -> bool:
@@ -97,6 +93,8 @@ def fill_value(value: JSON, dtype: DType, data_type: DataType) -> JSON:
 
 
 def _scalar(value: JSON, dtype: DType, data_type: DataType) -> Any:
+    if is_zero(value):  # what other writers say for any dtype
+        return np.zeros((), data_type.numpy)[()]
     if dtype.kind == "f":
         return data_type.fill_from_json(_number(value))
     if dtype.kind == "c":
@@ -108,11 +106,15 @@ def _scalar(value: JSON, dtype: DType, data_type: DataType) -> Any:
         if data is None or len(data) != dtype.itemsize:
             data_type.refuse(value)
         return np.frombuffer(data, dtype)[0].astype(data_type.numpy)
+    if dtype.kind in "biu" and type(value) in {int, float}:
+        value = dtype.type(value).item() if dtype.type(value) == value else value
     return data_type.fill_from_json(value)  # zarr-python 2 and the final format agree
 
 
 def _number(value: JSON) -> JSON:
-    """A float's fill value: the draft has `+Infinity` and binary digits besides."""
+    """A float's fill value: the draft has `+Infinity` and binary digits besides, other writers bare NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value == "+Infinity":
         return "Infinity"
     if isinstance(value, str) and re.fullmatch(r"0b[01]+", value):
@@ -126,7 +128,7 @@ def _number(value: JSON) -> JSON:
 
 @dataclass(frozen=True)
 class Record(DataType):
-    """`draft-v3.record`: fields with sub-arrays, or of both byte orders, for which the final format has no data type.
+    """`zarr2.record`: fields with sub-arrays, or of both byte orders, for which the final format has no data type.
 
     Elements are in memory as in the store. Only translated documents have it. The configuration is numpy's `descr`.
     """
@@ -152,7 +154,7 @@ class Record(DataType):
         return self.dtype
 
     def to_json(self) -> JSON:
-        return {"name": "draft-v3.record", "configuration": {"fields": _described(self.dtype)}}
+        return {"name": "zarr2.record", "configuration": {"fields": _described(self.dtype)}}
 
     def default_fill(self) -> Any:
         return np.zeros((), self.dtype)[()]

@@ -1,4 +1,4 @@
-"""`draft-v3.categorize`: texts as numbers of labels, for which the final format has no codec."""
+"""`zarr2.categorize`: texts as numbers of labels, for which the final format has no codec."""
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
@@ -41,12 +41,12 @@ class Categorize(ArrayArrayCodec):
         return cls(tuple(labels), number, configuration)
 
     def to_json(self) -> JSON:
-        return {"name": "draft-v3.categorize", "configuration": dict(self.configuration)}
+        return {"name": "zarr2.categorize", "configuration": dict(self.configuration)}
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the data type."""
         if spec.data_type.numpy.kind not in "UT":
-            raise MetadataError(f"codec 'draft-v3.categorize' cannot encode {spec.data_type.describe()}")
+            raise MetadataError(f"codec 'zarr2.categorize' cannot encode {spec.data_type.describe()}")
         return self
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:

@@ -1,0 +1,78 @@
+"""Changed final documents as documents of version 2: shapes and attributes can change, nothing else."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zarrv3.errors import UnsupportedError
+from zarrv3.format.documents import load_document
+from zarrv3.format.metadata import parse_document
+from zarrv3.store.contract import JSON, Buffer
+from zarrv3_layer_zarr2 import documents, keys
+from zarrv3_layer_zarr2.members import valid_attributes
+from zarrv3_layer_zarr2.nodes import Nodes, Raw
+
+_ADVICE = "copy the hierarchy to a store without '|zarr2:', which makes it Zarr V3"
+_CONSOLIDATED = "consolidated_metadata"
+
+
+def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, bytes]:
+    """The documents of version 2 to write, by their keys, so that a node has a new final document.
+
+    Raises `UnsupportedError` where version 2 cannot say it or where the node would be created or erased.
+    """
+    where = nodes.location(path, keys.GROUP if raw.array is None else keys.ARRAY)
+    if new is None or (raw.array is None and raw.group is None):
+        what = "erased" if new is None else "created"
+        raise UnsupportedError(
+            f"a node of Zarr version 2 cannot be {what} through '|zarr2:' ({where}); {_ADVICE}"
+        )
+    final = _members(new, where)
+    source = load_document(raw.array or raw.group or b"", source=where)
+    stored = {} if raw.attributes is None else load_document(raw.attributes, source=where)
+    own = dict(source)
+    attributes = _restored(final.get("attributes", {}), stored)
+    if raw.array is None:
+        wanted: Mapping[str, JSON] = documents.group(own, attributes, where)
+    else:
+        own["shape"] = final.get("shape")
+        names = final.get("dimension_names")
+        if names is not None:
+            attributes[documents.DIMENSIONS] = names
+        wanted = documents.array(own, attributes, where, nodes.separator)
+    old = nodes.document(path, raw)
+    consolidated = None if old is None else _members(old, where).get(_CONSOLIDATED)
+    if final.pop(_CONSOLIDATED, consolidated) != consolidated:
+        raise UnsupportedError(
+            f"consolidated metadata of Zarr version 2 are not written ({where}); {_ADVICE}"
+        )
+    if final != _members(json.dumps(wanted).encode(), where):
+        raise UnsupportedError(
+            f"only shape and attributes of a node of Zarr version 2 can be changed ({where}); {_ADVICE}"
+        )
+    folder = keys.folder_of(path)
+    changes = {}
+    if own != source:
+        changes[folder + keys.ARRAY] = _dumped(own)
+    if repr(attributes) != repr(stored):  # NaN equals NaN
+        changes[folder + keys.ATTRIBUTES] = _dumped(attributes)
+    return changes
+
+
+def _members(document: Buffer, source: str) -> dict[str, Any]:
+    """A final document as everyone spells it."""
+    return dict(parse_document(document, source=source).to_document())
+
+
+def _restored(attributes: Mapping[str, JSON], stored: Mapping[str, JSON]) -> dict[str, JSON]:
+    """New attributes; those that did not change as they are stored, NaN too, which is a text here."""
+    shown, _ = valid_attributes(stored)
+    return {
+        name: stored[name] if name in stored and shown[name] == value else value
+        for name, value in attributes.items()
+    }
+
+
+def _dumped(document: Mapping[str, JSON]) -> bytes:
+    """JSON as zarr-python 2 wrote it, but with members in their order."""
+    return json.dumps(document, indent=4, separators=(",", ": ")).encode("ascii")

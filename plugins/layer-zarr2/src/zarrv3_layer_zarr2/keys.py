@@ -1,0 +1,72 @@
+"""Keys of both formats: `a/.zarray`, `a/.zgroup` and `a/.zattrs` are `a/zarr.json`; chunks have the same keys in both."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from zarrv3.errors import NodeNameError
+from zarrv3.format.node_names import normalize_path
+
+DOCUMENT = "zarr.json"
+ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
+NODES = frozenset({ARRAY, GROUP})
+"""The names of documents that make a node."""
+HIDDEN = frozenset({ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED, DOCUMENT})
+"""The names of keys below that are not shown: documents of version 2, and those of Zarr V3 that lie beside them."""
+
+_NUMBERS = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
+
+
+class Split(NamedTuple):
+    """A key as folder (`""` or ending in `/`) and name."""
+
+    folder: str
+    name: str
+
+
+def split(key: str) -> Split:
+    """A key taken apart."""
+    cut = key.rfind("/") + 1
+    return Split(key[:cut], key[cut:])
+
+
+def is_path(path: str) -> bool:
+    """Whether all names of a path are allowed in the final format."""
+    try:
+        return normalize_path(path) == path
+    except NodeNameError:
+        return False
+
+
+def node_of(key: str) -> str | None:
+    """The path of the node whose final document has this key; `None` if it is another key, or a name is not allowed."""
+    folder, name = split(key)
+    path = folder[:-1]
+    return path if name == DOCUMENT and is_path(path) else None
+
+
+def document(path: str) -> str:
+    """The final key of a node's document."""
+    return folder_of(path) + DOCUMENT
+
+
+def folder_of(path: str) -> str:
+    """The folder of a node's keys."""
+    return f"{path}/" if path else ""
+
+
+def above(path: str) -> Iterator[str]:
+    """The paths above a path, the nearest first, the root last."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+def arrays_of(key: str) -> list[str]:
+    """The paths of the arrays whose chunk a key may be: `a/0/1` may be one of `a/0` or of `a`."""
+    paths = []
+    folder, name = split(key)
+    while _NUMBERS.fullmatch(name):
+        paths.append(folder[:-1])
+        folder, name = split(folder[:-1])
+    return paths
