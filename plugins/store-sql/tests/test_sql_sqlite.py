@@ -398,6 +398,30 @@ def test_children_write_while_their_parent_closes(tmp_path: Path) -> None:
         assert len(again) == 11
 
 
+def _write_and_close(path: Path, key: str) -> None:
+    with SQLiteStore(path) as store:
+        store[key] = b"v"
+
+
+def test_locks_outlive_other_connections(tmp_path: Path) -> None:
+    """Opening connections releases no lock of those that are open: another process would take itself for the last one and
+    remove the log that this one goes on writing to.
+    """
+    path = tmp_path / "data.db"
+    with SQLiteStore(path) as store, SQLiteStore(path) as other:
+        store["a"] = b"v"
+        assert other["a"] == b"v"
+        child = multiprocessing.get_context("spawn").Process(target=_write_and_close, args=(path, "b"))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        store["c"] = b"v"
+        with SQLiteStore(path) as third:
+            assert sorted(third) == ["a", "b", "c"]
+    with SQLiteStore(path) as store:
+        assert sorted(store) == ["a", "b", "c"]
+
+
 def _in_a_thread(store: SQLiteStore, pipe: Any) -> None:
     with ThreadPoolExecutor(1) as pool:
         pipe.send(pool.submit(store.get, "k").result())

@@ -14,20 +14,23 @@ _TOLD = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # else it is a folder that cann
 
 
 def check_helper_file(path: str) -> None:
-    """Raise `StoreAccessError` where a helper file would be opened through a symbolic link, or is not a plain file.
+    """Raise `StoreAccessError` where a helper file would be opened through a link, symbolic or hard, or is not a plain file.
 
-    For libraries that open theirs themselves; a store's own are opened with `O_NOFOLLOW`, and new ones with `O_EXCL` too.
+    For libraries that open theirs themselves; a store's own are opened with `O_NOFOLLOW`, and new ones with `O_EXCL` too. The
+    file is not opened for it: that it is closed would release the locks that a library has on it in this process.
     """
     try:
-        mode = os.lstat(path).st_mode
+        status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return
-    if not stat.S_ISREG(mode):
-        what = (
-            "a symbolic link, and what it leads to would be overwritten"
-            if stat.S_ISLNK(mode)
-            else "not a file"
-        )
+    what = None
+    if stat.S_ISLNK(status.st_mode):
+        what = "a symbolic link, and what it leads to would be overwritten"
+    elif not stat.S_ISREG(status.st_mode):
+        what = "not a file"
+    elif status.st_nlink > 1:
+        what = "a file with other names (hard links), and would be overwritten under them too"
+    if what:
         raise StoreAccessError(f"{path!r}, which this store needs for itself, is {what}; remove it")
 
 

@@ -41,7 +41,6 @@ with lmdb.open(**json.loads(sys.argv[1]), readonly=True) as env, env.begin(buffe
         pass
 """
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # a write cut short is an EIO to LMDB
-_LOCK = (0xBEEFC0DE).to_bytes(4, sys.byteorder)  # what a lock file begins with, or zeros
 _PATIENCE = 10.0  # seconds that a fork waits for transactions to end
 
 Identity = tuple[int, int]
@@ -225,7 +224,7 @@ class Environment:
         readonly = not self.place.can_write()
         options = {**self.options, "lock": self.locking, "readonly": readonly, "map_size": map_size}
         if self.locking:
-            _check_lock(self.place.lock)
+            check_helper_file(self.place.lock)
         if not readonly:
             self._prepare()
         env = _opened(self.place, options)
@@ -285,18 +284,6 @@ def _opened(place: Place, options: Mapping[str, Any]) -> lmdb.Environment:
         with suppress(lmdb.MapResizedError):  # another process has just grown the map
             return lmdb.open(place.path, subdir=place.subdir, **options)
     return lmdb.open(place.path, subdir=place.subdir, **options)
-
-
-def _check_lock(path: str) -> None:
-    """Raise `StoreAccessError` for anything but a lock file of LMDB's, which overwrites what is there."""
-    check_helper_file(path)
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            start = file.read(len(_LOCK))
-    except FileNotFoundError:
-        return
-    if start.strip(b"\0") and start != _LOCK:
-        raise StoreAccessError(f"{path!r} is not a lock file of LMDB's, which would overwrite it; remove it")
 
 
 def _grown(size: int, room: int) -> int:

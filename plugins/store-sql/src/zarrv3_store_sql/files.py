@@ -225,13 +225,15 @@ def frozen(path: str) -> Frozen | None:
     That is one with a write-ahead log, which is empty, where this process cannot make the files that such a log needs.
     Raises `StoreAccessError` if the log is not empty and cannot be read.
     """
+    if os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK):  # noqa: PTH120
+        return None  # and it is not opened here: closing it would release the locks that SQLite has on it in this process
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             is_logged = file.read(20)[18:] == b"\2\2"
             status = os.fstat(file.fileno())
     except OSError:  # which SQLite will say
         return None
-    if not is_logged or (os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK)):  # noqa: PTH120
+    if not is_logged:
         return None
     with suppress(FileNotFoundError):
         if os.path.getsize(f"{path}-wal"):  # noqa: PTH202
