@@ -404,9 +404,7 @@ def _write_and_close(path: Path, key: str) -> None:
 
 
 def test_locks_outlive_other_connections(tmp_path: Path) -> None:
-    """Opening connections releases no lock of those that are open: another process would take itself for the last one and
-    remove the log that this one goes on writing to.
-    """
+    """Opening connections releases no lock of others, or a process that closes its own would remove the log they write to."""
     path = tmp_path / "data.db"
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
         store["a"] = b"v"
