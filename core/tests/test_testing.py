@@ -94,6 +94,18 @@ class Deduplicates(MappingDriver):
         return super().get_many([*dict.fromkeys(requests)])
 
 
+class OneByOneAnswers(MappingDriver):
+    """Looks a key up again for each range of its value."""
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Wrong where another thread writes in between."""
+        found: list[Buffer | None] = []
+        for request in requests:
+            found += super().get_many([request])
+            time.sleep(0.001)
+        return found
+
+
 class KeepsBuffers(MappingDriver):
     """Stores the caller's buffer itself."""
 
@@ -514,6 +526,7 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (ClipsNothing, "every_range"),
     (EmptyIsMissing, "empty_value"),
     (Unordered, "missing_keys_in_a_batch"),
+    (OneByOneAnswers, "ranges_of_one_version"),
     (KeepsBuffers, "callers_buffers_may_change"),
     (ReturnsViews, "returned_values_do_not_change"),
     (ListsByLike, "list_prefix"),

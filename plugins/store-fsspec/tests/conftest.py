@@ -169,6 +169,8 @@ class Web(BaseHTTPRequestHandler):
         for name, text in (headers or {}).items():
             self.send_header(name, text)
         self.send_header("Content-Length", str(len(body)))
+        if self.manner != "has no etags":
+            self.send_header("ETag", f'"{hash(self.files.get(unquote(self.path)))}"')
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)

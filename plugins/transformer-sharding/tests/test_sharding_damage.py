@@ -297,6 +297,19 @@ def test_replaced_again_and_again() -> None:
     assert between.calls == 4
 
 
+def test_another_shard_in_between() -> None:
+    """Ranges of a shard that was replaced for a moment, when they were read, are not taken for those of the index."""
+    array, between, first, second = versions([LITTLE], "end")
+    gaps = [shard[:-128] + bytes(2 * len(first)) + shard[-128:] for shard in (first, second)]
+    between.inner["c/0/0"] = gaps[0]
+    between.plan = [
+        None,
+        lambda: between.inner.write_many({"c/0/0": gaps[1]}),
+        lambda: between.inner.write_many({"c/0/0": gaps[0]}),
+    ]
+    assert array[4, 2] == VALUES[4, 2]
+
+
 def test_a_gap_before_the_index_costs_one_call_more() -> None:
     """Where the last chunk does not end at the index, that is looked at again, and no more than that is fetched."""
     below = remote()
@@ -308,7 +321,7 @@ def test_a_gap_before_the_index_costs_one_call_more() -> None:
     counting.reset()
     assert array[4, 2] == VALUES[4, 2]
     assert counting.calls == {"get_many": 3}
-    assert counting.bytes_read <= 3 * 128 + 32 + 1
+    assert counting.bytes_read <= 3 * 128 + 2 * 32 + 1
 
 
 def test_errors_of_the_store_come_through() -> None:

@@ -44,6 +44,7 @@ from zarrv3.store.contract import (
     Swaps,
     Versioned,
     as_requests,
+    whole,
 )
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
 from zarrv3.store.values import check_changes, check_swaps, check_values, require
@@ -155,12 +156,23 @@ class Backend(BaseStore):
             if most is None or len(requests) <= most:
                 values: Sequence[Buffer | None] = driver.get_many(requests)
             else:
-                values = [
-                    value
-                    for part in helpers.chunked(requests, most)
-                    for value in self._complete(driver.get_many(part), part, "get_many")
-                ]
+                values = self._in_parts(driver, requests, most)
             return self._complete(values, requests, "get_many")
+
+    def _in_parts(self, driver: Driver, requests: Sequence[Request], most: int) -> Sequence[Buffer | None]:
+        """What a driver answers to more requests than it takes at once; those for one key stay together, or become one."""
+        asked: dict[str, dict[Request, None]] = {}
+        for request in requests:
+            asked.setdefault(request.key, {})[request] = None
+        groups = ((key, [*own] if len(own) <= most else whole([key])) for key, own in asked.items())
+        found: dict[Request, Buffer | None] = {}
+        for part in helpers.split(groups, len, None, most):
+            batch = [request for own in part.values() for request in own]
+            found.update(zip(batch, self._complete(driver.get_many(batch), batch, "get_many"), strict=True))
+        return [
+            found[request] if request in found else helpers.cut(found[Request(request.key)], request.range)
+            for request in requests
+        ]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         return self._by_key("look at", "stat_many", keys) if keys else []

@@ -156,7 +156,7 @@ class Driver(Protocol):
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """The requested bytes, in the order of the requests; `None` where a key is missing.
 
-        A key may occur several times. N requests cost the backend's natural bulk operation, not N round trips.
+        A key may occur several times; all that one call returns of it is of one version of its value. N requests cost the backend's natural bulk operation, not N round trips.
         """
 
 

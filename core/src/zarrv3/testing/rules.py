@@ -12,6 +12,7 @@ ORDER: Final = (
 )
 VALUES: Final = "values are bytes, of any length, and come back as they were stored"
 RANGES: Final = "a ByteRange is exactly value[start:stop], clipped as Python clips a slice"
+ONE_VERSION: Final = "what one get_many returns of a key is of one version of its value"
 KEYS: Final = "a key is text of parts joined by '/'; different texts are different keys"
 REFUSED_KEYS: Final = (
     "what is not a key (empty parts, '.', '..', NUL, surrogates, not text) raises InvalidKeyError everywhere"

@@ -20,11 +20,11 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, whole
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request, whole
 from zarrv3.store.helpers import chunked, rename_by_copy, resolve
 from zarrv3.store.keys import parent
 from zarrv3_bridge_zarr.loop import run
-from zarrv3_bridge_zarr.ranges import ByteRequest, to_request
+from zarrv3_bridge_zarr.ranges import ByteRequest, covering, part_of, to_request
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,7 +61,14 @@ class ZarrDriver:
         )
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        return run(self._each(requests, self._get))
+        """As the contract says; of several ranges of one key, what covers them is read, since it is of one version."""
+        asked: dict[str, list[ByteRange | None]] = {}
+        for key, wanted in requests:
+            asked.setdefault(key, []).append(wanted)
+        covers = [Request(key, covering(ranges)) for key, ranges in asked.items()]
+        values = run(self._each(covers, self._get))
+        found = {key: (cover, value) for (key, cover), value in zip(covers, values, strict=True)}
+        return [part_of(*found[key], wanted) for key, wanted in requests]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         return run(self._each(keys, self._size))

@@ -1,5 +1,6 @@
 """Byte requests of zarr-python ↔ byte ranges of the store contract."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
@@ -42,6 +43,28 @@ def to_request(wanted: ByteRange | None) -> tuple[ByteRequest | None, ByteRange 
     if start < 0 and stop is not None and stop < 0:
         return SuffixByteRequest(-start), wanted
     return None, wanted
+
+
+def covering(ranges: Sequence[ByteRange | None]) -> ByteRange | None:
+    """One range that covers all of these; the whole value where that depends on its size."""
+    first = ranges[0]
+    if all(wanted == first for wanted in ranges):
+        return first
+    start, stop = first or (0, None)
+    for wanted in ranges:
+        if wanted is None or wanted.stop is None or stop is None or not 0 <= wanted.start < wanted.stop:
+            return None
+        start, stop = min(start, wanted.start), max(stop, wanted.stop)
+    return ByteRange(start, stop)
+
+
+def part_of(cover: ByteRange | None, value: bytes | None, wanted: ByteRange | None) -> bytes | None:
+    """A range of a value of which what `covering` says is known."""
+    if value is None or wanted == cover or wanted is None:
+        return value
+    if cover is None:
+        return value[wanted.start : wanted.stop]
+    return value[wanted.start - cover.start : (wanted.stop or 0) - cover.start]
 
 
 def _count(number: int, wanted: ByteRequest) -> int:

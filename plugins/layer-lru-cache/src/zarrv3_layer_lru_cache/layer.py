@@ -173,8 +173,9 @@ class LRUStoreCache(Layer):
                 raise flight.error
             else:  # what failed may have been another key in another thread's batch
                 again.append(item)
-        if again:
-            answers.update(fetch(again)[0])
+        if again:  # together with what else of their keys was asked for: all is to be of one version
+            keys = {key for key, _ in again}
+            answers.update(fetch([item for item in dict.fromkeys(items) if item[0] in keys])[0])
         return [answers[item] for item in items]
 
     def _fly(self, flight: Flight, fetch: Callable[[Sequence[Item]], Fetched]) -> None:

@@ -90,13 +90,20 @@ static bool request_of(PyObject *request, const char *reserved, bool letters, Fi
            bound_of(PyTuple_GetItem(range, 1), PY_SSIZE_T_MAX, &file->stop);
 }
 
-static void open_file(int folder, int flags, File *file) {
-    file->fd = open_below(folder, file->path, flags);
-    if (file->fd < 0) {
-        file->state = errno == ENOENT || errno == ENOTDIR ? MISSING : LEFT;
-        return;
+/* Open a file, unless it is the one before, which may be a new file by now: all parts of one are of one version. */
+static void open_file(int folder, int flags, const File *before, File *file) {
+    if (before->path != NULL && strcmp(before->path, file->path) == 0) {
+        file->fd = before->fd;
+        file->status = before->status;
+        if (file->fd < 0) file->state = before->state;
+    } else {
+        file->fd = open_below(folder, file->path, flags);
+        if (file->fd < 0)
+            file->state = errno == ENOENT || errno == ENOTDIR ? MISSING : LEFT;
+        else if (fstat(file->fd, &file->status) != 0)
+            file->status.st_mode = 0;
     }
-    if (fstat(file->fd, &file->status) == 0 && S_ISREG(file->status.st_mode)) {
+    if (file->fd >= 0 && S_ISREG(file->status.st_mode)) {
         file->length = PySlice_AdjustIndices((Py_ssize_t)file->status.st_size, &file->start, &file->stop, 1);
         file->state = FOUND;
     }
@@ -114,10 +121,12 @@ static void read_file(File *file) {
     }
 }
 
-static void read_together(int folder, int flags, File *files, Py_ssize_t count) {
+/* `held` is the last file of those before, still open, and then the last of these. */
+static void read_together(int folder, int flags, File *files, Py_ssize_t count, File *held) {
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++)
-        if (files[i].path != NULL) open_file(folder, flags, &files[i]);
+        if (files[i].path != NULL) open_file(folder, flags, i == 0 ? held : &files[i - 1], &files[i]);
+    if (held->fd >= 0 && held->fd != files[0].fd) close(held->fd);
     Py_END_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++) {
         File *file = &files[i];
@@ -132,9 +141,10 @@ static void read_together(int folder, int flags, File *files, Py_ssize_t count) 
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++) {
         if (files[i].state == FOUND) read_file(&files[i]);
-        if (files[i].fd >= 0) close(files[i].fd);
+        if (i + 1 < count && files[i].fd >= 0 && files[i].fd != files[i + 1].fd) close(files[i].fd);
     }
     Py_END_ALLOW_THREADS
+    *held = files[count - 1];
 }
 
 static long long nanoseconds(struct timespec time) { return (long long)time.tv_sec * 1000000000 + time.tv_nsec; }
@@ -155,7 +165,7 @@ static PyObject *answer_of(File *file, bool versions) {
 }
 
 /* get_files(root, requests, reserved, flags, letters, versions): the answers, and the numbers of the requests that are
- * left to Python. */
+ * left to Python. Requests for one file that follow each other are answered from one version of it. */
 PyObject *kernel_get_files(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *requests;
     const char *root, *reserved;
@@ -166,6 +176,7 @@ PyObject *kernel_get_files(PyObject *Py_UNUSED(module), PyObject *args) {
     int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* if that fails, Python says what is wrong */
     PyObject *answers = PyList_New(total), *left = PyList_New(0);
     bool failed = answers == NULL || left == NULL;
+    File held = {.fd = -1};
     for (Py_ssize_t first = 0; first < total && !failed; first += TOGETHER) {
         File files[TOGETHER];
         Py_ssize_t count = total - first < TOGETHER ? total - first : TOGETHER;
@@ -174,13 +185,14 @@ PyObject *kernel_get_files(PyObject *Py_UNUSED(module), PyObject *args) {
             if (folder < 0 || !request_of(PyList_GetItem(requests, first + i), reserved, letters, &files[i]))
                 files[i].path = NULL;
         }
-        read_together(folder, flags, files, count);
+        read_together(folder, flags, files, count, &held);
         for (Py_ssize_t i = 0; i < count; i++) {
             PyObject *answer = answer_of(&files[i], versions);
             if (answer == NULL && (PyErr_Occurred() || !add_number(left, first + i))) failed = true;
             PyList_SetItem(answers, first + i, answer == NULL ? Py_NewRef(Py_None) : answer);
         }
     }
+    if (held.fd >= 0) close(held.fd);
     if (folder >= 0) close(folder);
     PyObject *result = failed ? NULL : PyTuple_Pack(2, answers, left);
     Py_XDECREF(answers);

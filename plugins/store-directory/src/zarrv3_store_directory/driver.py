@@ -28,7 +28,7 @@ from zarrv3.store.contract import (
     Versioned,
     whole,
 )
-from zarrv3.store.helpers import digest, rename_by_copy, resolve, unrolled
+from zarrv3.store.helpers import by_key, digest, rename_by_copy, resolve, unrolled
 from zarrv3.store.keys import parent
 from zarrv3.store.locks import NamedLocks
 from zarrv3_store_directory.folders import (
@@ -100,7 +100,7 @@ class DirectoryDriver:
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says; each file is opened once per request, each folder once per call."""
+        """As the contract says; each file and each folder is opened once per call."""
         return self._answers(requests, versions=False)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
@@ -253,7 +253,15 @@ class DirectoryDriver:
     # ------------------------------------------------------------ one file
 
     def _answers(self, requests: Sequence[Request], *, versions: bool) -> Sequence[Any]:
-        """The requested values, with versions where they are wanted: by a kernel, and what it leaves undone by Python."""
+        """The requested values, with versions where they are wanted: by a kernel, and what it leaves undone by Python.
+
+        Requests for one key stand together, so that its file is opened once: the next time it may be another one.
+        """
+        order: Sequence[int] = range(len(requests))
+        repeats = len(by_key(requests)) < len(requests)
+        if repeats:
+            order = sorted(order, key=lambda number: requests[number].key)
+            requests = [requests[number] for number in order]
         kernel = file_kernel() if self.anchored and not self.lower else None
         answers: list[Any] = [None] * len(requests)
         left: Sequence[int] = range(len(requests))
@@ -263,33 +271,41 @@ class DirectoryDriver:
                 self.root, [*requests], TEMPORARY, self.reading, letters=exact, versions=versions
             )
         if left:
+            parts: dict[str, list[int]] = {requests[number].key: [] for number in left}
+            for number, request in enumerate(requests):
+                if request.key in parts:
+                    parts[request.key].append(number)
             with self._walk() as walk:
-                places = self._located(walk, [requests[number][0] for number in left])
-                for number, (folder, name) in zip(left, places, strict=True):
-                    wanted = requests[number][1]
-                    value, there = self._read(walk, folder, name, wanted) if folder else (None, None)
-                    answers[number] = (value, there and _version(there, value)) if versions else value
+                places = self._located(walk, parts)
+                for numbers, (folder, name) in zip(parts.values(), places, strict=True):
+                    values, there = self._read(walk, folder, name, [requests[n].range for n in numbers])
+                    for number, value in zip(numbers, values, strict=True):
+                        answers[number] = (value, there and _version(there, value)) if versions else value
+        if repeats:
+            found = dict(zip(order, answers, strict=True))
+            answers = [found[number] for number in range(len(order))]
         return answers
 
     def _read(
-        self, walk: Walk, folder: Folder, name: str, wanted: ByteRange | None
-    ) -> tuple[bytes, os.stat_result] | tuple[None, None]:
-        """The requested part of a file, and the file's status."""
+        self, walk: Walk, folder: Folder | None, name: str, wanteds: Sequence[ByteRange | None]
+    ) -> tuple[Sequence[bytes | None], os.stat_result | None]:
+        """The requested parts of a file, and the file's status."""
         kept = len(walk.descriptors)
         try:
-            fd = walk.open(folder.at(name), self.reading, folder.fd)
-            there = os.fstat(fd)
-            if stat.S_ISREG(there.st_mode) and self.spelling.is_exact(folder, name):
-                start, length = resolve(wanted, there.st_size) if wanted else (0, there.st_size)
-                return _read_all(fd, start, length, f"{folder.path}/{name}"), there
+            if folder is not None:
+                fd = walk.open(folder.at(name), self.reading, folder.fd)
+                there = os.fstat(fd)
+                if stat.S_ISREG(there.st_mode) and self.spelling.is_exact(folder, name):
+                    spans = [resolve(wanted, there.st_size) for wanted in wanteds]
+                    return [_read_all(fd, *span, f"{folder.path}/{name}") for span in spans], there
         except OSError as error:
-            if error.errno in _IS_LINK:
+            if error.errno in _IS_LINK and folder is not None:
                 raise link_error(f"{folder.path}/{name}") from None
             if error.errno not in _IS_MISSING:
                 raise
         finally:
             walk.close(kept)
-        return None, None
+        return [None] * len(wanteds), None
 
     def _stat(self, folder: Folder, name: str) -> os.stat_result | None:
         there = folder.stat(name)
@@ -306,7 +322,7 @@ class DirectoryDriver:
         there = self._stat(folder, name)
         if there is None or not stat.S_ISREG(there.st_mode):
             return None
-        value = None if there.st_mtime_ns % 1000 else self._read(walk, folder, name, None)[0]
+        value = None if there.st_mtime_ns % 1000 else self._read(walk, folder, name, [None])[0][0]
         return _version(there, value)
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -610,8 +626,7 @@ def _version(there: os.stat_result, value: bytes | None) -> Version:
 
 def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
     """Exactly this part of an open file."""
-    if start:
-        os.lseek(fd, start, os.SEEK_SET)
+    os.lseek(fd, start, os.SEEK_SET)
     parts = []
     while length and (data := os.read(fd, length)):
         parts.append(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 from fsspec.asyn import sync  # type: ignore[import-untyped]
 
 from zarrv3.store.contract import Buffer, Changes, Swaps, Versioned
+from zarrv3.store.helpers import cut
 from zarrv3_store_fsspec.reading import Answer, Part, Readable
 
 T = TypeVar("T")
@@ -21,6 +23,9 @@ CONCURRENT = 128
 """How many requests are under way at once."""
 
 Errors: TypeAlias = tuple[type[BaseException], ...]
+
+_MARKS = ("ETag", "etag", "e_tag", "generation", "version_id", "LastModified", "last_modified", "mtime")
+"""What the `info` of a file system has that changes when an object is replaced."""
 
 _NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -100,10 +105,35 @@ class ObjectAccess:
         )  # otherwise large objects are torn when they are replaced
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """All at once."""
+        """All at once; an object of which several parts may be of different versions is read again, as a whole."""
         fit = [part for part in parts if self.holds(part.path)]
-        answers = iter(self.at_once(self._cat, fit))
-        return [self._answer(next(answers)) if self.holds(part.path) else None for part in parts]
+        counts = Counter(part.path for part in fit)
+
+        async def read(part: Part) -> tuple[bytes, object]:
+            return await self.marked(part) if counts[part.path] > 1 else (await self._cat(part), None)
+
+        answers: dict[Part, Any] = {}
+        marks: dict[str, set[object]] = {}
+        for part, found in zip(fit, self.at_once(read, fit), strict=True):
+            answers[part], mark = (found, type(found)) if isinstance(found, BaseException) else found
+            marks.setdefault(part.path, set()).add(mark)
+        torn = [Part(path, None) for path, found in marks.items() if len(found) > 1]
+        values = dict(zip((path for path, _ in torn), self.at_once(self._cat, torn), strict=True))
+        for part in fit:
+            if part.path in values:
+                value = values[part.path]
+                answers[part] = value if isinstance(value, BaseException) else cut(value, part.wanted)
+        return [self._answer(answers.get(part)) for part in parts]
+
+    async def marked(self, part: Part) -> tuple[bytes, object]:
+        """A part, and what is equal for parts that are of one version of the object."""
+        before = await self._mark(part.path)
+        value = await self._cat(part)
+        return value, before if before == await self._mark(part.path) else object()
+
+    async def _mark(self, path: str) -> object:
+        info = await self.fs._info(path)
+        return tuple(info[name] for name in _MARKS if info.get(name)) or object()
 
     def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
         """All at once, by `info`."""

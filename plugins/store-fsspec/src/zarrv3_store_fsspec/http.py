@@ -6,13 +6,12 @@ A server may ignore the header `Range` and send the whole value, or send another
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from zarrv3.store.contract import ByteRange
 from zarrv3.store.helpers import resolve
 from zarrv3_store_fsspec.access import Errors, ObjectAccess
-from zarrv3_store_fsspec.reading import Answer, Part
+from zarrv3_store_fsspec.reading import Part, range_header
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
@@ -23,12 +22,12 @@ class HTTPAccess(ObjectAccess):
     exact: bool = True
     suffixes: bool = True
 
-    def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """All at once."""
-        return [self._answer(answer) for answer in self.at_once(self._cat, parts)]
+    async def marked(self, part: Part) -> tuple[bytes, object]:
+        """A part and, where the server says them, etag and date."""
+        return await self._get(*part)
 
     async def _cat(self, part: Part) -> bytes:
-        return await self._get(*part)
+        return (await self._get(*part))[0]
 
     def _address(self, path: str) -> Any:
         return self.fs.encode_url(path + self.query)
@@ -46,35 +45,38 @@ class HTTPAccess(ObjectAccess):
                 return int(length)
             if answer.status not in {200, 405, 501}:
                 _check(answer, path)
-        return len(await self._get(path, None))
+        return len((await self._get(path, None))[0])
 
-    async def _get(self, path: str, wanted: ByteRange | None) -> bytes:
+    async def _get(self, path: str, wanted: ByteRange | None) -> tuple[bytes, object]:
         session = await self.fs.set_session()
         async with session.get(self._address(path), **self._options(wanted)) as answer:
             if answer.status == 416 and wanted is not None:
                 size = _CONTENT_RANGE.match(answer.headers.get("Content-Range", ""))
                 if size and size[3] != "*" and not resolve(wanted, int(size[3]))[1]:
-                    return b""
+                    return b"", _mark(answer)
             elif answer.status < 400:
                 body: bytes = await answer.read()
                 if answer.status != 206 or wanted is None:
-                    return body if wanted is None else body[wanted.start : wanted.stop]
+                    return body if wanted is None else body[wanted.start : wanted.stop], _mark(answer)
                 if _is_what_was_asked_for(answer.headers.get("Content-Range", ""), wanted, len(body)):
-                    return body
+                    return body, _mark(answer)
             else:
                 _check(answer, path)
-        whole = await self._get(path, None)  # the server does not handle ranges consistently
+        whole, mark = await self._get(path, None)  # the server does not handle ranges consistently
         assert wanted is not None
-        return whole[wanted.start : wanted.stop]
+        return whole[wanted.start : wanted.stop], mark
 
     def _options(self, wanted: ByteRange | None) -> dict[str, Any]:
         options = {"allow_redirects": True, **self.fs.kwargs}
         headers = {"Accept-Encoding": "identity", **options.get("headers", {})}
         if wanted is not None:
-            start, stop = wanted
-            last = "" if stop is None else stop - 1
-            headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{last}"
+            headers["Range"] = range_header(wanted)
         return {**options, "headers": headers}
+
+
+def _mark(answer: Any) -> object:
+    found = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+    return found if any(found) else object()
 
 
 def _is_what_was_asked_for(header: str, wanted: ByteRange, length: int) -> bool:

@@ -44,7 +44,7 @@ class Readable(Protocol):
     """Whether the last bytes can be asked for without knowing the size."""
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
-        """All parts at once; a range starts at 0 or later and is not empty, or it is a suffix."""
+        """All parts at once, those of a file of one version; a range starts at 0 or later and is not empty, or it is a suffix."""
         ...
 
     def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
@@ -90,6 +90,12 @@ def joined(located: dict[Part, ByteRange]) -> dict[Part, Part]:
         for span, members in _groups(sorted(wanteds, key=lambda pair: pair[0].start)):
             spans.update(dict.fromkeys(members, Part(path, span)))
     return spans
+
+
+def range_header(wanted: ByteRange) -> str:
+    """The header `Range` for a range that starts at 0 or later and is not empty, or is a suffix."""
+    start, stop = wanted
+    return f"bytes={start}" if start < 0 else f"bytes={start}-{'' if stop is None else stop - 1}"
 
 
 def is_doubtful(span: Part, answer: Answer, *, exact: bool) -> bool:
@@ -168,10 +174,10 @@ def _settle(files: Readable, doubtful: Sequence[Part], answers: dict[Part, Answe
             refetch.append(span)
     whole = [*dict.fromkeys(span.path for span in refetch)]
     values = dict(zip(whole, files.read([Part(path, None) for path in whole]), strict=True)) if whole else {}
-    for span in refetch:
-        value = values[span.path]
-        assert span.wanted is not None
-        answers[span] = value[span.wanted.start : span.wanted.stop] if isinstance(value, bytes) else value
+    for span in answers:  # all of the file, which may be another one by now
+        if span.path in values:
+            value = values[span.path]
+            answers[span] = value[slice(*(span.wanted or (None,)))] if isinstance(value, bytes) else value
 
 
 def _cut(wanted: ByteRange | None, span: Part, answers: dict[Part, Answer]) -> bytes | None:

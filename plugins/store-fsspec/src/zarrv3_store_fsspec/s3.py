@@ -16,6 +16,7 @@ from zarrv3.errors import InvalidKeyError
 from zarrv3.store.contract import Buffer, Swaps, Version, Versioned
 from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.reading import Part, range_header
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
 """Not allowed in names: XML cannot hold the one, s3fs takes the other for the version of an object."""
@@ -84,7 +85,11 @@ class S3Access(ObjectAccess):
 
     def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
         """All at once, by GET, whose answers have the etags."""
-        return [answer or (None, None) for answer in self.each(self._fetch, paths)]
+
+        async def fetch(path: str) -> tuple[bytes, str]:
+            return await self.marked(Part(path, None))
+
+        return [answer or (None, None) for answer in self.each(fetch, paths)]
 
     def swap(self, swaps: Swaps, /) -> Collection[str]:
         """All at once, by writes that S3 does only if the etag is the one given; never sent twice.
@@ -119,8 +124,10 @@ class S3Access(ObjectAccess):
         bucket, key, _ = self.fs.split_path(path)
         return {"Bucket": bucket, "Key": key}
 
-    async def _fetch(self, path: str) -> tuple[bytes, str]:
-        answer = await self.fs._call_s3("get_object", **self._place(path))
+    async def marked(self, part: Part) -> tuple[bytes, str]:
+        """A part and the etag, by one request."""
+        span = {} if part.wanted is None else {"Range": range_header(part.wanted)}
+        answer = await self.fs._call_s3("get_object", **self._place(part.path), **span, **self.fs.req_kw)
         async with answer["Body"] as body:
             return await body.read(), answer["ETag"]
 

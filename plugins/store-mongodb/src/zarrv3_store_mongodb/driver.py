@@ -244,7 +244,8 @@ class MongoDBDriver:
             missing = self._read_parts(places, values) if places else {}
             if not missing:
                 return values
-            left = missing
+            replaced = by_key(missing)
+            left = [request for request in dict.fromkeys(requests) if request.key in replaced]
         raise WriteFailedError(f"values were replaced {_ATTEMPTS} times while they were read")
 
     def _read_parts(

@@ -29,7 +29,7 @@ from zarrv3.store.contract import (
     Versioned,
 )
 from zarrv3.store.files import sync_names
-from zarrv3.store.helpers import children
+from zarrv3.store.helpers import children, cut
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end
 from zarrv3_store_sql.engines import Server
 from zarrv3_store_sql.failures import ConflictError, explained
@@ -84,10 +84,12 @@ class SQLDriver:
     # ------------------------------------------------------------ the contract
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: one query for whole values, one for ranges."""
+        """As the contract says: one query for whole values, from which their ranges are cut, one for other ranges."""
         wholes = {key for key, wanted in requests if wanted is None}
         pieces = [
-            (i, key, ByteRange(*wanted)) for i, (key, wanted) in enumerate(requests) if wanted is not None
+            (i, key, ByteRange(*wanted))
+            for i, (key, wanted) in enumerate(requests)
+            if wanted is not None and key not in wholes
         ]
         answers: list[Buffer | None] = [None] * len(requests)
         if not self._is_there():
@@ -95,8 +97,8 @@ class SQLDriver:
         if wholes:
             values = dict(self._rows(self.sql.values, keys=[*wholes]))
             for i, (key, wanted) in enumerate(requests):
-                if wanted is None and key in values:
-                    answers[i] = _bytes(key, values[key])
+                if key in values:
+                    answers[i] = cut(_bytes(key, values[key]), wanted)
         if pieces:
             for i, value in self._run(lambda connection: [*self.sql.pieces(connection, pieces)]):
                 answers[i] = _bytes(requests[i].key, value)

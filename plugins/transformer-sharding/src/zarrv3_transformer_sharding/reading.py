@@ -2,8 +2,8 @@
 
 Another process may replace a shard between the two calls. Ranges of the new one, cut by the old index, would be wrong
 bytes without any error where chunks carry no checksum. So the second call also asks for a *witness*: bytes of the index at
-the place where the first call found it. If they are not what they were, the index is read again; if that has changed,
-the shard is fetched whole, which is one value and always of one version. A store that remembers its answers notices
+the place where the first call found it. What one call returns of a key is of one version, so the ranges are right if the witness is.
+If it is not what it was, ranges and index are read together once more; if the index has changed, the shard is fetched whole. A store that remembers its answers notices
 by the index that those were of another version: from such a store the second call asks for the whole index, too.
 """
 
@@ -137,12 +137,16 @@ class ShardReader:
 
     def _settle(self, asked: Mapping[str, Asked], doubtful: dict[str, _Opened | None]) -> None:
         """Read again the shards that were replaced, are truncated, or have a gap before their index."""
-        gaps = {key: shard.entries for key, shard in doubtful.items() if shard is not None}
-        if gaps:
-            again = self.store.get_many([Request(key, self.shards.index_range) for key in gaps])
-            for (key, entries), raw in zip(gaps.items(), again, strict=True):
-                if raw is not None and raw == entries.raw:
-                    del doubtful[key]
+        gaps = {key: shard for key, shard in doubtful.items() if shard is not None}
+        requests: list[Request] = []
+        for key, shard in gaps.items():
+            requests += [Request(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
+            requests.append(Request(key, self.shards.index_range))
+        again = iter(self.store.get_many(requests) if requests else ())
+        for key, shard in gaps.items():
+            complete = self._put(shard.extents, again)
+            if next(again) == shard.entries.raw and complete:
+                del doubtful[key]
         if not doubtful:
             return
         for key, value in zip(doubtful, self.store.get_many(whole(doubtful)), strict=True):
