@@ -281,3 +281,9 @@ def test_wrong_fill_values_are_named() -> None:
     assert xr.open_dataset(store, engine="zarrv3")["v"].isnull().all()
     zarrv3.open_array(store, path="v").attrs["_FillValue"] = "NaN"
     assert not xr.open_dataset(store, engine="zarrv3")["v"].isnull().any()
+
+
+def test_groups_of_any_depth() -> None:
+    """A hierarchy deeper than Python's calls may be opens group by group."""
+    zarrv3.create_group(store := zarrv3.MemoryStore(), path="/".join("a" * 1100))
+    assert len(xr.open_groups(store, engine="zarrv3")) == 1101

@@ -88,6 +88,20 @@ def test_tree_is_json_of_the_same(url: str, run: Run) -> None:
     assert empty["path"] == "a/empty"
 
 
+def test_a_hierarchy_of_any_depth(tmp_path: Path, run: Run) -> None:
+    """One that is deeper than Python's calls may be is drawn, with sizes; as JSON it is refused with the way out."""
+    url = f"sqlite://{tmp_path}/deep.db"
+    with zarrv3.open_store(url) as store:
+        zarrv3.create_group(store, path="/".join("a" * 1100))
+        size = len(store["zarr.json"])
+    lines = run("tree", url).out.splitlines()
+    assert (len(lines), lines[0]) == (1101, f"/  group  {1101 * size}")
+    assert lines[-1].strip() == f"a  group  {size}"
+    refused = run("tree", url, "--json")
+    assert (refused.code, "use --level" in refused.err) == (1, True)
+    assert json.loads(run("tree", url, "--json", "--level", "2").out)["bytes"] == 1101 * size
+
+
 def test_damaged_documents_are_shown(url: str, run: Run) -> None:
     """A node whose document cannot be read is in the tree and the list, as such."""
     Path(url, "s/zarr.json").write_text("{")

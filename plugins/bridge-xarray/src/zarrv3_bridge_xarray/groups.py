@@ -18,6 +18,7 @@ from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
+from zarrv3.store.helpers import unrolled
 from zarrv3_bridge_xarray.variables import as_variable
 
 
@@ -103,18 +104,18 @@ def open_groups(
     where: Place, *, consolidated: bool | None, drop: Collection[str] = ()
 ) -> Iterator[tuple[str, GroupStore]]:
     """The group at a place as `"/"` and all below it as `"/a/b"`, parents first; see `open_group`."""
-    yield from _walked(_top(where, consolidated), "", drop, closes=where.is_ours)
+    yield from unrolled(_walked(_top(where, consolidated), "", drop, closes=where.is_ours))
 
 
 def _walked(
     top: Group, name: str, drop: Collection[str], *, closes: bool
-) -> Iterator[tuple[str, GroupStore]]:
+) -> Iterator[tuple[str, GroupStore] | Iterator[Any]]:
     children = dict(_members(top, drop))
     arrays = {key: child for key, child in children.items() if isinstance(child, Array)}
     yield name or "/", GroupStore(top, arrays, closes=closes)
     for key, child in children.items():
         if isinstance(child, Group):
-            yield from _walked(child, f"{name}/{key}", drop, closes=closes)
+            yield _walked(child, f"{name}/{key}", drop, closes=closes)
 
 
 def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | Group]]:

@@ -9,6 +9,7 @@ from zarrv3.errors import MetadataError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.nodes import Metadata
+from zarrv3.store.keys import parent
 from zarrv3_cli.output import bytes_text
 
 
@@ -73,18 +74,20 @@ def look(store: BaseStore, path: str, level: int | None = None) -> Entry:
 
 def flat(entry: Entry) -> Iterator[Entry]:
     """An entry and all below it."""
-    yield entry
-    for member in entry.members:
-        yield from flat(member)
+    waiting = [entry]
+    while waiting:
+        yield (entry := waiting.pop())
+        waiting += reversed(entry.members)
 
 
-def _descend(store: BaseStore, entry: Entry, level: int | None) -> None:
-    if not isinstance(entry.metadata, GroupMetadata) or (level is not None and level <= 0):
-        return
-    for name, metadata in nodes.children(store, entry.path):
-        member = Entry(path=nodes.folder_of(entry.path) + name, metadata=metadata)
-        entry.members.append(member)
-        _descend(store, member, None if level is None else level - 1)
+def _descend(store: BaseStore, top: Entry, level: int | None) -> None:
+    waiting = [(top, 0)]
+    while waiting:
+        entry, depth = waiting.pop()
+        if isinstance(entry.metadata, GroupMetadata) and (level is None or depth < level):
+            for name, metadata in nodes.children(store, entry.path):
+                entry.members.append(Entry(path=nodes.folder_of(entry.path) + name, metadata=metadata))
+            waiting += [(member, depth + 1) for member in entry.members]
 
 
 def _measure(store: BaseStore, top: Entry) -> None:
@@ -92,8 +95,10 @@ def _measure(store: BaseStore, top: Entry) -> None:
     for entry in entries.values():
         entry.size = 0
     for key, size in store.list_sizes(nodes.folder_of(top.path)):
-        parts = key.split("/")[:-1]
-        for end in range(len(parts) + 1):
-            entry_ = entries.get("/".join(parts[:end]))
-            if entry_ is not None:
-                entry_.size = (entry_.size or 0) + size
+        path = parent(key)[:-1]
+        while path not in entries:
+            path = parent(path)[:-1]
+        own = entries[path]
+        own.size = (own.size or 0) + size
+    for entry in reversed([*entries.values()]):
+        entry.size = (entry.size or 0) + sum(member.size or 0 for member in entry.members)

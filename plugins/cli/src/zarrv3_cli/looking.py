@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zarrv3.errors import UnsupportedError
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
 from zarrv3_cli.escapes import escaped
-from zarrv3_cli.hierarchy import Entry, look
+from zarrv3_cli.hierarchy import Entry, flat, look
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -46,13 +47,21 @@ def tree(
     with here.opener() as store:
         top = look(store, here.path, level)
     if as_json:
-        output.document(top.to_json())
+        try:
+            output.document(top.to_json())
+        except RecursionError:
+            raise UnsupportedError(
+                f"the hierarchy below {top.name!r} is nested too deeply for a JSON document; use --level, or leave out --json"
+            ) from None
     elif output.on_terminal():
         from rich.console import Console
 
         Console().print(_drawn(top))
     else:
-        _write(top, "")
+        above = top.path.count("/") - (not top.path)
+        for entry in flat(top):
+            depth = 0 if entry is top else entry.path.count("/") - above
+            output.line("  " * depth + _note(entry))
 
 
 def ls(
@@ -97,20 +106,14 @@ def _note(entry: Entry) -> str:
     return "  ".join(filter(None, [entry.name, *entry.fields()]))
 
 
-def _write(entry: Entry, indent: str) -> None:
-    output.line(indent + _note(entry))
-    for member in entry.members:
-        _write(member, f"{indent}  ")
-
-
-def _drawn(entry: Entry) -> "Tree":
+def _drawn(top: Entry) -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
 
-    drawn = Tree(Text(escaped(_note(entry))))
-    for member in entry.members:
-        drawn.children.append(_drawn(member))
-    return drawn
+    trees = {entry.path: Tree(Text(escaped(_note(entry)))) for entry in flat(top)}
+    for entry in flat(top):
+        trees[entry.path].children += [trees[member.path] for member in entry.members]
+    return trees[top.path]
 
 
 def _document(found: Array | Group) -> dict[str, Any]:
