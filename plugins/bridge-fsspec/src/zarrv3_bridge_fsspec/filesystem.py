@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -288,6 +289,36 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         names = sorted(found)
         return {name: found[name] for name in names} if detail else names
 
+    async def _cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
+        """The values of files; with `recursive`, of all files in folders."""
+        if not recursive:
+            return await super()._cat(path, on_error=on_error, **kwargs)
+        files = [file for name in await self._matching(path) for file in await self._find(name)]
+        values = await self._cat_ranges(
+            files, None, None, on_error="raise" if on_error == "raise" else "return"
+        )
+        pairs = zip(files, values, strict=True)
+        return {name: value for name, value in pairs if on_error != "omit" or isinstance(value, bytes)}
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Erase files, and with `recursive` folders; what has `*`, `?` or `[` and is not a name itself is a pattern."""
+        fsspec.asyn.sync(self.loop, self._rm_matching, path, recursive=recursive, maxdepth=maxdepth)
+
+    async def _rm_matching(self, path: Any, **kwargs: Any) -> None:
+        await self._rm(await self._matching(path), **kwargs)
+
+    async def _matching(self, path: Any) -> list[str]:
+        """Some paths, patterns replaced by what they stand for."""
+        found: list[str] = []
+        for one in path if isinstance(path, list) else [path]:
+            name = self._own(one)
+            literal = not has_magic(name) or await self._exists(name)
+            names = [name] if literal else await self._glob(name)
+            if not names:
+                raise missing(name)
+            found += names
+        return found
+
     async def _rm(
         self,
         path: Any,
@@ -296,8 +327,11 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         maxdepth: int | None = None,
         **_: Any,
     ) -> None:
-        """Erase files, and with `recursive` folders, each in one call."""
-        names = await self._expand_path(path)
+        """Erase files, and with `recursive` folders, each in one call.
+
+        Names are taken as they are: zarr-python calls this for nodes, which may be called `a*`.
+        """
+        names = [self._own(one) for one in (path if isinstance(path, list) else [path])]
         if recursive and maxdepth is None:
             for name in names:
                 await self._rm_tree(name)
@@ -324,7 +358,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """As `mv`."""
-        sources = await self._expand_path(path1)
+        sources = await self._matching(path1)
         target = self._own(path2)
         if sources == [target]:
             return
@@ -336,7 +370,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
                 await self._run(lambda: self.store.rename_prefix(_folder(sources[0]), _folder(target)))
                 return
         await self._copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise", **kwargs)
-        await self._rm(path1, recursive=recursive, maxdepth=maxdepth)
+        await self._rm_matching(path1, recursive=recursive, maxdepth=maxdepth)
 
     async def _is_to_rename(self, source: str, target: str) -> bool:
         """Whether a folder becomes another one, and nothing else."""
