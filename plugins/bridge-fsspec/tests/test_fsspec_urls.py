@@ -1,5 +1,6 @@
 """zarr-python, xarray, Dask and pandas open every store by URL, and never import zarrv3 themselves."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -66,6 +67,20 @@ def test_pandas(url: str) -> None:
     table = pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})
     table.to_csv(f"{url}|zarr3:tables/t.csv", index=False)
     assert pd.read_csv(f"{url}|zarr3:tables/t.csv").equals(table)
+
+
+def test_references(tmp_path: Path) -> None:
+    """References as kerchunk makes them lie in a store, and lead to parts of values there."""
+    url = f"sqlite:///{tmp_path}/data.db"
+    fs, _ = fsspec.url_to_fs(url)
+    array = {"zarr_format": 2, "shape": [6], "chunks": [3], "dtype": "<i4", "order": "C", "fill_value": 0}
+    parts = {f"a/{i}": [f"{url}|zarr3:raw", 4 + 12 * i, 12] for i in range(2)}
+    references = {"a/.zarray": json.dumps({**array, "compressor": None, "filters": None}), **parts}
+    fs.pipe({"raw": b"head" + np.arange(6, dtype="<i4").tobytes(), "refs": json.dumps(references).encode()})
+    there = {"store": url, "asynchronous": True}
+    shown = fsspec.filesystem("reference", fo=f"{url}|zarr3:refs", remote_options=there, asynchronous=True)
+    store = zarr.storage.FsspecStore(shown, path="")
+    assert (zarr.open_array(store, path="a", mode="r", zarr_format=2)[:] == np.arange(6)).all()
 
 
 def test_nothing_has_to_be_imported(tmp_path: Path) -> None:
