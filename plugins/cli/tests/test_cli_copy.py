@@ -91,7 +91,7 @@ def test_copy_to_shards_and_back(url: str, run: Run, tmp_path: Path) -> None:
     sharded, plain = tmp_path / "sharded.zarr", tmp_path / "plain.zarr"
     assert run("copy", f"{url}/a/t", sharded, "--shards", "50,60").code == 0
     assert zarrv3.open_array(sharded, mode="r").shards == (50, 60)
-    assert run("verify", sharded).out.startswith("0 groups, 1 arrays, 30 chunks of 12000 bytes")
+    assert run("verify", sharded).out.startswith("0 groups, 1 array, 30 chunks of 12000 bytes")
     assert run("copy", sharded, plain, "--shards", "none").code == 0
     assert files(plain).keys() == files(Path(url, "a/t")).keys()
     assert np.array_equal(zarrv3.load(plain), zarrv3.load(url, "a/t"))
@@ -138,7 +138,7 @@ def test_what_is_there(url: str, run: Run, tmp_path: Path) -> None:
     assert (refused.code, refused.err.count("\n")) == (1, 1)
     resumed = run("copy", url, there, "--resume")
     assert resumed.code == 0, resumed.err
-    assert ": 1 chunks, " in resumed.out
+    assert ": 1 chunk, " in resumed.out
     assert "were there already" in resumed.out
     assert files(there) == files(Path(url))
     (there / "stray").write_text("x")

@@ -50,6 +50,12 @@ def table(heads: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequenc
     Console().print(drawn)
 
 
+def counted(**numbers: int) -> str:
+    """Numbers with their nouns, which are given in the plural: `1 array, 2 chunks`."""
+    nouns = ((number, noun[:-1] if number == 1 else noun) for noun, number in numbers.items())
+    return ", ".join(f"{number} {noun}" for number, noun in nouns)
+
+
 def bytes_text(size: int | None) -> str:
     """A size for people, exact in a pipe; nothing where it is not known."""
     if size is None:

@@ -125,11 +125,12 @@ def _tell(done: "CopyReport", *, as_json: bool) -> None:
 
 def _summary(done: "CopyReport") -> str:
     recoded = f" ({done.recoded} re-encoded)" if done.recoded else ""
-    skipped = f", {done.skipped} were there already" if done.skipped else ""
-    return (
-        f"{'would copy' if done.dry_run else 'copied'} {done.arrays} arrays{recoded} and {done.groups} groups: "
-        f"{done.chunks} chunks, {done.documents} documents, {done.bytes} bytes{skipped}"
+    skipped = (
+        f", {done.skipped} {'was' if done.skipped == 1 else 'were'} there already" if done.skipped else ""
     )
+    arrays, groups = output.counted(arrays=done.arrays), output.counted(groups=done.groups)
+    moved = output.counted(chunks=done.chunks, documents=done.documents, bytes=done.bytes)
+    return f"{'would copy' if done.dry_run else 'copied'} {arrays}{recoded} and {groups}: {moved}{skipped}"
 
 
 def _lengths(text: str, name: str) -> tuple[int, ...]:

@@ -35,8 +35,8 @@ def verify(
         if report.problems:
             output.table(["problem", "key", "what"], report.problems)
         output.line(
-            f"{report.groups} groups, {report.arrays} arrays, {report.chunks} chunks of {report.bytes} bytes "
-            f"read; {len(report.problems)} problems"
+            f"{output.counted(groups=report.groups, arrays=report.arrays, chunks=report.chunks)} of "
+            f"{output.counted(bytes=report.bytes)} read; {output.counted(problems=len(report.problems))}"
         )
     if report.problems:
         raise typer.Exit(1)
