@@ -18,11 +18,11 @@ Coords = tuple[int, ...]
 
 
 def trim(before: Layout, new: Coords) -> None:
-    """Erase the chunks that will lie outside of a smaller shape, and clear what will in the others; then it can be made smaller.
+    """Before an array is made smaller: erase the chunks that will lie outside, and clear what will lie outside in the others.
 
-    So nothing of the old content comes back when the array grows again. `before` is the layout of the shape as it is; where no
-    dimension becomes shorter nothing is touched. What lies outside already stays: others may be making the array longer just
-    now. The cost is that of the chunks concerned or, where those are many, of the chunks stored.
+    So nothing of the old content comes back when the array grows again. `before` is the layout of the present shape; where no
+    dimension becomes shorter, nothing is touched. What already lies outside stays, as others may be making the array longer.
+    The cost is that of the chunks concerned or, where those are many, of the chunks stored.
     """
     old = before.metadata.shape
     shorter = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if b < a]

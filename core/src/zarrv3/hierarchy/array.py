@@ -497,15 +497,15 @@ class Array(Node[ArrayMetadata]):
     def resize(self, *shape: Any) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
 
-        Only the document is written when the array grows. When it shrinks, what will lie outside is erased first, and where a
-        chunk stays in part, set to the fill value: whatever happens, nothing of it comes back when the array grows again. Who
-        dies in between leaves an array as long as before, of which some elements that were to go have the fill value.
+        When the array grows, only the document is written. When it shrinks, what will lie outside is first erased or, where part
+        of a chunk stays, set to the fill value: whatever happens, nothing of it comes back when the array grows again. If the
+        process dies in between, the array is as long as before, and some of the elements that were to go have the fill value.
 
         Args:
             shape: one length for each dimension, as several arguments or as one sequence.
 
-        Raises `MetadataError` for another number of dimensions or a negative length, and `ReadOnlyError`. Of several callers
-        each changes what the one before has left, where the store can swap atomically.
+        Raises `MetadataError` for another number of dimensions or a negative length, and `ReadOnlyError`. Where the store can
+        swap atomically, each of several callers changes what the one before has left.
         """
         lengths = shape[0] if len(shape) == 1 and not is_index(shape[0]) else shape
         if not isinstance(lengths, Iterable):

@@ -39,10 +39,7 @@ class Attributes(MutableMapping[str, Any]):
         self.update({name: value})
 
     def __delitem__(self, name: str) -> None:
-        def remove(attributes: dict[str, JSON]) -> None:
-            del attributes[name]
-
-        self._write(remove)
+        self._write(lambda attributes: attributes.pop(name))
 
     def update(self, *others: Any, **more: Any) -> None:
         """Set several attributes in one write; takes what `dict.update` takes."""

@@ -340,11 +340,11 @@ _changing = Lock()
 
 
 class Above:
-    """Which groups have consolidated metadata, as far as a node knows and those that were opened through it, who share this.
+    """Which groups have consolidated metadata, as far as a node and those opened through it know: they share this.
 
-    So a change can tell that it makes some of them stale, and asks the store only for the groups that were not opened on the way,
-    once. Groups without are asked about again after every `AGAIN` changes, and when this process consolidates any: somebody may
-    have done so.
+    So a change can tell whether it makes any of it stale, and asks the store only about groups that were not opened on the way,
+    once. About groups without it the store is asked again after every `AGAIN` changes, as others may have consolidated
+    meanwhile, and whenever this process has.
     """
 
     AGAIN = 64

@@ -56,8 +56,9 @@ class Documents:
     def is_data(self, folder: str) -> bool:
         """Whether no document of this tree can lie in a folder."""
         own = folder_of(self.path)
-        outside = not folder.startswith(own) and not own.startswith(folder)
-        return outside or (folder.startswith(own) and self.array_above(folder[:-1]) is not None)
+        if folder.startswith(own):
+            return self.array_above(folder[:-1]) is not None
+        return not own.startswith(folder)
 
     def array_above(self, text: str) -> str | None:
         """The path of the array that a key or path lies below, if any."""
