@@ -1,0 +1,119 @@
+"""What can be written through the layer, and what is refused with nothing changed; version 2 in every kind of store."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3.errors import NodeExistsError, UnsupportedError
+from zarrv3_layer_zarr2 import Zarr2
+
+
+def test_values_shapes_and_attributes(below: Any) -> None:
+    """What is written is version 2, with what did not change as it was."""
+    below["g/x/.zattrs"] = b'{"_ARRAY_DIMENSIONS": ["y", "x"], "bad": NaN, "units": "m"}'
+    document = json.loads(below["g/x/.zarray"])
+    array = zarrv3.open_array(Zarr2(below), path="g/x", mode="r+")
+    array[1:3, 1:3] = -1
+    array.attrs["units"] = "km"
+    array.append(np.full((2, 4), 5), axis=0)
+    assert json.loads(below["g/x/.zarray"]) == {**document, "shape": [5, 4]}
+    attributes = '{"_ARRAY_DIMENSIONS": ["y", "x"], "bad": NaN, "units": "km"}'
+    assert repr(sorted(json.loads(below["g/x/.zattrs"]).items())) == repr(
+        sorted(json.loads(attributes).items())
+    )
+    expected = np.arange(12).reshape(3, 4)
+    expected[1:3, 1:3] = -1
+    again = zarrv3.open_array(Zarr2(below), path="g/x", mode="r")
+    assert again[...].tolist() == [*expected.tolist(), [5] * 4, [5] * 4]
+    assert again.metadata.dimension_names == ("y", "x")
+    array.resize((2, 2))
+    array.resize((3, 4))
+    assert array[...].tolist() == [[0, 1, 0, 0], [4, -1, 0, 0], [0] * 4]
+
+
+def test_attributes_of_groups(below: Any) -> None:
+    """A group with a document takes attributes; consolidated metadata stay as they are."""
+    zarrv3.open_group(Zarr2(below), mode="r+").attrs["new"] = [1]
+    assert json.loads(below[".zattrs"]) == {"title": "old", "new": [1]}
+
+
+REFUSED: dict[str, Callable[[Any], object]] = {
+    "create an array": lambda store: zarrv3.create_array(store, name="n", shape=(2,), dtype="i4"),
+    "create a group": lambda store: zarrv3.create_group(store, path="g/n"),
+    "erase a node": lambda store: zarrv3.open_group(store, mode="r+").__delitem__("g"),
+    "overwrite": lambda store: zarrv3.open_group(store, mode="w"),
+    "consolidate": zarrv3.consolidate_metadata,
+    "erase a folder": lambda store: store.erase_prefix("g/"),
+    "move a folder": lambda store: store.rename_prefix("g/", "h/"),
+    "a hidden key": lambda store: store.write_many({"g/x/.zarray": b"{}"}),
+    "another fill value": lambda store: store.write_many(
+        {"g/x/zarr.json": bytes(store["g/x/zarr.json"]).replace(b'"fill_value": 0', b'"fill_value": 1')}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_refused(below: Any, change: Callable[[Any], object]) -> None:
+    """What version 2 is not changed in is refused, and nothing is changed."""
+    before = dict(below.items())
+    with pytest.raises((UnsupportedError, NodeExistsError)):
+        change(Zarr2(below))
+    assert dict(below.items()) == before
+
+
+def test_chunks_without_fill_value_are_not_erased(writer: Any) -> None:
+    """Where there is no fill value a chunk of zeros is written if that is asked for, and never erased."""
+    writer.array("a", np.arange(4), chunks=(2,), fill=None)
+    below = zarrv3.MemoryStore(writer.content)
+    with pytest.raises(UnsupportedError, match="write_empty_chunks=True"):
+        zarrv3.open_array(Zarr2(below), path="a", mode="r+")[:] = 0
+    assert "a/0" in below
+    zarrv3.open_array(Zarr2(below), path="a", mode="r+", write_empty_chunks=True)[:] = 0
+    assert below["a/0"] == bytes(16)
+
+
+def test_a_lost_race_is_tried_again(below: Any) -> None:
+    """An attribute that somebody else sets between reading and writing is kept."""
+    store = Zarr2(below)
+    key = "g/x/zarr.json"
+    [(document, version)] = store.get_versioned([key])
+    zarrv3.open_array(Zarr2(below), path="g/x", mode="r+").attrs["theirs"] = 1
+    assert list(store.swap_many({key: (version, document)})) == [key]
+    assert json.loads(below["g/x/.zattrs"])["theirs"] == 1
+
+
+URLS = {
+    "directory": "{}/d",
+    "zip": "zip://{}/z.zip",
+    "sqlite": "sqlite:///{}/s.db",
+    "lmdb": "lmdb://{}/l",
+    "dbm": "dbm://{}/b",
+    "fsspec": "fsspec+file://{}/f",
+}
+
+
+@pytest.mark.parametrize("kind", URLS)
+def test_over_every_store(kind: str, mixed: Any, tmp_path: Path) -> None:
+    """Version 2 reads the same from every kind of store."""
+    url = URLS[kind].format(tmp_path)
+    with zarrv3.open_store(url) as below:
+        below.update(mixed.content)
+    expected = dict(Zarr2(mixed.content).items())
+    with zarrv3.open_store(f"{url}|zarr2:") as store:
+        assert dict(store.items()) == expected
+
+
+@pytest.mark.parametrize("kind", ["redis", "mongodb"])
+def test_over_servers(kind: str, mixed: Any) -> None:
+    """Version 2 in the databases of servers, which the packages of the stores start, reads alike."""
+    testing = pytest.importorskip(f"zarrv3_store_{kind}.testing")
+    with testing.server() as url:
+        with zarrv3.open_store(url) as below:
+            below.update(mixed.content)
+        with zarrv3.open_store(f"{url}|zarr2:") as store:
+            assert dict(store.items()) == dict(Zarr2(mixed.content).items())
