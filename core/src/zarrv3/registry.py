@@ -79,7 +79,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 
 _FSSPEC = (
     "fsspec", "fsspec+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "ftp", "sftp", "ssh", "smb",
-    "hdfs", "webhdfs", "github", "hf",
+    "hdfs", "webhdfs", "github", "hf", "reference",
 )  # fmt: skip
 _NUMCODECS = (
     "base64", "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",

@@ -148,6 +148,8 @@ class FSStore(Backend):
             return {"url": f"{scheme}{rest}?{query}" if query else scheme + rest}
         if "::" in (url.authority or "").rpartition("@")[0]:
             raise ConfigurationError(f"{redact_url(url.text)!r}: '::' in a password is written %3A%3A")
+        if scheme == "reference" and url.path and not url.authority:
+            return {"url": "reference://", "fo": url.path}
         authority = "" if url.authority is None else f"//{url.authority}"
         return {"url": f"{scheme}:{authority}{url.path}"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import os
@@ -116,7 +117,21 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         ) from None
     if protocol in {"s3", "s3a"}:
         fs.retries = ATTEMPTS
+    if protocol == "reference":
+        _decode_inline(fs)
     return fs, path
+
+
+def _decode_inline(fs: Any) -> None:
+    """Have inline values of references as the bytes they stand for: fsspec says the size of their text."""
+    if not isinstance(fs.references, dict):  # a table in parquet, which is not read whole
+        return
+    texts = {key: value for key, value in fs.references.items() if isinstance(value, str)}
+    for key, text in texts.items():
+        is_encoded = text.startswith("base64:")
+        fs.references[key] = base64.b64decode(text[len("base64:") :]) if is_encoded else text.encode()
+    if texts and fs.dircache:
+        fs._dircache_from_items()
 
 
 def configured(protocol: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
