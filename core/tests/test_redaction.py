@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import time
 import traceback
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from zarrv3.errors import ConfigurationError, StoreAccessError, StoreError, Stor
 from zarrv3.layers.prefix import Prefix
 from zarrv3.opening.stores import open_store
 from zarrv3.options.environment import Template
-from zarrv3.options.redaction import HIDDEN, redact, redact_options, secrets_of
+from zarrv3.options.redaction import HIDDEN, redact, redact_options, redact_url, secrets_of
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.contract import Store
 from zarrv3.store.memory import MappingDriver
@@ -269,3 +270,18 @@ def test_system_errors() -> None:
     with pytest.raises(StoreAccessError) as caught:
         store["k"]
     assert "hunter2" not in everything_shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "part", ["://", "://u:", "a://b:c", "?", "?a", "a:", "a://", "'", "a+https://", "@", "https://a"]
+)
+def test_long_odd_texts(part: str) -> None:
+    """A text costs in proportion to its length, whatever it is made of: a library may put a whole answer into an error."""
+    text = part * (60_000 // len(part))
+    start = time.thread_time()
+    redact(text)
+    redact_url(text)
+    secrets_of({"url": text})
+    assert (
+        time.thread_time() - start < 3
+    )  # a tenth of a second; half a minute where a part is looked at from each other

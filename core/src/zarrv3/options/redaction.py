@@ -13,17 +13,20 @@ SECRET_NAME = re.compile(
 )
 """Names of options whose values are never shown."""
 
+# None of these looks at a character more often than a few times, however long and odd the text is: users of a URL are looked
+# for only before an `@` (up to the last one of `_LOGINS` or of the text), and a name in a query need not have a value.
+_LOGINS = re.compile(r"(?<![^\s|])[^\s|]*@")
 # The password reaches to the last `@` before the path (it may hold an `@`), else to the first one (it may hold a `/`).
 _USER_INFO = re.compile(r"(?<=://)([^/@\s:|]*):([^/?#\s|]*|[^@\s|]*)@")
 # Of a text that is one URL: to its last `@`, whatever stands before it, since libraries take blanks, `@`, `?`, `#` and more.
 _WHOLE_URL = re.compile(r"(?<![A-Za-z0-9+._-])([A-Za-z][A-Za-z0-9+._-]+:/{0,3})([^/@:|]*):(.*)@", re.DOTALL)
 _SCHEME = re.compile(r"['\"\[ ]*[A-Za-z][A-Za-z0-9+._-]+:")
 # Of one without a scheme, such as the name of a store in memory.
-_NO_SCHEME = re.compile(r"(['\"\[ ]*/*)([^/@:|]*):(?!/)([^|]*)@")
+_NO_SCHEME = re.compile(r"((?:['\"\[ ]*/+)?[^/@:|]*):(?!/)[^|]*@")
 _TOKEN_URL = re.compile(r"(?<![\w.+-])(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@")
-_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)=([^&;|\s]*)")
+_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)(?:=([^&;|\s]*))?")
 # Of a text that is one URL: whatever the value holds, to the next option.
-_WHOLE_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)=([^&]*)")
+_WHOLE_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)(?:=([^&]*))?")
 
 
 _CUTS = re.compile(r"[@:/?#&=|\s]")
@@ -32,7 +35,7 @@ _NONE: Mapping[str, bool] = MappingProxyType({})
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the passwords of URLs in it and without the given secrets."""
-    text = _USER_INFO.sub(rf"\1:{HIDDEN}@", text)
+    text = _LOGINS.sub(lambda match: _USER_INFO.sub(rf"\1:{HIDDEN}@", match[0]), text)
     text = _QUERY.sub(_hidden, text)
     # a secret may be the beginning of another
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
@@ -42,17 +45,22 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def _without_scheme(text: str) -> str:
     match = _NO_SCHEME.match(text)
-    return text if match is None else f"{match[1]}{match[2]}:{HIDDEN}@{text[match.end() :]}"
+    return text if match is None else f"{match[1]}:{HIDDEN}@{text[match.end() :]}"
 
 
 def _hidden(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}={HIDDEN}" if SECRET_NAME.search(match[2]) else match[0]
+    return (
+        f"{match[1]}{match[2]}={HIDDEN}"
+        if match[3] is not None and SECRET_NAME.search(match[2])
+        else match[0]
+    )
 
 
 def redact_url(text: str) -> str:
     """A text that is one URL, without its password."""
     shown = text if _SCHEME.match(text) else _without_scheme(text)
-    shown = _WHOLE_URL.sub(rf"\1\2:{HIDDEN}@", shown, count=1)
+    end = shown.rfind("@") + 1
+    shown = _WHOLE_URL.sub(rf"\1\2:{HIDDEN}@", shown[:end], count=1) + shown[end:]
     if shown == text:
         shown = _without_scheme(text)
     shown = _WHOLE_QUERY.sub(_hidden, shown)
@@ -132,13 +140,15 @@ def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
 
 def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
     """Those found and the passwords of URLs in a text, each as written, decoded and encoded."""
-    found += [match[2] for match in _USER_INFO.finditer(value)]
+    found += [
+        match[2] for part in _LOGINS.finditer(value) for match in _USER_INFO.finditer(value, *part.span())
+    ]
     urls = filter(None, (_WHOLE_URL.match(value), _TOKEN_URL.match(value)))
     for match in urls:
         # with its pieces: a library may have cut it where a piece looks like a host or a query
         found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
     for match in _WHOLE_QUERY.finditer(value):
-        if SECRET_NAME.search(match[2]):
+        if match[3] and SECRET_NAME.search(match[2]):
             found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
     for text in filter(None, found):
         from urllib.parse import quote, unquote
