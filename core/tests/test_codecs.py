@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import zstd
 
-from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
+import zarrv3
+from zarrv3.errors import CorruptDataError, LimitError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, blosc, default_codecs, default_serializer, parse_codec
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.format.codecs.checksums import CRC32C
@@ -553,3 +554,34 @@ def test_blosc_headers() -> None:
         wrong[offset : offset + 4] = struct.pack("<I", value)
         with pytest.raises(CorruptDataError):
             chain.decode(wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["gzip", "zstd", "blosc", "numcodecs.bz2", "numcodecs.lzma", "numcodecs.lz4"]
+)
+@pytest.mark.parametrize("dtype", ["string", "bytes"])
+def test_texts_unpack_within_a_setting(dtype: str, name: str) -> None:
+    """Texts and byte strings are decompressed up to a setting; more is an error that says so, and is not called damage."""
+    configuration = next(
+        (codec["configuration"] for codec in (GZIP, ZSTD, BLOSC) if codec["name"] == name), {}
+    )
+    store: dict[str, Any] = {}
+    array = zarrv3.create_array(
+        store, shape=2, chunks=2, dtype=dtype, compressors=[{"name": name, "configuration": configuration}]
+    )
+    array[0] = value = "a" * 100_000 if dtype == "string" else b"a" * 100_000
+    assert array[0] == value
+    with zarrv3.config.set(unpacked_bytes=99_000):
+        for kernels in ("native", "none"):
+            with (
+                zarrv3.config.set(kernels=kernels),
+                pytest.raises(LimitError, match=r"unpacked_bytes \(99000\)"),
+            ):
+                array[:]
+        with pytest.raises(LimitError):
+            zarrv3.copy(store, {}, chunks=1, on_error="report")
+        [problem] = zarrv3.verify(store).problems
+        assert problem.kind == "unreadable"
+    store["c/0"] = store["c/0"][: len(store["c/0"]) // 2]
+    with pytest.raises(CorruptDataError, match="'c/0'"):
+        array[:]

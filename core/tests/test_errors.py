@@ -45,6 +45,11 @@ def test_message_is_shown_as_written(cls: type[errors.ZarrError]) -> None:
     assert str(cls()) == ""
 
 
+def test_messages_move_no_cursor() -> None:
+    """What names, documents and servers say cannot reach a terminal as commands to it."""
+    assert str(errors.NodeError("\x1b[31m\u202e\x9b é\n")) == "\\x1b[31m\\u202e\\x9b é\n"
+
+
 @pytest.mark.parametrize("cls", CLASSES)
 def test_pickles(cls: type[errors.ZarrError]) -> None:
     """An error comes out of a process pool as it went in."""

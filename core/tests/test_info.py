@@ -185,3 +185,15 @@ def test_stores_on_disk(tmp_path: Path) -> None:
 def test_human(number: int, text: str) -> None:
     """Numbers from 1024 on have a short form beside them."""
     assert human(number) == text
+
+
+def test_names_move_no_cursor() -> None:
+    """Reports and drawings show control characters in names and values as Python writes them, one line a node."""
+    group = zarrv3.create_group({})
+    group.create_array(
+        "a\x1b[2J\nb/c", shape=1, dtype="string", fill_value="\x9b", dimension_names=["\u202e"]
+    )
+    array = group["a\x1b[2J\nb/c"]
+    texts = [str(group.info), str(group.tree()), str(array.info_complete()), repr(group["a\x1b[2J\nb"])]
+    assert all(line.isprintable() for text in texts for line in text.split("\n"))
+    assert [line.count("a\\x1b[2J\\nb") for line in str(group.tree()).split("\n")] == [0, 1, 0]

@@ -6,12 +6,19 @@ redacted store and the next step; it never holds a secret.
 """
 
 
+def escaped(text: str, keep: str = "") -> str:
+    """A text with every character that could move a terminal's cursor written as Python writes it, but for those to `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)
+
+
 class ZarrError(Exception):
     """The root of all errors of zarrv3."""
 
     def __str__(self) -> str:
-        """The message as written (`KeyError` would show its repr)."""
-        return str(self.args[0]) if self.args else ""
+        """The message as written (`KeyError` would show its repr), without control characters of names and servers in it."""
+        return escaped(str(self.args[0]), "\n\t") if self.args else ""
 
 
 # ---------------------------------------------------------------- stores

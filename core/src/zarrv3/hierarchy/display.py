@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from zarrv3.errors import MetadataError
+from zarrv3.errors import MetadataError, escaped
 from zarrv3.format.codecs import Codec
 from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -30,7 +30,7 @@ class Info:
 
     def __repr__(self) -> str:
         width = max(len(name) for name, _ in self.lines)
-        return "\n".join(f"{name.ljust(width)} : {value}" for name, value in self.lines)
+        return "\n".join(f"{name.ljust(width)} : {escaped(value)}" for name, value in self.lines)
 
     def _repr_html_(self) -> str:
         """The lines as a table."""
@@ -162,7 +162,7 @@ class Tree:
 
     def lines(self) -> Iterator[str]:
         """One line for each node; an unreadable one is drawn as such."""
-        yield self._group.name
+        yield escaped(self._group.name)
         yield from unrolled(_branches(self._group.store, self._group.path, "", self._level))
 
     def __repr__(self) -> str:
@@ -179,7 +179,7 @@ def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> It
     members = [*nodes.children(store, path)]
     for number, (name, metadata) in enumerate(members, 1):
         last = number == len(members)
-        yield f"{indent}{'└──' if last else '├──'} {name}{_note(metadata)}"
+        yield f"{indent}{'└──' if last else '├──'} {escaped(name + _note(metadata))}"
         if isinstance(metadata, GroupMetadata):
             deeper = None if level is None else level - 1
             yield _branches(

@@ -54,6 +54,12 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
         ),
         "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
+        "unpacked_bytes": Setting(
+            int,
+            _positive,
+            2**30,
+            "the most that a chunk of texts or byte strings may be decompressed to; nothing but its values tells how much that is",
+        ),
         "write_empty_chunks": Setting(
             boolean,
             lambda value: type(value) is bool,

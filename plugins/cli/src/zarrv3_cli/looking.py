@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrv3.errors import UnsupportedError
+from zarrv3.errors import UnsupportedError, escaped
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
-from zarrv3_cli.escapes import escaped
 from zarrv3_cli.hierarchy import Entry, flat, look
 
 if TYPE_CHECKING:

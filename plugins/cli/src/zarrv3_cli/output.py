@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
+from zarrv3.errors import escaped
 from zarrv3.hierarchy.display import human
-from zarrv3_cli.escapes import escaped, one_line
 
 Report: TypeAlias = Callable[[int, int | None], object]
 """Called as `report(done, in all)`, where the latter is `None` if it is not known."""
@@ -21,6 +21,11 @@ def on_terminal() -> bool:
 def line(text: str = "") -> None:
     """Write one line; whatever would move a terminal's cursor is escaped."""
     sys.stdout.write(escaped(text, "\t") + "\n")
+
+
+def one_line(text: str) -> str:
+    """A text on one line, its white space single."""
+    return escaped(" ".join(text.split()))
 
 
 def note(text: str) -> None:

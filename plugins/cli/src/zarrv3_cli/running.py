@@ -9,7 +9,7 @@ from typing import Any
 
 from zarrv3.errors import ZarrError
 from zarrv3.options.redaction import redact, secrets_of
-from zarrv3_cli.escapes import one_line
+from zarrv3_cli.output import one_line
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""

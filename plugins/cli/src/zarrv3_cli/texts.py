@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrv3.errors import ZarrError
-from zarrv3_cli.escapes import escaped
+from zarrv3.errors import ZarrError, escaped
 
 
 def lines(parts: Iterable[NDArray[Any]]) -> Iterator[str]:

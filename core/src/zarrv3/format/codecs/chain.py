@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.errors import CorruptDataError, LimitError, MetadataError
 from zarrv3.format.codecs.base import (
     Array,
     ArrayArrayCodec,
@@ -16,8 +16,9 @@ from zarrv3.format.codecs.base import (
     ChunkSpec,
     Codec,
 )
-from zarrv3.format.codecs.support import deliver, wrong_size
+from zarrv3.format.codecs.support import TooLargeError, deliver, wrong_size
 from zarrv3.format.extensions import PASSED, NamedConfig, blame, broken
+from zarrv3.options.settings import config
 from zarrv3.store.contract import JSON, Buffer
 
 _ORDER = ("array-array", "array-bytes", "bytes-bytes")
@@ -170,7 +171,10 @@ class CodecChain:
             codec: Any = serializer
             try:
                 for codec, exact, limit in stages:
-                    buffer = codec.decode(buffer, exact, None, limit=limit)
+                    if exact is None and limit is None:
+                        buffer = _within_setting(codec, buffer, inner.item_count)
+                    else:
+                        buffer = codec.decode(buffer, exact, None, limit=limit)
                 codec = serializer
                 if not undo:
                     return serializer.decode(buffer, inner, out)
@@ -196,6 +200,17 @@ class CodecChain:
 def _loose(size: int) -> int:
     """More than any sane compressor makes of `size` bytes."""
     return 2 * size + 2**20
+
+
+def _within_setting(codec: BytesBytesCodec, buffer: Buffer, items: int) -> Buffer:
+    """The decoded bytes of a chunk whose elements vary in length, and whose size nothing else tells."""
+    allowed: int = config.get("unpacked_bytes")
+    try:
+        return codec.decode(buffer, None, None, limit=allowed + 8 * items)
+    except TooLargeError as error:
+        raise LimitError(
+            f"{error}; if that is not the work of somebody hostile, raise the setting unpacked_bytes ({allowed})"
+        ) from error
 
 
 def _broken(codec: Codec, codecs: Sequence[Codec], error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import deliver, guarded, named
+from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, named
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON, Buffer
 
@@ -70,7 +70,7 @@ def decompress_streams(
             total += len(part)
             parts.append(part)
             if most is not None and total > most:
-                raise CorruptDataError(f"{codec}: more than the expected {most} bytes")
+                raise TooLargeError(f"{codec}: more than the expected {most} bytes")
             if not part and not given and not stream.eof:
                 raise CorruptDataError(f"{codec}: the compressed bytes end too early")
         if position == len(view):

@@ -37,6 +37,10 @@ def guarded(codec: str, decode: Callable[..., Any], *arguments: Any) -> Any:
         raise CorruptDataError(f"{codec}: {type(error).__name__}: {error}") from error
 
 
+class TooLargeError(CorruptDataError):
+    """More decoded bytes than there can be, or than are allowed for."""
+
+
 def wrong_size(codec: str, actual: int, size: int) -> CorruptDataError:
     """The error for bytes that are too many or too few."""
     return CorruptDataError(f"{codec}: {actual} bytes where {size} are expected")
@@ -47,7 +51,7 @@ def check_size(codec: str, actual: int, size: int | None, limit: int | None) -> 
     if size is not None and actual != size:
         raise wrong_size(codec, actual, size)
     if size is None and limit is not None and actual > limit:
-        raise CorruptDataError(f"{codec}: claims {actual} bytes where at most {limit} can be")
+        raise TooLargeError(f"{codec}: claims {actual} bytes where at most {limit} can be")
 
 
 def deliver(

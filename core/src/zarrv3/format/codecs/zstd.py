@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import deliver, guarded, lazy, named
+from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, lazy, named
 from zarrv3.format.extensions import check_members, integer, shown
 from zarrv3.store.contract import JSON, Buffer
 
@@ -71,7 +71,7 @@ def zstd_decode(buffer: Buffer, size: int | None, out: memoryview | None, limit:
         least += frame.least
         most += frame.most
     if size is None and limit is not None and (least > limit or most > 4 * limit + _SLACK):
-        raise CorruptDataError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
+        raise TooLargeError(f"zstd: claims {least} to {most} bytes where at most {limit} can be")
     if size is not None and not least <= size <= most:
         raise CorruptDataError(f"zstd: holds {least} to {most} bytes where {size} are expected")
     decompress = lazy("numcodecs.zstd").decompress
