@@ -127,6 +127,21 @@ def check_copied(group: zarrv3.Group, turn: int) -> None:
     assert found == [*range(1, SIZE + 1)]
 
 
+def replace(group: zarrv3.Group, turn: int) -> None:
+    """An array is replaced by another one, with values of the turn."""
+    group.create_array("a", data=np.full(SIZE, turn, "i4"), chunks=5, overwrite=True)
+
+
+def check_replaced(group: zarrv3.Group, turn: int) -> None:
+    """Where there are transactions it is the old or the new one as a whole; elsewhere it may be missing or have fill values."""
+    if not group.store.capabilities.transactions:
+        found = {*(values(group, "a") if "a" in group else [])}
+        assert found <= {0, turn, turn + 1}
+        assert not found >= {turn, turn + 1}
+    else:
+        assert {*values(group, "a")} in ({turn}, {turn + 1})
+
+
 def consolidate(group: zarrv3.Group, turn: int) -> None:
     """The metadata of a hierarchy are consolidated again and again."""
     zarrv3.consolidate_metadata(group.store)
@@ -145,6 +160,7 @@ WORK = {
     "write": Work(write, check_written),
     "move": Work(move, check_moved),
     "copy": Work(copy, check_copied),
+    "replace": Work(replace, check_replaced),
     "consolidate": Work(consolidate, check_consolidated),
 }
 

@@ -48,10 +48,27 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     if data is not None:
         data = array.castable(data)  # before anything is erased: it may be what is there now
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
-    nodes.create(store, path, metadata, overwrite=overwrite)
-    if data is not None:
+    if data is None:
+        nodes.create(store, path, metadata, overwrite=overwrite)
+    elif overwrite and _may_be_at_once(array):
+        nodes.create_missing_groups(store, path)
+        with store.transaction() as pending:  # whoever kills us leaves what was there
+            nodes.create(pending, path, metadata, overwrite=True)
+            Array(pending, path, metadata=metadata, write_empty_chunks=write_empty).write(
+                ..., data, is_new=True
+            )
+    else:
+        nodes.create(store, path, metadata, overwrite=overwrite)
         array.write(..., data, is_new=True)
     return array
+
+
+def _may_be_at_once(array: Array) -> bool:
+    """Whether all values of an array are few enough to be kept in memory until the store replaces what is there by them."""
+    able = array.store.capabilities
+    whole = able.transactions and able.erase and able.list
+    limited = able.limits.transaction_keys is not None or able.limits.transaction_bytes is not None
+    return whole and not limited and array.nbytes <= SHARD_BYTES
 
 
 def metadata_for(
