@@ -237,7 +237,7 @@ class RacesWithinBatches(MappingDriver):
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong for the last keys."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
         for key, new in changes.items():
             time.sleep(0.0005)
@@ -279,7 +279,7 @@ class EmptyIsFree(MappingDriver):
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong for `b""`."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, [self.mapping.get(key) or None for key in swaps])
             self.write_many(changes)
         return refused
@@ -298,12 +298,12 @@ class Versioning(MappingDriver):
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
         """As honest as the versions."""
-        with self.lock:
+        with self.lock.taken:
             return [*zip(self.get_many(whole(keys)), self.now(keys), strict=True)]
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As honest as the versions."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, self.now(swaps))
             self.write_many(changes)
         return refused
@@ -489,9 +489,9 @@ class ReleasesByHand(MappingDriver):
 
     def write_many(self, changes: Changes, /) -> None:
         """Wrong when it is interrupted in between."""
-        self.lock.acquire()
+        self.lock.taken.acquire()
         super().write_many(changes)
-        self.lock.release()
+        self.lock.taken.release()
 
 
 class SwapsOneByOne(MappingDriver):
@@ -499,7 +499,7 @@ class SwapsOneByOne(MappingDriver):
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong when it is interrupted in between."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
             for key in changes:
                 self.mapping.pop(key, None)
@@ -517,7 +517,7 @@ class KeepsItsLock(MappingDriver):
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Hold the lock for a while."""
-        with self.lock:
+        with self.lock.taken:
             time.sleep(0.01)
             return super().get_many(requests)
 
@@ -796,7 +796,7 @@ class SwappingDriver(FilesDriver):
 
     def write_many(self, changes: Changes, /) -> None:
         """Not while another thread compares."""
-        with self.lock:
+        with self.lock.taken:
             super().write_many(changes)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
@@ -805,7 +805,7 @@ class SwappingDriver(FilesDriver):
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong with two processes."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, [version for _, version in self.get_versioned([*swaps])])
             time.sleep(0.001)
             super().write_many(changes)

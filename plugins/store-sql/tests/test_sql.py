@@ -18,13 +18,20 @@ from sqlalchemy.exc import DBAPIError
 
 import zarrv3
 from zarrv3 import ByteRange, open_store
-from zarrv3.errors import ConfigurationError, LimitError, RegistryError, StoreError, StoreUnavailableError
+from zarrv3.errors import (
+    ConfigurationError,
+    LimitError,
+    RegistryError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from zarrv3.store.contract import Request, Version, whole
 from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_sql import SQLiteStore, SQLStore
 from zarrv3_store_sql.engines import parse
-from zarrv3_store_sql.failures import ConflictError, TimedOutError, explained
+from zarrv3_store_sql.failures import ConflictError, explained
 
 
 def fresh_table(url: str) -> Iterator[Opener]:
@@ -437,7 +444,7 @@ def test_conflicts_of_every_client(argument: Any, state: str | None, conflict: b
     error.sqlstate = state
     failure = explained(DBAPIError("", None, error), None, None)
     assert isinstance(failure, ConflictError) is conflict
-    assert isinstance(failure, TimedOutError) is (argument == 1205)
+    assert (failure.kind is StoreTimeoutError) is (argument == 1205)
 
 
 # ---------------------------------------------------------------- engines

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
-from zarrv3.forks import at_forks
+from zarrv3.forks import Lock, at_forks
 from zarrv3.options.settings import config
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
 _here = threading.local()
@@ -100,7 +100,7 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
         return []
     size = threads()
     futures: list[Future[None]] = []
-    with _lock:  # held while submitting: nobody replaces the pool in between
+    with _lock.taken:  # held while submitting: nobody replaces the pool in between
         if _pool is None or _size != size:
             if _pool is not None:
                 _pool.shutdown(wait=False)  # what is under way ends; what comes goes to the new one
@@ -118,9 +118,8 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
 
 
 def _forget() -> None:
-    """In a forked child: threads are gone, and the lock may have been held."""
-    global _lock, _pool  # noqa: PLW0603
-    _lock = threading.Lock()
+    """In a forked child, where its threads are gone."""
+    global _pool  # noqa: PLW0603
     _pool = None
 
 

@@ -13,7 +13,6 @@ from zarrv3.store.contract import (
     Capabilities,
     Changes,
     Request,
-    Store,
     Swaps,
     Versioned,
     as_requests,
@@ -143,27 +142,20 @@ class Layer(BaseStore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration of the whole stack."""
-        return _rebuild, (type(self), self.inner, dict(self._options))
+        rebuild, arguments = super().__reduce__()
+        return rebuild, (*arguments, self.inner)
 
     def identity(self) -> Any:
         """See `BaseStore`; with the inner store."""
         return self.inner, self.changed_options()
 
 
-def _rebuild(cls: type[Layer], inner: Store, options: dict[str, Any]) -> Layer:
-    return cls(inner, **options)
-
-
 # ---------------------------------------------------------------- checks
 
 
-def _check_requests(layer: Layer, requests: Sequence[Request]) -> tuple[Sequence[Request]]:  # noqa: ARG001
+def _check_requests(_: Layer, requests: Sequence[Request]) -> tuple[Sequence[Request]]:
     check_keys([request[0] for request in requests])
     return (as_requests(requests),)
-
-
-def _check_keys(layer: Layer, keys: Sequence[str]) -> None:  # noqa: ARG001
-    check_keys(keys)
 
 
 def _check_versions(layer: Layer, keys: Sequence[str]) -> None:
@@ -185,22 +177,18 @@ def _check_transaction(layer: Layer, changes: Changes) -> None:
     check_values(changes)
 
 
-def _check_erasing(layer: Layer, folder: str) -> None:
-    require(layer.capabilities, "erase", layer, (check_folder(folder),))
+def _check_erasing(layer: Layer, folder: str) -> tuple[str]:
+    folder = check_folder(folder)
+    require(layer.capabilities, "erase", layer, (folder,))
+    return (folder,)
 
 
-def _check_renaming(layer: Layer, source: str, target: str) -> None:
-    check_rename(check_folder(source), check_folder(target))
+def _check_renaming(layer: Layer, *folders: str) -> tuple[str, ...]:
+    source, target = map(check_folder, folders)
+    check_rename(source, target)
     for capability in ("write", "erase"):
         require(layer.capabilities, capability, layer, (source, target))
-
-
-def _check_folder(layer: Layer, folder: str) -> None:  # noqa: ARG001
-    check_folder(folder)
-
-
-def _check_prefix(layer: Layer, prefix: str) -> None:  # noqa: ARG001
-    split_prefix(prefix)
+    return source, target
 
 
 _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_many"))
@@ -211,18 +199,18 @@ One with `capabilities` of its own may be unable to do some, and then must not c
 
 _CHECKS: Mapping[str, Callable[..., tuple[Any, ...] | None]] = {
     "get_many": _check_requests,
-    "stat_many": _check_keys,
+    "stat_many": lambda _, keys: check_keys(keys),
     "get_versioned": _check_versions,
-    "list_prefix": _check_prefix,
-    "list_dir": _check_folder,
-    "list_sizes": _check_folder,
+    "list_prefix": lambda _, prefix: split_prefix(prefix)[1:],
+    "list_dir": lambda _, folder: (check_folder(folder),),
+    "list_sizes": lambda _, folder: (check_folder(folder),),
     "write_many": _check_changes,
     "swap_many": _check_swaps,
     "apply_many": _check_transaction,
     "erase_prefix": _check_erasing,
     "rename_prefix": _check_renaming,
 }
-"""What is checked before each method of a layer runs; it may return other arguments to run it with."""
+"""What is checked before each method of a layer runs; it may return other arguments: requests by name, `""` for `"/"`."""
 
 _ALWAYS = {"get_many", "stat_many", "list_prefix", "list_dir", "list_sizes"}
 """What is passed on unchecked: reading needs no capability, and a store below may list more than it claims."""

@@ -58,10 +58,10 @@ class Prefix(Layer):
         return self.inner.get_many([Request(folder + key, wanted) for key, wanted in requests])
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        return self.inner.stat_many(self._below(keys))
+        return self.inner.stat_many([self._folder + key for key in keys])
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        return self.inner.get_versioned(self._below(keys))
+        return self.inner.get_versioned([self._folder + key for key in keys])
 
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
         skip = len(self._folder)
@@ -69,12 +69,11 @@ class Prefix(Layer):
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         skip = len(self._folder)
-        return (name[skip:] for name in self.inner.list_dir(self._folder + check_folder(folder)))
+        return (name[skip:] for name in self.inner.list_dir(self._folder + folder))
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         skip = len(self._folder)
-        sizes = self.inner.list_sizes(self._folder + check_folder(folder))
-        return ((key[skip:], size) for key, size in sizes)
+        return ((key[skip:], size) for key, size in self.inner.list_sizes(self._folder + folder))
 
     def write_many(self, changes: Changes, /) -> None:
         self.inner.write_many({self._folder + key: value for key, value in changes.items()})
@@ -88,13 +87,10 @@ class Prefix(Layer):
         self.inner.apply_many({self._folder + key: value for key, value in changes.items()})
 
     def erase_prefix(self, folder: str, /) -> None:
-        self.inner.erase_prefix(self._folder + check_folder(folder))
+        self.inner.erase_prefix(self._folder + folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        self.inner.rename_prefix(self._folder + check_folder(source), self._folder + check_folder(target))
-
-    def _below(self, keys: Sequence[str]) -> list[str]:
-        return [self._folder + key for key in keys]
+        self.inner.rename_prefix(self._folder + source, self._folder + target)
 
     def below(self, folder: str) -> tuple[BaseStore, str]:
         """The folder with the prefix."""

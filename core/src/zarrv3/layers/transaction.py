@@ -9,7 +9,6 @@ from zarrv3.layers.base import Layer
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request
 from zarrv3.store.helpers import children, cut, rename_by_copy
-from zarrv3.store.keys import check_folder
 
 
 class Transaction(Layer):
@@ -66,7 +65,6 @@ class Transaction(Layer):
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; folders in which something was erased are listed to see whether anything is left."""
-        folder = check_folder(folder)
         own = self._own(folder)
         added = dict.fromkeys(children([key for key, value in own.items() if value is not None], folder))
         touched = {*children([key for key, value in own.items() if value is None], folder)}
@@ -78,7 +76,7 @@ class Transaction(Layer):
         yield from added
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
-        own = self._own(check_folder(folder))
+        own = self._own(folder)
         for key, size in self.inner.list_sizes(folder):
             if key not in own:
                 yield key, size
@@ -95,11 +93,11 @@ class Transaction(Layer):
 
     def erase_prefix(self, folder: str, /) -> None:
         """Erase the keys that are there now."""
-        self.write_many(dict.fromkeys(self.list_prefix(check_folder(folder))))
+        self.write_many(dict.fromkeys(self.list_prefix(folder)))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         """Move the keys that are there now; values are read, since both names belong to the transaction."""
-        rename_by_copy(self, check_folder(source), check_folder(target))
+        rename_by_copy(self, source, target)
 
     def flush(self) -> None:
         """Nothing is durable before the end."""

@@ -105,7 +105,7 @@ class Backend(BaseStore):
             if self._closed:
                 raise StoreClosedError(f"{self.describe()} is closed; open it again to use it")
             if self._live is None:
-                with self._translating("open", ()):
+                with _Translating(self, "open", ()):
                     live = self.connect()
                     _check_driver(live, self)
                 self._live = live
@@ -125,7 +125,7 @@ class Backend(BaseStore):
         """Make everything written so far survive a crash; a store that was never used has nothing to flush."""
         live = self._live
         if live is not None and self._process == os.getpid() and hasattr(live, "flush"):
-            with self._translating("flush", ()):
+            with _Translating(self, "flush", ()):
                 live.flush()
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class Backend(BaseStore):
         with self._lock:
             live, self._live, self._closed = self._live, None, True
             if live is not None and hasattr(live, "close"):
-                with self._translating("close", ()):
+                with _Translating(self, "close", ()):
                     live.close()
 
     # ------------------------------------------------------------ reading
@@ -152,7 +152,7 @@ class Backend(BaseStore):
         driver = self.driver
         keys = [key for key, _ in requests]
         most = self._checked(keys, driver).batch_keys
-        with self._translating("read", keys):
+        with _Translating(self, "read", keys):
             if most is None or len(requests) <= most:
                 values: Sequence[Buffer | None] = driver.get_many(requests)
             else:
@@ -190,7 +190,7 @@ class Backend(BaseStore):
         call = getattr(driver, method, None)
         if call is None:
             return helpers.stat_by_reading(self, keys)
-        with self._translating(verb, keys):
+        with _Translating(self, verb, keys):
             return [
                 item
                 for part in helpers.chunked(keys, limits.batch_keys or len(keys))
@@ -249,7 +249,7 @@ class Backend(BaseStore):
         erased = check_changes(self, driver.capabilities, changes)
         limits = self._limits(changes, driver)
         self._check_sizes(changes, limits)
-        with self._translating("write" if erased < len(changes) else "erase", changes):
+        with _Translating(self, "write" if erased < len(changes) else "erase", changes):
             if limits.batch_keys is None and limits.batch_bytes is None:
                 driver.write_many(changes)
             else:
@@ -264,7 +264,7 @@ class Backend(BaseStore):
         check_swaps(self, driver.capabilities, swaps)
         limits = self._limits(swaps, driver)
         self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
-        with self._translating("replace", swaps):
+        with _Translating(self, "replace", swaps):
             parts = helpers.split(
                 swaps.items(), lambda swap: helpers.size_of(swap[1]), limits.batch_keys, limits.batch_bytes
             )
@@ -286,7 +286,7 @@ class Backend(BaseStore):
                     f"a transaction of {count} {what} is too large for {self.describe()}, which takes at most {most}; "
                     "nothing was written"
                 )
-        with self._translating("change", changes):
+        with _Translating(self, "change", changes):
             driver.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
@@ -295,7 +295,7 @@ class Backend(BaseStore):
         if not hasattr(driver, "erase_prefix"):
             helpers.erase_by_listing(self, folder)
             return
-        with self._translating("erase", (folder,)):
+        with _Translating(self, "erase", (folder,)):
             driver.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
@@ -306,7 +306,7 @@ class Backend(BaseStore):
         if not hasattr(driver, "rename_prefix"):
             helpers.rename_by_copy(self, source, target)
             return
-        with self._translating("rename", (source, target)):
+        with _Translating(self, "rename", (source, target)):
             driver.rename_prefix(source, target)
 
     # ------------------------------------------------------------ checks
@@ -355,7 +355,7 @@ class Backend(BaseStore):
         """
         check_keys(keys)
         driver = self._able(capability) if capability else self.driver
-        with self._translating(verb, keys):
+        with _Translating(self, verb, keys):
             yield driver
 
     def plain_error(self, error: Exception) -> Exception:
@@ -365,41 +365,33 @@ class Backend(BaseStore):
         """
         return error
 
-    def _translating(self, verb: str, keys: Collection[str]) -> _Translating:
-        return _Translating(self, verb, keys)
-
     def _raise(self, error: Exception, verb: str, keys: Collection[str]) -> None:
         """Raise our error for one of the library's; return where it is to be raised as it is."""
+        secrets = self.secrets()
+        is_secret = tells(error, secrets)
         if isinstance(error, ZarrError):
-            if tells(error, self.secrets()):
-                raise_alone(type(error)(redact(text_of(error), self.secrets())))
+            if is_secret:
+                raise_alone(type(error)(redact(text_of(error), secrets)))
             return
-        is_secret = tells(error, self.secrets())
-        ours = self._translated(error, verb, keys, StoreAccessError if is_secret else None)
+        plain = self.plain_error(error)
+        if isinstance(plain, StoreError):
+            ours: type[StoreError] | None = type(plain)
+        else:
+            tables = (*self.errors.items(), *_SYSTEM.items())
+            other = StoreAccessError if is_secret else None
+            ours = next((ours for theirs, ours in tables if isinstance(plain, theirs)), other)
         if ours is None:
             return
+        text = redact(text_of(plain), secrets) or type(plain).__name__
+        subject = f" {summary(keys)} in" if keys else ""
+        told = ours(f"cannot {verb}{subject} {self.describe()}: {text}")
         if is_secret:
-            raise_alone(ours)
-        raise ours from error
+            raise_alone(told)
+        raise told from error
 
     def _guarded(self, start: Callable[[], Iterable[Any]], folder: str) -> Iterator[Any]:
-        with self._translating("list", (folder,)):
+        with _Translating(self, "list", (folder,)):
             yield from start()
-
-    def _translated(
-        self, error: Exception, verb: str, keys: Collection[str], other: type[StoreError] | None
-    ) -> StoreError | None:
-        """Our error for one of the library's; for one that no table knows, one of class `other`, if any."""
-        error = self.plain_error(error)
-        tables = (*self.errors.items(), *_SYSTEM.items())
-        ours = next((ours for theirs, ours in tables if isinstance(error, theirs)), other)
-        if isinstance(error, StoreError):
-            ours = type(error)
-        if ours is None:
-            return None
-        text = redact(text_of(error), self.secrets()) or type(error).__name__
-        subject = f" {summary(keys)} in" if keys else ""
-        return ours(f"cannot {verb}{subject} {self.describe()}: {text}")
 
 
 class _Translating(NamedTuple):
@@ -426,11 +418,8 @@ def _check_driver(driver: object, store: BaseStore) -> None:
         raise ConfigurationError(
             f"the driver {name} of {store.describe()} has no attribute `capabilities` of class zarrv3.Capabilities"
         )
-    claims = {
-        "to read": ("get_many",),
-        **{f"`{claim}`": methods for claim, methods in METHODS.items() if getattr(can, claim)},
-    }
-    for claim, methods in claims.items():
+    claims = {f"`{claim}`": methods for claim, methods in METHODS.items() if getattr(can, claim)}
+    for claim, methods in {"to read": ("get_many",), **claims}.items():
         for method in methods:
             if not callable(getattr(driver, method, None)):
                 raise ConfigurationError(

@@ -125,11 +125,11 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """Whether a value is shown as it was earlier, by a layer on top that has it recorded."""
         return False
 
-    def items(self) -> Items:  # type: ignore[override]  # a view that reads in batches
+    def items(self) -> Items:
         """All keys and values, read in batches."""
         return Items(self)
 
-    def values(self) -> Values:  # type: ignore[override]  # a view that reads in batches
+    def values(self) -> Values:
         """All values, read in batches."""
         return Values(self)
 
@@ -401,9 +401,8 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     def describe(self) -> str:
         """The store in one line, without secrets: how errors name it."""
         options = self.changed_options().items()
-        plain = {
-            n: v.describe() if isinstance(v, BaseStore) else v for n, v in options
-        }  # a store lists itself
+        # a store would list itself
+        plain = {n: v.describe() if isinstance(v, BaseStore) else v for n, v in options}
         arguments = ", ".join(f"{n}={v!r}" for n, v in redact_options(plain, self.declared().secrets).items())
         return redact(f"{type(self).__name__}({arguments})")
 
@@ -440,8 +439,8 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         return self.changed_options()
 
 
-def _rebuild(cls: type[BaseStore], options: dict[str, Any]) -> BaseStore:
-    return cls(**options)
+def _rebuild(cls: type[BaseStore], options: dict[str, Any], *inner: BaseStore) -> BaseStore:
+    return cls(*inner, **options)
 
 
 def _folder(path: str) -> str:

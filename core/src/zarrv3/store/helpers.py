@@ -158,11 +158,7 @@ def erase_by_listing(store: Movable, folder: str, batch: int = BATCH) -> None:
 
     So that no node is seen half erased: a node whose document is gone is gone.
     """
-    documents: list[str] = []
-    keys: list[str] = []
-    for key in store.list_prefix(folder):
-        (documents if _is_document(key) else keys).append(key)
-    documents.sort(key=lambda key: key.count("/"))
+    documents, keys = _listed(store, folder)
     for part in chunked(chain(documents, keys), batch):
         store.write_many(dict.fromkeys(part))
 
@@ -174,17 +170,13 @@ def rename_by_copy(store: Movable, source: str, target: str, batch: int = BATCH)
     appears at the target only when everything in it is there. An interruption may leave keys in both places.
     """
     check_rename(source, target)
-    documents: list[str] = []
-    keys: list[str] = []
-    for key in store.list_prefix(source):
-        (documents if _is_document(key) else keys).append(key)
-    documents.sort(key=lambda key: -key.count("/"))
-    for part in [*chunked(keys, batch), *_by_depth(documents, batch)]:
+    documents, keys = _listed(store, source)
+    for part in [*chunked(keys, batch), *_by_depth(reversed(documents), batch)]:
         values = zip(part, store.get_many(whole(part)), strict=True)
         copies = {target + key[len(source) :]: value for key, value in values if value is not None}
         if copies:
             store.write_many(copies)
-    for part in [*_by_depth(reversed(documents), batch), *chunked(keys, batch)]:
+    for part in [*_by_depth(documents, batch), *chunked(keys, batch)]:
         store.write_many(dict.fromkeys(part))
 
 
@@ -194,8 +186,13 @@ def check_rename(source: str, target: str) -> None:
         raise InvalidKeyError(f"cannot rename {source!r} to {target!r}: one lies inside the other")
 
 
-def _is_document(key: str) -> bool:
-    return key.rpartition("/")[2] == "zarr.json"
+def _listed(store: Movable, folder: str) -> tuple[list[str], list[str]]:
+    """The documents below a folder, those of outer nodes first, and the other keys."""
+    documents: list[str] = []
+    keys: list[str] = []
+    for key in store.list_prefix(folder):
+        (documents if key.rpartition("/")[2] == "zarr.json" else keys).append(key)
+    return sorted(documents, key=lambda key: key.count("/")), keys
 
 
 def _by_depth(keys: Iterable[str], batch: int) -> Iterator[list[str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from zarrv3.errors import ConfigurationError, CorruptDataError, InvalidKeyError
-from zarrv3.forks import renew_in_children
+from zarrv3.forks import Lock
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
 from zarrv3.options.redaction import redact_url
@@ -32,37 +31,32 @@ class MappingDriver:
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self.mapping = mapping
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """In a forked child: nobody holds the lock."""
-        self.lock = threading.RLock()
+        self.lock = Lock()
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        with self.lock:
+        with self.lock.taken:
             values = [self.mapping.get(key) for key, _ in requests]
         return [
             cut(_frozen(key, value), wanted) for value, (key, wanted) in zip(values, requests, strict=True)
         ]
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        with self.lock:
+        with self.lock.taken:
             return [
                 len(_frozen(key, self.mapping[key]) or b"") if key in self.mapping else None for key in keys
             ]
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        with self.lock:
+        with self.lock.taken:
             values = [_frozen(key, self.mapping.get(key)) for key in keys]
         return [(value, value) for value in values]
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
-        with self.lock:
+        with self.lock.taken:
             return iter([key for key in self.keys() if key.startswith(folder)])
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
-        with self.lock:
+        with self.lock.taken:
             return iter(
                 [(key, len(_frozen(key, self.mapping[key]) or b"")) for key in self.list_prefix(folder)]
             )
@@ -72,7 +66,7 @@ class MappingDriver:
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Store values as they are, and remove those that are `None`: all at once or, whatever happens, none."""
-        with self.lock:
+        with self.lock.taken:
             before = {key: self.mapping[key] for key in changes if key in self.mapping}
             try:
                 for key, value in changes.items():
@@ -91,17 +85,17 @@ class MappingDriver:
         self.write_many(changes)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, [_frozen(key, self.mapping.get(key)) for key in swaps])
             self.write_many(changes)
         return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        with self.lock:
+        with self.lock.taken:
             self.write_many(dict.fromkeys(self.list_prefix(folder)))
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        with self.lock:
+        with self.lock.taken:
             keys = [*self.list_prefix(source)]
             moved = {target + key[len(source) :]: self.mapping[key] for key in keys}
             self.write_many({**dict.fromkeys(keys), **moved})
@@ -138,7 +132,7 @@ class MemoryDriver(MappingDriver):
         self.look_again()
 
     def look_again(self) -> None:
-        with self.lock:
+        with self.lock.taken:
             self._below = {}
             for key in self.keys():
                 self._enter(key)
@@ -162,7 +156,7 @@ class MemoryDriver(MappingDriver):
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         keys: list[str] = []
-        with self.lock:
+        with self.lock.taken:
             waiting = [folder]
             while waiting:
                 for name in self._below.get(waiting.pop(), ()):
@@ -170,7 +164,7 @@ class MemoryDriver(MappingDriver):
         return iter(keys)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        with self.lock:
+        with self.lock.taken:
             return iter([*self._below.get(folder, ())])
 
     def _enter(self, key: str) -> None:
@@ -283,11 +277,8 @@ class MemoryStore(Backend):
 
         return Path(folder).absolute().as_uri().replace("file:", "memory:", 1)
 
-    def connect(self) -> Driver:
+    def connect(self) -> MemoryDriver:
         """The one driver: memory needs no connection."""
-        return self._found()
-
-    def _found(self) -> MemoryDriver:
         return self._own or _named_driver(self.option("name"), self.option("cls"))
 
     def describe(self) -> str:
@@ -297,7 +288,7 @@ class MemoryStore(Backend):
 
     def identity(self) -> Any:
         """The mapping with the content."""
-        return self._found().mapping
+        return self.connect().mapping
 
 
 def _frozen(key: str, value: Any) -> bytes | None:

@@ -7,6 +7,7 @@ a probe where the caller allows it, since it is about to write there anyway.
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -132,9 +133,7 @@ def _mounts() -> list[tuple[str, str, str]]:
 
 def _plain(text: str) -> str:
     """A path of the list of mounts, in which blanks and the like stand as octal numbers."""
-    for number, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(number, letter)
-    return text
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 # ---------------------------------------------------------------- the probe

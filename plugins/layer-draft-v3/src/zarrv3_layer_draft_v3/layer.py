@@ -12,7 +12,7 @@ from zarrv3.options.declared import Option
 from zarrv3.options.urls import boolean
 from zarrv3.store.contract import Buffer, Capabilities, Request
 from zarrv3.store.helpers import children, cut, stat_by_reading
-from zarrv3.store.keys import check_folder, split_prefix
+from zarrv3.store.keys import split_prefix
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray, Options, per_dimension
 from zarrv3_layer_draft_v3.hierarchy import DraftGroup, Found, Hierarchy
@@ -205,13 +205,12 @@ class DraftV3(ReadOnly):
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         """As the contract says; documents are read, since their size here is that of the translation."""
         self._check_open()
-        folder = check_folder(folder)
         return self._listing.below(folder, folder, sized=True)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; chunks are listed for arrays only."""
         self._check_open()
-        return self._names(check_folder(folder))
+        return self._names(folder)
 
     def _names(self, folder: str) -> Iterator[str]:
         path = folder[:-1]

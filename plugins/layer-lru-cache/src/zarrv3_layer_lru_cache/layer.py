@@ -16,7 +16,6 @@ from zarrv3.options.urls import byte_size, size_text
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import cut
-from zarrv3.store.keys import check_folder
 from zarrv3_layer_lru_cache.entries import FOLDER, SIZE, Item, Statistics
 from zarrv3_layer_lru_cache.ledger import Change, Flight, Ledger
 from zarrv3_layer_lru_cache.tier import Tier, name_of
@@ -148,7 +147,7 @@ class LRUStoreCache(Layer):
         def fetch(items: Sequence[Item]) -> Fetched:
             return dict.fromkeys(items, sorted(self.inner.list_dir(folder))), {}
 
-        (names,) = self._answers([(check_folder(folder), FOLDER)], fetch)
+        (names,) = self._answers([(folder, FOLDER)], fetch)
         yield from names
 
     def _answers(self, items: Sequence[Item], fetch: Callable[[Sequence[Item]], Fetched]) -> list[Any]:
@@ -235,11 +234,9 @@ class LRUStoreCache(Layer):
         return refused
 
     def erase_prefix(self, folder: str, /) -> None:
-        folder = check_folder(folder)
         self._change(lambda: self.inner.erase_prefix(folder), folders=[folder])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        source, target = check_folder(source), check_folder(target)
         self._change(lambda: self.inner.rename_prefix(source, target), folders=[source, target])
 
     def _kept(self, changes: Changes) -> dict[str, bytes]:

@@ -37,7 +37,6 @@ class RedisStore(Backend):
     """
 
     kind = "redis"
-    live_options = ("client",)
     tested_against: ClassVar[Mapping[str, str]] = {"Valkey": "9"}
     errors: ClassVar[ErrorTable] = {
         redis.AuthenticationError: StoreAccessError,
@@ -95,12 +94,9 @@ class RedisStore(Backend):
 
     def connect(self) -> Driver:
         """The driver over a client; nothing is sent."""
-        client = self.option("client")
+        client, owned = self.option("client"), True
         if client is None:
-            client, owned = (
-                make_client(self.option("url"), {name: self.option(name) for name in self._kwargs}),
-                True,
-            )
+            client = make_client(self.option("url"), {name: self.option(name) for name in self._kwargs})
         else:
             client, owned = reading_bytes(client)
         return RedisDriver(client, self.option("prefix"), owned=owned)

@@ -254,9 +254,7 @@ class SQLite(Dialect):
     def prepare(self, connection: Any) -> None:
         """Larger pages, which suit chunks; readers do not wait for a writer."""
         connection.exec_driver_sql("PRAGMA page_size = 16384")
-        with suppress(
-            sqlite3.OperationalError
-        ):  # another process is doing it: the next statement waits for it
+        with suppress(sqlite3.OperationalError):  # another process is doing it: the next statement waits
             connection.exec_driver_sql("PRAGMA journal_mode = WAL").close()  # else the next commit is refused
 
     def version(self, value: bytes, *_: Any) -> Version:
@@ -474,9 +472,8 @@ class MySQL(Dialect):
             for place, _, part in wanted
         ]
         keys = {f"k{place}": key.encode() for place, key, _ in wanted}
-        return [
-            (place, value) for place, value in connection.execute(text(" UNION ALL ".join(branches)), keys)
-        ]
+        rows = connection.execute(text(" UNION ALL ".join(branches)), keys)
+        return [(place, value) for place, value in rows]
 
 
 def _cut(part: ByteRange) -> str:

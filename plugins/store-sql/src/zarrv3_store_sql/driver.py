@@ -23,7 +23,6 @@ from zarrv3.store.contract import (
     ByteRange,
     Capabilities,
     Changes,
-    Limits,
     Request,
     Swaps,
     Versioned,
@@ -72,7 +71,7 @@ class SQLDriver:
             shared=not opened.private,
             persistent=not opened.private,
             durable=not opened.private,
-            limits=self._limits(),
+            limits=self._run(dialect.limits_of) if dialect.asks else dialect.limits,
         )
         renew_in_children(self)
         self.left = weakref.finalize(self, _dispose, opened, os.getpid()) if opened.own else None
@@ -181,11 +180,9 @@ class SQLDriver:
     # ------------------------------------------------------------ listing
 
     def _pages(self, folder: str, *columns: Any) -> Iterator[Any]:
-        k = self.sql.table.c.k
         low = folder
         while True:
-            conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
-            rows = self._rows(select(k, *columns).where(*conditions).order_by(k).limit(PAGE))
+            rows = self._page(folder, low, PAGE, *columns)
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -193,20 +190,24 @@ class SQLDriver:
 
     def _entries(self, folder: str) -> Iterator[str]:
         """The keys directly in a folder, and at least one of each sub-folder."""
-        k = self.sql.table.c.k
         low: str | None = folder
         while low is not None:
             if self.sql.walks:
                 rows = self._rows(self.sql.walk(folder), low=low, most=STEPS)
             else:
-                conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
-                rows = self._rows(select(k).where(*conditions).order_by(k).limit(STEPS))
+                rows = self._page(folder, low, STEPS)
             keys = [row[0] for row in rows]
             yield from keys
             low = None
             if len(keys) == STEPS:
                 cut = keys[-1].find("/", len(folder))
                 low = keys[-1] + SUCCESSOR if cut < 0 else end(keys[-1][: cut + 1])
+
+    def _page(self, folder: str, low: str, most: int, *columns: Any) -> Sequence[Any]:
+        """The first keys below a folder from `low` on, in order, with other columns."""
+        k = self.sql.table.c.k
+        conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
+        return self._rows(select(k, *columns).where(*conditions).order_by(k).limit(most))
 
     def _rows(self, statement: Any, **parameters: Any) -> Sequence[Any]:
         if not self._is_there():
@@ -232,11 +233,6 @@ class SQLDriver:
             )
         return path is None or os.path.exists(path)  # noqa: PTH110
 
-    def _limits(self) -> Limits:
-        if not self.sql.asks:
-            return self.sql.limits
-        return self._run(self.sql.limits_of)
-
     def _make(self) -> None:
         """Make the file and the table, unless they are there, and get the file ready for many writers."""
         with self.making:
@@ -245,9 +241,8 @@ class SQLDriver:
             there = self._is_there()
             if not there and self.opened.path is not None:
                 os.makedirs(os.path.dirname(self.opened.path), exist_ok=True)  # noqa: PTH103, PTH120
-                with suppress(
-                    FileExistsError
-                ):  # with the permissions of the user's umask, which SQLite narrows
+                # with the permissions of the user's umask, which SQLite narrows
+                with suppress(FileExistsError):
                     os.close(os.open(self.opened.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
                 sync_names(self.opened.path)
             if self.opened.own:

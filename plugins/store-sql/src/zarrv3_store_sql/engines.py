@@ -83,9 +83,8 @@ class Server:
                 finally:
                     self._free.append(place)
                 return result
-        except (
-            AssertionError
-        ) as error:  # SQLAlchemy raises it where an interrupt comes into the closing of a transaction
+        except AssertionError as error:
+            # SQLAlchemy raises it where an interrupt comes into the closing of a transaction
             interrupt = error.__context__
             raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else error) from None
 
@@ -110,10 +109,7 @@ def parse(url: str) -> URL:
             "not the URL of a database; write it like postgresql://user@host/database or sqlite:////absolute/path.db"
         ) from error
     database = parsed.get_backend_name()
-    if database not in DIALECTS:
-        raise ConfigurationError(
-            f"{database!r} is not a database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
-        )
+    _check_database(database)
     if parsed.get_driver_name() in ASYNCHRONOUS or (
         database == "sqlite" and parsed.get_driver_name() != "pysqlite"
     ):
@@ -123,9 +119,8 @@ def parse(url: str) -> URL:
     return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
 
 
-def server(url: str, connect_timeout: float) -> Server:
+def server(parsed: URL, connect_timeout: float) -> Server:
     """An engine with a pool whose connections are checked before they are used."""
-    parsed = parse(url)
     arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
     driver = parsed.get_driver_name()
     if driver == "psycopg":
@@ -153,15 +148,19 @@ def server(url: str, connect_timeout: float) -> Server:
 
 def given(engine: Engine) -> Server:
     """An engine of the user's, used as it is and not disposed of."""
-    if engine.dialect.name not in DIALECTS:
-        raise ConfigurationError(
-            f"{engine.dialect.name!r} is not a database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
-        )
+    _check_database(engine.dialect.name)
     if engine.dialect.is_async:
         raise ConfigurationError(
             "an asynchronous engine cannot be used; give one of sqlalchemy.create_engine"
         )
     return Server(engine, own=False)
+
+
+def _check_database(name: str) -> None:
+    if name not in DIALECTS:
+        raise ConfigurationError(
+            f"{name!r} is not a database that zarrv3 speaks; it speaks {', '.join(DIALECTS)}"
+        )
 
 
 def _listen(engine: Engine) -> None:

@@ -9,51 +9,49 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from zarrv3.errors import (
+    LimitError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
+
 
 class DatabaseError(Exception):
-    """The database could not do it."""
+    """The database could not do it; `kind` is the class of the error that a store raises for it."""
+
+    def __init__(self, text: str, kind: type[StoreError] = StoreAccessError) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class ConflictError(DatabaseError):
     """The database undid a transaction in favour of another one; it can be tried again."""
 
 
-class UnavailableError(DatabaseError):
-    """The database cannot be reached, or the connection broke."""
+_CONFLICTS = {"40P01", "40001", 1213, 1020, 1062}
+"""PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed, record was made meanwhile."""
 
-
-class TimedOutError(UnavailableError):
-    """The database did not answer, or a lock was not free, in time."""
-
-
-class ReadOnlyDatabaseError(DatabaseError):
-    """Writing to the database is not permitted."""
-
-
-class TooLargeError(DatabaseError):
-    """A key or value is larger than the database allows."""
-
-
-_BY_CODE: dict[object, type[DatabaseError]] = {
-    # PostgreSQL: deadlock, serialization; MySQL: deadlock, record has changed, record was made meanwhile
-    **dict.fromkeys(("40P01", "40001", 1213, 1020, 1062), ConflictError),
-    **dict.fromkeys(("54000", 1153, 1406), TooLargeError),
-    **dict.fromkeys(("25006", 1290, 1792, 1836), ReadOnlyDatabaseError),
-    **dict.fromkeys(("55P03", "57014", 1205, 1969, 3024), TimedOutError),
+_BY_CODE: dict[object, type[StoreError]] = {
+    **dict.fromkeys(("54000", 1153, 1406), LimitError),
+    **dict.fromkeys(("25006", 1290, 1792, 1836), ReadOnlyError),
+    **dict.fromkeys(("55P03", "57014", 1205, 1969, 3024), StoreTimeoutError),
     **dict.fromkeys(
         ("53300", "57P01", "57P02", "57P03", 1040, 1053, 1152, 2002, 2003, 2006, 2013, 2055, 4031),
-        UnavailableError,
+        StoreUnavailableError,
     ),
 }
 """By the SQLSTATE of PostgreSQL and the number of MySQL."""
 
-_BY_TEXT: dict[str, type[DatabaseError]] = {
-    "is locked": TimedOutError,
-    "readonly database": ReadOnlyDatabaseError,
-    "too big": TooLargeError,
-    "timeout expired|timed out": TimedOutError,
+_BY_TEXT: dict[str, type[StoreError]] = {
+    "is locked": StoreTimeoutError,
+    "readonly database": ReadOnlyError,
+    "too big": LimitError,
+    "timeout expired|timed out": StoreTimeoutError,
     "refused|resolve host|translate host|unreachable|closed the connection|reset by peer|broken pipe|starting up"
-    "|shutting down|too many clients|is the server running": UnavailableError,
+    "|shutting down|too many clients|is the server running": StoreUnavailableError,
 }
 """By the messages of SQLite and of clients that cannot connect."""
 
@@ -63,24 +61,24 @@ def explained(
 ) -> DatabaseError:
     """The failure that an exception of SQLAlchemy stands for; names the time-out that has passed."""
     if isinstance(error, PoolTimeoutError):
-        return TimedOutError(
-            "all connections of the pool were in use for too long; use fewer threads or a larger pool"
-        )
+        text = "all connections of the pool were in use for too long; use fewer threads or a larger pool"
+        return DatabaseError(text, StoreTimeoutError)
+    kind: type[StoreError] = StoreAccessError
     if isinstance(error, DBAPIError):
-        text = _text(error)
-        lost = UnavailableError if error.connection_invalidated else DatabaseError
-        failure = _BY_CODE.get(_code(error), lost)
+        text, code = _text(error), _code(error)
+        if code in _CONFLICTS:
+            return ConflictError(text)
+        kind = _BY_CODE.get(code, StoreUnavailableError if error.connection_invalidated else kind)
     else:
         text = str(error).partition("\n")[0]
-        failure = DatabaseError
-    for pattern, kind in _BY_TEXT.items():
-        if failure in {DatabaseError, UnavailableError} and re.search(pattern, text, re.IGNORECASE):
-            failure = kind
+    for pattern, meant in _BY_TEXT.items():
+        if kind in {StoreAccessError, StoreUnavailableError} and re.search(pattern, text, re.IGNORECASE):
+            kind = meant
     if "is locked" in text:
         text = f"{text}: another writer held its lock for longer than timeout={lock_timeout} s"
-    elif failure is TimedOutError:
+    elif kind is StoreTimeoutError:
         text = f"{text}: no answer within connect_timeout={connect_timeout} s"
-    return failure(text)
+    return DatabaseError(text, kind)
 
 
 def _code(error: DBAPIError) -> object:

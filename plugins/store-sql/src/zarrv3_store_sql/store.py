@@ -16,30 +16,18 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import URL, Engine
 from sqlalchemy.engine import Dialect as Theirs
 
-from zarrv3.errors import (
-    ConfigurationError,
-    LimitError,
-    ReadOnlyError,
-    StoreAccessError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-)
+from zarrv3.errors import ConfigurationError, StoreAccessError
 from zarrv3.options.declared import Option, table_of
 from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
+from zarrv3.store.file_backend import FileBackend
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver
-from zarrv3_store_sql.failures import (
-    DatabaseError,
-    ReadOnlyDatabaseError,
-    TimedOutError,
-    TooLargeError,
-    UnavailableError,
-)
+from zarrv3_store_sql.failures import DatabaseError
 from zarrv3_store_sql.files import File
 
 _TABLE = re.compile(r"([^\W\d]\w*\.)?[^\W\d]\w*")
@@ -68,14 +56,7 @@ class SQLiteOptions(TypedDict, total=False):
 class _Table(Backend):
     """What both stores share: a table, and sums computed by the database."""
 
-    errors: ClassVar[ErrorTable] = {
-        TimedOutError: StoreTimeoutError,
-        UnavailableError: StoreUnavailableError,
-        ReadOnlyDatabaseError: ReadOnlyError,
-        TooLargeError: LimitError,
-        DatabaseError: StoreAccessError,
-        sqlite3.Error: StoreAccessError,
-    }
+    errors: ClassVar[ErrorTable] = {sqlite3.Error: StoreAccessError}
 
     def getsize(self, path: str = "") -> int:
         """The stored bytes below a path, or of one key, summed in the database."""
@@ -83,6 +64,10 @@ class _Table(Backend):
         with self.using_driver("measure", (path,) if path else ()) as driver:
             total: int = driver.total(path)
         return total
+
+    def plain_error(self, error: Exception) -> Exception:
+        """Of a failure of the database, the error that it amounts to."""
+        return error.kind(str(error)) if isinstance(error, DatabaseError) else error
 
     def _driver(self, opened: engines.Server | File) -> Driver:
         return SQLDriver(opened, _dialect(self.option("table"), opened.dialect))
@@ -144,17 +129,13 @@ class SQLStore(_Table):
         """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
         url = self.option("url")
         if isinstance(url, Engine):
-            opened = engines.given(url)
-        else:
-            parsed = engines.parse(url)
-            if parsed.get_backend_name() == "sqlite":
-                query = {name: str(value) for name, value in parsed.query.items()}
-                arguments = table_of("sqlite", SQLiteOptions).from_query(query)
-                return self._driver(
-                    File(_absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments)
-                )
-            opened = engines.server(url, self.option("connect_timeout"))
-        return self._driver(opened)
+            return self._driver(engines.given(url))
+        parsed = engines.parse(url)
+        if parsed.get_backend_name() != "sqlite":
+            return self._driver(engines.server(parsed, self.option("connect_timeout")))
+        query = {name: str(value) for name, value in parsed.query.items()}
+        arguments = table_of("sqlite", SQLiteOptions).from_query(query)
+        return self._driver(File(_absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the URL; an engine cannot be."""
@@ -165,7 +146,7 @@ class SQLStore(_Table):
         return super().__reduce__()
 
 
-class SQLiteStore(_Table):
+class SQLiteStore(_Table, FileBackend):
     """A table of an SQLite file; `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:`.
 
     Safe to use from many threads and processes of one machine. Nothing is created before the first write.
@@ -190,14 +171,7 @@ class SQLiteStore(_Table):
                 raise ConfigurationError(
                     f"{name!r} of sqlite3.connect is set by the store, which needs it as it is"
                 )
-        text = os.fspath(path)
-        super().__init__(
-            path=type(text)(os.path.expanduser(text)),  # noqa: PTH111 - stays what it is, a template or plain text
-            dimension_separator=dimension_separator,
-            table=table,
-            fsync=fsync,
-            **kwargs,
-        )
+        super().__init__(path, dimension_separator=dimension_separator, table=table, fsync=fsync, **kwargs)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
@@ -218,12 +192,9 @@ class SQLiteStore(_Table):
     @property
     def path(self) -> str:
         """The absolute path of the file, or `:memory:` or a URI as given."""
-        path = self.option("path")
-        return (
-            path
-            if "uri" in self._options and self.option("uri") and path.startswith("file:")
-            else _absolute(path)
-        )
+        path: str = self.option("path")
+        is_uri = "uri" in self._options and self.option("uri") and path.startswith("file:")
+        return path if is_uri else _absolute(path)
 
     def connect(self) -> Driver:
         """The driver over the file; nothing is touched."""
@@ -239,10 +210,8 @@ class SQLiteStore(_Table):
         return super().__reduce__()
 
     def identity(self) -> Any:
-        """See `BaseStore`; with the absolute path."""
-        if self._options["path"] == ":memory:":
-            return id(self)
-        return {**self.changed_options(), "path": self.path}
+        """See `FileBackend`; a database in memory is the store's own."""
+        return id(self) if self._options["path"] == ":memory:" else super().identity()
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; in a table of the file."""

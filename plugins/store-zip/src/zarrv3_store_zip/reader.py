@@ -20,7 +20,7 @@ from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, ByteRange, Capabilities, Limits, Request
 from zarrv3.store.helpers import cut, resolve
-from zarrv3.store.keys import check_folder, split_prefix
+from zarrv3.store.keys import split_prefix
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import wrap
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
@@ -130,12 +130,12 @@ class ZipReader(ReadOnly):
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says: from the directory."""
-        return self._current().keys.list_dir(check_folder(folder))
+        return self._current().keys.list_dir(folder)
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         """As the contract says: from the directory."""
         content = self._current()
-        keys = content.keys.list_prefix(check_folder(folder))
+        keys = content.keys.list_prefix(folder)
         return ((key, content.directory.infos[key].file_size) for key in keys)
 
     def below(self, folder: str) -> tuple[BaseStore, str]:

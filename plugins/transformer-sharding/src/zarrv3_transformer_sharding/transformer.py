@@ -16,7 +16,6 @@ from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Changes, Request, Swaps, Version, Versioned
 from zarrv3.store.helpers import BATCH, by_digest, children, chunked, digest, rename_by_copy, unchanged
-from zarrv3.store.keys import check_folder
 from zarrv3_transformer_sharding.places import Group, Place, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
 from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
@@ -349,21 +348,19 @@ class ShardingTransformer(StorageTransformer):
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         """As the contract says; the size of a chunk is that of `stat_many`."""
-        folder = check_folder(folder)
         if self._is_elsewhere(folder):
             return self.inner.list_sizes(folder)
         return self._shown(self.inner.list_sizes(folder), folder)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; in folders of chunk keys everything below is listed."""
-        folder = check_folder(folder)
         if not folder.startswith(self._places.root):
             return self.inner.list_dir(folder)
         return children(self.list_prefix(folder), folder)
 
     def erase_prefix(self, folder: str, /) -> None:
         """As the contract says; folders of chunk keys are erased chunk by chunk, everything else as the store does it."""
-        folder, root = check_folder(folder), self._places.root
+        root = self._places.root
         if folder == root or not folder.startswith(root):
             self.inner.erase_prefix(folder)
             return
@@ -374,7 +371,6 @@ class ShardingTransformer(StorageTransformer):
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         """As the contract says; chunks of the array are copied one by one, since elsewhere they are in no shard."""
-        source, target = check_folder(source), check_folder(target)
         if self._is_elsewhere(source) and self._is_elsewhere(target):
             self.inner.rename_prefix(source, target)
         else:

@@ -18,7 +18,7 @@ from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned, whole
 from zarrv3.store.helpers import by_digest, cut
-from zarrv3.store.keys import check_folder, split_prefix
+from zarrv3.store.keys import split_prefix
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -188,7 +188,6 @@ class ConsolidatedMetadataStore(Layer):
         self._checked |= {*arrays}
 
     def list_sizes(self, folder: str, /) -> Iterator[Sized]:
-        folder = check_folder(folder)
         if self.documents.is_data(folder):
             return self.inner.list_sizes(folder)
         return self._merged(self.documents, self.inner.list_sizes(folder), folder)
@@ -201,7 +200,6 @@ class ConsolidatedMetadataStore(Layer):
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; of groups the nodes alone, without asking the inner store."""
-        folder = check_folder(folder)
         documents = self.documents
         if not folder.startswith(folder_of(self.path)) or documents.is_data(folder):
             yield from self.inner.list_dir(folder)
@@ -266,7 +264,7 @@ class ConsolidatedMetadataStore(Layer):
 
     def _refuse_folders(self, verb: str, *folders: str) -> None:
         for folder in folders:
-            if not self.documents.is_data(check_folder(folder)):
+            if not self.documents.is_data(folder):
                 self._refuse(verb, folder)
 
     def _refuse(self, verb: str, key: str) -> NoReturn:
