@@ -1,5 +1,6 @@
 """The core's layers: the conformance kit through each of them, and what is their own."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -148,6 +149,34 @@ def test_read_only_sees_changes_below() -> None:
     shielded = ReadOnly(store)
     store["k"] = b"1"
     assert shielded["k"] == b"1"
+
+
+def test_overrides_are_given_folders_as_drivers_are() -> None:
+    """What a layer overrides gets `""` for the `"/"` of zarr-python 2, so that no layer has to know of it."""
+    seen: list[str] = []
+
+    class Noting(Layer):
+        """Notes the folders that it is asked for."""
+
+        def list_dir(self, folder: str, /) -> Iterator[str]:
+            """Noted."""
+            seen.append(folder)
+            return self.inner.list_dir(folder)
+
+        def erase_prefix(self, folder: str, /) -> None:
+            """Noted."""
+            seen.append(folder)
+            self.inner.erase_prefix(folder)
+
+        def rename_prefix(self, source: str, target: str, /) -> None:
+            """Noted."""
+            seen.extend([source, target])
+
+    store = Noting({"a/k": b""})
+    assert [*store.list_dir("/")] == ["a/"]
+    store.rename_prefix("a/", "b/")
+    store.erase_prefix("/")
+    assert (seen, [*store]) == (["", "a/", "b/", ""], [])
 
 
 # ---------------------------------------------------------------- Prefix

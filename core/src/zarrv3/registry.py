@@ -239,11 +239,8 @@ def find_class(name: str) -> Any:
     if not found and name[:1].isupper():  # perhaps installed since the last look
         reset()
         found = _class_points(name)
-    if len(found) > 1:
-        owners = " and ".join(sorted(found))
-        raise RegistryError(f"zarrv3.{name} is claimed by {owners}; uninstall all but one")
-    for point in found.values():
-        return _import_entry_point(point)
+    if found:
+        return _import_entry_point(_the_only(f"zarrv3.{name}", [*found.values()]))
     package = OFFERED_CLASSES.get(name)
     hint = f"; it comes with: pip install {package}" if package else ""
     raise AttributeError(f"module 'zarrv3' has no attribute {name!r}{hint}", name=name)
@@ -312,9 +309,13 @@ def _entry_point(kind: Kind, name: str) -> "EntryPoint":
         points = _points(kind, name)
     if not points:
         raise RegistryError(_unknown(kind, name))
+    return _the_only(f"{NOUN[kind]} {name!r}", points)
+
+
+def _the_only(what: str, points: "list[EntryPoint]") -> "EntryPoint":
     if len(points) > 1:
-        owners = " and ".join(sorted(origin(point) for point in points))
-        raise RegistryError(f"{NOUN[kind]} {name!r} is claimed by {owners}; uninstall all but one")
+        owners = " and ".join(sorted(map(origin, points)))
+        raise RegistryError(f"{what} is claimed by {owners}; uninstall all but one")
     return points[0]
 
 

@@ -7,19 +7,10 @@ from functools import wraps
 from typing import Any, ClassVar
 
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import (
-    JSON,
-    Buffer,
-    Capabilities,
-    Changes,
-    Request,
-    Swaps,
-    Versioned,
-    as_requests,
-)
+from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Swaps, Versioned, as_requests
 from zarrv3.store.helpers import check_rename
 from zarrv3.store.keys import check_folder, check_keys, split_prefix
-from zarrv3.store.values import check_changes, check_swaps, check_values, require
+from zarrv3.store.values import check_changes, check_swaps, check_transaction, require
 from zarrv3.store.wrapping import wrap
 
 
@@ -160,34 +151,20 @@ def _check_requests(_: Layer, requests: Sequence[Request]) -> tuple[Sequence[Req
 
 def _check_versions(layer: Layer, keys: Sequence[str]) -> None:
     check_keys(keys)
-    require(layer.capabilities, "swap", layer)
-
-
-def _check_changes(layer: Layer, changes: Changes) -> None:
-    check_changes(layer, layer.capabilities, changes)
-
-
-def _check_swaps(layer: Layer, swaps: Swaps) -> None:
-    check_swaps(layer, layer.capabilities, swaps)
-
-
-def _check_transaction(layer: Layer, changes: Changes) -> None:
-    require(layer.capabilities, "transactions", layer, changes)
-    check_keys(changes)
-    check_values(changes)
+    require(layer, "swap")
 
 
 def _check_erasing(layer: Layer, folder: str) -> tuple[str]:
     folder = check_folder(folder)
-    require(layer.capabilities, "erase", layer, (folder,))
+    require(layer, "erase", (folder,))
     return (folder,)
 
 
-def _check_renaming(layer: Layer, *folders: str) -> tuple[str, ...]:
-    source, target = map(check_folder, folders)
+def _check_renaming(layer: Layer, source: str, target: str) -> tuple[str, str]:
+    source, target = check_folder(source), check_folder(target)
     check_rename(source, target)
     for capability in ("write", "erase"):
-        require(layer.capabilities, capability, layer, (source, target))
+        require(layer, capability, (source, target))
     return source, target
 
 
@@ -197,29 +174,33 @@ _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_m
 One with `capabilities` of its own may be unable to do some, and then must not claim them.
 """
 
-_CHECKS: Mapping[str, Callable[..., tuple[Any, ...] | None]] = {
+_CHECKS: Mapping[str, Callable[..., object]] = {
     "get_many": _check_requests,
     "stat_many": lambda _, keys: check_keys(keys),
     "get_versioned": _check_versions,
     "list_prefix": lambda _, prefix: split_prefix(prefix)[1:],
     "list_dir": lambda _, folder: (check_folder(folder),),
     "list_sizes": lambda _, folder: (check_folder(folder),),
-    "write_many": _check_changes,
-    "swap_many": _check_swaps,
-    "apply_many": _check_transaction,
+    "write_many": check_changes,
+    "swap_many": check_swaps,
+    "apply_many": check_transaction,
     "erase_prefix": _check_erasing,
     "rename_prefix": _check_renaming,
 }
-"""What is checked before each method of a layer runs; it may return other arguments: requests by name, `""` for `"/"`."""
+"""What is checked before each method of a layer runs.
+
+A check that returns a tuple gives the arguments to run it with: requests by name, `""` for the folder `"/"`.
+"""
 
 _ALWAYS = {"get_many", "stat_many", "list_prefix", "list_dir", "list_sizes"}
 """What is passed on unchecked: reading needs no capability, and a store below may list more than it claims."""
 
 
-def _checking(method: Callable[..., Any], check: Callable[..., tuple[Any, ...] | None]) -> Callable[..., Any]:
+def _checking(method: Callable[..., Any], check: Callable[..., object]) -> Callable[..., Any]:
     @wraps(method)
     def checked(self: Layer, *arguments: Any) -> Any:
-        return method(self, *(check(self, *arguments) or arguments))
+        found = check(self, *arguments)
+        return method(self, *(found if type(found) is tuple else arguments))
 
     return checked
 

@@ -72,10 +72,8 @@ def manager() -> "pluggy.PluginManager":
                 if name.startswith("zarrv3_"):
                     marker(function)
             made.add_hookspecs(HookSpecs)
-            _manager, _is_complete = (
-                made,
-                False,
-            )  # already now: a hook's module may open a store while it is imported
+            # already now: a hook's module may open a store while it is imported
+            _manager, _is_complete = made, False
             for point in registry.hooks():
                 name = f"{point.name} of {registry.origin(point)}"
                 try:
@@ -145,11 +143,8 @@ def wrapped(store: BaseStore) -> BaseStore:
         if isinstance(result, BaseStore):
             store = result
         elif result is not None:
-            _report(
-                function[0],
-                "failed",
-                TypeError(f"zarrv3_wrap_store returned a {type(result).__name__}, not a store"),
-            )
+            error = TypeError(f"zarrv3_wrap_store returned a {type(result).__name__}, not a store")
+            _report(function[0], "failed", error)
     return store
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from zarrv3 import registry
 from zarrv3.errors import ConfigurationError, RegistryError, ZarrError
@@ -26,6 +26,8 @@ from zarrv3.options.urls import Url, parse_pipeline
 from zarrv3.store.base import BaseStore
 from zarrv3.store.memory import MemoryStore
 from zarrv3.store.wrapping import wrap
+
+T = TypeVar("T")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -200,16 +202,14 @@ def _is_spec(mapping: dict[str, Any]) -> bool:
 
 
 def _store_class(name: str) -> type[BaseStore]:
-    cls: type[BaseStore] = _checked_class("stores", name, BaseStore)
-    return cls
+    return _checked_class("stores", name, BaseStore)  # type: ignore[type-abstract]
 
 
 def _layer_class(name: str) -> type[Layer]:
-    cls: type[Layer] = _checked_class("layers", name, Layer)
-    return cls
+    return _checked_class("layers", name, Layer)
 
 
-def _checked_class(kind: registry.Kind, name: str, base: type[Any]) -> Any:
+def _checked_class(kind: registry.Kind, name: str, base: type[T]) -> type[T]:
     found = registry.load(kind, name)
     if isinstance(found, type) and issubclass(found, base):
         return found

@@ -65,19 +65,12 @@ class Declared:
     """The type, without the `Option`."""
     option: Option
     default: Any = _MISSING
-    positional: bool = False
-    """Whether it can be given without its name."""
 
     def __post_init__(self) -> None:
         """Work out how values are checked."""
         self._alternatives = _alternatives(self.hint)
         self._coercions = [*map(_coercion, self._alternatives)]
         self._is_text = any(map(_takes_text, self._alternatives))
-
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is _MISSING
 
     @property
     def secret(self) -> bool:
@@ -202,7 +195,7 @@ class Table:
     @cached_property
     def required(self) -> Mapping[str, Declared]:
         """The options that have no default."""
-        return {name: one for name, one in self.options.items() if one.required}
+        return {name: one for name, one in self.options.items() if one.default is _MISSING}
 
     def check_names(self, options: Mapping[str, Any]) -> None:
         """Raise `ConfigurationError` for an option that there is not, listing those there are, or one that is missing."""
@@ -300,10 +293,7 @@ def declared(cls: Any) -> Table:
                 options.update(table_of(kind, known).options)
             others = None if closed else Declared(parameter.name, kind, hint, option)
         elif parameter.kind is not parameter.VAR_POSITIONAL:
-            positional = parameter.kind is not parameter.KEYWORD_ONLY
-            options[parameter.name] = Declared(
-                parameter.name, kind, hint, option, parameter.default, positional
-            )
+            options[parameter.name] = Declared(parameter.name, kind, hint, option, parameter.default)
     return Table(kind, MappingProxyType(options), others, closed=closed)
 
 

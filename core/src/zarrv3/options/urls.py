@@ -45,7 +45,7 @@ class Url(NamedTuple):
 
     @property
     def port(self) -> int | None:
-        """The port; `None` where there is none. Raises `ConfigurationError` for what cannot be one."""
+        """The port; `None` where there is none. Raises `ConfigurationError` for what is not a port."""
         text = self._host_and_port[1]
         if not text:
             return None
@@ -77,7 +77,7 @@ class Url(NamedTuple):
 
 
 def parse_pipeline(text: str) -> list[Url]:
-    """The root and the adapters of a URL; raises `ConfigurationError` for what is none."""
+    """The root and the adapters of a URL; raises `ConfigurationError` for anything else."""
     root, *adapters = text.split("|")
     if not root:
         raise ConfigurationError("a store URL must not be empty; give a path, a URL or 'memory://'")

@@ -47,7 +47,7 @@ from zarrv3.store.contract import (
     whole,
 )
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
-from zarrv3.store.values import check_changes, check_swaps, check_values, require
+from zarrv3.store.values import check_changes, check_swaps, check_transaction, require
 
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
@@ -246,7 +246,7 @@ class Backend(BaseStore):
         if not changes:
             return
         driver = self.driver
-        erased = check_changes(self, driver.capabilities, changes)
+        erased = check_changes(self, changes)
         limits = self._limits(changes, driver)
         self._check_sizes(changes, limits)
         with _Translating(self, "write" if erased < len(changes) else "erase", changes):
@@ -261,7 +261,7 @@ class Backend(BaseStore):
         if not swaps:
             return ()
         driver = self.driver
-        check_swaps(self, driver.capabilities, swaps)
+        check_swaps(self, swaps)
         limits = self._limits(swaps, driver)
         self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
         with _Translating(self, "replace", swaps):
@@ -271,11 +271,11 @@ class Backend(BaseStore):
             return [key for part in parts for key in self._refused(part, driver.swap_many(part))]
 
     def apply_many(self, changes: Changes, /) -> None:
-        driver = self._able("transactions", changes)
+        check_transaction(self, changes)
         if not changes:
             return
-        check_values(changes)
-        limits = self._checked(changes, driver)
+        driver = self.driver
+        limits = self._limits(changes, driver)
         self._check_sizes(changes, limits)
         for most, count, what in (
             (limits.transaction_keys, len(changes), "keys"),
@@ -340,9 +340,8 @@ class Backend(BaseStore):
 
     def _able(self, capability: str, keys: Collection[str] = ()) -> Any:
         """The driver, if it has a capability; the error names the keys."""
-        driver = self.driver
-        require(driver.capabilities, capability, self, keys)
-        return driver
+        require(self, capability, keys)
+        return self.driver
 
     # ------------------------------------------------------------ errors
 

@@ -50,16 +50,16 @@ class Address(NamedTuple):
 
 
 class BaseStore(Store, MutableMapping[str, bytes]):
-    """The common part of every store object; see the module's text.
+    """What every store object has: the conveniences over the contract.
 
-    Thread-safe. A store is true whatever it holds (asking for its length would list it).
+    Thread-safe. A store is true even when it is empty, since its length takes a listing.
     """
 
     kind: ClassVar[str]
     """The name the class is registered under: its URL scheme or adapter name, and its name in a spec."""
 
     takes_store: ClassVar[bool] = False
-    """Whether the constructor's first parameter is a store to wrap: then it is not an option."""
+    """Whether the constructor's first parameter is a store to wrap, which is not an option."""
 
     tested_against: ClassVar[Mapping[str, str]] = {}
     """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
@@ -73,7 +73,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     @property
     def remembers(self) -> bool:
-        """Whether a layer may answer for one part of a value as it was earlier, and for another as it is now."""
+        """Whether a layer may return one part of a value as it was earlier and another as it is now."""
         return False
 
     # ------------------------------------------------------------ the mapping protocol
@@ -371,12 +371,12 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """A block that starts a server of its own, yields a URL for new data there, and stops it again; `None` if none.
 
         What gives one appears in `examples/demo.py --servers` and in the table of capabilities. Raises `ImportError` where
-        the package is missing that brings the server.
+        the package that brings the server is missing.
         """
         return None
 
     def option(self, name: str) -> Any:
-        """The value of an option, `${NAME}` put in and converted: what is used at the last moment and nobody keeps."""
+        """The value of an option with `${NAME}` expanded and converted; ask for it at the last moment and do not keep it."""
         return self.declared().use(name, self._options[name])
 
     def secrets(self) -> builtins.list[str]:
@@ -432,7 +432,7 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         return {n: v for n, v in self._options.items() if n not in known or not _same(v, known[n].default)}
 
     def identity(self) -> Any:
-        """What two stores of a class have equal if they were made for the same data: the options that are not as by default.
+        """What is equal in two stores of a class that were made for the same data: the options that differ from their defaults.
 
         A subclass leaves out what does not change which data it is, and puts in what the options do not say.
         """

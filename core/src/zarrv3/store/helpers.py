@@ -29,10 +29,6 @@ BATCH = 64
 """How many keys the fall-backs ask for at once."""
 
 
-class Listing(Driver, Lists, Protocol):
-    """What can be read and listed."""
-
-
 class Movable(Driver, Lists, Writes, Protocol):
     """What can be read, listed and written."""
 

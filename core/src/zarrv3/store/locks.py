@@ -1,9 +1,8 @@
 """Locks for the threads of this process, taken in the order of asking: by name, and by one writer or many readers.
 
-Whoever comes has a lock of their own, held from the moment they join the queue until their block ends, and waits for the locks
-of those who go first. So there is nobody to wake up, and the end of a block is the release of a lock, in C: no interrupt
-(Ctrl-C) can keep it from happening. Whoever is interrupted while they wait leaves those they waited for to the next. In a
-forked child nothing is held.
+Each thread that asks holds a lock of its own, from joining the queue until its block ends, and waits for the locks of those
+ahead of it. So nobody has to be woken, and a block ends with the release of a lock, in C, which no interrupt (Ctrl-C) can
+prevent. A thread that is interrupted while it waits leaves those it waited for to the next. In a forked child nothing is held.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ _POLL = 0.001
 
 
 class NamedLocks:
-    """Lets one thread at a time, or many that share, into what a name stands for.
+    """Locks by name: one thread at a time holds a name, or many share it.
 
-    A thread asks for all the names it needs at once, so there is no order to keep to. Whoever comes first goes first: one who
-    waits for many names is not overtaken by those who want few. A thread must not ask for a name that it holds; it asks for
-    others while it holds some only where all who do have one order of kinds of names.
+    A thread asks for all the names it needs at once, so there is no order to keep to. First come, first served: a thread that
+    waits for many names is not overtaken by those that want few. A thread must not ask for a name that it holds. It may ask
+    for more while it holds some only where every thread does so in the same order of kinds of names.
     """
 
     def __init__(self) -> None:
@@ -121,7 +120,7 @@ class Turn:
 
 
 def _going_on(turns: Iterable[Turn]) -> list[Turn]:
-    """Those that have not ended, or have left others to wait for."""
+    """Those that have not ended, or that left others to wait for."""
     return [turn for turn in turns if turn._lock.locked() or turn._earlier]
 
 

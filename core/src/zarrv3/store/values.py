@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from zarrv3.errors import InvalidKeyError, ReadOnlyError, UnsupportedError
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Capabilities, Changes, Swaps
+from zarrv3.store.contract import Changes, Swaps
 from zarrv3.store.keys import check_keys, summary
 
 _DOING = {
@@ -18,8 +18,6 @@ _DOING = {
 
 def check_value(key: str, value: object) -> None:
     """Raise `InvalidKeyError` unless a value is flat bytes."""
-    if type(value) is bytes:
-        return
     if isinstance(value, memoryview):
         if value.contiguous and value.ndim == 1 and value.itemsize == 1:
             return
@@ -41,33 +39,41 @@ def check_values(changes: Changes) -> int:
     return erased
 
 
-def check_changes(store: BaseStore, can: Capabilities, changes: Changes) -> int:
+def check_changes(store: BaseStore, changes: Changes) -> int:
     """Raise unless keys and values are sound and the store can make the changes; returns how many keys are to be erased."""
     check_keys(changes)
     erased = check_values(changes)
     if erased < len(changes):
-        require(can, "write", store, changes)
+        require(store, "write", changes)
     if erased:
-        require(can, "erase", store, changes)
+        require(store, "erase", changes)
     return erased
 
 
-def check_swaps(store: BaseStore, can: Capabilities, swaps: Swaps) -> None:
+def check_transaction(store: BaseStore, changes: Changes) -> None:
+    """Raise unless keys and values are sound and the store has transactions."""
+    require(store, "transactions", changes)
+    check_keys(changes)
+    check_values(changes)
+
+
+def check_swaps(store: BaseStore, swaps: Swaps) -> None:
     """Raise unless keys and values are sound and the store can make the swaps."""
-    require(can, "swap", store, swaps)
+    require(store, "swap", swaps)
     check_keys(swaps)
     for key, (version, value) in swaps.items():
         if value is not None:
             check_value(key, value)
         elif version is not None:
-            require(can, "erase", store, swaps)
+            require(store, "erase", swaps)
 
 
-def require(can: Capabilities, capability: str, store: BaseStore, keys: Collection[str] = ()) -> None:
-    """Raise `UnsupportedError` unless a store has a capability; `ReadOnlyError` if it would be a write to one that has none.
+def require(store: BaseStore, capability: str, keys: Collection[str] = ()) -> None:
+    """Raise `UnsupportedError` unless a store has a capability, or `ReadOnlyError` if it is a write and the store takes none.
 
     The error names the `keys`, if any are given.
     """
+    can = store.capabilities
     if getattr(can, capability):
         return
     if capability != "list" and not can.write:

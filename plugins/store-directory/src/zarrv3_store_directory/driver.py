@@ -126,7 +126,7 @@ class DirectoryDriver:
                 for entry in entries:
                     if entry.name.startswith(TEMPORARY):
                         continue
-                    if entry.is_dir() if entry.is_symlink() else entry.is_dir(follow_symlinks=False):
+                    if entry.is_dir():
                         yield f"{folder}{entry.name}/"
                     elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
                         yield f"{folder}{entry.name}"

@@ -36,7 +36,7 @@ class Exchange:
         return _checked(commands, self._replies(commands))
 
     def together(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
-        """So in a transaction, which the server does wholly or not at all."""
+        """As `many`, in a transaction, which the server does wholly or not at all."""
         _, *queued, replies = self._replies([("MULTI",), *commands, ("EXEC",)])
         _checked(commands, queued)
         return _checked(commands, _checked([("EXEC",)], [replies])[0])
@@ -85,7 +85,7 @@ def _checked(commands: Sequence[tuple[Any, ...]], replies: Sequence[Any]) -> Seq
 
 
 def other_type(name: bytes) -> redis.ResponseError:
-    """The error for a name that stands for something else than the store keeps there."""
+    """The error for a name under which something else is stored than the store keeps there."""
     return redis.ResponseError(
         f"{_WRONG}: {name.decode()!r} is not of the type that this store gives it; choose another prefix"
     )

@@ -8,25 +8,14 @@ from typing import Annotated, Any, ClassVar
 
 import redis
 
-from zarrv3.errors import (
-    ReadOnlyError,
-    StoreAccessError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-)
+from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
 from zarrv3.options.declared import Option
 from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.keys import encodable
-from zarrv3_store_redis.client import (
-    RedisOptions,
-    check_options,
-    make_client,
-    plain_url,
-    reading_bytes,
-)
+from zarrv3_store_redis.client import RedisOptions, check_options, make_client, plain_url, reading_bytes
 from zarrv3_store_redis.driver import RedisDriver
 
 

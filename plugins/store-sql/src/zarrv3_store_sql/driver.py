@@ -18,15 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zarrv3.errors import CorruptDataError, StoreAccessError
 from zarrv3.forks import renew_in_children
-from zarrv3.store.contract import (
-    Buffer,
-    ByteRange,
-    Capabilities,
-    Changes,
-    Request,
-    Swaps,
-    Versioned,
-)
+from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.files import sync_names
 from zarrv3.store.helpers import children, cut
 from zarrv3_store_sql.dialects import SUCCESSOR, Dialect, end

@@ -37,12 +37,12 @@ IDLE = 30.0
 
 
 class Server:
-    """An engine of SQLAlchemy's, used by so many threads at once.
+    """An SQLAlchemy engine, used by at most `CONNECTIONS` threads at once.
 
     Args:
         engine: the engine.
         own: whether it was made here and is disposed of with the store.
-        connect_timeout: what an error says of it.
+        connect_timeout: the time-out that errors name.
     """
 
     path: ClassVar[None] = None

@@ -39,7 +39,7 @@ _unsafe: set[str] = set()  # databases that the parent was using: SQLite has inh
 
 
 class Statements:
-    """A connection of `sqlite3` that takes SQLAlchemy's statements, a tenth as dear as with SQLAlchemy's own connection."""
+    """A connection of `sqlite3` that takes SQLAlchemy's statements, at a tenth of the cost of SQLAlchemy's own connection."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.raw = raw
