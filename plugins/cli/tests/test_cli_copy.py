@@ -139,7 +139,7 @@ def test_what_is_there(url: str, run: Run, tmp_path: Path) -> None:
     resumed = run("copy", url, there, "--resume")
     assert resumed.code == 0, resumed.err
     assert ": 1 chunk, " in resumed.out
-    assert "were there already" in resumed.out
+    assert "already there" in resumed.out
     assert files(there) == files(Path(url))
     (there / "stray").write_text("x")
     (there / "z/c/0/0/7").write_text("a chunk that is not in the source")

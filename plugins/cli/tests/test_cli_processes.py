@@ -218,7 +218,7 @@ def test_interrupted_copy(url: str, tmp_path: Path, environment: dict[str, str],
     assert process("info", there).code == 1
     resumed = process("copy", source, there, "--resume", "--verify")
     assert (resumed.code, resumed.err) == (0, "")
-    assert f"{len(partly)} were there already" in resumed.out
+    assert f"{len(partly)} already there" in resumed.out
     assert {
         path.relative_to(there): path.read_bytes() for path in there.rglob("*") if path.is_file()
     } == expected

@@ -125,9 +125,7 @@ def _tell(done: "CopyReport", *, as_json: bool) -> None:
 
 def _summary(done: "CopyReport") -> str:
     recoded = f" ({done.recoded} re-encoded)" if done.recoded else ""
-    skipped = (
-        f", {done.skipped} {'was' if done.skipped == 1 else 'were'} there already" if done.skipped else ""
-    )
+    skipped = f", {done.skipped} already there" if done.skipped else ""
     arrays, groups = output.counted(arrays=done.arrays), output.counted(groups=done.groups)
     moved = output.counted(chunks=done.chunks, documents=done.documents, bytes=done.bytes)
     return f"{'would copy' if done.dry_run else 'copied'} {arrays}{recoded} and {groups}: {moved}{skipped}"
