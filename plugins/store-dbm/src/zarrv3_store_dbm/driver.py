@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned, whole
@@ -134,5 +134,8 @@ class DumbDriver(DBMDriver):
         with self.database.lock:
             names = {key: target + key[len(source) :] for key in self.list_prefix(source)}
             if names:
-                self._write(lambda handle: cast("DumbHandle", handle).move(names))
-                self.database.forget()
+                self._write(lambda handle: self._move(cast("DumbHandle", handle), names))
+
+    def _move(self, handle: DumbHandle, names: Mapping[str, str]) -> None:
+        handle.move(names)
+        self.database.forget()
