@@ -6,6 +6,7 @@ A driver may also call them on purpose. Each says what it costs.
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 from zarrv3.errors import InvalidKeyError
@@ -83,7 +84,7 @@ def size_of(value: Buffer | None) -> int:
 
 def by_key(requests: Iterable[Request]) -> Collection[str]:
     """The distinct keys of some requests, in order."""
-    return dict.fromkeys(request.key for request in requests)
+    return dict.fromkeys(map(itemgetter(0), requests))
 
 
 # ---------------------------------------------------------------- listing

@@ -271,14 +271,17 @@ class DirectoryDriver:
                 self.root, [*requests], TEMPORARY, self.reading, letters=exact, versions=versions
             )
         if left:
-            parts: dict[str, list[int]] = {requests[number].key: [] for number in left}
-            for number, request in enumerate(requests):
-                if request.key in parts:
-                    parts[request.key].append(number)
+            parts: dict[str, tuple[list[int], list[ByteRange | None]]] = {
+                requests[number].key: ([], []) for number in left
+            }
+            for number, (key, wanted) in enumerate(requests):
+                if key in parts:
+                    parts[key][0].append(number)
+                    parts[key][1].append(wanted)
             with self._walk() as walk:
                 places = self._located(walk, parts)
-                for numbers, (folder, name) in zip(parts.values(), places, strict=True):
-                    values, there = self._read(walk, folder, name, [requests[n].range for n in numbers])
+                for (numbers, ranges), (folder, name) in zip(parts.values(), places, strict=True):
+                    values, there = self._read(walk, folder, name, ranges)
                     for number, value in zip(numbers, values, strict=True):
                         answers[number] = (value, there and _version(there, value)) if versions else value
         if repeats:
@@ -296,8 +299,13 @@ class DirectoryDriver:
                 fd = walk.open(folder.at(name), self.reading, folder.fd)
                 there = os.fstat(fd)
                 if stat.S_ISREG(there.st_mode) and self.spelling.is_exact(folder, name):
-                    spans = [resolve(wanted, there.st_size) for wanted in wanteds]
-                    return [_read_all(fd, *span, f"{folder.path}/{name}") for span in spans], there
+                    values: list[bytes | None] = []
+                    for wanted in wanteds:
+                        start, length = resolve(wanted, there.st_size) if wanted else (0, there.st_size)
+                        if start or values:
+                            os.lseek(fd, start, os.SEEK_SET)
+                        values.append(_read_all(fd, length, f"{folder.path}/{name}"))
+                    return values, there
         except OSError as error:
             if error.errno in _IS_LINK and folder is not None:
                 raise link_error(f"{folder.path}/{name}") from None
@@ -624,9 +632,8 @@ def _version(there: os.stat_result, value: bytes | None) -> Version:
     return stamp if value is None or there.st_mtime_ns % 1000 else (*stamp, digest(value))
 
 
-def _read_all(fd: int, start: int, length: int, path: str) -> bytes:
-    """Exactly this part of an open file."""
-    os.lseek(fd, start, os.SEEK_SET)
+def _read_all(fd: int, length: int, path: str) -> bytes:
+    """Exactly so many bytes of an open file, from where it stands."""
     parts = []
     while length and (data := os.read(fd, length)):
         parts.append(data)
