@@ -249,7 +249,8 @@ def test_what_is_interrupted_leaves_all_in_order(
                 WORK[work].check(zarrv3.open_group(store, mode="r+", use_consolidated=False), last)
             last += 2
             turn_of(work, url, last)
-            gc.collect()  # what was interrupted may refer to itself
+            if open_files(tmp_path):
+                gc.collect()  # what was interrupted may refer to itself
             assert open_files(tmp_path) == []
             assert not [path for path in tmp_path.rglob("*") if ".zarrv3" in path.name]
             if ended:

@@ -379,10 +379,9 @@ def test_damaged_bytes_raise_our_error_or_decode(chain: Any, data: Any) -> None:
         buffer[data.draw(st.integers(0, len(buffer) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = chain.decode(bytes(buffer))
-    except (
-        CorruptDataError,
-        UnknownExtensionError,
-    ):  # the latter where Blosc's header names another compressor
+    except (CorruptDataError, LimitError):
+        return
+    except UnknownExtensionError:  # Blosc's header names another compressor
         return
     assert found.shape == chain.spec.shape
     assert found.dtype == chain.spec.data_type.numpy

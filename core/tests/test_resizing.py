@@ -224,7 +224,7 @@ def test_first_writes_read_nothing(shards: int | None) -> None:
 def test_first_values_where_the_store_cannot_swap(shards: int | None) -> None:
     """The values that an array is created with are written unread, in one call."""
     store = Counting(NoSwap(MemoryStore()))
-    array = zarrv3.create_array(store, data=np.arange(10) % 5, chunks=4, shards=shards, overwrite=True)
+    array = zarrv3.create_array(store, data=np.arange(10) % 5, chunks=4, shards=shards)
     assert (store.calls["write_many"], store.bytes_read) == (2, 0)
     assert array[...].tolist() == [*range(5)] * 2
 

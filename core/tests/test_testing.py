@@ -508,16 +508,13 @@ class SwapsOneByOne(MappingDriver):
 
 
 class KeepsItsLock(MappingDriver):
-    """Leaves a lock that a thread of its parent holds to a forked child."""
+    """Leaves a lock that a thread of its parent holds to a forked child: it is not made new."""
 
-    def renew(self) -> None:
-        """Wrong: it is not made new."""
-        if not hasattr(self, "lock"):
-            super().renew()
+    own = threading.Lock()
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """Hold the lock for a while."""
-        with self.lock.taken:
+        with self.own:
             time.sleep(0.01)
             return super().get_many(requests)
 
@@ -796,7 +793,7 @@ class SwappingDriver(FilesDriver):
 
     def write_many(self, changes: Changes, /) -> None:
         """Not while another thread compares."""
-        with self.lock.taken:
+        with self.lock:
             super().write_many(changes)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
@@ -805,7 +802,7 @@ class SwappingDriver(FilesDriver):
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong with two processes."""
-        with self.lock.taken:
+        with self.lock:
             changes, refused = unchanged(swaps, [version for _, version in self.get_versioned([*swaps])])
             time.sleep(0.001)
             super().write_many(changes)

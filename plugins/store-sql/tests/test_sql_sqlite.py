@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 import warnings
@@ -398,9 +400,12 @@ def test_children_write_while_their_parent_closes(tmp_path: Path) -> None:
         assert len(again) == 11
 
 
-def _write_and_close(path: Path, key: str) -> None:
-    with SQLiteStore(path) as store:
-        store[key] = b"v"
+WRITE_AND_CLOSE = """
+import sys
+from zarrv3_store_sql import SQLiteStore
+with SQLiteStore(sys.argv[1]) as store:
+    store["b"] = b"v"
+"""
 
 
 def test_locks_outlive_other_connections(tmp_path: Path) -> None:
@@ -409,10 +414,7 @@ def test_locks_outlive_other_connections(tmp_path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
         store["a"] = b"v"
         assert other["a"] == b"v"
-        child = multiprocessing.get_context("spawn").Process(target=_write_and_close, args=(path, "b"))
-        child.start()
-        child.join(60)
-        assert child.exitcode == 0
+        subprocess.run([sys.executable, "-c", WRITE_AND_CLOSE, path], check=True, timeout=60)
         store["c"] = b"v"
         with SQLiteStore(path) as third:
             assert sorted(third) == ["a", "b", "c"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import zarrv3
 from zarrv3 import Array, Counting, Group, Layer, MemoryStore
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError
+from zarrv3.format.documents import dump_document
 from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned
 from zarrv3.store.helpers import children, size_of
 from zarrv3_tools.copying import passing, values
@@ -435,9 +436,7 @@ def test_unknown_extensions_pass_through() -> None:
     )
     root.store["other/deep/zarr.json"] = b"{}"
     root.store["other/deep/c/0"] = b"bytes"
-    root.store["foreign/zarr.json"] = zarrv3.format.metadata.dump_document(
-        {**document, "data_type": "decimal1024"}
-    )
+    root.store["foreign/zarr.json"] = dump_document({**document, "data_type": "decimal1024"})
     root.store["foreign/c/0"] = b"bytes"
     root.store["notes.txt"] = b"beside"
     root.store["folder/notes.txt"] = b"below no node"

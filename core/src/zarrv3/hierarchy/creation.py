@@ -53,10 +53,11 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     elif overwrite and _may_be_at_once(array):
         nodes.create_missing_groups(store, path)
         with store.transaction() as pending:  # whoever kills us leaves what was there
-            nodes.create(pending, path, metadata, overwrite=True)
+            nodes.create_many(pending, {path: metadata}, overwrite=True, tell=False)
             Array(pending, path, metadata=metadata, write_empty_chunks=write_empty).write(
                 ..., data, is_new=True
             )
+        nodes.Above().tell(store, "created", path)
     else:
         nodes.create(store, path, metadata, overwrite=overwrite)
         array.write(..., data, is_new=True)

@@ -200,10 +200,12 @@ def create(store: BaseStore, path: str, metadata: Metadata, *, overwrite: bool =
     create_many(store, {path: metadata}, overwrite=overwrite)
 
 
-def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False) -> None:
+def create_many(
+    store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False, tell: bool = True
+) -> None:
     """Store the documents of several new nodes, and of groups that are missing above them, in one batch if possible.
 
-    Everything is checked before anything is changed.
+    Everything is checked before anything is changed. With `tell`, warns where consolidated metadata have become stale.
     """
     if not store.capabilities.write:
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
@@ -228,7 +230,7 @@ def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: b
     else:
         for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
             raise NodeExistsError(f"a node at {where(store, path_of(key))} was created meanwhile")
-    for path in above:
+    for path in above if tell else ():
         if _is_consolidated(found[path]):
             warn_stale(store, path, "a node was created below")
 
