@@ -74,9 +74,9 @@ def get_on_together(url: str, what: str, long: int, short: int) -> None:
         values = array[...]
         assert (values[:, 0] == progress.done[-1]).all()
         if what == "parts of chunks":
-            for writer, done in enumerate(progress.done[:-1]):
+            for column, done in enumerate(progress.done[:-1], 1):
                 last = {turn % CHUNKS: turn for turn in range(max(1, done - CHUNKS + 1), done + 1)}
-                assert {row: values[row, writer + 1] for row in last} == last
+                assert {row: values[row, column] for row in last} == last
 
 
 @pytest.mark.parametrize("what", LONG)
