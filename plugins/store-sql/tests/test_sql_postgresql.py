@@ -1,10 +1,13 @@
 """What is PostgreSQL's own: the table, restarts, passwords, servers that do not answer."""
 
+import gc
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from sqlalchemy import event
 from zarrv3 import ByteRange, create_array, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
 from zarrv3.store.contract import Request
+from zarrv3.testing.interrupts import interruptions
 from zarrv3.testing.processes import threads_together
 from zarrv3_store_sql import SQLStore, engines
 
@@ -306,3 +310,15 @@ def test_swaps_do_not_look_at_other_rows(store: SQLStore) -> None:
     before = scans()
     assert not store.swap_many({f"f/{i + 1}": (version, b"") for i, (_, version) in enumerate(versions)})
     assert scans() == before
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what was being opened
+def test_no_interrupt_leaves_the_pool_taken(store: SQLStore) -> None:
+    """Wherever Ctrl-C strikes a read, the next read of another thread gets a connection."""
+    store["k"] = b"v"
+    for error in interruptions(lambda: store["k"]):
+        outcome: SimpleQueue[bytes] = SimpleQueue()
+        threading.Thread(target=lambda: outcome.put(store["k"]), daemon=True).start()  # noqa: B023
+        assert outcome.get(timeout=30) == b"v", error
+    del error
+    gc.collect()

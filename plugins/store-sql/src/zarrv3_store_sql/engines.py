@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from zarrv3.errors import ConfigurationError
 from zarrv3_store_sql.dialects import DIALECTS
@@ -31,6 +32,9 @@ LISTENED_TO = {"psycopg", "psycopg2"}
 
 CONNECTIONS = 16
 """The most threads that use a server at once; others wait."""
+
+KEPT = 8
+"""The most connections that are kept open while no call needs them."""
 
 IDLE = 30.0
 """Idle seconds after which such a connection is tested all the same: a firewall may have dropped it."""
@@ -93,6 +97,43 @@ class Server:
         self.engine.dispose()
 
 
+class Idle(Pool):
+    """A pool that opens connections as they are needed, and keeps some.
+
+    An interrupt can leave the lock of SQLAlchemy's own `QueuePool` taken for ever: its conditions are entered in Python.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._idle: deque[ConnectionPoolEntry] = deque()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._create_connection()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if len(self._idle) < KEPT:
+            self._idle.append(record)
+        else:
+            record.close()
+
+    def recreate(self) -> Idle:
+        """An empty pool like this one, for when all connections have been found broken."""
+        return Idle(self._creator, pre_ping=self._pre_ping, _dispatch=self.dispatch, dialect=self._dialect)
+
+    def dispose(self) -> None:
+        """Close what is kept."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def status(self) -> str:
+        """How many are kept."""
+        return f"{len(self._idle)} idle connections"
+
+
 def _is_interrupted(error: BaseException | None) -> bool:
     """Whether an error is an interrupt, or has come of one: libraries raise their own when they cannot clean up after it."""
     while isinstance(error, Exception):
@@ -132,9 +173,8 @@ def server(parsed: URL, connect_timeout: float) -> Server:
             parsed,
             isolation_level="AUTOCOMMIT",
             connect_args={name: value for name, value in arguments.items() if name not in parsed.query},
+            poolclass=Idle,
             pool_pre_ping=driver not in LISTENED_TO,
-            pool_size=8,
-            max_overflow=-1,
             hide_parameters=True,
         )
     except (ImportError, NoSuchModuleError) as error:
