@@ -4,6 +4,7 @@ Each parser gets input made from what it reads; `nox -s stress` tries twenty tim
 """
 
 import json
+import mmap
 import os
 import sqlite3
 import tempfile
@@ -23,6 +24,7 @@ import zarrv3
 from zarrv3.errors import ConfigurationError, CorruptDataError, MetadataError, ZarrError
 from zarrv3.options.redaction import redact_url
 from zarrv3.testing.mutations import TEXTS, damaged, documents, mutated, odd
+from zarrv3.testing.processes import Child
 from zarrv3.testing.rules import HOSTILE, only_our_errors
 
 DRAFT = "https://purl.org/zarr/spec/protocol/core/3.0"
@@ -411,6 +413,32 @@ def one_damaged(files: Mapping[str, bytes]) -> st.SearchStrategy[dict[str, bytes
     )
 
 
+LMDB = database("lmdb://{}", "x")
+PAGE = mmap.PAGESIZE
+
+
+def use_lmdb(content: bytes) -> None:
+    """Use a damaged LMDB file in a child process, which may die of damage behind the meta pages only."""
+    files = {**LMDB, "x/data.mdb": content}
+    child = Child(each, lambda: use_files("lmdb://{}")(files))
+    try:
+        outcome = child.outcome()
+    finally:
+        child.kill()
+    if outcome is None:
+        assert content[2 * PAGE :] != LMDB["x/data.mdb"][2 * PAGE :]
+    else:
+        assert outcome[0], outcome[1]
+
+
+def in_metas(content: bytes) -> st.SearchStrategy[bytes]:
+    """An LMDB file with damage in the used parts of its meta pages."""
+    parts = (damaged(content[place : place + 152]) for place in (0, PAGE))
+    return st.tuples(*parts).map(
+        lambda made: b"".join(part[:PAGE].ljust(PAGE, b"\0") for part in made) + content[2 * PAGE :]
+    )
+
+
 SHARDED = {key: value for key, value in KEYS.items() if key.startswith(("sharded/", "transformed/"))}
 
 
@@ -453,6 +481,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "zip archives": Parser(damaged(archive()).map(lambda content: {"x": content}), use_files("zip://{}")),
     "SQLite files": Parser(one_damaged(database("sqlite:///{}", "x")), use_files("sqlite:///{}")),
+    "LMDB files": Parser(st.one_of(in_metas(LMDB["x/data.mdb"]), damaged(LMDB["x/data.mdb"])), use_lmdb),
     "DBM files": Parser(
         one_damaged(database("dbm://{}?module=dumb", "x")), use_files("dbm://{}?module=dumb")
     ),

@@ -1,5 +1,6 @@
 """LMDB databases: what is wrong, full, read-only or cut short."""
 
+import mmap
 import os
 import subprocess
 import sys
@@ -203,6 +204,37 @@ def test_a_database_cut_short(tmp_path: Path) -> None:
     os.truncate(tmp_path / "data" / "data.mdb", 20_000)
     with pytest.raises(StoreAccessError, match=r"is truncated, .* bytes are missing at its end"):
         LMDBStore(tmp_path / "data").get("1")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "fault"),
+    [
+        (10, 2, "another header"),
+        (40, 0, "pages of 0 bytes"),
+        (46, 40, "a root of depth 40"),
+        (92, 4, "flags that are not a store's"),
+        (128, 1 << 40, "a root of depth 1 at page 1099511627776"),
+        (128, 4, "page 4 is not the root of a tree"),
+        (136, 1 << 60, "1152921504606846976 for its last page"),
+    ],
+)
+def test_damaged_meta_pages(tmp_path: Path, place: int, value: int, fault: str) -> None:
+    """What LMDB would believe, and die of, is an error that says what is wrong; nothing is changed."""
+    path = tmp_path / "data.mdb"
+    with LMDBStore(tmp_path) as store:
+        store["k"] = bytes(9000)
+        store["l"] = b"v"
+    content = bytearray(path.read_bytes())
+    size = 8 if place >= 128 else 4 if place == 40 else 2
+    for start in (0, mmap.PAGESIZE):
+        content[start + place : start + place + size] = value.to_bytes(size, sys.byteorder)
+    path.write_bytes(content)
+    with LMDBStore(tmp_path) as store:
+        with pytest.raises(StoreAccessError, match=f"is damaged: .*{fault}.*; restore it from a copy"):
+            store.get("k")
+        with pytest.raises(StoreAccessError, match="is damaged"):
+            store["k"] = b"v"
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("missing", [20_480, 100_000])

@@ -24,6 +24,7 @@ from zarrv3.forks import at_forks, renew_in_children
 from zarrv3.store.files import check_helper_file, sync_names
 from zarrv3.store.locks import ReadWriteLock
 from zarrv3.store.sharing import Sharing
+from zarrv3_store_lmdb.pages import damage
 
 T = TypeVar("T")
 Transaction: TypeAlias = "lmdb.Transaction[memoryview]"
@@ -227,6 +228,8 @@ class Environment:
             check_helper_file(self.place.lock)
         if not readonly:
             self._prepare()
+        if fault := damage(self.place.data):
+            raise StoreAccessError(f"{self.place.data!r} is damaged: {fault}; restore it from a copy")
         env = _opened(self.place, options)
         info = env.info()
         self._size = info["map_size"]
@@ -255,10 +258,8 @@ class Environment:
 
     def _lengthen(self, end: int) -> None:
         """Extend the file to the length it claims, so that the missing pages need not be checked again."""
-        with open(self.place.data, "r+b") as file:  # noqa: PTH123
-            if file.seek(0, os.SEEK_END) < end:
-                file.seek(end - 1)
-                file.write(b"\0")
+        if os.path.getsize(self.place.data) < end:  # noqa: PTH202
+            os.truncate(self.place.data, end)
 
     def _prepare(self) -> None:
         """Make the folder and the first page of the lock file: on a full disk LMDB would crash when it writes to its map."""
