@@ -1,6 +1,5 @@
 """What is PostgreSQL's own: the table, restarts, passwords, servers that do not answer."""
 
-import gc
 import json
 import socket
 import threading
@@ -18,7 +17,7 @@ from sqlalchemy import event
 from zarrv3 import ByteRange, create_array, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
 from zarrv3.store.contract import Request
-from zarrv3.testing.interrupts import interruptions
+from zarrv3.testing.interrupts import interruptions, unheard
 from zarrv3.testing.processes import threads_together
 from zarrv3_store_sql import SQLStore, engines
 
@@ -312,7 +311,7 @@ def test_swaps_do_not_look_at_other_rows(store: SQLStore) -> None:
     assert scans() == before
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what was being opened
+@unheard()
 def test_no_interrupt_leaves_the_pool_taken(store: SQLStore) -> None:
     """Wherever Ctrl-C strikes a read, the next read of another thread gets a connection."""
     store["k"] = b"v"
@@ -320,5 +319,3 @@ def test_no_interrupt_leaves_the_pool_taken(store: SQLStore) -> None:
         outcome: SimpleQueue[bytes] = SimpleQueue()
         threading.Thread(target=lambda: outcome.put(store["k"]), daemon=True).start()  # noqa: B023
         assert outcome.get(timeout=30) == b"v", error
-    del error
-    gc.collect()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from types import FrameType
 from typing import Any
@@ -38,6 +40,23 @@ def interrupted(call: Callable[[], Any], point: int) -> KeyboardInterrupt | None
     except KeyboardInterrupt as error:
         return error
     return None
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What was just being made when an interrupt came may complain and be logged when it goes, which it does before this ends.
+
+    As a decorator, it lets all that a function has made go.
+    """
+    usual, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    level = logging.root.manager.disable
+    logging.disable()  # a record may keep everything that an exception came through
+    try:
+        yield
+        gc.collect()
+    finally:
+        logging.disable(level)
+        sys.unraisablehook = usual
 
 
 def _profiled(call: Callable[[], Any], interrupter: _Interrupter) -> None:

@@ -4,13 +4,10 @@ Derive from `InterruptConformance` beside `StoreConformance` or `LayerConformanc
 `pytest -k interrupted_calls` or `pytest -k forks_at_work`. `zarrv3.testing.interrupts` interrupts any other call.
 """
 
-import gc
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -19,7 +16,7 @@ from zarrv3.errors import StoreError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import whole
 from zarrv3.testing.checks.table import Check, Opener, check, fill, opened, values_of
-from zarrv3.testing.interrupts import interrupted, points
+from zarrv3.testing.interrupts import interrupted, points, unheard
 from zarrv3.testing.processes import CONTEXT, PATIENCE, Child
 from zarrv3.testing.rules import FORKS, INTERRUPTS, NotApplicableError, require, same
 
@@ -35,19 +32,8 @@ OLD: Mapping[str, bytes | None] = {"i/a": b"old", "i/b": b"older", "top": b"old"
 NEW: Mapping[str, bytes | None] = {"i/a": b"new", "i/b": b"newer", "top": b"new", "i/new": b"new"}
 
 
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """What was just being made when an interrupt came may complain when it goes, which it does before this ends."""
-    usual, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-        gc.collect()
-    finally:
-        sys.unraisablehook = usual
-
-
 @check("write", table=CHECKS)
-@_unheard()
+@unheard()
 def check_interrupted_calls(opener: Opener) -> None:
     """A call that is interrupted (Ctrl-C) at any point leaves old or new values and no lock: the store works at once."""
     with opened(opener) as store:
