@@ -170,7 +170,7 @@ class LZMA(Streams):
     @property
     def has_checksum(self) -> bool:
         is_xz = self.configuration.get("format", lzma.FORMAT_XZ) == lzma.FORMAT_XZ
-        return is_xz and self.configuration.get("check", -1) != lzma.CHECK_NONE
+        return bool(is_xz and self.configuration.get("check", -1) != lzma.CHECK_NONE)
 
     def new(self) -> Any:
         kind = self.configuration.get("format", lzma.FORMAT_XZ)

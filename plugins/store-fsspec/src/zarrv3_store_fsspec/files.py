@@ -271,7 +271,7 @@ def _move_of(fs: Any) -> Callable[[str, str], object] | None:
     """What moves a file in one step, if anything does; also where fsspec makes less of what the system can."""
     protocol = protocol_of(fs)
     if protocol == "smb":
-        from smbclient import replace  # type: ignore[import-not-found]
+        from smbclient import replace  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         def share(path: str) -> str:
             return f"//{fs.host}{path}".replace("/", "\\")
