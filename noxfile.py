@@ -85,8 +85,8 @@ def others(session: nox.Session) -> None:
     """Run the tests, with fewer random examples, on the supported interpreters that are not the one running.
 
     Left out is what makes environments of its own, reads documents or kills processes by the dozen, and packages whose
-    tests are slow and whose code asks the interpreter for nothing special. Interpreters that are not the newest run the core's tests and those that cross packages, the
-    conformance kit over every backend among them.
+    tests are slow and whose code asks the interpreter for nothing special. Interpreters that are not the newest run the
+    core's tests and those that cross packages, the conformance kit over every backend among them.
     """
     paths = [] if session.python == OTHERS[-1] else ["core/tests", "tests"]
     test(session, "quick", *[f"--ignore={path}" for path in ONCE], *paths)
