@@ -227,6 +227,11 @@ def frozen(path: str) -> Frozen | None:
     """
     if os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK):  # noqa: PTH120
         return None  # and it is not opened here: closing it would release the locks that SQLite has on it in this process
+    has_log = False
+    with suppress(FileNotFoundError):
+        has_log = os.path.getsize(f"{path}-wal") > 0  # noqa: PTH202
+    if has_log and os.path.exists(f"{path}-shm"):  # noqa: PTH110
+        return None  # somebody has it open, and so may this process: see above
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             is_logged = file.read(20)[18:] == b"\2\2"
@@ -235,14 +240,11 @@ def frozen(path: str) -> Frozen | None:
         return None
     if not is_logged:
         return None
-    with suppress(FileNotFoundError):
-        if os.path.getsize(f"{path}-wal"):  # noqa: PTH202
-            if not os.path.exists(f"{path}-shm"):  # noqa: PTH110
-                raise StoreAccessError(
-                    f"{path!r} was left by a process that was killed, with writes in '{path}-wal'; open it once where it can "
-                    "be written, or copy both files there"
-                )
-            return None
+    if has_log:
+        raise StoreAccessError(
+            f"{path!r} was left by a process that was killed, with writes in '{path}-wal'; open it once where it can "
+            "be written, or copy both files there"
+        )
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
