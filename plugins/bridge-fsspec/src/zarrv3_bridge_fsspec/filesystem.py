@@ -9,7 +9,6 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
-from weakref import WeakKeyDictionary
 
 import fsspec.asyn  # type: ignore[import-untyped]
 from fsspec.asyn import AsyncFileSystem
@@ -21,7 +20,7 @@ from zarrv3.opening.stores import StoreLike, open_store
 from zarrv3.options.redaction import redact_options, redact_url
 from zarrv3.store.contract import ByteRange, whole
 from zarrv3_bridge_fsspec.files import ReadFile, WriteFile, taken
-from zarrv3_bridge_fsspec.gathering import Gatherer
+from zarrv3_bridge_fsspec.gathering import Gatherer, Gatherers
 from zarrv3_bridge_fsspec.places import ANY, Inside, divide, strip, token
 
 T = TypeVar("T")
@@ -69,7 +68,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
             options = {}
         self.store = open_store(store, **options)
         self._url = store if isinstance(store, str) else None
-        self._gatherers: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
+        self._gatherers = Gatherers()
         # where the class says which path, this says also that it is of this store
         self._strip_protocol = self._own  # type: ignore[method-assign]
 
@@ -131,12 +130,8 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
 
     @property
     def _gatherer(self) -> Gatherer:
-        """The queue of the running loop. No other loop looks at it, so this needs no lock."""
-        loop = asyncio.get_running_loop()
-        found = self._gatherers.get(loop)
-        if found is None:
-            found = self._gatherers[loop] = Gatherer(self.store)
-        return found
+        """The queue of the running loop."""
+        return self._gatherers.of_this_loop(self.store)
 
     @property
     def _fs_token_(self) -> str:

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from zarrv3.errors import (
     ReadOnlyError,
@@ -183,6 +184,18 @@ class Gatherer:
             self._writes.remove(call)
             for waiting in self._writing.pop(call.key):
                 self._enter(waiting)
+
+
+class Gatherers(WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer]):
+    """The queues of event loops, each as long as its loop is there. No other loop looks at one, so this needs no lock."""
+
+    def of_this_loop(self, store: BaseStore) -> Gatherer:
+        """The queue of the running loop, over a store."""
+        loop = asyncio.get_running_loop()
+        found = self.get(loop)
+        if found is None:
+            found = self[loop] = Gatherer(store)
+        return found
 
 
 def _failure(job: asyncio.Future[None]) -> BaseException | None:

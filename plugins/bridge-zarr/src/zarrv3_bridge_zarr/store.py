@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 from zarr.abc.store import Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
@@ -19,7 +18,7 @@ from zarrv3.store import contract
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Capabilities, Request
 from zarrv3.store.helpers import cut
-from zarrv3_bridge_fsspec.gathering import Gatherer
+from zarrv3_bridge_fsspec.gathering import Gatherer, Gatherers
 from zarrv3_bridge_zarr.ranges import ByteRequest, to_range
 
 PAGE = 1000
@@ -68,16 +67,12 @@ class ZarrStore(Store):
 
     def _reset(self) -> None:
         self._found: Capabilities | None = None
-        self._gatherers: WeakKeyDictionary[asyncio.AbstractEventLoop, Gatherer] = WeakKeyDictionary()
+        self._gatherers = Gatherers()
 
     @property
     def _gatherer(self) -> Gatherer:
-        """The queue of the running loop. No other loop looks at it, so this needs no lock."""
-        loop = asyncio.get_running_loop()
-        found = self._gatherers.get(loop)
-        if found is None:
-            found = self._gatherers[loop] = Gatherer(self.store)
-        return found
+        """The queue of the running loop."""
+        return self._gatherers.of_this_loop(self.store)
 
     # ------------------------------------------------------------ what it can do
 
