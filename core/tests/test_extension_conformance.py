@@ -10,7 +10,7 @@ import pytest
 
 from zarrv3 import Buffer, Request, StorageTransformer, registry
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.format.codecs import ArrayBytesCodec, BytesBytesCodec, ChunkSpec, parse_codec
+from zarrv3.format.codecs import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, parse_codec
 from zarrv3.format.codecs.support import deliver
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.extensions import check_members, integer
@@ -396,6 +396,48 @@ def test_a_serializer_that_lies_is_found(codec: type[Narrow], test: Callable[[An
     """Bytes of the wrong length are refused, and so is what does not fit, with our errors."""
     with pytest.raises(ConformanceError, match="the rule: "):
         test(codec())
+
+
+class Shifted(ArrayArrayCodec):
+    """Honest: one more than what was given, and so is the fill value."""
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, Any]) -> Any:
+        """Nothing to configure."""
+        check_members(name, configuration)
+        return cls()
+
+    def to_json(self) -> Any:
+        """Its name."""
+        return "shifted"
+
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        """One more."""
+        return spec._replace(fill_value=spec.fill_value + spec.data_type.numpy.type(1))
+
+    def encode(self, array: Any, spec: ChunkSpec) -> Any:
+        """One more."""
+        return array + array.dtype.type(1)
+
+    def decode(self, array: Any, spec: ChunkSpec) -> Any:
+        """One less."""
+        return array - array.dtype.type(1)
+
+
+class ShiftedWithAnotherFill(Shifted):
+    """Forgets that the codecs behind it need the fill value."""
+
+    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
+        """The default one."""
+        return spec._replace(fill_value=spec.data_type.default_fill())
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_filter_that_loses_the_fill_value_is_found() -> None:
+    """What a shard behind it lacks would be read as another value."""
+    Unsigned().test_fill_values(Shifted())
+    with pytest.raises(ConformanceError, match="never written"):
+        Unsigned().test_fill_values(ShiftedWithAnotherFill())
 
 
 # ---------------------------------------------------------------- data types that lie

@@ -18,7 +18,7 @@ from numcodecs import lz4
 import zarrv3
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, default_serializer, parse_codec
-from zarrv3.format.data_types import data_type_of
+from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.testing import CodecConformance
 
 LITTLE: Any = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -83,6 +83,65 @@ class TestPackBits(CodecConformance):
     def codec(self, request: pytest.FixtureRequest) -> Any:
         """With each kind of padding."""
         return {"name": "packbits", "configuration": {"padding_encoding": request.param}}
+
+
+FILTERS: list[Any] = [
+    {"name": "numcodecs.delta", "configuration": {"astype": "i8"}},
+    {"name": "numcodecs.fixedscaleoffset", "configuration": {"offset": 1, "scale": 8, "astype": "i4"}},
+    {"name": "numcodecs.quantize", "configuration": {"digits": 2, "astype": "f4"}},
+    {"name": "numcodecs.bitround", "configuration": {"keepbits": 7}},
+    {"name": "numcodecs.astype", "configuration": {"encode_dtype": "i2"}},
+    "numcodecs.packbits",
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestFilters(CodecConformance):
+    """Those that take numbers and may round them."""
+
+    examples = 5
+    lossless = False
+    encodes_fill = False
+    data_types = ("bool", "int16", "float64")
+    shapes = ((), (3, 4))
+
+    @pytest.fixture(params=FILTERS, ids=str)
+    def codec(self, request: pytest.FixtureRequest) -> Any:
+        """Each of them."""
+        return request.param
+
+    def values(self, data_type: DataType, shape: tuple[int, ...], seed: int) -> Any:
+        """Numbers that integers can hold: numcodecs raises for some of the others."""
+        found = super().values(data_type, shape, seed)
+        return np.nan_to_num(found).clip(-99, 99) if found.dtype.kind == "f" else found
+
+
+@pytest.mark.parametrize(
+    ("codec", "stored", "meant"),
+    [
+        ({"name": "numcodecs.astype", "configuration": {"encode_dtype": "f4"}}, np.float32(15), 15),
+        ({"name": "numcodecs.astype", "configuration": {"encode_dtype": "i2"}}, np.int16(15), 15),
+        (FILTERS[1], np.int32(15), 15 / 8 + 1),
+    ],
+    ids=str,
+)
+def test_shards_behind_filters_know_the_fill_value(codec: Any, stored: Any, meant: float) -> None:
+    """What zarr-python leaves out of a shard is the array's fill value as a number of the type behind the filter."""
+    sharding = {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": [2],
+            "codecs": [LITTLE],
+            "index_codecs": [LITTLE, {"name": "crc32c"}],
+        },
+    }
+    array = zarrv3.create_array(shape=4, chunks=4, dtype="f8", fill_value=15, codecs=[codec, sharding])
+    inner = np.full(2, stored)
+    missing = b"\xff" * 16
+    index = missing + np.array([0, inner.nbytes], "<u8").tobytes()
+    checksum = bytes(parse_codec("crc32c").encode(index))[-4:]  # type: ignore[attr-defined]
+    array.store["c/0"] = inner.tobytes() + index + checksum
+    assert array[:].tolist() == [meant] * 4
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -31,11 +32,12 @@ from zarrv3.format.codecs import (
     default_serializer,
     parse_codec,
 )
-from zarrv3.format.data_types import DataType, data_type_of
+from zarrv3.format.data_types import DataType, data_type_of, filled
 from zarrv3.store.contract import Buffer
 from zarrv3.testing.mutations import damaged
 from zarrv3.testing.processes import threads_together
 from zarrv3.testing.rules import (
+    CARRIED_FILLS,
     CHECKSUM,
     CONFIGURATION,
     DAMAGE,
@@ -68,6 +70,8 @@ class CodecConformance:
     """The chunk shapes that are tried."""
     lossless: ClassVar[bool] = True
     """Whether what is decoded has the bits of what was encoded."""
+    encodes_fill: ClassVar[bool] = True
+    """Whether a codec from arrays to arrays gives the encoded fill value to the codecs behind it, not the same number."""
     examples: ClassVar[int] = 60
     """How many chunks each test tries."""
 
@@ -212,6 +216,29 @@ class CodecConformance:
                         ENCODED_SIZE,
                         f"the bytes of {_shown(spec)}, said to be plain",
                     )
+
+    def test_fill_values(self, codec: Any) -> None:
+        """Elements that were never written are the fill value too where a codec behind this one fills them in."""
+        made = parse_codec(codec)
+        if not isinstance(made, ArrayArrayCodec):
+            pytest.skip("the fill value ends at a codec that makes bytes")
+        for spec, seed in product(self._specs(made), range(4)):
+            fill = self.values(spec.data_type, (1,), seed)[0]
+            given = spec._replace(fill_value=fill)
+            try:
+                evolved = made.evolve(given)
+                claimed = evolved.resolve(given)
+            except MetadataError:  # a fill value that it cannot carry
+                continue
+            array = filled(spec.shape, fill, spec.data_type.numpy)
+            with np.errstate(all="ignore"):
+                found = filled(claimed.shape, claimed.fill_value, claimed.data_type.numpy)
+                wanted = filled(claimed.shape, fill, spec.data_type.numpy).astype(found.dtype)
+                if self.encodes_fill:
+                    wanted = evolved.decode(evolved.encode(array, given), given)
+                    found = evolved.decode(found, given)
+            what = f"the fill value {fill!r} of {_shown(spec)} becomes {claimed.fill_value!r}, which is another one"
+            require(equal_bits(np.asarray(found), np.asarray(wanted)), CARRIED_FILLS, what)
 
     def test_many_threads(self, codec: Any) -> None:
         """Threads that encode and decode different chunks with one codec do not disturb each other."""

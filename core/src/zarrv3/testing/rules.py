@@ -65,6 +65,9 @@ CHECKSUM: Final = "a codec that says it has a checksum never decodes bytes with 
 FITS: Final = (
     "a codec that cannot encode a chunk raises MetadataError from evolve, before any byte is touched"
 )
+CARRIED_FILLS: Final = (
+    "behind a codec from arrays to arrays, what was never written still means the fill value"
+)
 DATA_TYPES: Final = "a data type has one dtype in native byte order, one document and a default serializer"
 FILLS: Final = "a fill value comes back from its document bit by bit; what is not one raises MetadataError"
 HOSTILE: Final = (

@@ -28,6 +28,8 @@ class Filter(ArrayArrayCodec):
     dtype_members: ClassVar[tuple[str, ...]] = ("dtype", "astype", "encode_dtype", "decode_dtype")
     own: ClassVar[str | None] = "dtype"
     """The member that says what the decoded elements are."""
+    stored: ClassVar[str] = "astype"
+    """The member that says what the encoded elements are."""
     kinds: ClassVar[str] = "iufc"
     """The kinds of dtypes that the filter handles."""
 
@@ -69,12 +71,12 @@ class Filter(ArrayArrayCodec):
         return self
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """Elements of the type that `astype` names, in the same shape."""
-        astype = self.configuration.get("astype")
-        if astype is None:
-            return spec
-        kind = self._data_type(astype)
-        return spec._replace(data_type=kind, fill_value=kind.default_fill())
+        """Elements of the type that `astype` names, in the same shape; the fill value is that number, not encoded.
+
+        So has zarr-python, which alone defines these codecs: what it leaves out of a shard is what it takes for empty.
+        """
+        astype = self.configuration.get(self.stored)
+        return spec if astype is None else _with_type(spec, self._data_type(astype))
 
     def encode(self, array: Array, spec: ChunkSpec) -> Array:
         # numcodecs flattens arrays in the order of their memory: it has to be C order
@@ -114,6 +116,14 @@ class Filter(ArrayArrayCodec):
         if kind.numpy.kind not in "biufc":
             raise MetadataError(f"codec {self.name!r}: dtype {value!r} is not a number's")
         return kind
+
+
+def _with_type(spec: ChunkSpec, data_type: DataType) -> ChunkSpec:
+    """Elements of another type, and the fill value as numpy casts it."""
+    with np.errstate(all="ignore"):
+        return spec._replace(
+            data_type=data_type, fill_value=np.asarray(spec.fill_value).astype(data_type.numpy)[()]
+        )
 
 
 @dataclass(frozen=True)
@@ -166,12 +176,8 @@ class AsType(Filter):
     required: ClassVar[tuple[str, ...]] = ("encode_dtype",)
     optional: ClassVar[tuple[str, ...]] = ("decode_dtype",)
     own: ClassVar[str | None] = "decode_dtype"
+    stored: ClassVar[str] = "encode_dtype"
     kinds: ClassVar[str] = "biufc"
-
-    def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """Elements of the type that `encode_dtype` names, in the same shape."""
-        kind = self._data_type(self.configuration["encode_dtype"])
-        return spec._replace(data_type=kind, fill_value=kind.default_fill())
 
 
 @dataclass(frozen=True)
@@ -183,8 +189,7 @@ class PackBits(Filter):
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         """One dimension of `uint8`."""
-        kind = data_type_of("uint8")
-        return ChunkSpec((1 + math.ceil(spec.item_count / 8),), kind, kind.default_fill())
+        return _with_type(spec, data_type_of("uint8"))._replace(shape=(1 + math.ceil(spec.item_count / 8),))
 
 
 @dataclass(frozen=True)

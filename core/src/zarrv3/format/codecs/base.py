@@ -86,7 +86,11 @@ class ArrayArrayCodec(Codec):
 
     @abstractmethod
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """What the encoded array looks like; its fill value is informative only."""
+        """What the encoded array looks like.
+
+        Its fill value, a scalar of its data type, is what the codecs behind take for elements that were never written: a
+        shard's missing chunk for instance. So it has to stand for the fill value of `spec`.
+        """
 
     @abstractmethod
     def encode(self, array: Array, spec: ChunkSpec) -> Array:
