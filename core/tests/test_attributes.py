@@ -77,6 +77,25 @@ def test_what_json_cannot_hold(group: Group, value: Any) -> None:
     assert "x" not in group.attrs
 
 
+def test_nan_of_other_writers(group: Group) -> None:
+    """Bare NaN that another writer put into attributes stays while everything else about the nodes changes."""
+    group.attrs["b"] = "?"
+    array = group.create_array("a", data=[1, 2], chunks=2, attributes={"bad": "?", "ok": 1})
+    for key in ("zarr.json", "a/zarr.json"):
+        group.store[key] = bytes(group.store[key]).replace(b'"?"', b'{"c": [NaN, -Infinity]}')
+    array.append([3])
+    array.resize(5)
+    array.attrs["ok"] = 2
+    array.attrs.update(array.attrs.asdict())
+    group.attrs["new"] = 1
+    group.move("a", "b")
+    zarrv3.consolidate_metadata(group.store)
+    quick = zarrv3.open_consolidated(group.store)
+    assert json.dumps(quick["b"].attrs.asdict()) == '{"bad": {"c": [NaN, -Infinity]}, "ok": 2}'
+    assert json.dumps(quick.attrs["b"]) == '{"c": [NaN, -Infinity]}'
+    assert group["b"][:].tolist() == [1, 2, 3, 0, 0]
+
+
 def test_values_are_copies(group: Group) -> None:
     """Changing what was read, or what was set, changes nothing unnoticed."""
     group.attrs["b"]["c"].append(3)

@@ -205,16 +205,47 @@ def test_null_for_no_dimension_names() -> None:
 
 
 def test_bare_nan_of_other_writers() -> None:
-    """It is read; a fill value is written back as JSON has it, attributes have to be mended by their owner."""
+    """It is read; a fill value is written back as JSON has it, attributes as they were found."""
     data = json.dumps(changed(ARRAY, fill_value=math.nan, attributes={"x": math.inf})).encode()
     metadata = parse_document(data, source="a")
     assert isinstance(metadata, ArrayMetadata)
     assert math.isnan(metadata.fill_value)
     assert metadata.to_document()["fill_value"] == "NaN"
     assert math.isinf(metadata.attributes["x"])
-    with pytest.raises(MetadataError, match=r"attributes\.x"):
-        dump_document(metadata.to_document())
-    assert b"NaN" in dump_document(metadata.with_attributes({}).to_document())
+    again = metadata.with_shape((7, 7)).with_attributes({**metadata.attributes, "y": 1})
+    assert load_document(dump_document(again.to_document()), source="a")["attributes"] == {
+        "x": math.inf,
+        "y": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (math.nan, math.nan),
+        ([1, -math.inf], (1, -math.inf, 2)),
+        ({"a": [{"b": math.nan}], "c": 1}, {"a": [{"b": float("nan"), "d": 2}]}),
+    ],
+    ids=["alone", "list", "deep"],
+)
+def test_bare_nan_stays_where_it_was(old: Any, new: Any) -> None:
+    """An attribute may keep the NaN that another writer put there, with changes around it; it may not move elsewhere."""
+    document = json.dumps(changed(ARRAY, attributes={"x": old})).encode()
+    metadata = parse_document(document, source="a")
+    kept = metadata.with_attributes({"x": new}).to_document()["attributes"]["x"]
+    assert json.dumps(kept) == json.dumps(new)
+    for moved in ({"y": new}, {"x": [[new]]}):
+        with pytest.raises(MetadataError, match=r"attributes\.[xy].*JSON has no"):
+            metadata.with_attributes(moved)
+
+
+def test_new_metadata_hold_no_bare_nan() -> None:
+    """Not in what extensions say of themselves either."""
+    transformer = NamedConfig("scaled", {"factor": math.nan})
+    with pytest.raises(
+        MetadataError, match=r"storage_transformers\[0\]\.configuration\.factor: JSON has no nan"
+    ):
+        ArrayMetadata.create(shape=(1,), data_type="u1", storage_transformers=[transformer])
 
 
 @pytest.mark.parametrize(

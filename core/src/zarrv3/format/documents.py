@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from zarrv3.errors import MetadataError
@@ -39,17 +40,21 @@ def load_document(data: Buffer, *, source: str) -> dict[str, JSON]:
 def dump_document(document: Mapping[str, JSON]) -> bytes:
     """The bytes of a document: indented by 2, members in the order given, ASCII; equal documents give equal bytes.
 
-    Raises `MetadataError` for what JSON cannot hold: NaN, keys that are not text, objects of Python.
+    Bare `NaN` and `Infinity`, which another writer has put there, stay: `check_json` keeps out new ones. Raises `MetadataError`
+    for what JSON cannot hold: keys that are not text, objects of Python.
     """
     _check_depth(document, MAX_DEPTH, "document")
-    _checked(document, "document")
-    return json.dumps(document, indent=2, allow_nan=False).encode("ascii")
+    _checked(document, "document", document)
+    return json.dumps(document, indent=2).encode("ascii")
 
 
-def check_json(value: Any, member: str) -> JSON:
-    """The value as JSON would return it (tuples become lists); `MetadataError` naming what JSON cannot hold."""
+def check_json(value: Any, member: str, kept: JSON = None) -> JSON:
+    """The value as JSON would return it (tuples become lists); `MetadataError` naming what JSON cannot hold.
+
+    NaN and infinities are accepted only where `kept`, the value that is replaced, has one in the same place.
+    """
     _check_depth(value, _MAX_USER_DEPTH, member)
-    return _checked(value, member)
+    return _checked(value, member, kept)
 
 
 def _check_depth(value: Any, limit: int, member: str) -> None:
@@ -67,7 +72,7 @@ def _check_depth(value: Any, limit: int, member: str) -> None:
     raise MetadataError(f"{member} is nested deeper than {limit} levels")
 
 
-def _checked(value: Any, member: str) -> JSON:
+def _checked(value: Any, member: str, kept: Any) -> JSON:
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):
@@ -75,16 +80,19 @@ def _checked(value: Any, member: str) -> JSON:
             raise MetadataError(f"{member}: an integer of thousands of digits")
         return int(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
+        if not (math.isfinite(value) or (isinstance(kept, float) and repr(kept) == repr(float(value)))):
             raise MetadataError(f'{member}: JSON has no {value}; use a string such as "NaN", or null')
         return float(value)
     if isinstance(value, list | tuple):
-        return [_checked(item, f"{member}[{index}]") for index, item in enumerate(value)]
+        others = kept if isinstance(kept, list | tuple) else ()
+        pairs = enumerate(zip_longest(value, others[: len(value)]))
+        return [_checked(item, f"{member}[{index}]", other) for index, (item, other) in pairs]
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
                 raise MetadataError(f"{member}: names must be strings, not {shown(name)}")
-        return {name: _checked(item, f"{member}.{name}") for name, item in value.items()}
+        others = kept if isinstance(kept, Mapping) else {}
+        return {name: _checked(item, f"{member}.{name}", others.get(name)) for name, item in value.items()}
     raise MetadataError(f"{member}: JSON cannot hold {type(value).__name__} {shown(value)}")
 
 

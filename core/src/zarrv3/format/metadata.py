@@ -49,8 +49,11 @@ class _NodeMetadata:
         return copy.deepcopy(self.document)
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """This node with other attributes; `MetadataError` if JSON cannot hold them."""
-        checked = _attributes(attributes)
+        """This node with other attributes; `MetadataError` if JSON cannot hold them.
+
+        NaN and infinities, which are not JSON but which other writers put there, may stay where they are.
+        """
+        checked = _attributes(attributes, self.attributes)
         return replace(
             self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
         )
@@ -152,6 +155,7 @@ class ArrayMetadata(_NodeMetadata):
         }
         if dimension_names is not None:
             document["dimension_names"] = list(dimension_names)
+        check_json({**document, "attributes": None}, "new array")
         return cls.from_document(document, source="new array")
 
     @classmethod
@@ -275,10 +279,10 @@ def _dimension_names(value: JSON, ndim: int) -> tuple[str | None, ...] | None:
     return tuple(value)
 
 
-def _attributes(value: Mapping[str, JSON]) -> Document:
+def _attributes(value: Mapping[str, JSON], kept: JSON = None) -> Document:
     if not isinstance(value, Mapping):
         raise MetadataError(f"attributes must be a mapping, not {shown(value)}")
-    checked: Document = check_json(value, "attributes")
+    checked: Document = check_json(value, "attributes", kept)
     return checked
 
 

@@ -16,7 +16,8 @@ class Attributes(MutableMapping[str, Any]):
 
     Reading takes from the metadata that the node holds. Every change is written to the store at once, on top of what is there
     then: concurrent changes of other attributes are kept where the store can swap atomically. Values are JSON; anything else
-    is a `MetadataError`, and nothing is changed. Thread-safe.
+    is a `MetadataError`, and nothing is changed. NaN and infinities are not JSON: those that other writers have left stay where
+    they are, new ones are refused. Thread-safe.
     """
 
     def __init__(self, read: Callable[[], Mapping[str, JSON]], write: Callable[[Change], None]) -> None:
