@@ -1,5 +1,6 @@
 """Servers for the tests: moto's S3 server, an FTP server and web servers, and the user's own S3."""
 
+import asyncio
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import asyncssh
 import pytest
 import smbclient
 from cheroot.wsgi import Server as WSGIServer
@@ -43,7 +45,8 @@ moto = create_backend_app("s3")
 log = open(sys.argv[1], "a", buffering=1)
 
 def app(environ, start):
-    log.write(environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"] + "?" + environ["QUERY_STRING"] + "\\n")
+    payer = environ.get("HTTP_X_AMZ_REQUEST_PAYER", "")
+    log.write(environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"] + "?" + environ["QUERY_STRING"] + payer + "\\n")
     return moto(environ, start)
 
 server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=Quiet)  # one at a time: moto checks, then acts
@@ -135,11 +138,13 @@ class Web(BaseHTTPRequestHandler):
     files: dict[str, bytes]
     manner: str
     seen: list[tuple[str, str, str | None]]
+    logins: list[str | None]
 
     def do_GET(self) -> None:
         """A value, or a part of it."""
         wanted = self.headers.get("Range")
         self.seen.append((self.command, unquote(self.path), wanted))
+        self.logins.append(self.headers.get("Authorization"))
         value = self.files.get(unquote(self.path))
         if self.manner.isdecimal():
             self._answer(int(self.manner), b"no value")
@@ -184,7 +189,9 @@ class WebServer:
 
     def __init__(self, manner: str, files: dict[str, bytes]) -> None:
         self.seen: list[tuple[str, str, str | None]] = []
-        handler = type("Handler", (Web,), {"manner": manner, "files": files, "seen": self.seen})
+        self.logins: list[str | None] = []
+        members = {"manner": manner, "files": files, "seen": self.seen, "logins": self.logins}
+        handler = type("Handler", (Web,), members)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
@@ -275,6 +282,64 @@ def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield f"smb://root:s3cret@127.0.0.1:{port}/data"
     smbclient.reset_connection_cache(fail_on_error=False)
     server.communicate()  # it ends with its input
+
+
+class SSHServer(NamedTuple):
+    """A server, the folder that it shows, and a file with a key that it takes."""
+
+    place: str
+    folder: Path
+    key: Path
+
+
+class _SSH(asyncssh.SSHServer):
+    """Who may come in, beside those with a key."""
+
+    def password_auth_supported(self) -> bool:
+        """Whether there are passwords."""
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        """Whether that is the one."""
+        return (username, password) == ("eve@lab.org", "p@ss#1/%41")
+
+
+@pytest.fixture
+def sftp(tmp_path: Path) -> Iterator[SSHServer]:
+    """A server of files over SSH."""
+    folder, key = tmp_path / "files", tmp_path / "key"
+    folder.mkdir()
+    own = asyncssh.generate_private_key("ssh-ed25519")
+    own.write_private_key(key)
+    (tmp_path / "known").write_bytes(own.export_public_key())
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def listen() -> Any:
+        return await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=_SSH,
+            server_host_keys=[own],
+            authorized_client_keys=str(tmp_path / "known"),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=bytes(folder)),
+        )
+
+    async def close() -> None:
+        server.close()
+        await server.wait_closed()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
+    yield SSHServer(f"127.0.0.1:{server.get_port()}", folder, key)
+    asyncio.run_coroutine_threadsafe(close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 # ---------------------------------------------------------------- FTP

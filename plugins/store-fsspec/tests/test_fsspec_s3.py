@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 
 import zarrv3
 from zarrv3.errors import (
@@ -264,6 +265,41 @@ def test_a_refused_permission_is_not_a_missing_key(s3_store: Opener, monkeypatch
         with pytest.raises(StoreAccessError, match="Access Denied"):
             array[0] = 9
     assert list(array[:]) == [1, 2, 3, 4]
+
+
+def test_a_refused_login_is_never_a_missing_key(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`missing_exceptions` takes S3's "access denied" for missing, not that the keys have expired."""
+    store = s3_store(missing_exceptions="PermissionError")
+    code = ""
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError from ClientError({"Error": {"Code": code}}, "GetObject")
+
+    monkeypatch.setattr(store.driver.files.fs, "_call_s3", refuse)  # type: ignore[attr-defined]
+    code = "AccessDenied"
+    assert (store.get("k"), store.stat_many(["k"])) == (None, [None])
+    code = "ExpiredToken"
+    for call in (lambda: store.get("k"), lambda: store.stat_many(["k"])):
+        with pytest.raises(StoreAccessError):
+            call()
+
+
+def test_who_pays(s3: Any, folder: str) -> None:
+    """With `requester_pays`, every request says so."""
+    if s3.log is None:
+        pytest.skip("requests need our own server")
+    store = FSStore(folder, requester_pays=True, **s3.options)
+    store.get("warm")
+
+    def use() -> None:
+        store.update(a=b"1", b=b"2")
+        store.swap_many({"a": (store.get_versioned(["a"])[0][1], b"3")})
+        assert store.get_many([Request("a"), Request("b", ByteRange(-1))]) == [b"3", b"2"]
+        assert store.stat_many(["a"]) == [1]
+        assert sorted(store.list()) == ["a", "b"]
+        store.clear()
+
+    assert all(line.endswith("requester") for line in s3.requests(use))
 
 
 def test_keys_that_it_cannot_hold(s3_store: Opener) -> None:

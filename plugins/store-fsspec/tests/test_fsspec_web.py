@@ -121,8 +121,10 @@ def test_what_else_is_missing_can_be_said(web: Callable[..., Any]) -> None:
     for wrong in ("PermissionEror", "len", [3], ""):
         with pytest.raises(ConfigurationError, match=r"is not a Python exception"):
             FSStore(url, missing_exceptions=wrong)
-    with pytest.raises(StoreAccessError):
+    with pytest.raises(StoreAccessError, match="set missing_exceptions=PermissionError"):
         FSStore(url, exceptions=(KeyError, PermissionError, OSError)).get("k")
+    with pytest.raises(StoreAccessError, match=r"401 \w+ for [^;]*$"):  # the login is refused, not this key
+        FSStore(web("401", {}).url, missing_exceptions="PermissionError").get("k")
 
 
 def test_an_unreachable_server() -> None:
@@ -181,6 +183,26 @@ def test_odd_names_and_passwords(ftp: Any) -> None:
     assert zarrv3.open_store(f"ftp://{login}@{place}/data")["k"] == b"value"
 
 
+def test_files_over_ssh(sftp: Any) -> None:
+    """SFTP is read, written and listed, with a password or with a key that options name; a wrong password is not shown."""
+    password = f"{quote('eve@lab.org', safe='')}:{quote('p@ss#1/%41', safe='')}"
+    ours = f"?key_filename={sftp.key}&allow_agent=no&look_for_keys=no"
+    for number, url in enumerate((f"sftp://{password}@{sftp.place}", f"ssh://me@{sftp.place}")):
+        store = zarrv3.open_store(f"{url}/x{number}.zarr{ours if number else ''}")
+        array = zarrv3.create_array(store, shape=8, chunks=4, dtype="i4")
+        array[:] = 1
+        array[1] = 2
+        assert array[:].tolist() == [1, 2, 1, 1, 1, 1, 1, 1]
+        assert sorted(store) == ["c/0", "c/1", "zarr.json"]
+        assert store.get_many([Request("c/0", ByteRange(1, 3)), Request("no")])[1] is None
+        assert store.stat_many(["zarr.json", "no"])[1] is None
+        assert (sftp.folder / f"x{number}.zarr" / "c" / "1").is_file()
+        store.driver.files.fs.client.close()
+    with pytest.raises(StoreAccessError, match="Authentication failed") as caught:
+        zarrv3.open_store(f"sftp://me:wr0ng@{sftp.place}/x?allow_agent=no&look_for_keys=no").get("k")
+    assert "wr0ng" not in str(caught.value)
+
+
 def test_a_query_that_every_request_needs(web: Callable[..., Any]) -> None:
     """What is not an option in a web address, such as a signature, goes to the server with each key, and is not shown."""
     server = web("honest", {"/data/f/k?sv=1&sig=a/b=": b"0123456789"})
@@ -189,3 +211,12 @@ def test_a_query_that_every_request_needs(web: Callable[..., Any]) -> None:
     assert store.stat_many(["f/k", "no"]) == [10, None]
     assert "a%2Fb" not in repr(store)
     assert zarrv3.open_store(store.spec())["f/k"] == b"0123456789"
+
+
+def test_headers_in_a_url(web: Callable[..., Any]) -> None:
+    """Headers that a URL gives go with every request, and a token among them is not shown."""
+    server = web("honest", {"/k": b"v"})
+    store = zarrv3.open_store(f'{server.url}?headers={{"Authorization":"Bearer lab"}}')
+    assert (store["k"], store.stat_many(["k"])) == (b"v", [1])
+    assert {*server.logins} == {"Bearer lab"}
+    assert "lab" not in repr(store)

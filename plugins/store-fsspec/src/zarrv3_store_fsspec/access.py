@@ -27,6 +27,8 @@ Errors: TypeAlias = tuple[type[BaseException], ...]
 _MARKS = ("ETag", "etag", "e_tag", "generation", "version_id", "LastModified", "last_modified", "mtime")
 """What the `info` of a file system has that changes when an object is replaced."""
 
+_PERHAPS_MISSING = "if it answers so for what is not there, set missing_exceptions=PermissionError"
+
 _NOT_FOUND = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 
@@ -204,11 +206,19 @@ class ObjectAccess:
         infos: list[dict[str, Any]] = await self.fs._ls(path, detail=True)
         return infos
 
+    def is_absent(self, answer: object, others: Errors) -> bool:
+        """Whether an answer means that there is no such object, as "not found" and `others` do."""
+        return is_missing(answer, others)
+
     def _answer(self, answer: Any) -> Answer:
-        return None if is_missing(answer, self.missing) else answer
+        if self.is_absent(answer, self.missing):
+            return None
+        if self.is_absent(answer, (PermissionError,)):
+            return PermissionError(f"{answer}; {_PERHAPS_MISSING}")
+        return answer  # type: ignore[no-any-return]
 
     def _value(self, answer: T | BaseException) -> T | None:
-        if is_missing(answer, self.missing):
+        if self.is_absent(answer, self.missing):
             return None
         if isinstance(answer, BaseException):
             raise answer

@@ -24,6 +24,7 @@ _BY_NAME: dict[str, type[OSError]] = {
     "gcsfs.retry.HttpError": OSError,
     "google.auth.exceptions.TransportError": ConnectionError,
     "google.auth.exceptions.GoogleAuthError": OSError,
+    "paramiko.ssh_exception.AuthenticationException": PermissionError,
     "paramiko.ssh_exception.SSHException": ConnectionError,
     "ftplib.error_temp": ConnectionError,
     "ftplib.Error": OSError,

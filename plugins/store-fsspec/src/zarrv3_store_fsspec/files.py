@@ -6,10 +6,9 @@ conversation.
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,7 +16,7 @@ from weakref import WeakKeyDictionary
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
-from zarrv3.forks import renew_in_children
+from zarrv3.forks import Lock
 from zarrv3.store.contract import Buffer, Swaps, Versioned
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.keys import parent
@@ -54,29 +53,29 @@ class FileAccess:
         self.fs = fs
         self.base = base
         self.missing = missing
-        self.lock = _locks.of(fs)
+        self.lock = _memory if isinstance(fs, MemoryFileSystem) else _locks.setdefault(fs, Lock())
         self.move = _move_of(fs)
 
     def read(self, parts: Sequence[Part], /) -> Sequence[Answer]:
         """One after the other."""
-        with self.lock:
+        with self.lock.taken:
             return [self._read(part) for part in parts]
 
     def sizes(self, paths: Collection[str], /) -> Sequence[int | None]:
         """One after the other."""
-        with self.lock:
+        with self.lock.taken:
             self.fs.invalidate_cache()
             return [self._size(path) for path in paths]
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
         """One after the other."""
-        with self.lock:
+        with self.lock.taken:
             for path, value in items.items():
                 self._write(path, bytes(value))
 
     def erase(self, paths: Sequence[str], /) -> None:
         """One after the other; folders that become empty go too."""
-        with self.lock:
+        with self.lock.taken:
             self.fs.invalidate_cache()
             for path in paths:
                 with passing_missing():
@@ -86,13 +85,13 @@ class FileAccess:
 
     def below(self, folder: str, /) -> Iterator[Entry]:
         """By `find`."""
-        with self.lock:
+        with self.lock.taken:
             self.fs.invalidate_cache()
             return files_below(self.fs, folder)
 
     def inside(self, folder: str, /) -> Iterator[Entry]:
         """By `ls`."""
-        with self.lock:
+        with self.lock.taken:
             self.fs.invalidate_cache()
             infos = []
             with passing_missing():
@@ -217,13 +216,13 @@ class MemoryAccess(FileAccess):
 
     def versioned(self, paths: Sequence[str], /) -> Sequence[Versioned]:
         """The files; the version of a value is the value itself."""
-        with self.lock:
+        with self.lock.taken:
             values = [self._whole(path) for path in paths]
         return [(value, value) for value in values]
 
     def swap(self, swaps: Swaps, /) -> Collection[str]:
         """Under the lock, which every writer of this process holds."""
-        with self.lock:
+        with self.lock.taken:
             changes, refused = unchanged(swaps, map(self._whole, swaps))
             change(self, changes)
         return refused
@@ -244,27 +243,11 @@ class FTPAccess(FileAccess):
         return None if self._size(path) is None else cause if isinstance(cause, Exception) else error
 
 
-class _Locks:
-    """The lock of each file system object, and of the one memory."""
+_memory = Lock()
+"""The lock of the file system in memory, of which there is one."""
 
-    def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """In a forked child: the threads that held the locks do not exist here."""
-        self.memory = threading.RLock()
-        self.others: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-
-    def of(self, fs: Any) -> AbstractContextManager[Any]:
-        """The lock of a file system object."""
-        if isinstance(fs, MemoryFileSystem):
-            return self.memory
-        lock: AbstractContextManager[Any] = self.others.setdefault(fs, threading.RLock())
-        return lock
-
-
-_locks = _Locks()
+_locks: WeakKeyDictionary[Any, Lock] = WeakKeyDictionary()
+"""The locks of the other file system objects."""
 
 
 def _move_of(fs: Any) -> Callable[[str, str], object] | None:

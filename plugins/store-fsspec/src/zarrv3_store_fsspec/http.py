@@ -36,6 +36,10 @@ class HTTPAccess(ObjectAccess):
         super().__init__(fs, missing)
         self.query = f"?{query}" if query else ""
 
+    def is_absent(self, answer: object, others: Errors) -> bool:
+        """Whether there is no such file; a refused login does not say so, even where a refused permission does."""
+        return not isinstance(answer, _LoginRefusedError) and super().is_absent(answer, others)
+
     async def size(self, path: str) -> int | None:
         """The size of a file, by HEAD; by GET where the server does not say it."""
         session = await self.fs.set_session()
@@ -74,6 +78,10 @@ class HTTPAccess(ObjectAccess):
         return {**options, "headers": headers}
 
 
+class _LoginRefusedError(PermissionError):
+    """A status that says who asks, not what is asked for, is refused."""
+
+
 def _mark(answer: Any) -> object:
     found = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
     return found if any(found) else object()
@@ -98,7 +106,7 @@ def _check(answer: Any, path: str) -> None:
     if answer.status in {404, 410}:
         raise FileNotFoundError(text)
     if answer.status in {401, 403, 407}:
-        raise PermissionError(text)
+        raise (PermissionError if answer.status == 403 else _LoginRefusedError)(text)
     if answer.status >= 500 or answer.status in {408, 425, 429}:
         raise ConnectionError(text)
     raise OSError(text)

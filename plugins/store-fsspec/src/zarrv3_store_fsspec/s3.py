@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from zarrv3.errors import InvalidKeyError
 from zarrv3.store.contract import Buffer, Swaps, Version, Versioned
 from zarrv3.store.helpers import chunked
-from zarrv3_store_fsspec.access import ObjectAccess
+from zarrv3_store_fsspec.access import Errors, ObjectAccess
 from zarrv3_store_fsspec.reading import Part, range_header
 
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
@@ -24,6 +24,8 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f]|\?versionId=")
 _REFUSED = {"PreconditionFailed", "412", "NoSuchKey", "404"}
 _CONFLICT = {"ConditionalRequestConflict", "409", "OperationAborted"}
 _ATTEMPTS = 10  # codes for a write that met another one
+_DENIED = {"AccessDenied", "AllAccessDisabled", "403", ""}
+"""Codes for what this user may not see, or what is not there; others say that the user is not who it claims to be."""
 
 
 def is_amazons(fs: Any) -> bool:
@@ -54,6 +56,11 @@ class S3Access(ObjectAccess):
     def holds(self, path: str) -> bool:
         """Whether an object can have this name."""
         return not _UNFIT.search(path)
+
+    def is_absent(self, answer: object, others: Errors) -> bool:
+        """Whether there is no such object; a refused login does not say so, even where a refused permission does."""
+        is_login = isinstance(answer, PermissionError) and _code(answer) not in _DENIED
+        return not is_login and super().is_absent(answer, others)
 
     async def size(self, path: str) -> int | None:
         """The size of an object, by one request."""

@@ -163,7 +163,7 @@ class FSStore(Backend):
             known = systems.options_of("http")
             theirs = {name: text for name, text in theirs.items() if name in known}
         own = table.from_url(cls, url, ours)
-        return {**own, **systems.from_text(url.scheme.removeprefix("fsspec+"), theirs)}
+        return {**own, **systems.from_text(own["url"], theirs)}
 
     @classmethod
     def example_url(cls, folder: str) -> str:
@@ -183,7 +183,7 @@ class FSStore(Backend):
         if fs is None:
             options = {name: self.option(name) for name in self._storage}
             texts = {name: options[name] for name in options if isinstance(self._options[name], Template)}
-            options |= systems.from_text(url.partition(":")[0], texts)
+            options |= systems.from_text(url, texts)
             fs, path = systems.opened(url, options)
         else:
             fs = systems.again(fs, self._made_in)

@@ -38,6 +38,23 @@ _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 
 _TEXTS = re.compile(r"user|name|account|project|_id$", re.IGNORECASE)  # text, though it may consist of digits
 
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None}
+_WORDS |= {word.title(): value for word, value in _WORDS.items()}
+"""What is meant for an option whose type nobody says."""
+
+_LIVE = {
+    "asynchronous",
+    "loop",
+    "fs",
+    "session",
+    "get_client",
+    "sock",
+    "pkey",
+    "transport_factory",
+    "auth_strategy",
+}
+"""Options that take objects of this process, which no URL can hold."""
+
 _READ_ONLY = {
     "http",
     "https",
@@ -55,6 +72,9 @@ _READ_ONLY = {
 
 _OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
 """Protocols of object stores, which may move objects in their own way too."""
+
+_TIMED = {"ftp", "sftp", "ssh"}
+"""Protocols that take the seconds to wait for a server as `timeout`."""
 
 _LOGINS = {"ftp", "sftp", "ssh", "smb", "webhdfs", "hdfs"}
 """Protocols whose URLs have a user and a password."""
@@ -171,25 +191,27 @@ def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
         )
     if protocol in {"http", "https"} and "timeout" not in options.get("client_kwargs", {}):
         return f" (time-outs: {PATIENCE} s to connect, {ANSWER} s to answer; option client_kwargs={{'timeout': …}})"
-    if protocol == "ftp":
+    if protocol in _TIMED:
         return f" (time-out: {options.get('timeout', PATIENCE)} s; option timeout)"
     return ""
 
 
-def from_text(protocol: str, query: Mapping[str, str]) -> dict[str, Any]:
+def from_text(url: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The options of a file system in a URL, as values: of the type of its default, else JSON where it is JSON, else text.
 
+    In a chained URL, those of the file systems behind the first one are JSON under their names, `s3={"anon":true}`.
     Raises `ConfigurationError` for one that the file system does not have, listing those it does.
     """
     if not query:
         return {}
-    known = options_of(protocol)
+    protocol, *behind = (split_protocol(part)[0] or part for part in url.split("::"))
+    known = {**options_of(protocol), **{name: _plain(name) for name in behind}}
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise ConfigurationError(
             f"{protocol!r} has no URL option {unknown[0]!r}; its own URL options are: {', '.join(known) or 'none'}"
         )
-    return {name: _value(name, known[name], text) for name, text in query.items()}
+    return {name: _value(known[name], text) for name, text in query.items()}
 
 
 def address_query(protocol: str, query: str, ours: Collection[str]) -> str:
@@ -198,35 +220,52 @@ def address_query(protocol: str, query: str, ours: Collection[str]) -> str:
     return "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) not in known)
 
 
-def options_of(protocol: str) -> dict[str, Any]:
-    """The options of a file system with their defaults."""
+def options_of(protocol: str) -> dict[str, inspect.Parameter]:
+    """The options of a file system: its own, and those that it passes on to the classes above it or to its library."""
     try:
-        cls = fsspec.get_filesystem_class(protocol)
+        classes = fsspec.get_filesystem_class(protocol).__mro__
     except ImportError as error:
         raise ConfigurationError(f"{protocol}:// needs a package that is not installed: {error}") from error
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
-    return {p.name: p.default for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
+    constructors = [vars(cls)["__init__"] for cls in classes if "__init__" in vars(cls)]
+    if protocol in {"sftp", "ssh"}:
+        from paramiko import SSHClient  # type: ignore[import-untyped,unused-ignore]
+
+        constructors.append(SSHClient.connect)
+    found = {name: _plain(name) for name in (["headers"] if protocol in {"http", "https"} else [])}
+    for constructor in constructors:
+        parameters = [*inspect.signature(constructor).parameters.values()][1:]
+        named = {p.name: p for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}}
+        found = {**found, **named, **found}
+        if len(named) == len(parameters):  # it passes nothing on
+            break
+    return {name: found[name] for name in found if name not in _LIVE}
 
 
-def _value(name: str, default: object, text: str) -> Any:
+def _plain(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _value(option: inspect.Parameter, text: str) -> Any:
     kept = as_templates(text)
     if (
         isinstance(kept, Template)
-        or isinstance(default, str)
-        or _TEXTS.search(name)
-        or SECRET_NAME.search(name)
+        or isinstance(option.default, str)
+        or _TEXTS.search(option.name)
+        or SECRET_NAME.search(option.name)
     ):
         return kept
-    if isinstance(default, bool):
+    if isinstance(option.default, bool) or "bool" in str(option.annotation):
         return boolean(text)
-    if text.lower() in {"true", "false", "null"} or text[:1] in {"{", "["}:
+    if text in _WORDS or text[:1] in {"{", "["}:
         try:
-            return json.loads(text if text[:1] in {"{", "["} else text.lower())
+            return _WORDS[text] if text in _WORDS else json.loads(text)
         except ValueError as error:
             raise ConfigurationError(f"{redact(text)!r} is not JSON: {error}") from None
-    return int(text) if text.isascii() and text.isdecimal() and not text.startswith("0") else text
+    if "timeout" in option.name and re.fullmatch(r"[0-9]*\.[0-9]+", text):
+        return float(text)
+    return int(text) if re.fullmatch("0|[1-9][0-9]*", text) else text
 
 
 def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,12 +275,15 @@ def _defaults(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
         defaults["use_listings_cache"] = False
     if protocol in {"s3", "s3a"}:
         defaults["config_kwargs"] = _s3_config(options)
+        if options.get("requester_pays"):  # s3fs says so in some requests only
+            payer = {"RequestPayer": "requester"}
+            defaults["s3_additional_kwargs"] = {**payer, **(options.get("s3_additional_kwargs") or {})}
     elif protocol in {"http", "https"}:
         from aiohttp import ClientTimeout
 
         limit = ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=ANSWER)
         defaults["client_kwargs"] = {"timeout": limit, **options.get("client_kwargs", {})}
-    elif protocol == "ftp":
+    elif protocol in _TIMED:
         defaults["timeout"] = options.get("timeout", PATIENCE)
     return defaults
 
