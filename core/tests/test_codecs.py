@@ -21,7 +21,7 @@ import zarrv3
 from zarrv3.errors import CorruptDataError, LimitError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, blosc, default_codecs, default_serializer, parse_codec
 from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.checksums import CRC32C
+from zarrv3.format.codecs.checksums import Crc32cCodec
 from zarrv3.format.codecs.support import lazy
 from zarrv3.format.codecs.zstd import frames
 from zarrv3.format.data_types import data_type_of
@@ -251,11 +251,11 @@ def test_many_threads() -> None:
         {"name": "bytes", "configuration": {"endian": "middle"}},
         {"name": "bytes", "configuration": {"order": "C"}},
         "transpose",
+        {"name": "transpose", "configuration": {"order": "10"}},
         {"name": "transpose", "configuration": {"order": [0, 0]}},
         {"name": "transpose", "configuration": {"order": [1]}},
         {"name": "transpose", "configuration": {"order": [True, False]}},
         {"name": "transpose", "configuration": {"order": "K"}},
-        "blosc",
         {"name": "blosc", "configuration": {**BLOSC["configuration"], "cname": "lzo"}},
         {"name": "blosc", "configuration": {**BLOSC["configuration"], "clevel": 10}},
         {"name": "blosc", "configuration": {**BLOSC["configuration"], "shuffle": 1}},
@@ -423,7 +423,7 @@ def test_bombs_are_refused_without_being_decoded(codec: Any, make: Any) -> None:
     bomb = bytes(make(bytes(HUGE)))
     for codecs in ([codec], ["crc32c", codec], [codec, "crc32c"], [GZIP, codec]):
         chain = chain_of("u1", *codecs, shape=(100,))
-        payload = bytes(CRC32C().encode(bomb)) if codecs[-1] == "crc32c" else bomb
+        payload = bytes(Crc32cCodec().encode(bomb)) if codecs[-1] == "crc32c" else bomb
         before = _memory()
         with pytest.raises(CorruptDataError):
             chain.decode(payload)

@@ -1,5 +1,6 @@
 """From what users say about a new array to its metadata."""
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zarrv3
-from zarrv3 import MemoryStore, registry
+from zarrv3 import MemoryStore, codecs, registry
 from zarrv3.errors import ConfigurationError, MetadataError, UnknownExtensionError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.grids import V2Keys
@@ -134,6 +135,76 @@ def test_default_codecs() -> None:
     assert blosc == {"name": "blosc", "configuration": options}
 
 
+def test_codec_classes_of_zarr_python() -> None:
+    """They have its arguments and defaults, take integers of numpy, and fill in what depends on the data type."""
+    chain = codecs_of(
+        codecs=[
+            codecs.TransposeCodec(order=np.array([1, 0])),
+            codecs.BytesCodec(),
+            codecs.BloscCodec(clevel=np.int64(3), shuffle=codecs.BloscShuffle.bitshuffle),
+            codecs.ZstdCodec(level=np.uint8(3)),
+            codecs.GzipCodec(),
+            codecs.Crc32cCodec(),
+        ],
+        shape=(2, 3),
+    )
+    blosc = {"cname": "zstd", "clevel": 3, "shuffle": "bitshuffle", "typesize": 4, "blocksize": 0}
+    assert [codec.get("configuration") for codec in chain] == [
+        {"order": [1, 0]}, {"endian": "little"}, blosc, {"level": 3, "checksum": False}, {"level": 5}, None
+    ]  # fmt: skip
+    assert type(chain[0]["configuration"]["order"][0]) is type(chain[2]["configuration"]["clevel"]) is int
+    [_, bytewise] = codecs_of(dtype="u1", compressors={"name": "blosc", "configuration": {"cname": "lz4"}})
+    assert bytewise["configuration"]["shuffle"] == "bitshuffle"
+    sharded = codecs.ShardingCodec(
+        chunk_shape=np.array([2]), codecs=[codecs.BytesCodec(), codecs.GzipCodec()]
+    )
+    assert zarrv3.create_array(shape=8, chunks=4, codecs=[sharded]).chunks == (2,)
+    assert names_of(dtype="string", serializer=codecs.VLenUTF8Codec()) == ["vlen-utf8", "zstd"]
+    assert {"ShardingCodec", "BloscCodec"} <= {*dir(codecs)}
+    with pytest.raises(MetadataError, match="level must be an integer from 0 to 9, not 10"):
+        codecs.GzipCodec(level=10)
+    with pytest.raises(AttributeError, match="GZipCodec"):
+        codecs.GZipCodec  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [*codecs.__all__, *codecs.PLUGIN_CLASSES])
+def test_codec_classes_have_the_arguments_of_zarr_pythons(name: str) -> None:
+    """Those that the installed version has, with equal defaults."""
+    theirs = getattr(zarr.codecs, name, None)
+    if not name.endswith("Codec"):
+        return
+    ours = inspect.signature(getattr(codecs, name)).parameters
+    for argument, parameter in inspect.signature(theirs).parameters.items():  # type: ignore[arg-type]
+        default = parameter.default
+        if isinstance(default, tuple):
+            assert [one.to_dict() for one in default] == [one.to_json() for one in ours[argument].default]
+        elif argument != "subchunk_write_order":  # which changes nothing in what is read
+            assert ours[argument].default == getattr(default, "value", default), argument
+
+
+def test_a_codec_class_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from zarrv3.codecs import …` says which package to install."""
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_installed", lambda: iter(()))
+        registry.reset()
+        with pytest.raises(ImportError, match="pip install zarrv3-transformer-sharding"):
+            codecs.ShardingCodec  # noqa: B018
+    registry.reset()
+
+
+def test_codecs_by_name_alone() -> None:
+    """A name stands for the codec with its defaults; names of numcodecs do without the prefix."""
+    assert names_of(compressors="gzip") == ["bytes", "gzip"]
+    assert names_of(filters=["delta"], compressors=["lz4", "crc32c"]) == [
+        "numcodecs.delta", "bytes", "numcodecs.lz4", "crc32c"
+    ]  # fmt: skip
+    assert names_of(compressors=codecs.numcodecs.LZ4(acceleration=np.int32(2))) == ["bytes", "numcodecs.lz4"]
+    [delta, *_] = codecs_of(filters=codecs.numcodecs.Delta(dtype=np.int32))
+    assert delta["configuration"] == {"dtype": "<i4"}
+    with pytest.raises(AttributeError, match="LZ5"):
+        codecs.numcodecs.LZ5  # noqa: B018
+
+
 def test_codec_objects_of_other_libraries() -> None:
     """They are what a hook says they are called; what nobody knows is an error, with the package to install."""
 
@@ -173,7 +244,10 @@ def test_codecs_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_codec_objects_of_zarr_python() -> None:
     """Codec objects of zarr-python 3 become the same codecs; what they only guess so far is filled in here."""
-    blosc = codecs_of(compressors=zarr.codecs.BloscCodec(cname="lz4"))[1]["configuration"]
+    lz4 = zarr.codecs.BloscCodec(cname="lz4")
+    blosc = codecs_of(compressors=lz4)[1]["configuration"]
+    sharding = zarr.codecs.ShardingCodec(chunk_shape=(2, 2), codecs=[zarr.codecs.BytesCodec(), lz4])
+    assert codecs_of(codecs=[sharding])[0]["configuration"]["codecs"][1]["configuration"] == blosc
     assert (blosc["cname"], blosc["typesize"], blosc["shuffle"]) == ("lz4", 4, "shuffle")
     assert names_of(compressors=[zarr.codecs.GzipCodec(), zarr.codecs.Crc32cCodec()]) == [
         "bytes",

@@ -12,8 +12,8 @@ from zarrv3 import registry
 from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import BytesBytesCodec, ChunkSpec, CodecChain, parse_codec
-from zarrv3.format.codecs.gzip import GZip
 from zarrv3.format.codecs.support import deliver
+from zarrv3.format.codecs.transpose import TransposeCodec
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.data_types.numerics import Integer
 from zarrv3.format.extensions import NamedConfig, check_members, resolve, shown
@@ -86,8 +86,8 @@ def test_must_understand_false_is_no_way_around_a_grid() -> None:
 
 def test_errors_of_a_configuration_name_the_member() -> None:
     """Where it stands and what it is called."""
-    with pytest.raises(MetadataError, match=r"codecs\[0\]: codec 'gzip'.*lacks level"):
-        resolve("codecs", GZip, "gzip", "codecs[0]")
+    with pytest.raises(MetadataError, match=r"codecs\[0\]: codec 'transpose'.*lacks order"):
+        resolve("codecs", TransposeCodec, "transpose", "codecs[0]")
 
 
 def test_members_are_all_or_nothing() -> None:

@@ -6,7 +6,8 @@
 # format · indexing    documents, data types, codecs; selections: pure
 # chunks               how chunks lie in a store, and moving them
 # hierarchy · api      arrays and groups; the functions below
-# compat · testing     names of zarr-python 2; the conformance kit
+# codecs · compat      names of zarr-python 3 and 2
+# testing              the conformance kit
 """A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins.
 
 The public names are imported when they are first used: `import zarrv3` and `import zarrv3.store…` do not import numpy.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zarrv3 import errors as errors
 
 if TYPE_CHECKING:
+    from zarrv3 import codecs as codecs
     from zarrv3.api import array as array
     from zarrv3.api import consolidate_metadata as consolidate_metadata
     from zarrv3.api import create as create
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES: dict[str, str] = {
+    "zarrv3": "codecs",
     "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
     "zarrv3.chunks.chunk_cache": "ChunkCache",
     "zarrv3.chunks.transformers": "StorageTransformer",
@@ -118,6 +121,8 @@ if not TYPE_CHECKING:  # for type checkers a misspelt name is an error, and what
 
     def __getattr__(name: str) -> Any:
         """A public name, imported on first use; else what an installed package has, or which package to install for it."""
+        if _HOME.get(name) == "zarrv3":
+            return import_module(f"zarrv3.{name}")
         if name in _HOME:
             return globals().setdefault(name, getattr(import_module(_HOME[name]), name))
         if name.startswith("_"):

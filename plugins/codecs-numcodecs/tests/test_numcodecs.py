@@ -219,7 +219,10 @@ def test_pickle_is_refused_by_name() -> None:
 
 def test_packbits_of_some_bits() -> None:
     """Signs are repeated."""
-    codec = {"name": "packbits", "configuration": {"first_bit": 0, "last_bit": 4}}
+    codec = {
+        "name": "packbits",
+        "configuration": {"padding_encoding": "none", "first_bit": 0, "last_bit": 4},
+    }
     chain = chain_of("i2", codec, shape=(32,))
     array = np.arange(-16, 16, dtype="i2")
     assert chain.encoded_size == 20

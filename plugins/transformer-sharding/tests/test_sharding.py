@@ -14,7 +14,7 @@ from zarrv3.errors import MetadataError, UnknownExtensionError, UnsupportedError
 from zarrv3.store.contract import ByteRange
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import DriverStore
-from zarrv3_transformer_sharding import ShardingIndexed, ShardingTransformer
+from zarrv3_transformer_sharding import ShardingCodec, ShardingTransformer
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -331,7 +331,7 @@ def test_codecs_are_values() -> None:
     """Two codecs of one document are equal, and documents come back as they were."""
     given = sharding([2], sharding([1]), index_location="start")
     one, other = (zarrv3.format.codecs.parse_codec(given) for _ in range(2))
-    assert isinstance(one, ShardingIndexed)
+    assert isinstance(one, ShardingCodec)
     assert one == other
     assert one.to_json() == given
     short = sharding([2])

@@ -5,7 +5,7 @@ An extension is a name with an optional configuration, written as `"name"` or as
 """
 
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -205,8 +205,8 @@ def integer(owner: str, value: Any, low: int, high: int) -> int:
 
 
 def integers(owner: str, values: Any, low: int, high: int) -> tuple[int, ...]:
-    """`values`, which must be a list of such integers, as a tuple."""
-    if not isinstance(values, list | tuple):
+    """`values`, which must be a list of such integers, or an array or range of them, as a tuple."""
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
         raise MetadataError(f"{owner} must be a list of integers, not {shown(values)}")
     return tuple([integer(f"{owner}[{index}]", value, low, high) for index, value in enumerate(values)])
 
@@ -215,6 +215,13 @@ def choice(owner: str, value: JSON, allowed: Collection[str]) -> str:
     """`value`, which must be one of the `allowed` texts."""
     if not isinstance(value, str) or value not in allowed:
         raise MetadataError(f"{owner} must be one of {', '.join(map(repr, allowed))}, not {shown(value)}")
+    return str(value)  # of no subclass
+
+
+def boolean(owner: str, value: JSON) -> bool:
+    """`value`, which must be true or false."""
+    if not isinstance(value, bool):
+        raise MetadataError(f"{owner} must be true or false, not {shown(value)}")
     return value
 
 

@@ -26,7 +26,7 @@ Chunks: TypeAlias = int | Sequence[int | None] | bool | Literal["auto"] | None
 """The shape of chunks in the words that the argument `chunks` takes."""
 
 CodecLike: TypeAlias = Any
-"""A codec as `codecs.Codec`, as JSON (`{"name": …}`), by name, or as an object of numcodecs."""
+"""A codec as an object of `zarrv3.codecs`, as JSON (`{"name": …}`), by name, or as an object of zarr-python or numcodecs."""
 
 TEXTS = """
 store: anything that `open_store` takes; a URL may end in `|zarr3:path`; by default a new store in memory.

@@ -20,6 +20,7 @@ from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, 
 from zarrv3.hierarchy.array import Array
 from zarrv3.indexing import is_index, plan_basic
 from zarrv3.opening import hooks
+from zarrv3.registry import OFFERED, installed
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
@@ -270,7 +271,10 @@ def _listed(given: Any, auto: list[Any]) -> list[Any]:
 
 def _as_json(codec: CodecLike) -> Any:
     """A codec as a document names it; objects of other libraries are what a plugin's hook says."""
-    if isinstance(codec, Codec | str | Mapping):
+    if isinstance(codec, str):
+        known = f"numcodecs.{codec}"
+        return known if known in OFFERED["codecs"] and not installed("codecs", codec) else codec
+    if isinstance(codec, Codec | Mapping):
         return codec
     to_dict = getattr(codec, "to_dict", None)  # zarr-python's codecs
     if to_dict is not None:
@@ -278,8 +282,8 @@ def _as_json(codec: CodecLike) -> Any:
         options = dict(document.get("configuration", {}))
         for guess in getattr(codec, "_tunable_attrs", ()):  # filled in there only when it meets a data type
             options.pop(guess, None)
-        if document["name"] == "blosc":
-            options.setdefault("shuffle", "shuffle")
+        for member in {"codecs", "index_codecs"} & options.keys():
+            options[member] = [_as_json(inner) for inner in getattr(codec, member)]
         return {"name": document["name"], "configuration": options}
     if described := hooks.call_each("zarrv3_describe_codec", codec=codec):
         return described[0]
@@ -295,8 +299,6 @@ def _sharding(chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpe
         "configuration": {
             "chunk_shape": list(chunk_shape),
             "codecs": CodecChain.build(inner, spec).to_json(),
-            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-            "index_location": "end",
         },
     }
 

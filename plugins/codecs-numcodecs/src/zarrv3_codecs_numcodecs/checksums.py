@@ -1,39 +1,19 @@
 """The checksums of numcodecs: four bytes before or behind the others."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.format.codecs.checksums import split
 from zarrv3.format.codecs.support import deliver, guarded
-from zarrv3.format.extensions import check_members, choice, integer
+from zarrv3.format.extensions import choice, integer
 from zarrv3.store.contract import JSON, Buffer
-from zarrv3_codecs_numcodecs.library import numcodec
+from zarrv3_codecs_numcodecs.library import NumCodec, numcodec
 
 
 @dataclass(frozen=True)
-class Checksum(BytesBytesCodec):
-    """`numcodecs.crc32`, `.crc32c`, `.adler32`, `.fletcher32`, `.jenkins_lookup3`."""
-
-    name: str
-    configuration: Mapping[str, JSON] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        owner = f"codec {name!r}"
-        if name == "numcodecs.fletcher32":
-            check_members(owner, configuration)
-        elif name == "numcodecs.jenkins_lookup3":
-            check_members(owner, configuration, optional=["initval", "prefix"])
-            integer(f"{owner}: initval", configuration.get("initval", 0), 0, 2**32 - 1)
-        else:
-            check_members(owner, configuration, optional=["location"])
-            choice(f"{owner}: location", configuration.get("location", "start"), ("start", "end"))
-        return cls(name, configuration)
-
-    def to_json(self) -> JSON:
-        return {"name": self.name, "configuration": dict(self.configuration)}
+class Fletcher32(NumCodec, BytesBytesCodec):
+    """`numcodecs.fletcher32`."""
 
     @property
     def has_checksum(self) -> bool:
@@ -51,3 +31,22 @@ class Checksum(BytesBytesCodec):
         split(self.name, buffer, size, limit)
         found = guarded(self.name, numcodec(self.name, self.configuration).decode, buffer)
         return deliver(self.name, memoryview(found).cast("B") if len(buffer) > 4 else b"", size, out, limit)
+
+
+class Checksum(Fletcher32):
+    """`numcodecs.crc32`, `.crc32c`, `.adler32`."""
+
+    optional: ClassVar[tuple[str, ...]] = ("location",)
+
+    def _check(self, member: str, value: JSON) -> None:
+        choice(f"codec {self.name!r}: {member}", value, ("start", "end"))
+
+
+class JenkinsLookup3(Fletcher32):
+    """`numcodecs.jenkins_lookup3`."""
+
+    optional: ClassVar[tuple[str, ...]] = ("initval", "prefix")
+
+    def _check(self, member: str, value: JSON) -> None:
+        if member == "initval":
+            integer(f"codec {self.name!r}: {member}", value, 0, 2**32 - 1)

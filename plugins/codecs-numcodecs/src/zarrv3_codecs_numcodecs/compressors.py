@@ -8,8 +8,7 @@ import bz2
 import lzma
 import zlib
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError
@@ -18,34 +17,16 @@ from zarrv3.format.codecs.blosc import MAX_SIZE, blosc_decode
 from zarrv3.format.codecs.gzip import decompress_streams, new_decompressor
 from zarrv3.format.codecs.support import check_size, deliver, guarded, lazy
 from zarrv3.format.codecs.zstd import zstd_decode
-from zarrv3.format.extensions import check_members, shown
+from zarrv3.format.extensions import shown
 from zarrv3.store.contract import JSON, Buffer
-from zarrv3_codecs_numcodecs.library import numcodec, whole_number
+from zarrv3_codecs_numcodecs.library import NumCodec, numcodec, whole_number
 
 _LZMA_MEMORY = 2**30  # what a header may ask for; the strongest preset needs 65 MiB
 
 
 @dataclass(frozen=True)
-class Compressor(BytesBytesCodec):
-    """A codec of numcodecs whose configuration is kept as the document spells it."""
-
-    name: str
-    configuration: Mapping[str, JSON] = field(default_factory=dict)
-
-    members: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, optional=cls.members)
-        return cls(name, configuration)
-
-    def __post_init__(self) -> None:
-        """Check what numcodecs would only find out when it is called."""
-        for member, value in self.configuration.items():
-            self._check(member, value)
-
-    def to_json(self) -> JSON:
-        return {"name": self.name, "configuration": dict(self.configuration)}
+class Compressor(NumCodec, BytesBytesCodec):
+    """One that numcodecs encodes."""
 
     def encode(self, buffer: Buffer) -> Buffer:
         codec = numcodec(self.name, self.configuration)
@@ -60,15 +41,12 @@ class Compressor(BytesBytesCodec):
     ) -> Buffer:
         """As in the base class."""
 
-    def _check(self, member: str, value: JSON) -> None:
-        whole_number(self.name, member, value)
-
 
 @dataclass(frozen=True)
 class Blosc(Compressor):
     """`numcodecs.blosc`: the format of `blosc`; shuffle is a number, the typesize is 1 unless told."""
 
-    members: ClassVar[tuple[str, ...]] = ("cname", "clevel", "shuffle", "blocksize", "typesize")
+    optional: ClassVar[tuple[str, ...]] = ("cname", "clevel", "shuffle", "blocksize", "typesize")
 
     def check_size(self, size: int) -> None:
         if size > MAX_SIZE:
@@ -92,7 +70,7 @@ class Blosc(Compressor):
 class Zstd(Compressor):
     """`numcodecs.zstd`: the format of `zstd`."""
 
-    members: ClassVar[tuple[str, ...]] = ("level", "checksum")
+    optional: ClassVar[tuple[str, ...]] = ("level", "checksum")
 
     @property
     def has_checksum(self) -> bool:
@@ -130,7 +108,7 @@ class Streams(Compressor):
 class GZip(Streams):
     """`numcodecs.gzip`: the format of `gzip`."""
 
-    members: ClassVar[tuple[str, ...]] = ("level",)
+    optional: ClassVar[tuple[str, ...]] = ("level",)
 
     def encode(self, buffer: Buffer) -> Buffer:
         """Without the time of writing, which numcodecs puts there: equal chunks are equal bytes."""
@@ -145,7 +123,7 @@ class GZip(Streams):
 class Zlib(Streams):
     """`numcodecs.zlib`."""
 
-    members: ClassVar[tuple[str, ...]] = ("level",)
+    optional: ClassVar[tuple[str, ...]] = ("level",)
 
     def new(self) -> Any:
         return zlib.decompressobj()
@@ -155,7 +133,7 @@ class Zlib(Streams):
 class BZ2(Streams):
     """`numcodecs.bz2`."""
 
-    members: ClassVar[tuple[str, ...]] = ("level",)
+    optional: ClassVar[tuple[str, ...]] = ("level",)
 
     def new(self) -> Any:
         return bz2.BZ2Decompressor()
@@ -165,7 +143,7 @@ class BZ2(Streams):
 class LZMA(Streams):
     """`numcodecs.lzma`."""
 
-    members: ClassVar[tuple[str, ...]] = ("format", "check", "preset", "filters")
+    optional: ClassVar[tuple[str, ...]] = ("format", "check", "preset", "filters")
 
     @property
     def has_checksum(self) -> bool:
@@ -189,7 +167,7 @@ class LZMA(Streams):
 class LZ4(Compressor):
     """`numcodecs.lz4`: one block, its decoded size in front."""
 
-    members: ClassVar[tuple[str, ...]] = ("acceleration",)
+    optional: ClassVar[tuple[str, ...]] = ("acceleration",)
 
     def decode(
         self, buffer: Buffer, size: int | None, out: memoryview | None = None, *, limit: int | None = None
@@ -208,7 +186,7 @@ class LZ4(Compressor):
 class Shuffle(Compressor):
     """`numcodecs.shuffle`: the first bytes of all elements, then the second ones, and so on."""
 
-    members: ClassVar[tuple[str, ...]] = ("elementsize",)
+    optional: ClassVar[tuple[str, ...]] = ("elementsize",)
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """With the size of an element."""

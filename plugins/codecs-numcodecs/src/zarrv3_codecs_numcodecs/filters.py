@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -11,20 +11,15 @@ from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.base import Array, ArrayArrayCodec, ArrayBytesCodec, ChunkSpec
 from zarrv3.format.codecs.support import guarded
 from zarrv3.format.data_types import DataType, data_type_of
-from zarrv3.format.extensions import check_members, shown
+from zarrv3.format.extensions import shown
 from zarrv3.store.contract import JSON, Buffer
-from zarrv3_codecs_numcodecs.library import numcodec
+from zarrv3_codecs_numcodecs.library import NumCodec, numcodec
 
 
 @dataclass(frozen=True)
-class Filter(ArrayArrayCodec):
-    """A filter of numcodecs; its configuration is kept as the document spells it."""
+class Filter(NumCodec, ArrayArrayCodec):
+    """A filter of numcodecs."""
 
-    name: str
-    configuration: Mapping[str, JSON] = field(default_factory=dict)
-
-    required: ClassVar[tuple[str, ...]] = ()
-    optional: ClassVar[tuple[str, ...]] = ()
     dtype_members: ClassVar[tuple[str, ...]] = ("dtype", "astype", "encode_dtype", "decode_dtype")
     own: ClassVar[str | None] = "dtype"
     """The member that says what the decoded elements are."""
@@ -33,22 +28,14 @@ class Filter(ArrayArrayCodec):
     kinds: ClassVar[str] = "iufc"
     """The kinds of dtypes that the filter handles."""
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, cls.required, cls.optional)
-        found = cls(name, configuration)
-        for member in cls.dtype_members:
-            if configuration.get(member) is not None:
-                found._data_type(configuration[member])
-        for member in ("digits", "keepbits", "offset", "scale"):
-            value = configuration.get(member, 0)
-            whole = member in {"digits", "keepbits"}
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-                raise MetadataError(f"codec {name!r}: {member} must be a number, not {shown(value)}")
-        return found
-
-    def to_json(self) -> JSON:
-        return {"name": self.name, "configuration": dict(self.configuration)}
+    def _check(self, member: str, value: JSON) -> None:
+        if member in self.dtype_members:
+            if value is not None:
+                self._data_type(value)
+            return
+        kinds = int if member in {"digits", "keepbits"} else int | float
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise MetadataError(f"codec {self.name!r}: {member} must be a number, not {shown(value)}")
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """With the dtype of what is encoded."""
@@ -193,31 +180,15 @@ class PackBits(Filter):
 
 
 @dataclass(frozen=True)
-class Serializer(ArrayBytesCodec):
-    """`numcodecs.pcodec` and `numcodecs.zfpy`, which need the packages pcodec and zfpy."""
+class PCodec(NumCodec, ArrayBytesCodec):
+    """`numcodecs.pcodec`, which needs the package pcodec."""
 
-    name: str
-    configuration: Mapping[str, JSON] = field(default_factory=dict)
+    optional: ClassVar[tuple[str, ...]] = (
+        "level", "mode_spec", "delta_spec", "paging_spec", "delta_encoding_order", "equal_pages_up_to",
+    )  # fmt: skip
 
-    members: ClassVar[dict[str, tuple[str, ...]]] = {
-        "numcodecs.pcodec": (
-            "level",
-            "mode_spec",
-            "delta_spec",
-            "paging_spec",
-            "delta_encoding_order",
-            "equal_pages_up_to",
-        ),
-        "numcodecs.zfpy": ("mode", "tolerance", "rate", "precision", "compression_kwargs"),
-    }
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, optional=cls.members[name])
-        return cls(name, configuration)
-
-    def to_json(self) -> JSON:
-        return {"name": self.name, "configuration": dict(self.configuration)}
+    def _check(self, member: str, value: JSON) -> None:
+        """The library knows."""
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the kinds of numbers that the library handles."""
@@ -244,6 +215,12 @@ class Serializer(ArrayBytesCodec):
             return found.reshape(spec.shape)
         out[...] = found.reshape(spec.shape)
         return out
+
+
+class ZFPY(PCodec):
+    """`numcodecs.zfpy`, which needs the package zfpy."""
+
+    optional: ClassVar[tuple[str, ...]] = ("mode", "tolerance", "rate", "precision", "compression_kwargs")
 
 
 class Pickle:

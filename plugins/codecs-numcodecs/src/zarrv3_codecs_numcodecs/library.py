@@ -1,11 +1,53 @@
 """numcodecs itself: its codecs by name, imported when the first chunk is encoded or decoded."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from zarrv3.errors import MetadataError, UnknownExtensionError
+from zarrv3.format.codecs import Codec
 from zarrv3.format.codecs.support import lazy
+from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON
+
+
+@dataclass(frozen=True)
+class NumCodec(Codec):
+    """A codec of numcodecs, whose configuration is kept as the document spells it."""
+
+    name: str
+    configuration: Mapping[str, JSON] = field(default_factory=dict)
+
+    required: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"codec {name!r}", configuration, cls.required, cls.optional)
+        return cls(name, configuration)
+
+    def __post_init__(self) -> None:
+        """Check what numcodecs would only find out when it is called."""
+        object.__setattr__(
+            self, "configuration", {member: _plain(value) for member, value in self.configuration.items()}
+        )
+        for member, value in self.configuration.items():
+            self._check(member, value)
+
+    def _check(self, member: str, value: JSON) -> None:
+        whole_number(self.name, member, value)
+
+    def to_json(self) -> JSON:
+        return {"name": self.name, "configuration": dict(self.configuration)}
+
+
+def _plain(value: Any) -> JSON:
+    """A value of a configuration as JSON has it: numbers of numpy, and dtypes, may be given too."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return np.dtype(value).str if isinstance(value, np.dtype | type) else value
 
 
 def numcodec(name: str, configuration: Mapping[str, JSON]) -> Any:

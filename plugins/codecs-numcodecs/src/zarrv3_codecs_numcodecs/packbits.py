@@ -1,50 +1,27 @@
 """`packbits` of zarr-extensions: elements of a few bits without gaps between them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import named, wrong_size
+from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec, Declared
+from zarrv3.format.codecs.support import wrong_size
 from zarrv3.format.data_types import DataType
-from zarrv3.format.extensions import check_members, choice, integer
-from zarrv3.store.contract import JSON, Buffer
-
-_PADDINGS = ("none", "first_byte", "last_byte")
+from zarrv3.format.extensions import choice, integer
+from zarrv3.store.contract import Buffer
 
 
 @dataclass(frozen=True)
-class PackBits(ArrayBytesCodec):
+class PackBits(Declared, ArrayBytesCodec):
     """The bits `first_bit` to `last_bit` of every component, least significant first."""
 
-    padding_encoding: str = "none"
-    first_bit: int | None = None
-    last_bit: int | None = None
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        owner = f"codec {name!r}"
-        check_members(owner, configuration, optional=["padding_encoding", "first_bit", "last_bit"])
-        bits = [
-            None
-            if configuration.get(member) is None
-            else integer(f"{owner}: {member}", configuration[member], 0, 63)
-            for member in ("first_bit", "last_bit")
-        ]
-        padding = choice(
-            f"{owner}: padding_encoding", configuration.get("padding_encoding", "none"), _PADDINGS
-        )
-        return cls(padding, *bits)
-
-    def to_json(self) -> JSON:
-        members = {"first_bit": self.first_bit, "last_bit": self.last_bit}
-        configuration: dict[str, JSON] = {name: value for name, value in members.items() if value is not None}
-        if self.padding_encoding != "none":
-            configuration["padding_encoding"] = self.padding_encoding
-        return named("packbits", configuration)
+    name: ClassVar[str] = "packbits"
+    padding_encoding: Annotated[str, partial(choice, allowed=("none", "first_byte", "last_byte"))] = "none"
+    first_bit: Annotated[int | None, partial(integer, low=0, high=63)] = None
+    last_bit: Annotated[int | None, partial(integer, low=0, high=63)] = None
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the data type."""

@@ -2,22 +2,23 @@
 
 # ruff: noqa: D102 - what the methods do is said in the base class
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.chunks.layout import Lowered
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, check_order, parse_codec
-from zarrv3.format.codecs.base import Array
-from zarrv3.format.extensions import check_members, choice, integers, shown
+from zarrv3.format.codecs.base import Array, Declared
+from zarrv3.format.codecs.bytes import BytesCodec
+from zarrv3.format.codecs.checksums import Crc32cCodec
+from zarrv3.format.extensions import choice, integers, shown
 from zarrv3.format.grids import MAX_LENGTH, RegularGrid
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import Buffer
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
 from zarrv3_transformer_sharding.transformer import ShardingTransformer
 
@@ -25,34 +26,35 @@ MAX_DEPTH = 8
 """How many levels of shards within shards there may be."""
 
 
+def _chain(owner: str, value: Any) -> tuple[Codec, ...]:
+    """The codecs in a member of the configuration."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise MetadataError(f"{owner} must be a list of codecs, not {shown(value)}")
+    try:
+        codecs = tuple(parse_codec(item, f"{owner}[{index}]") for index, item in enumerate(value))
+    except RecursionError:
+        raise MetadataError(f"{owner} is nested too deep") from None
+    check_order(codecs)
+    return codecs
+
+
 @dataclass(frozen=True)
-class ShardingIndexed(ArrayBytesCodec):
+class ShardingCodec(Declared, ArrayBytesCodec):
     """The codec `sharding_indexed` of the specification."""
 
-    chunk_shape: tuple[int, ...]
+    name: ClassVar[str] = "sharding_indexed"
+    chunk_shape: Annotated[tuple[int, ...], partial(integers, low=1, high=MAX_LENGTH)]
     """The shape of an inner chunk."""
-    codecs: tuple[Codec, ...]
+    codecs: Annotated[tuple[Codec, ...], _chain] = (BytesCodec(),)
     """What encodes each inner chunk."""
-    index_codecs: tuple[Codec, ...]
+    index_codecs: Annotated[tuple[Codec, ...], _chain] = (BytesCodec(), Crc32cCodec())
     """What encodes the index."""
-    index_location: Location = "end"
+    index_location: Annotated[Location, partial(choice, allowed=("start", "end"))] = "end"
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        owner = f"codec {name!r}"
-        check_members(owner, configuration, ["chunk_shape", "codecs", "index_codecs"], ["index_location"])
-        location = choice(
-            f"{owner}: index_location", configuration.get("index_location", "end"), ("start", "end")
-        )
-        made = cls(
-            integers(f"{owner}: chunk_shape", configuration["chunk_shape"], 1, MAX_LENGTH),
-            _chain(owner, "codecs", configuration["codecs"]),
-            _chain(owner, "index_codecs", configuration["index_codecs"]),
-            "start" if location == "start" else "end",
-        )
-        if made.depth > MAX_DEPTH:
-            raise MetadataError(f"{owner}: nested deeper than {MAX_DEPTH} levels")
-        return made
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.depth > MAX_DEPTH:
+            raise MetadataError(f"codec 'sharding_indexed': nested deeper than {MAX_DEPTH} levels")
 
     @property
     def has_checksum(self) -> bool:
@@ -68,17 +70,6 @@ class ShardingIndexed(ArrayBytesCodec):
     def depth(self) -> int:
         """How many levels of shards there are, this one included."""
         return 1 + max((codec.depth for codec in self.codecs), default=0)
-
-    def to_json(self) -> JSON:
-        return {
-            "name": "sharding_indexed",
-            "configuration": {
-                "chunk_shape": [*self.chunk_shape],
-                "codecs": [codec.to_json() for codec in self.codecs],
-                "index_codecs": [codec.to_json() for codec in self.index_codecs],
-                "index_location": self.index_location,
-            },
-        }
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """With the inner codecs and those of the index completed; checks that they fit the shard."""
@@ -134,15 +125,3 @@ class ShardingIndexed(ArrayBytesCodec):
 
     def _inner(self, spec: ChunkSpec) -> CodecChain:
         return CodecChain.build(self.codecs, spec._replace(shape=self.chunk_shape))
-
-
-def _chain(owner: str, member: str, value: JSON) -> tuple[Codec, ...]:
-    """The codecs in a member of the configuration."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise MetadataError(f"{owner}: {member} must be a list of codecs, not {shown(value)}")
-    try:
-        codecs = tuple(parse_codec(item, f"{member}[{index}]") for index, item in enumerate(value))
-    except RecursionError:
-        raise MetadataError(f"{owner}: {member} is nested too deep") from None
-    check_order(codecs)
-    return codecs

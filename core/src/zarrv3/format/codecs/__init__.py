@@ -4,7 +4,14 @@
 # blosc gzip zstd compressors                          support         what they share
 """Codecs: how a chunk becomes bytes. numcodecs is imported when the first chunk is encoded or decoded."""
 
-from zarrv3.format.codecs.base import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, Codec
+from zarrv3.format.codecs.base import (
+    ArrayArrayCodec,
+    ArrayBytesCodec,
+    BytesBytesCodec,
+    ChunkSpec,
+    Codec,
+    Declared,
+)
 from zarrv3.format.codecs.chain import CodecChain, check_order
 from zarrv3.format.data_types import DataType
 from zarrv3.format.extensions import resolve
@@ -42,6 +49,7 @@ __all__ = [
     "ChunkSpec",
     "Codec",
     "CodecChain",
+    "Declared",
     "check_order",
     "default_codecs",
     "default_serializer",

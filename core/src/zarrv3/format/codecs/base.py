@@ -6,12 +6,16 @@ raises `CorruptDataError`; whatever is wrong with a configuration raises `Metada
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_type_hints
 
 import numpy as np
 
+from zarrv3.format.codecs.support import named
 from zarrv3.format.data_types import DataType
+from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON, Buffer
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -77,6 +81,52 @@ class Codec(ABC):
     def lower(self, spec: ChunkSpec) -> Any:  # noqa: ARG002 - for those who can
         """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is not one."""
         return None
+
+
+class Declared(Codec):
+    """A codec whose configuration is the fields of its frozen dataclass, each declared once: `Annotated[int, check] = 5`.
+
+    `check(where, value)` returns the value or raises `MetadataError`. What has a default may be left out of a document; where
+    that is `None`, `None` stands for what is left out.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        """See `Codec`."""
+        members = _members(cls)
+        required = [member for member, (default, _) in members.items() if default is MISSING]
+        check_members(f"codec {name!r}", configuration, required, members)
+        return cls(**configuration)
+
+    def __post_init__(self) -> None:
+        """Check every member."""
+        for member, (default, check) in _members(type(self)).items():
+            value = getattr(self, member)
+            if value is not None or default is not None:
+                object.__setattr__(self, member, check(f"codec {self.name!r}: {member}", value))
+
+    def to_json(self) -> JSON:
+        """See `Codec`."""
+        members = {member: getattr(self, member) for member in _members(type(self))}
+        return named(
+            self.name, {member: _as_json(value) for member, value in members.items() if value is not None}
+        )
+
+
+@cache
+def _members(codec: Any) -> dict[str, tuple[Any, Callable[[str, Any], Any]]]:
+    """The members of a codec's configuration, each with its default (or `MISSING`) and its check."""
+    hints = get_type_hints(codec, include_extras=True)
+    return {each.name: (each.default, hints[each.name].__metadata__[0]) for each in fields(codec)}
+
+
+def _as_json(value: Any) -> JSON:
+    """A member of a configuration: lists for tuples, documents for codecs."""
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    return value.to_json() if isinstance(value, Codec) else value
 
 
 class ArrayArrayCodec(Codec):

@@ -1,16 +1,15 @@
 """`blosc`: the meta-compressor, with byte or bit shuffling before lz4, zstd, … ."""
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from typing import Any, Self
+from functools import cache, cached_property, partial
+from typing import Annotated, Any, ClassVar, Self
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
-from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import check_size, lazy, named
-from zarrv3.format.extensions import check_members, choice, integer
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec, Declared
+from zarrv3.format.codecs.support import check_size, lazy
+from zarrv3.format.extensions import choice, integer
+from zarrv3.store.contract import Buffer
 
 CNAMES = ("lz4", "lz4hc", "blosclz", "snappy", "zlib", "zstd")
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
@@ -33,43 +32,29 @@ _SMALL = 2**13  # so far a copy costs less than what numcodecs does to an output
 
 
 @dataclass(frozen=True)
-class Blosc(BytesBytesCodec):
-    """Compression of at most 2 GiB; `typesize` is taken from the data type where it is not given."""
+class BloscCodec(Declared, BytesBytesCodec):
+    """Compression of at most 2 GiB; `typesize` and `shuffle` are taken from the data type where they are not given."""
 
-    cname: str = "lz4"
-    clevel: int = 5
-    shuffle: str = "shuffle"
-    typesize: int | None = None
-    blocksize: int = 0
+    name: ClassVar[str] = "blosc"
+    cname: Annotated[str, partial(choice, allowed=CNAMES)] = "zstd"
+    clevel: Annotated[int, partial(integer, low=0, high=9)] = 5
+    shuffle: Annotated[str | None, partial(choice, allowed=SHUFFLES)] = None
+    typesize: Annotated[int | None, partial(integer, low=0, high=2**31 - 1)] = None
+    blocksize: Annotated[int, partial(integer, low=0, high=MAX_SIZE)] = 0
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        members = ["cname", "clevel", "shuffle", "blocksize"]
-        owner = f"codec {name!r}"
-        check_members(owner, configuration, members, ["typesize"])
-        shuffle = choice(f"{owner}: shuffle", configuration["shuffle"], SHUFFLES)
-        typesize = configuration.get("typesize")
-        if typesize is not None:  # ignored without shuffling, where some writers say 0
-            typesize = integer(f"{owner}: typesize", typesize, 0 if shuffle == "noshuffle" else 1, 2**31 - 1)
-        return cls(
-            choice(f"{owner}: cname", configuration["cname"], CNAMES),
-            integer(f"{owner}: clevel", configuration["clevel"], 0, 9),
-            shuffle,
-            typesize,
-            integer(f"{owner}: blocksize", configuration["blocksize"], 0, MAX_SIZE),
-        )
-
-    def to_json(self) -> JSON:
-        configuration: dict[str, JSON] = {"cname": self.cname, "clevel": self.clevel, "shuffle": self.shuffle}
-        if self.typesize is not None:
-            configuration["typesize"] = self.typesize
-        return named("blosc", {**configuration, "blocksize": self.blocksize})
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.typesize == 0 and self.shuffle != "noshuffle":  # some writers say so where it is ignored
+            raise MetadataError("codec 'blosc': typesize must not be 0")
 
     def evolve(self, spec: ChunkSpec) -> Self:
-        """With the size of an element as `typesize`."""
-        if self.typesize is not None:
-            return self
-        return replace(self, typesize=spec.data_type.item_size or 1)
+        """With the size of an element as `typesize`, and by bits where that is one byte."""
+        size = spec.data_type.item_size or 1
+        return replace(
+            self,
+            typesize=size if self.typesize is None else self.typesize,
+            shuffle=self.shuffle or ("bitshuffle" if size == 1 else "shuffle"),
+        )
 
     def check_size(self, size: int) -> None:
         if size > MAX_SIZE:
@@ -82,7 +67,13 @@ class Blosc(BytesBytesCodec):
         """What the library is told: name, level, number of the shuffle, block size, typesize."""
         # numcodecs takes the typesize of a buffer's items unless told; beyond 255 blosc itself falls back to 1
         typesize = self.typesize if self.typesize and self.typesize <= MAX_TYPESIZE else 1
-        return self.cname.encode(), self.clevel, SHUFFLES.index(self.shuffle), self.blocksize, typesize
+        return (
+            self.cname.encode(),
+            self.clevel,
+            SHUFFLES.index(self.shuffle or "shuffle"),
+            self.blocksize,
+            typesize,
+        )
 
     def native(self) -> tuple[str, str, tuple[Any, ...]]:
         return "blosc", library().__file__, self.arguments

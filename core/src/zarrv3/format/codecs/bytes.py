@@ -3,31 +3,31 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import named, wrong_size
-from zarrv3.format.extensions import check_members, choice
+from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec, Declared
+from zarrv3.format.codecs.support import wrong_size
+from zarrv3.format.extensions import choice
 from zarrv3.store.contract import JSON, Buffer
 
 
+def _endian(owner: str, value: JSON) -> str | None:
+    return None if value is None else choice(owner, value, ("little", "big"))
+
+
 @dataclass(frozen=True)
-class Bytes(ArrayBytesCodec):
+class BytesCodec(Declared, ArrayBytesCodec):
     """The plain memory of an array; `endian` is needed wherever elements have a byte order."""
 
-    endian: str | None = None
+    name: ClassVar[str] = "bytes"
+    endian: Annotated[str | None, _endian] = "little"
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, optional=["endian"])
-        endian = configuration.get("endian")
-        return cls(None if endian is None else choice("codec 'bytes': endian", endian, ("little", "big")))
-
-    def to_json(self) -> JSON:
-        return named("bytes", {} if self.endian is None else {"endian": self.endian})
+        return super().from_json(name, {"endian": None, **configuration})
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Without a byte order where none is needed."""

@@ -3,17 +3,16 @@
 import functools
 import importlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, UnknownExtensionError
-from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import check_size, deliver, named
-from zarrv3.format.extensions import check_members
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.format.codecs.base import BytesBytesCodec, Declared
+from zarrv3.format.codecs.support import check_size, deliver
+from zarrv3.store.contract import Buffer
 
 _WORD = struct.Struct("<I")
 
@@ -33,16 +32,10 @@ def crc32c_function() -> Callable[[Any], int]:
 
 
 @dataclass(frozen=True)
-class CRC32C(BytesBytesCodec):
+class Crc32cCodec(Declared, BytesBytesCodec):
     """The bytes as they are, followed by their CRC32C in little-endian order."""
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration)
-        return cls()
-
-    def to_json(self) -> JSON:
-        return named("crc32c", {})
+    name: ClassVar[str] = "crc32c"
 
     @property
     def has_checksum(self) -> bool:

@@ -1,15 +1,16 @@
 """`gzip`: deflate with a checksum; several members in a row are read as one."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, named
-from zarrv3.format.extensions import check_members, integer
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.format.codecs.base import BytesBytesCodec, Declared
+from zarrv3.format.codecs.support import TooLargeError, deliver, guarded
+from zarrv3.format.extensions import integer
+from zarrv3.store.contract import Buffer
 
 _GZIP = 31  # zlib's number for the format
 _STEP = 2**24  # decoded bytes at a time, where their number is not known
@@ -17,18 +18,11 @@ _NEXT = 2**14  # bytes given to each stream but the first: it copies those that 
 
 
 @dataclass(frozen=True)
-class GZip(BytesBytesCodec):
+class GzipCodec(Declared, BytesBytesCodec):
     """Compression levels 0 to 9; 0 stores."""
 
-    level: int = 5
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, ["level"])
-        return cls(integer(f"codec {name!r}: level", configuration["level"], 0, 9))
-
-    def to_json(self) -> JSON:
-        return named("gzip", {"level": self.level})
+    name: ClassVar[str] = "gzip"
+    level: Annotated[int, partial(integer, low=0, high=9)] = 5
 
     @property
     def has_checksum(self) -> bool:

@@ -1,38 +1,30 @@
 """`transpose`: the dimensions in another order."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.codecs.base import Array, ArrayArrayCodec, ChunkSpec
-from zarrv3.format.codecs.support import named
-from zarrv3.format.extensions import check_members, shown
-from zarrv3.store.contract import JSON
+from zarrv3.format.codecs.base import Array, ArrayArrayCodec, ChunkSpec, Declared
+from zarrv3.format.extensions import integers, shown
+
+
+def _order(owner: str, value: Any) -> tuple[int, ...] | str:
+    if isinstance(value, str) and value in {"C", "F"}:
+        return str(value)
+    order = integers(owner, value, 0, 64)
+    if sorted(order) != list(range(len(order))):
+        raise MetadataError(f"{owner} {shown(order)} is not a permutation")
+    return order
 
 
 @dataclass(frozen=True)
-class Transpose(ArrayArrayCodec):
+class TransposeCodec(Declared, ArrayArrayCodec):
     """`B[i] = A[order]`; the constants `"C"` and `"F"` of old documents are read as what they meant."""
 
-    order: tuple[int, ...] | str
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, ["order"])
-        order = configuration["order"]
-        if isinstance(order, str) and order in {"C", "F"}:
-            return cls(order)
-        if not isinstance(order, list | tuple) or any(type(axis) is not int for axis in order):
-            raise MetadataError(f"codec 'transpose': order must be a list of integers, not {shown(order)}")
-        if sorted(order) != list(range(len(order))):
-            raise MetadataError(f"codec 'transpose': order {shown(order)} is not a permutation")
-        return cls(tuple(order))
-
-    def to_json(self) -> JSON:
-        return named("transpose", {"order": self.order if isinstance(self.order, str) else list(self.order)})
+    name: ClassVar[str] = "transpose"
+    order: Annotated[tuple[int, ...] | str, _order]
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """With a permutation in place of a constant."""

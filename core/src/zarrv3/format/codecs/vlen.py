@@ -2,35 +2,25 @@
 
 import struct
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec
-from zarrv3.format.codecs.support import lazy, named
-from zarrv3.format.extensions import check_members, shown
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.format.codecs.base import Array, ArrayBytesCodec, ChunkSpec, Declared
+from zarrv3.format.codecs.support import lazy
+from zarrv3.format.extensions import shown
+from zarrv3.store.contract import Buffer
 
 _LENGTH = struct.Struct("<I")
 _MAX_LENGTH = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class _VLen(ArrayBytesCodec):
+class _VLen(Declared, ArrayBytesCodec):
     """What the two have in common: the layout."""
-
-    name: ClassVar[str]
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration)
-        return cls()
-
-    def to_json(self) -> JSON:
-        return named(self.name, {})
 
     def evolve(self, spec: ChunkSpec) -> Self:
         """Checked against the data type."""
@@ -90,7 +80,7 @@ class _VLen(ArrayBytesCodec):
 
 
 @dataclass(frozen=True)
-class VLenUTF8(_VLen):
+class VLenUTF8Codec(_VLen):
     """Text as UTF-8."""
 
     name: ClassVar[str] = "vlen-utf8"
@@ -118,7 +108,7 @@ class VLenUTF8(_VLen):
 
 
 @dataclass(frozen=True)
-class VLenBytes(_VLen):
+class VLenBytesCodec(_VLen):
     """Byte strings as they are."""
 
     name: ClassVar[str] = "vlen-bytes"

@@ -1,14 +1,14 @@
 """`zstd`, with a reader of frame headers that bounds the output before anything is decoded (RFC 8878)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from zarrv3.errors import CorruptDataError, MetadataError
-from zarrv3.format.codecs.base import BytesBytesCodec
-from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, lazy, named
-from zarrv3.format.extensions import check_members, integer, shown
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.errors import CorruptDataError
+from zarrv3.format.codecs.base import BytesBytesCodec, Declared
+from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, lazy
+from zarrv3.format.extensions import boolean, integer
+from zarrv3.store.contract import Buffer
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**17  # the most that one block decodes to
@@ -29,23 +29,12 @@ class Frame(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Zstd(BytesBytesCodec):
+class ZstdCodec(Declared, BytesBytesCodec):
     """Level 0 is the library's default; `checksum` adds four bytes, which every reader verifies."""
 
-    level: int = 0
-    checksum: bool = False
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"codec {name!r}", configuration, ["level"], ["checksum"])
-        checksum = configuration.get("checksum", False)
-        if not isinstance(checksum, bool):
-            raise MetadataError(f"codec {name!r}: checksum must be true or false, not {shown(checksum)}")
-        return cls(integer(f"codec {name!r}: level", configuration["level"], -131072, 22), checksum)
-
-    def to_json(self) -> JSON:
-        # zarr-python 3 always writes checksum, and some of its versions need it
-        return named("zstd", {"level": self.level, "checksum": self.checksum})
+    name: ClassVar[str] = "zstd"
+    level: Annotated[int, partial(integer, low=-131072, high=22)] = 0
+    checksum: Annotated[bool, boolean] = False
 
     @property
     def has_checksum(self) -> bool:
