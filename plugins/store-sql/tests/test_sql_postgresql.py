@@ -1,13 +1,19 @@
 """What is PostgreSQL's own: the table, restarts, passwords, servers that do not answer."""
 
 import json
+import os
 import socket
+import subprocess
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import psycopg
@@ -20,6 +26,7 @@ from zarrv3.store.contract import Request
 from zarrv3.testing.interrupts import interruptions, unheard
 from zarrv3.testing.processes import threads_together
 from zarrv3_store_sql import SQLStore, engines
+from zarrv3_store_sql.testing import program
 
 
 @pytest.fixture
@@ -309,6 +316,61 @@ def test_swaps_do_not_look_at_other_rows(store: SQLStore) -> None:
     before = scans()
     assert not store.swap_many({f"f/{i + 1}": (version, b"") for i, (_, version) in enumerate(versions)})
     assert scans() == before
+
+
+@pytest.fixture
+def pooled_url(postgresql_server: Any) -> Iterator[str]:
+    """The URL of PgBouncer before the server, where each transaction may go to another session."""
+    bouncer = program("pgbouncer")
+    if bouncer is None:
+        pytest.skip("pgbouncer is not installed")
+    host = parse_qs(urlsplit(postgresql_server.get_uri()).query)["host"][0]
+    owner = Path(host).stat()
+    with tempfile.TemporaryDirectory(prefix="zarrv3-pool-") as folder:
+        settings = Path(folder, "settings")
+        settings.write_text(
+            f"[databases]\npostgres = host={host} port=5432 dbname=postgres user=postgres\n[pgbouncer]\n"
+            f"auth_type=any\npool_mode=transaction\ndefault_pool_size=2\nunix_socket_dir={folder}\n"
+        )
+        command = [bouncer, "-q", str(settings)]
+        if os.geteuid() == 0:  # it refuses to run as root
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            command = ["setpriv", f"--reuid={owner.st_uid}", "--clear-groups", *command]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                while not Path(folder, ".s.PGSQL.6432").exists():
+                    assert process.poll() is None
+                    time.sleep(0.01)
+                yield f"postgresql://postgres@/postgres?host={folder}&port=6432"
+            finally:
+                process.terminate()
+
+
+@pytest.mark.parametrize("how", ["", "&prepare_threshold=0", "&prepare_threshold=none"])
+def test_pools_of_transactions(pooled_url: str, how: str) -> None:
+    """Behind PgBouncer no statement is prepared, which could be another one in the next session; URLs can say so too."""
+    with open_store(f"{pooled_url}&table=zarr_{uuid.uuid4().hex}{how}") as store:
+        array = create_array(store, shape=64, chunks=16, dtype="i4")
+
+        def change(number: int) -> None:
+            for k in range(12):  # more often than psycopg waits before it prepares
+                array[number * 16 + k] = k
+                assert array[number * 16 : number * 16 + k + 1].tolist() == list(range(k + 1))
+                assert "zarr.json" in [*store.list_dir("")]
+
+        threads_together([partial(change, number) for number in range(4)])
+        assert sql(store, "SELECT count(*) FROM pg_prepared_statements")[0][0] == 0
+        sql(store, f"DROP TABLE {store._options['table']}")
+
+
+def test_statements_are_prepared(store: SQLStore) -> None:
+    """Without a pool, statements that are used often are prepared."""
+    for _ in range(7):
+        assert store.get("k") is None
+        store["a"] = b"v"
+    with store.driver.opened.engine.connect() as connection:  # type: ignore[attr-defined]
+        assert connection.connection.driver_connection.prepare_threshold == 5
+        assert connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar() > 0
 
 
 @unheard()

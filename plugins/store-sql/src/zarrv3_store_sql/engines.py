@@ -160,12 +160,13 @@ def parse(url: str) -> URL:
     return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
 
 
-def server(parsed: URL, connect_timeout: float) -> Server:
+def server(parsed: URL, connect_timeout: float, prepare_threshold: int | None) -> Server:
     """An engine with a pool whose connections are checked before they are used."""
     arguments: dict[str, Any] = {"connect_timeout": max(1, round(connect_timeout))}
     driver = parsed.get_driver_name()
     if driver == "psycopg":
         arguments |= {"client_encoding": "utf8", "cursor_factory": _binary_cursor()}
+        arguments["prepare_threshold"] = prepare_threshold
     elif driver == "pg8000":
         arguments = {"timeout": connect_timeout}
     try:
@@ -183,6 +184,8 @@ def server(parsed: URL, connect_timeout: float) -> Server:
         raise ConfigurationError(f"{parsed.render_as_string()}: {error}") from None
     if driver in LISTENED_TO:
         _listen(engine)
+    if driver == "psycopg" and prepare_threshold is not None:
+        event.listen(engine, "connect", _look_for_a_pool)
     return Server(engine, own=True, connect_timeout=connect_timeout)
 
 
@@ -219,6 +222,18 @@ def _listen(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error
+
+
+def _look_for_a_pool(connection: Any, _: Any) -> None:
+    """Prepare no statements on a connection that a pool before the server, such as PgBouncer, made up.
+
+    Each transaction may go to another session of the server, where a statement of that name may be another one. Who
+    answers is not who the connection was introduced to: a pool has process numbers of its own.
+    """
+    with connection.cursor() as cursor:
+        ((process,),) = cursor.execute("SELECT pg_backend_pid()", prepare=False)
+    if process != connection.info.backend_pid:
+        connection.prepare_threshold = None
 
 
 def _is_quiet(connection: Any) -> bool:

@@ -92,13 +92,25 @@ class SQLStore(_Table):
         dimension_separator: Separator = None,
         *,
         connect_timeout: Annotated[float, Option("seconds to wait for a server that does not answer")] = 10.0,
+        prepare_threshold: Annotated[
+            int | None,
+            Option(
+                "how often psycopg runs a statement before PostgreSQL keeps it prepared; `None`: it never does, as "
+                "behind PgBouncer, which is recognised",
+                check=lambda n: n is None or n >= 0,
+            ),
+        ] = 5,
     ) -> None:
         if isinstance(url, URL):
             url = url.render_as_string(hide_password=False)
         if isinstance(url, str) and not isinstance(url, Template):
             engines.parse(url)
         super().__init__(
-            url=url, table=table, dimension_separator=dimension_separator, connect_timeout=connect_timeout
+            url=url,
+            table=table,
+            dimension_separator=dimension_separator,
+            connect_timeout=connect_timeout,
+            prepare_threshold=prepare_threshold,
         )
 
     @classmethod
@@ -132,7 +144,9 @@ class SQLStore(_Table):
             return self._driver(engines.given(url))
         parsed = engines.parse(url)
         if parsed.get_backend_name() != "sqlite":
-            return self._driver(engines.server(parsed, self.option("connect_timeout")))
+            return self._driver(
+                engines.server(parsed, self.option("connect_timeout"), self.option("prepare_threshold"))
+            )
         query = {name: str(value) for name, value in parsed.query.items()}
         arguments = table_of("sqlite", SQLiteOptions).from_query(query)
         return self._driver(File(_absolute(parsed.database or ":memory:"), fsync=False, arguments=arguments))
