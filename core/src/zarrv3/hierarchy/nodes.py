@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import ClassVar, TypeAlias, TypeVar
 
 from zarrv3.errors import (
@@ -33,6 +34,9 @@ Metadata: TypeAlias = ArrayMetadata | GroupMetadata
 M = TypeVar("M", ArrayMetadata, GroupMetadata)
 
 DOCUMENT = belongings.DOCUMENT
+
+_DEPTH, _WIDTH, _SHOWN = 4, 1000, 3
+"""How far below a place where there is no node others are looked for, and how many of them are named."""
 
 
 def folder_of(path: str) -> str:
@@ -162,7 +166,7 @@ def _advice(store: BaseStore, path: str) -> str:
         return f"; {what}{_recognised(store, path)}"
     if root is not None and path and (advice := _foreign(store, path, root)):
         return advice
-    return _recognised(store, path)
+    return _recognised(store, path) or ("" if path else _deeper(store, path))
 
 
 def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
@@ -184,7 +188,25 @@ def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
 
 def _recognised(store: BaseStore, path: str) -> str:
     for adapter in hooks.call_each("zarrv3_recognise", store=store, path=path):
+        if "://" in adapter:
+            return f"; what is there opens as {adapter!r}, or with auto=True"
         return f"; to open what is there add '|{adapter}' to the store's URL, or pass auto=True"
+    return ""
+
+
+def _deeper(store: BaseStore, path: str) -> str:
+    """What to do where a node was looked for above its folder, as in an archive of a whole folder."""
+    for _ in range(_DEPTH if store.capabilities.list else 0):
+        folder = folder_of(path)
+        below = [*islice((name for name in store.list_dir(folder) if name.endswith("/")), _WIDTH)]
+        paths = [name[:-1] for name in below if is_path(name[:-1])]
+        sizes = store.stat_many([document_key(inner) for inner in paths])
+        if nodes := sorted(inner for inner, size in zip(paths, sizes, strict=True) if size is not None):
+            more = ", …" if len(nodes) > _SHOWN else ""
+            return f"; nodes are at path={' or '.join(map(repr, nodes[:_SHOWN]))}{more}"
+        [path] = paths if len(paths) == 1 else [""]
+        if not path or (known := _recognised(store, path)):
+            return known if path else ""
     return ""
 
 

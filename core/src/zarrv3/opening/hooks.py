@@ -32,7 +32,10 @@ class HookSpecs:
         """
 
     def zarrv3_recognise(self, store: BaseStore, path: str) -> str | None:
-        """Called when there is no node at a path: return the adapter that opens what is there (`"draft-v3:"`)."""
+        """Called when there is no node at a path: return the adapter that opens what is there (`"draft-v3:"`).
+
+        Where what is there is not below this store, return the whole URL of the store to open.
+        """
 
     def zarrv3_conformance(self) -> "dict[str, Callable[..., Any]]":  # type: ignore[empty-body]
         """Backends for the conformance run: names with functions that take a new folder and return an opener."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from zarrv3.errors import InvalidKeyError, StoreAccessError
 from zarrv3.store.files import sync_names
+from zarrv3_store_directory.signatures import describe
 
 ANCHORED = os.open in os.supports_dir_fd and os.scandir in os.supports_fd
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -186,9 +187,7 @@ class Walk:
             mode = 0
         if stat.S_ISDIR(mode):
             return Folder(self.root, None)
-        raise StoreAccessError(
-            f"{self.root!r} is a file, not a folder; open an archive as 'file:///…/a.zip|zip:'"
-        )
+        raise StoreAccessError(describe(self.root))
 
     def _child(self, path: str, *, create: bool) -> Folder | None:
         above, _, name = path[:-1].rpartition("/")
