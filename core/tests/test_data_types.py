@@ -129,7 +129,6 @@ def test_records_are_packed() -> None:
         "U",
         "V",
         3.5,
-        np.dtypes.StringDType(na_object=None),
     ],
     ids=str,
 )

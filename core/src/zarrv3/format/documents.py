@@ -84,15 +84,15 @@ def _checked(value: Any, member: str, kept: Any) -> JSON:
             raise MetadataError(f'{member}: JSON has no {value}; use a string such as "NaN", or null')
         return float(value)
     if isinstance(value, list | tuple):
-        others = kept if isinstance(kept, list | tuple) else ()
-        pairs = enumerate(zip_longest(value, others[: len(value)]))
+        others = kept[: len(value)] if isinstance(kept, list | tuple) else ()
+        pairs = enumerate(zip_longest(value, others))
         return [_checked(item, f"{member}[{index}]", other) for index, (item, other) in pairs]
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
                 raise MetadataError(f"{member}: names must be strings, not {shown(name)}")
-        others = kept if isinstance(kept, Mapping) else {}
-        return {name: _checked(item, f"{member}.{name}", others.get(name)) for name, item in value.items()}
+        known = kept if isinstance(kept, Mapping) else {}
+        return {name: _checked(item, f"{member}.{name}", known.get(name)) for name, item in value.items()}
     raise MetadataError(f"{member}: JSON cannot hold {type(value).__name__} {shown(value)}")
 
 

@@ -19,6 +19,7 @@ from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
 from zarrv3.hierarchy.array import Array
 from zarrv3.indexing import is_index, plan_basic
+from zarrv3.indexing.casting import array_like
 from zarrv3.opening import hooks
 from zarrv3.registry import OFFERED, installed
 from zarrv3.store.base import BaseStore
@@ -42,6 +43,8 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     write_empty = described.pop("write_empty_chunks", None)
     if "compressor" in described:
         described.setdefault("compressors", described.pop("compressor"))
+    if described.get("dtype") is None and described.get("data") is not None:
+        described["data"] = array_like(described["data"])
     metadata = metadata_for(store, **described)
     array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)
     _check_encodes(array)
@@ -98,8 +101,8 @@ def metadata_for(
     What the other arguments mean is said in `zarrv3.hierarchy.arguments`. Raises `ConfigurationError` without a shape,
     `MetadataError` for what does not fit, and `UnknownExtensionError` for names that no installed plugin provides.
     """
-    if data is not None and not hasattr(data, "shape"):
-        data = np.asarray(data)
+    if data is not None and (shape is None or dtype is None):
+        data = data if dtype is not None and hasattr(data, "shape") else array_like(data)
     if shape is None:
         if data is None:
             raise ConfigurationError("a new array needs a shape, or data that has one")

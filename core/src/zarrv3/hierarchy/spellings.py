@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-import numpy as np
-
 from zarrv3.errors import ConfigurationError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import creation
 from zarrv3.hierarchy.arguments import ArrayArguments, check_names
 from zarrv3.hierarchy.array import Array
+from zarrv3.indexing.casting import array_like
 from zarrv3.store.base import BaseStore
 
 
@@ -57,7 +56,8 @@ def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
             if not {"compressor", "compressors", "filters", "serializer", "order", "codecs"} & set(arguments):
                 copied["codecs"] = prototype.codecs
     else:
-        copied = {"shape": np.shape(prototype), **_chunks_of(prototype)}
+        prototype = array_like(prototype)
+        copied = {"shape": prototype.shape, **_chunks_of(prototype)}
         for name in ("dtype", "fill_value"):
             if getattr(prototype, name, None) is not None:
                 copied[name] = getattr(prototype, name)
@@ -67,8 +67,6 @@ def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments for an array with the values of `data`, and with its chunks unless others are given."""
-    if not hasattr(data, "shape"):
-        data = np.asarray(data)
     return {"data": data, **_chunks_of(data), **arguments}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from dask.tokenize import tokenize
 
 from zarrv3 import Array
-from zarrv3.errors import AssignmentError, ConfigurationError, UnsupportedError
+from zarrv3.errors import ConfigurationError, UnsupportedError
 
 
 class Handle:
@@ -59,12 +59,8 @@ class Target(Handle):
     """An array that tasks write; a store that loses unflushed writes with its process is flushed after each."""
 
     def __setitem__(self, selection: Any, value: Any) -> None:
-        """Write to what is selected; `AssignmentError` for elements that are masked."""
-        if np.ma.is_masked(value):
-            raise AssignmentError(
-                f"masked elements cannot be stored in {self.array!r}; fill them first: dask.array.ma.filled(array, value)"
-            )
-        self.array[selection] = np.asarray(value)
+        """Write to what is selected; `AssignmentError` for what cannot become elements, masked ones for instance."""
+        self.array[selection] = value
         if not self.array.store.capabilities.durable:
             self.array.store.flush()
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from zarrv3.errors import CorruptDataError, MetadataError
+from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.binary import length_bytes
 from zarrv3.format.extensions import check_members
@@ -29,7 +29,7 @@ def text_of(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class String(DataType):
-    """`string`: text of any length, in memory numpy's `StringDType`."""
+    """`string`: text of any length, in memory numpy's `StringDType` without an object for missing elements."""
 
     serializer = "vlen-utf8"
     zero_is_default = True
@@ -43,11 +43,7 @@ class String(DataType):
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
-        if not isinstance(dtype, np.dtypes.StringDType):
-            return None
-        if hasattr(dtype, "na_object"):
-            raise MetadataError("data type string has no missing values: use StringDType() without na_object")
-        return cls()
+        return cls() if isinstance(dtype, np.dtypes.StringDType) else None
 
     def to_json(self) -> JSON:
         return "string"
