@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
-import numpy as np
-
 from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -383,7 +381,7 @@ def save_group(
 ) -> None:
     """Save arrays as a group. A store that is opened here is closed afterwards.
 
-    To overwrite, all values are brought into memory first, since they may be read from there.
+    To overwrite, arrays that may lie there are brought into memory first.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
     """
@@ -392,7 +390,7 @@ def save_group(
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
     with _used(store, path) as (located, full_path):
         if overwrite:
-            arrays = {name: np.asarray(data) for name, data in arrays.items()}
+            arrays = {name: creation.apart(data, located, full_path) for name, data in arrays.items()}
         target = create_group(located, path=full_path, overwrite=overwrite)
         for name, data in arrays.items():
             target.create_array(name, data=data)

@@ -33,11 +33,15 @@ from zarrv3.indexing import (
     plan_orthogonal,
     split_fields,
 )
-from zarrv3.indexing.casting import NumpyArray, castable, check_out, field_dtype
+from zarrv3.indexing.boxes import Box, as_box, box_shape, cut
+from zarrv3.indexing.casting import NumpyArray, castable, check_out, field_dtype, is_stored
 from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import config
 
 Planner: TypeAlias = Callable[..., Plan]
+
+BOX_BYTES = 16 * 2**20
+"""About how many bytes of an array in a store are read at once to be written to another."""
 
 _ORTHOGONAL = "an integer, a slice, a list of indices or a mask of its length for each dimension."
 _COORDINATES = "an array of coordinates for each dimension; they are broadcast together."
@@ -455,7 +459,7 @@ class Array(Node[ArrayMetadata]):
         self,
         planner: Planner,
         selection: Any,
-        value: ArrayLike,
+        value: Any,
         *,
         fields: Fields = None,
         is_new: bool = False,
@@ -466,6 +470,12 @@ class Array(Node[ArrayMetadata]):
         fields, selection = self._fields(fields, selection)
         selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
+        if is_stored(value) and planner in {plan, plan_basic} and selected.result_shape == tuple(value.shape):
+            box = as_box(selection, layout.metadata.shape)
+            if box is not None and value.nbytes > BOX_BYTES:
+                self.castable(np.empty(0, value.dtype), dtype)
+                self._set_parts(box, value, selected.count, fields=fields, is_new=is_new, progress=progress)
+                return
         writing.write(
             layout,
             selected,
@@ -475,6 +485,31 @@ class Array(Node[ArrayMetadata]):
             expect_missing=is_new,
             progress=progress,
         )
+
+    def _set_parts(
+        self,
+        box: Box,
+        source: Any,
+        total: int,
+        *,
+        fields: Fields,
+        is_new: bool,
+        progress: Progress | None,
+    ) -> None:
+        """Write an array in a store to as large a box, one part after the other; the first write comes after the first read."""
+        item = max(source.dtype.itemsize, self.itemsize)
+        other = getattr(source, "shards", None) or source.chunks
+        lengths = box_shape(self.shape, self.shards or self.chunks, other, BOX_BYTES // item)
+        done = 0
+
+        def report(chunks: int, _: int) -> None:
+            assert progress is not None
+            progress(done + chunks, total)
+
+        for place, part in cut(box, lengths):
+            moved = report if progress is not None else None
+            self._set(plan_basic, place, source[part], fields=fields, is_new=is_new, progress=moved)
+            done += math.prod(-(-p.stop // n) - p.start // n for p, n in zip(place, self.chunks, strict=True))
 
     @property
     def write_empty_chunks(self) -> bool:
@@ -557,7 +592,9 @@ class Array(Node[ArrayMetadata]):
         Raises `AssignmentError` for data that do not fit, `SelectionError` for an axis that there is not, and
         `ReadOnlyError`.
         """
-        array = self.castable(data)
+        if isinstance(data, Array):  # as it is now: it may be this one
+            data = data.with_chunk_cache(data.chunk_cache)
+        array: Any = data if is_stored(data) else self.castable(data)
         if not -self.ndim <= axis < self.ndim:
             raise SelectionError(f"axis {axis} is out of bounds for an array of {self.ndim} dimensions")
         axis %= self.ndim

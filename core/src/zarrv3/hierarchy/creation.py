@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -18,12 +19,14 @@ from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.indexing import is_index, plan_basic
-from zarrv3.indexing.casting import array_like
+from zarrv3.indexing.casting import array_like, is_stored
 from zarrv3.opening import hooks
 from zarrv3.registry import OFFERED, installed
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
+from zarrv3.store.places import overlap
 
 CHUNK_BYTES = 2**20
 """About how many bytes a chunk has whose shape is left to us."""
@@ -49,9 +52,13 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)
     _check_encodes(array)
     data = described.get("data")
-    if data is not None:
-        data = array.castable(data)  # before anything is erased: it may be what is there now
+    if overwrite:
+        data = apart(data, store, path)
+    if data is not None and not (is_stored(data) and tuple(data.shape) == array.shape):
+        data = array.castable(data)
         plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
+    elif data is not None:
+        array.castable(np.empty(0, data.dtype))
     if data is None:
         nodes.create(store, path, metadata, overwrite=overwrite)
     elif overwrite and _may_be_at_once(array):
@@ -64,8 +71,22 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
         nodes.Above().tell(store, "created", path)
     else:
         nodes.create(store, path, metadata, overwrite=overwrite)
-        array.write(..., data, is_new=True)
+        try:
+            array.write(..., data, is_new=True)
+        except BaseException:  # an array in a store may be unreadable half-way
+            with suppress(ZarrError):
+                nodes.erase(store, path)
+            raise
     return array
+
+
+def apart(data: Any, store: BaseStore, path: str) -> Any:
+    """Data that stay readable while what is at a path is replaced: what may be read from there is brought into memory."""
+    if isinstance(data, Array) and not overlap(
+        data.store, folder_of(data.path), store, folder_of(path), probe=True
+    ):
+        return data
+    return np.asanyarray(data) if isinstance(getattr(data, "dtype", None), np.dtype) else data
 
 
 def _may_be_at_once(array: Array) -> bool:

@@ -11,7 +11,7 @@ from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import creation
 from zarrv3.hierarchy.arguments import ArrayArguments, check_names
 from zarrv3.hierarchy.array import Array
-from zarrv3.indexing.casting import array_like
+from zarrv3.indexing.casting import array_like, is_stored
 from zarrv3.store.base import BaseStore
 
 
@@ -79,9 +79,7 @@ def check_format(zarr_version: int | None = None, zarr_format: int | None = None
 
 def _chunks_of(data: Any) -> dict[str, Any]:
     """The chunk shape of something that has one; a dask array has tuples instead of lengths."""
-    chunks = getattr(data, "chunks", None)
-    is_shape = isinstance(chunks, tuple) and all(isinstance(length, int) for length in chunks)
-    return {"chunks": chunks} if is_shape else {}
+    return {"chunks": data.chunks} if is_stored(data) else {}
 
 
 def _drop_meaningless(arguments: dict[str, Any]) -> None:

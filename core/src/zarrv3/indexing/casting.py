@@ -34,12 +34,21 @@ def array_like(value: Any) -> Any:
     Raises `AssignmentError` for a value of which numpy makes nothing, or floats though it has integers, and for one with objects that
     stand for missing elements.
     """
-    if _has_dtype(value) and value.dtype.kind != "O" and hasattr(value, "shape"):
+    is_masked = isinstance(value, np.ma.MaskedArray)
+    if _has_dtype(value) and value.dtype.kind != "O" and hasattr(value, "shape") and not is_masked:
         return value
     try:
         return _array_of(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AssignmentError(f"a value of {type(value).__name__} cannot become an array: {error}") from error
+
+
+def is_stored(value: Any) -> bool:
+    """Whether a value is an array in a store, of any library, whose parts are read when they are asked for: it has a chunk shape."""
+    chunks = getattr(value, "chunks", None)
+    return (
+        isinstance(chunks, tuple) and all(isinstance(length, int) for length in chunks) and _has_dtype(value)
+    )
 
 
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

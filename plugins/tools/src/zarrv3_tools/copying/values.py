@@ -13,6 +13,7 @@ from zarrv3.errors import CorruptDataError
 from zarrv3.format.data_types import fill_test
 from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.hierarchy.array import Array
+from zarrv3.indexing.boxes import box_shape
 from zarrv3_tools.copying.passing import numbers
 from zarrv3_tools.copying.report import Tally
 
@@ -50,27 +51,11 @@ class Recoder:
         self.verify = verify
         self.block: Coords = dest.metadata.chunk_grid.chunk_shape
         self.grid: Coords = grid_shape(dest.metadata.chunk_grid, dest.shape)
+        item = source.metadata.data_type.item_size or 16
+        lengths = box_shape(dest.shape, self.block, source.shards or source.chunks, BOX_BYTES // item)
+        self.step: Coords = tuple(n // b for n, b in zip(lengths, self.block, strict=True))
+        """How many blocks a box has along each axis."""
         self.resume = resume and not dest.metadata.storage_transformers
-        self.step = self._step()
-
-    def _step(self) -> Coords:
-        """How many blocks a box has along each axis: as many as fit, whole source chunks where possible."""
-        item = self.source.metadata.data_type.item_size or 16
-        source = self.source.shards or self.source.chunks
-        step = [1] * len(self.grid)
-
-        def size() -> int:
-            return math.prod(s * b for s, b in zip(step, self.block, strict=True)) * item
-
-        for axis in reversed(range(len(step))):  # first so that no source chunk is read twice
-            whole = math.lcm(self.block[axis], source[axis]) // self.block[axis]
-            whole = min(whole, self.grid[axis])
-            if size() * whole <= BOX_BYTES:
-                step[axis] *= max(1, whole)
-        for axis in reversed(range(len(step))):
-            while step[axis] < self.grid[axis] and size() * 2 <= BOX_BYTES:
-                step[axis] *= 2
-        return tuple(step)
 
     def boxes(self) -> Iterator[Box]:
         """The boxes to be copied; of a large array that can be listed only those with chunks."""
