@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,12 @@ import zarr
 from zarrv3 import MemoryStore, open_store
 from zarrv3.errors import ConfigurationError, ReadOnlyError
 from zarrv3.layers.counting import Counting
+from zarrv3.testing.interrupts import interruptions, unheard
 from zarrv3_bridge_fsspec import StoreFileSystem
 from zarrv3_bridge_fsspec.gathering import WINDOW
+
+TIME = 60.0
+"""Seconds after which a call is taken to hang."""
 
 FILES = {f"/many/{i:03}": b"%d" % i for i in range(2 * WINDOW)}
 
@@ -287,3 +292,22 @@ def test_digests(fs: StoreFileSystem) -> None:
     fs.pipe({"a": b"1", "b": b"2", "c": b"1"})
     assert fs.ukey("a") == fs.ukey("c") != fs.ukey("b")
     assert fs.checksum("a") == fs.checksum("c") != fs.checksum("b")
+
+
+@unheard()
+def test_interrupts(fs: StoreFileSystem) -> None:
+    """Wherever an interrupt (Ctrl-C) comes into a call, its files are old or new, and other threads go on."""
+    old, new = {"/a": b"old", "/b/c": b"old"}, {"/a": b"new", "/b/c": b"new"}
+    calls: list[Callable[[], object]] = [
+        lambda: fs.pipe(new),
+        lambda: fs.cat([*old]),
+        lambda: fs.rm([*old]),
+        lambda: fs.mv("/b", "/d", recursive=True),
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        for call in calls:
+            pool.submit(fs.pipe, old).result(TIME)
+            for _ in interruptions(call, 3):
+                found = pool.submit(fs.cat, [*old], on_error="omit").result(TIME)
+                assert all(value in {old[path], new[path]} for path, value in found.items())
+                pool.submit(fs.pipe, old).result(TIME)

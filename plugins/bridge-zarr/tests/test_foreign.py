@@ -25,7 +25,7 @@ from zarrv3.errors import (
     StoreClosedError,
     UnsupportedError,
 )
-from zarrv3.testing import StoreConformance
+from zarrv3.testing import InterruptConformance, StoreConformance
 from zarrv3.testing.checks.table import Opener
 from zarrv3_bridge_zarr import ForeignStore, as_zarr_store, from_zarr_store, loop
 
@@ -71,14 +71,14 @@ class _Conformance(StoreConformance):
         return type(self).make(tmp_path / "data")
 
 
-class TestThereAndBack(_Conformance):
+class TestThereAndBack(InterruptConformance, _Conformance):
     """Both bridges lose nothing."""
 
     make = staticmethod(there_and_back)
 
 
 @pytest.mark.slow
-class TestLocal(_Conformance):
+class TestLocal(InterruptConformance, _Conformance):
     """`zarr.storage.LocalStore`."""
 
     make = staticmethod(local)
@@ -92,7 +92,7 @@ class TestLocal(_Conformance):
 
 
 @pytest.mark.slow
-class TestMemory(_Conformance):
+class TestMemory(InterruptConformance, _Conformance):
     """`zarr.storage.MemoryStore`."""
 
     make = staticmethod(memory)

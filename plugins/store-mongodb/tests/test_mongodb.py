@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zarrv3.testing import Opener, StoreConformance
+from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3_store_mongodb import MongoDBStore
 from zarrv3_store_mongodb.driver import MongoDBDriver
 
@@ -37,7 +37,7 @@ class SplitStore(ShortStore):
         return driver
 
 
-class TestMongoDBStore(StoreConformance):
+class TestMongoDBStore(InterruptConformance, StoreConformance):
     """A `MongoDBStore` over a replica set."""
 
     examples = 8
@@ -60,7 +60,7 @@ class TestStandaloneMongoDBStore(StoreConformance):
         return partial(ShortStore, standalone_database, "a.b-c", host="127.0.0.1", port=standalone.port)
 
 
-class TestSplitMongoDBStore(StoreConformance):
+class TestSplitMongoDBStore(InterruptConformance, StoreConformance):
     """A `MongoDBStore` most of whose values are in parts."""
 
     examples = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from glob import has_magic
@@ -19,6 +20,7 @@ from zarrv3.forks import at_forks
 from zarrv3.opening.stores import StoreLike, open_store
 from zarrv3.options.redaction import redact_options, redact_url
 from zarrv3.store.contract import ByteRange, whole
+from zarrv3.store.undisturbed import function_undisturbed, undisturbed
 from zarrv3_bridge_fsspec.files import ReadFile, WriteFile, taken
 from zarrv3_bridge_fsspec.gathering import Gatherer, Gatherers
 from zarrv3_bridge_fsspec.places import ANY, Inside, divide, strip, token
@@ -49,6 +51,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
     protocol: ClassVar[tuple[str, ...]] = ("zarrv3",)
     """The schemes of the class; the first one names the store that options describe."""
     cachable = False
+    mirror_sync_methods = False  # done in the constructor
     root_marker = ""
     _pid: int
 
@@ -63,6 +66,12 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
     ) -> None:
         listings = {name: options.pop(name) for name in LISTINGS & {*options}}
         super().__init__(asynchronous=asynchronous, loop=loop, batch_size=batch_size, **listings)
+        fsspec.asyn.mirror_sync_methods(self)
+        for name, method in [*vars(self).items()]:
+            if inspect.isfunction(
+                method
+            ):  # it waits for a coroutine: an interrupt could block fsspec's loop for ever
+                setattr(self, name, function_undisturbed(method))
         if store is None:
             store = {"store": self._kind(), **options}
             options = {}
@@ -297,7 +306,11 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Erase files, and with `recursive` folders; what has `*`, `?` or `[` and is not a name itself is a pattern."""
-        fsspec.asyn.sync(self.loop, self._rm_matching, path, recursive=recursive, maxdepth=maxdepth)
+        undisturbed(
+            lambda: fsspec.asyn.sync(
+                self.loop, self._rm_matching, path, recursive=recursive, maxdepth=maxdepth
+            )
+        )
 
     async def _rm_matching(self, path: Any, **kwargs: Any) -> None:
         await self._rm(await self._matching(path), **kwargs)
@@ -347,7 +360,8 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """Move files, or with `recursive` a folder: by renaming where nothing is at the target."""
-        fsspec.asyn.sync(self.loop, self._mv, path1, path2, recursive=recursive, maxdepth=maxdepth, **kwargs)
+        options = {"recursive": recursive, "maxdepth": maxdepth, **kwargs}
+        undisturbed(lambda: fsspec.asyn.sync(self.loop, self._mv, path1, path2, **options))
 
     async def _mv(
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from zarrv3.forks import at_forks
+from zarrv3.store.undisturbed import undisturbed
 
 T = TypeVar("T")
 
@@ -25,13 +26,8 @@ PATIENCE = 10.0
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the loop's thread and wait for its result; when the wait is interrupted, it is cancelled."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _running())
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+    """Run a coroutine in the loop's thread and wait for its result; an interrupt would leave the future locked for the loop."""
+    return undisturbed(lambda: asyncio.run_coroutine_threadsafe(coroutine, _running()).result())
 
 
 def _running() -> asyncio.AbstractEventLoop:

@@ -7,13 +7,15 @@ from urllib.parse import quote
 
 from zarrv3.errors import InvalidKeyError
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
+from zarrv3.store.undisturbed import methods_undisturbed
 from zarrv3_store_fsspec.access import Access, Entry, SwappingAccess, change
 from zarrv3_store_fsspec.files import SCRATCH
 from zarrv3_store_fsspec.reading import Part, read_all
 
 
+@methods_undisturbed
 class FSDriver:
-    """Keys as files below a path.
+    """Keys as files below a path. An interrupt would leave the events that fsspec and others wait for locked.
 
     Args:
         files: the file system.
@@ -89,6 +91,7 @@ class FSDriver:
         return folder + entry.path[len(start) :]
 
 
+@methods_undisturbed
 class SwappingFSDriver(FSDriver):
     """The driver of files that can be replaced conditionally."""
 

@@ -22,6 +22,7 @@ from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, BaseStore, Separator
 from zarrv3.store.contract import Capabilities, Driver, Limits
+from zarrv3.store.undisturbed import undisturbed
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_fsspec import systems
 from zarrv3_store_fsspec.access import Access, ObjectAccess
@@ -179,6 +180,9 @@ class FSStore(Backend):
 
     def connect(self) -> Driver:
         """The driver over the file system; nothing is sent unless `check` or `create` asks for it."""
+        return undisturbed(self._connect)
+
+    def _connect(self) -> Driver:
         url, fs = self.option("url"), self.option("fs")
         if fs is None:
             options = {name: self.option(name) for name in self._storage}

@@ -25,6 +25,7 @@ from zarrv3.store.contract import (
     whole,
 )
 from zarrv3.store.helpers import by_key, children, chunked, cut
+from zarrv3.store.undisturbed import methods_undisturbed
 from zarrv3_store_mongodb.heads import (
     MOST_STEPS,
     Document,
@@ -50,8 +51,9 @@ _AT_ONCE = 16  # swaps under way
 _FEWEST_STEPS = 8
 
 
+@methods_undisturbed
 class MongoDBDriver:
-    """Keys and values as documents.
+    """Keys and values as documents. An interrupt would leave the locks of pymongo's pool taken.
 
     Args:
         client: connects when it is used; it is asked at once what the server can do.

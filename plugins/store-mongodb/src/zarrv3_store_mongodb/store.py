@@ -23,6 +23,7 @@ from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Separator
 from zarrv3.store.contract import Driver
+from zarrv3.store.undisturbed import undisturbed
 from zarrv3_store_mongodb.client import (
     SCHEMES,
     check_options,
@@ -133,6 +134,9 @@ class MongoDBStore(Backend):
 
     def connect(self) -> Driver:
         """The driver over a client; the server is asked what it can do."""
+        return undisturbed(self._connect)
+
+    def _connect(self) -> Driver:
         client = self.option("client")
         owned = client is None
         if client is None:

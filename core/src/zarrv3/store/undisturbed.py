@@ -1,0 +1,126 @@
+"""Calls of libraries that cannot bear an interrupt (Ctrl-C), which comes to the main thread only: another thread does them.
+
+What `threading` builds of its locks (conditions, events) is Python code, and so are the pools, futures and event loops that others
+build of these. An interrupt at the wrong point leaves them locked for ever, for all threads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from _thread import start_new_thread
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from functools import partial, wraps
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from zarrv3.forks import renew_in_children
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+_Answers = SimpleQueue[tuple[Any, BaseException | None]]
+
+MOST = 1000
+"""How many items of an iterator are fetched at once, after fewer at first."""
+
+
+class Worker:
+    """A thread that does calls for others, who wait; what can be interrupted there is C, and leaves no lock."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        start_new_thread(_work, (self._jobs,))  # `Thread.start` waits for an event
+
+    def run(self, call: Callable[[], T]) -> T:
+        """What a call returns. An interrupt waits until it has ended: nothing is written behind what follows; a second one does not."""
+        answers: _Answers = SimpleQueue()
+        try:
+            self._jobs.put(partial(_answer, copy_context(), call, answers))
+            result, error = answers.get()
+        except BaseException:
+            ended: SimpleQueue[None] = SimpleQueue()
+            self._jobs.put(partial(ended.put, None))
+            ended.get()
+            raise
+        if error is not None:
+            raise error
+        value: T = result
+        return value
+
+    def stop(self) -> None:
+        """End the thread when it has done what was asked of it."""
+        self._jobs.put(None)
+
+
+def _answer(context: Any, call: Callable[[], Any], answers: _Answers) -> None:
+    try:
+        answers.put((context.run(call), None))
+    except BaseException as error:  # noqa: BLE001 - the caller gets it
+        answers.put((None, error))
+
+
+def _work(jobs: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        del job
+
+
+class _Main:
+    """The worker of the main thread, which alone makes and uses it."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child: the thread is the parent's."""
+        self.worker: Worker | None = None
+
+
+_main = _Main()
+
+
+def undisturbed(call: Callable[[], T]) -> T:
+    """What a call returns that no interrupt comes into."""
+    if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
+        return call()
+    if _main.worker is None:
+        try:
+            _main.worker = Worker()
+        except RuntimeError:  # the interpreter is shutting down, or can start no more threads
+            return call()
+    return _main.worker.run(call)
+
+
+def function_undisturbed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, into which no interrupt comes, nor into the iterator that it returns."""
+
+    @wraps(function)
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        result = undisturbed(partial(function, *arguments, **options))
+        return _iterated(result) if isinstance(result, Iterator) else result
+
+    return wrapper
+
+
+def methods_undisturbed(cls: C) -> C:
+    """Let no interrupt come into the public methods of a class, nor into the iterators that they return; a decorator."""
+    for name, method in [*vars(cls).items()]:
+        if inspect.isfunction(method) and name[0] != "_" and not inspect.iscoroutinefunction(method):
+            setattr(cls, name, function_undisturbed(method))
+    return cls
+
+
+def _iterated(items: Iterator[T]) -> Iterator[T]:
+    count = 1
+    while some := undisturbed(partial(_first, items, count)):
+        yield from some
+        count = min(2 * count, MOST)
+
+
+def _first(items: Iterator[T], count: int) -> list[T]:
+    return [*islice(items, count)]
