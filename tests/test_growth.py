@@ -194,7 +194,7 @@ def test_info_lists_once() -> None:
     store.reset()
     lines = dict(array.info)
     assert lines["Chunks initialized"] == f"{FEW}/{FEW}"
-    assert lines["No. bytes stored"] == str(array.nbytes_stored)
+    assert lines["No. bytes stored"] == str(array.nbytes_stored())
     assert store.calls == {"list_sizes": 2}  # one of them is nbytes_stored
 
 

@@ -326,7 +326,7 @@ def test_sizes_are_silent(store: BaseStore, capsys: pytest.CaptureFixture[str]) 
     """16, 17: `info` and `getsize` work in every store and print nothing themselves."""
     array = zarrv3.array(np.arange(100), chunks=10, store=store, path="a")
     assert dict(array.info)["Chunks initialized"] == "10/10"
-    assert array.nbytes_stored == store.getsize("a") > 0
+    assert array.nbytes_stored() == store.getsize("a") > 0
     assert store.getsize() > store.getsize("a")
     assert capsys.readouterr().out == ""
 

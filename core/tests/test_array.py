@@ -44,7 +44,7 @@ def test_properties(array: Array) -> None:
     assert (array.cdata_shape, array.nchunks, array.nchunks_initialized) == ((3, 2), 6, 6)
     assert (array.order, array.fill_value, array.dimension_names) == ("C", 0, None)
     assert (array.filters, array.compressors, array.compressor) == ((), (), None)
-    assert array.nbytes_stored == 6 * 16 + len(array.store["a/b/zarr.json"])
+    assert array.nbytes_stored() == 6 * 16 + len(array.store["a/b/zarr.json"])
     assert array.read_only is False
     assert dict(array.attributes) == {"k": 1}
 

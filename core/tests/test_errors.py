@@ -17,7 +17,7 @@ BUILT_INS = {
     errors.KeyMissingError: [KeyError],
     errors.InvalidKeyError: [ValueError],
     errors.UnsupportedError: [NotImplementedError],
-    errors.ReadOnlyError: [PermissionError],
+    errors.ReadOnlyError: [PermissionError, ValueError],
     errors.StoreClosedError: [ValueError],
     errors.StoreAccessError: [OSError],
     errors.SwapUnknownError: [errors.StoreAccessError],
@@ -28,13 +28,17 @@ BUILT_INS = {
     errors.ConfigurationError: [ValueError],
     errors.MetadataError: [ValueError],
     errors.UnknownExtensionError: [ValueError],
+    errors.UnknownDataTypeError: [ValueError, TypeError],
     errors.NotPortableError: [ValueError],
     errors.CorruptDataError: [ValueError],
-    errors.NodeNotFoundError: [KeyError, FileNotFoundError],
+    errors.NodeNotFoundError: [KeyError, FileNotFoundError, ValueError],
+    errors.ShapeMissingError: [KeyError, FileNotFoundError, ValueError, TypeError],
     errors.NodeExistsError: [ValueError, FileExistsError],
-    errors.NodeTypeError: [TypeError],
+    errors.NodeTypeError: [TypeError, ValueError],
     errors.NodeNameError: [ValueError],
     errors.SelectionError: [IndexError],
+    errors.AssignmentError: [ValueError, TypeError],
+    errors.OutOfRangeError: [ValueError, OverflowError],
 }
 
 

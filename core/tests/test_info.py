@@ -168,7 +168,7 @@ def test_stores_on_disk(tmp_path: Path) -> None:
     """The bytes stored are those on disk."""
     array = zarrv3.array(np.arange(1000.0), store=str(tmp_path), path="x", chunks=100)
     on_disk = sum(path.stat().st_size for path in (tmp_path / "x").rglob("*") if path.is_file())
-    assert array.nbytes_stored == on_disk
+    assert array.nbytes_stored() == on_disk
     assert re.search(rf"No\. bytes stored +: {on_disk}\b", str(array.info))
 
 

@@ -90,7 +90,7 @@ WRONG_ARRAYS: list[dict[str, Any]] = [
     {"codecs": ["crc32c", "bytes"]}, {"codecs": ["nope"]}, {"codecs": [{"name": "bytes", "x": 1}]}, {"codecs": ["numcodecs.pickle", "bytes"]},
     {"fill_value": ...}, {"fill_value": None}, {"fill_value": "nan"}, {"fill_value": [1]}, {"fill_value": True},
     {"attributes": None}, {"attributes": []}, {"attributes": "x"}, {"dimension_names": ["x"]}, {"dimension_names": "xy"},
-    {"dimension_names": [1, 2]}, {"storage_transformers": {}}, {"storage_transformers": None}, {"storage_transformers": [1]},
+    {"dimension_names": [1, 2]}, {"storage_transformers": {}}, {"storage_transformers": [1]},
     {"storage_transformers": [{"type": "x"}]}, {"extra": 1}, {"extra": {}}, {"extra": {"must_understand": True}},
     {"extra": {"must_understand": 0}}, {"extra": None}, {"consolidated_metadata": None},
 ]  # fmt: skip
@@ -204,6 +204,13 @@ def test_null_for_no_dimension_names() -> None:
     )
 
 
+def test_null_for_no_storage_transformers() -> None:
+    """Some writers say `null` for an empty list; the document keeps it."""
+    metadata = ArrayMetadata.from_document(changed(ARRAY, storage_transformers=None), source="a")
+    assert metadata.storage_transformers == ()
+    assert metadata.to_document()["storage_transformers"] is None
+
+
 def test_bare_nan_of_other_writers() -> None:
     """It is read; a fill value is written back as JSON has it, attributes as they were found."""
     data = json.dumps(changed(ARRAY, fill_value=math.nan, attributes={"x": math.inf})).encode()
@@ -250,7 +257,19 @@ def test_new_metadata_hold_no_bare_nan() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [math.nan, [math.inf], {"a": {1: 2}}, {1: 2}, object(), b"x", {"a": {"b": {3}}}, np.int64(1), 10**5000],
+    [
+        math.nan,
+        [math.inf],
+        {"a": {1: 2}},
+        {1: 2},
+        object(),
+        b"x",
+        {"a": {"b": {3}}},
+        np.longdouble(1),
+        np.datetime64(1, "ns"),
+        np.array([np.nan]),
+        10**5000,
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_attributes_that_json_cannot_hold(value: Any) -> None:

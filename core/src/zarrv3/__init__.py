@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from zarrv3.api import create_hierarchy as create_hierarchy
     from zarrv3.api import empty as empty
     from zarrv3.api import empty_like as empty_like
+    from zarrv3.api import from_array as from_array
     from zarrv3.api import full as full
     from zarrv3.api import full_like as full_like
     from zarrv3.api import group as group
@@ -93,7 +94,7 @@ __version__ = "0.1.0"
 
 _MODULES: dict[str, str] = {
     "zarrv3": "codecs",
-    "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
+    "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
     "zarrv3.chunks.chunk_cache": "ChunkCache",
     "zarrv3.chunks.transformers": "StorageTransformer",
     "zarrv3.hierarchy.array": "Array",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
 from zarrv3.chunks.chunk_cache import ChunkCache
-from zarrv3.errors import ConfigurationError, NodeNotFoundError, ReadOnlyError
+from zarrv3.errors import ConfigurationError, ReadOnlyError, ShapeMissingError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, creation, nodes, spellings
 from zarrv3.hierarchy.arguments import (
@@ -30,7 +30,7 @@ from zarrv3.hierarchy.arguments import (
     check_names,
     takes,
 )
-from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
@@ -69,10 +69,7 @@ def open(  # noqa: A001 - zarr-python's name
     if use_consolidated and not isinstance(metadata, GroupMetadata):
         metadata = nodes.checked(located, full_path, metadata, GroupMetadata)
     if isinstance(metadata, ArrayMetadata):
-        write_empty = arguments.get("write_empty_chunks")
-        return Array(
-            located, full_path, read_only=mode == "r", metadata=metadata, write_empty_chunks=write_empty
-        )
+        return Array(located, full_path, read_only=mode == "r", metadata=metadata, **usage_of(arguments))
     if metadata is not None:
         return _opened_group(located, full_path, mode, metadata, use_consolidated)
     if shape is not None or data is not None:
@@ -118,11 +115,11 @@ def open_array(
             full_path,
             read_only=mode == "r",
             metadata=metadata,
-            write_empty_chunks=arguments.get("write_empty_chunks"),
             chunk_cache=chunk_cache,
+            **usage_of(arguments),
         )
     if shape is None and data is None:
-        raise NodeNotFoundError(
+        raise ShapeMissingError(
             f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
         )
     made = spellings.create(located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments)
@@ -173,6 +170,8 @@ def group(store: StoreLike = None, *, overwrite: bool = False, **arguments: Unpa
 
 # ---------------------------------------------------------------- creating
 
+_DATA = "the values: a numpy array, whatever numpy makes one of, or an array of zarrv3, zarr or dask."
+
 
 @takes(CreateArrayArguments, name="the path within the store; by default the root.")
 def create_array(
@@ -209,12 +208,15 @@ def create(
     path: str | None = None,
     data: Any = None,
     overwrite: bool = False,
+    mode: Mode | None = None,
     storage_options: Mapping[str, Any] | None = None,
     **arguments: Unpack[Zarr2Arguments],
 ) -> Array:
     """Create an array in the spelling of zarr-python 2 and of its experimental V3 support."""
     _check(arguments)
-    located, full_path, _ = _located(store, path, "a", storage_options)
+    if mode in {"r", "r+"}:
+        raise ConfigurationError(f"mode={mode!r} creates no array")
+    located, full_path, mode = _located(store, path, mode or "a", storage_options)
     return spellings.create(
         located,
         full_path,
@@ -225,8 +227,36 @@ def create(
         fill_value=fill_value,
         order=order,
         data=data,
-        overwrite=overwrite,
+        overwrite=overwrite or mode == "w",
         **arguments,
+    )
+
+
+@takes(CreateArrayArguments, name="the path within the store; by default the root.", data=_DATA)
+def from_array(
+    store: StoreLike,
+    *,
+    name: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    zarr_format: int | None = None,
+    **arguments: Unpack[CreateArrayArguments],
+) -> Array:
+    """Create an array with the values of another, and with its chunks, codecs, attributes and names of dimensions.
+
+    What is given as an argument is taken from there instead, unless it is `"keep"`.
+    """
+    check_names(arguments, CreateArrayArguments)
+    given = {name: value for name, value in arguments.items() if not _is_keep(value)}
+    data = given.pop("data", None)
+    if data is None:
+        raise ConfigurationError("from_array needs data")
+    return create_array(
+        store,
+        name=name,
+        storage_options=storage_options,
+        zarr_format=zarr_format,
+        data=data,
+        **spellings.like(data, given, kept=("attributes", "dimension_names")),
     )
 
 
@@ -266,10 +296,7 @@ def create_hierarchy(
     return {path: opened(located, join_paths(above, path), metadata) for path, metadata in nodes.items()}
 
 
-@takes(
-    ShapedArguments,
-    data="the values: a numpy array, whatever numpy makes one of, or an array of zarrv3, zarr or dask.",
-)
+@takes(ShapedArguments, data=_DATA)
 def array(data: Any, **arguments: Unpack[ShapedArguments]) -> Array:
     """Create an array with the values and by default the shape, the dtype and the chunks of `data`."""
     return create(**spellings.of(data, arguments))
@@ -368,11 +395,16 @@ def save(
 
 @takes(MemberArguments, data="the values.")
 def save_array(
-    store: StoreLike, data: Any, *, path: str | None = None, **arguments: Unpack[MemberArguments]
+    store: StoreLike,
+    data: Any,
+    *,
+    path: str | None = None,
+    mode: Mode | None = None,
+    **arguments: Unpack[MemberArguments],
 ) -> None:
     """Save one array. A store that is opened here is closed afterwards."""
     with _used(store, path) as (located, full_path):
-        array(data, store=located, path=full_path, **arguments)
+        array(data, store=located, path=full_path, mode=mode, **arguments)
 
 
 @takes(args=_SAVED, named="arrays by name.")
@@ -482,6 +514,10 @@ def _located(
     if mode != "r" and not located.capabilities.write:
         raise ReadOnlyError(f"{located.describe()} cannot be written; open it with mode='r'")
     return located, full_path, mode
+
+
+def _is_keep(value: Any) -> bool:
+    return isinstance(value, str) and value == "keep"
 
 
 def _check(arguments: Mapping[str, Any]) -> None:

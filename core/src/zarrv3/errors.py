@@ -42,7 +42,7 @@ class UnsupportedError(StoreError, NotImplementedError):
     """The store does not have the capability that the call needs."""
 
 
-class ReadOnlyError(StoreError, PermissionError):
+class ReadOnlyError(StoreError, PermissionError, ValueError):
     """A write to something that is open for reading."""
 
 
@@ -97,6 +97,10 @@ class UnknownExtensionError(MetadataError):
     """A document names a data type, codec, chunk grid, … that is not installed and must be understood."""
 
 
+class UnknownDataTypeError(UnknownExtensionError, TypeError):
+    """What was given as a dtype is not one, or no data type stands for it."""
+
+
 class NotPortableError(MetadataError):
     """A node that a layer shows, or fails to show, has no form in the final format: it cannot be stored elsewhere."""
 
@@ -112,15 +116,19 @@ class NodeError(ZarrError):
     """Something about a node of the hierarchy."""
 
 
-class NodeNotFoundError(NodeError, FileNotFoundError, KeyError):
+class NodeNotFoundError(NodeError, FileNotFoundError, KeyError, ValueError):
     """There is no node at a path."""
+
+
+class ShapeMissingError(ConfigurationError, NodeNotFoundError, TypeError):
+    """There is no array, and nothing says how long a new one would be."""
 
 
 class NodeExistsError(NodeError, FileExistsError, ValueError):
     """There is a node already and `overwrite` was not asked for."""
 
 
-class NodeTypeError(NodeError, TypeError):
+class NodeTypeError(NodeError, TypeError, ValueError):
     """A group where an array is asked for, or the other way round."""
 
 
@@ -139,6 +147,10 @@ class AssignmentError(ZarrError, ValueError, TypeError):
     """A value that cannot become elements of the array; nothing was written."""
 
 
+class OutOfRangeError(AssignmentError, OverflowError):
+    """A number that is too large for the elements of the array; nothing was written."""
+
+
 # ---------------------------------------------------------------- warnings
 
 
@@ -148,3 +160,19 @@ class StaleMetadataWarning(UserWarning):
 
 class SeveralWritersWarning(UserWarning):
     """A process of several writes part of a value to a store that cannot tell whether others have changed it meanwhile."""
+
+
+# ---------------------------------------------------------------- as zarr-python 3 calls them, for `except`
+
+BaseZarrError = ZarrError
+ArrayNotFoundError = GroupNotFoundError = NodeNotFoundError
+ContainsArrayError = ContainsGroupError = ContainsArrayAndGroupError = (NodeExistsError, NodeTypeError)
+"""Another node is there, whether one was to be created or opened."""
+MetadataValidationError = MetadataError
+NodeTypeValidationError = NodeTypeError
+UnknownCodecError = PickleCodecDisabledError = UnknownExtensionError
+DataTypeValidationError = UnknownDataTypeError
+ArrayIndexError = BoundsCheckError = NegativeStepError = VindexInvalidSelectionError = SelectionError
+ChunkNotFoundError = KeyMissingError
+ZarrUserWarning, ZarrRuntimeWarning, ZarrDeprecationWarning = UserWarning, RuntimeWarning, DeprecationWarning
+ZarrFutureWarning = UnstableSpecificationWarning = FutureWarning

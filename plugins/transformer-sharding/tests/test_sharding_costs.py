@@ -254,7 +254,7 @@ def test_chunks_are_counted_by_indexes(make: Make, spelling: str) -> None:
     assert counting.bytes_read == 16 * INDEX[spelling]
     size = sum(len(value) for value in array.store.values())
     text = repr(array.info)
-    assert array.nbytes_stored == size
+    assert array.nbytes_stored() == size
     assert "Chunks initialized : 380/400" in text
     assert "Shard shape        : (50, 50)" in text
     assert "Chunk shape        : (10, 10)" in text

@@ -13,6 +13,8 @@ from zarrv3.store.contract import JSON, Buffer
 MAX_DEPTH = 128
 """How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
 _PLAIN = (str, int, float, type(None))
+_WITHOUT_JSON = "gGmM"
+"""numpy's long numbers, which Python does not have either, and its times, which it would take for numbers."""
 _MAX_USER_DEPTH = 100  # leaves room for what stands around a user's value, consolidated metadata for instance
 
 
@@ -49,7 +51,7 @@ def dump_document(document: Mapping[str, JSON]) -> bytes:
 
 
 def check_json(value: Any, member: str, kept: JSON = None) -> JSON:
-    """The value as JSON would return it (tuples become lists); `MetadataError` naming what JSON cannot hold.
+    """The value as JSON would return it (tuples and arrays become lists); `MetadataError` naming what JSON cannot hold.
 
     NaN and infinities are accepted only where `kept`, the value that is replaced, has one in the same place.
     """
@@ -73,6 +75,7 @@ def _check_depth(value: Any, limit: int, member: str) -> None:
 
 
 def _checked(value: Any, member: str, kept: Any) -> JSON:
+    value = _plain(value)
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):
@@ -94,6 +97,12 @@ def _checked(value: Any, member: str, kept: Any) -> JSON:
         known = kept if isinstance(kept, Mapping) else {}
         return {name: _checked(item, f"{member}.{name}", known.get(name)) for name, item in value.items()}
     raise MetadataError(f"{member}: JSON cannot hold {type(value).__name__} {shown(value)}")
+
+
+def _plain(value: Any) -> Any:
+    """A scalar or an array of numpy's as Python has it, where it does; anything else as it is."""
+    kind = getattr(getattr(value, "dtype", None), "char", None) if type(value).__module__ == "numpy" else None
+    return value if kind is None or kind in _WITHOUT_JSON else value.tolist()
 
 
 def _unique(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:

@@ -40,6 +40,7 @@ Document = dict[str, JSON]
 class _NodeMetadata:
     """What groups and arrays have in common."""
 
+    zarr_format: ClassVar[int] = 3
     node_type: ClassVar[str]
     attributes: Mapping[str, JSON] = field(compare=False)
     document: Document = field(repr=False)
@@ -47,6 +48,8 @@ class _NodeMetadata:
     def to_document(self) -> Document:
         """The document, as read except for what was changed; a copy."""
         return copy.deepcopy(self.document)
+
+    to_dict = to_document
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
         """This node with other attributes; `MetadataError` if JSON cannot hold them.
@@ -181,7 +184,9 @@ class ArrayMetadata(_NodeMetadata):
                 document["fill_value"] = data_type.fill_to_json(fill)
         codecs = _codecs(document["codecs"])
         check_order(codecs)
-        transformers = document.get("storage_transformers", [])
+        transformers = document.get("storage_transformers")
+        if transformers is None:  # absent, or the null of some writers
+            transformers = []
         if not isinstance(transformers, list | tuple):
             raise MetadataError(f"storage_transformers must be a list, not {shown(transformers)}")
         return cls(

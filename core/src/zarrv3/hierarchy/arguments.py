@@ -62,6 +62,10 @@ dimension_separator: the separator in chunk keys; by default the store's, else `
 dimension_names: a name or `None` for each dimension.
 storage_transformers: `StorageTransformer`s or their JSON, from the array to the store.
 write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
+config: how the array is used, as zarr-python 3 spells it: `{"write_empty_chunks": True, "order": "F"}`, where `order` is that of
+    what is read, in memory; by default as the settings say.
+write_data: whether `data` are written; otherwise they only say what shape and dtype the array has.
+chunk_shape: what zarr-python 3 also calls `chunks`.
 chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache` that several arrays
     may share; `None` remembers nothing.
 zarr_version: 3; others are refused.
@@ -116,6 +120,7 @@ class _Storage(TypedDict, total=False):
     dimension_names: Annotated[Sequence[str | None] | None, None]
     storage_transformers: Annotated[Iterable[Any], ()]
     write_empty_chunks: Annotated[bool | None, None]
+    config: Annotated[Any, None]
 
 
 class VersionArguments(TypedDict, total=False):
@@ -128,6 +133,7 @@ class VersionArguments(TypedDict, total=False):
 class Zarr2Arguments(_Storage, VersionArguments, total=False):
     """How a new array is stored, with what only zarr-python 2 spells like that."""
 
+    chunk_shape: Annotated[Chunks, None]
     object_codec: Annotated[Any, None]
     read_only: Annotated[bool, False]
     cache_metadata: Annotated[Any, None]
@@ -154,7 +160,11 @@ class _Overwrite(TypedDict, total=False):
     overwrite: Annotated[bool, False]
 
 
-class _Place(_Overwrite, total=False):
+class _Mode(TypedDict, total=False):
+    mode: Annotated[Mode | None, None]
+
+
+class _Place(_Overwrite, _Mode, total=False):
     store: Annotated[StoreLike, None]
     path: Annotated[str | None, None]
     storage_options: Annotated[Mapping[str, Any] | None, None]
@@ -162,6 +172,8 @@ class _Place(_Overwrite, total=False):
 
 class CreateArrayArguments(_Shape, _TypeAndData, _Overwrite, _Chunks, _Fill, _Storage, total=False):
     """A new array in the spelling of zarr-python 3."""
+
+    write_data: Annotated[bool, True]
 
 
 class MemberFullArguments(_Overwrite, FullArguments, total=False):
@@ -193,10 +205,6 @@ class ShapedArguments(_Shape, PlacedArguments, total=False):
 
 
 # ---------------------------------------------------------------- opening, reading and writing
-
-
-class _Mode(TypedDict, total=False):
-    mode: Annotated[Mode | None, None]
 
 
 class _Location(VersionArguments, total=False):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Self, TypeAlias, Unpack
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeAlias, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,7 +36,7 @@ from zarrv3.indexing import (
 from zarrv3.indexing.boxes import Box, as_box, box_shape, cut
 from zarrv3.indexing.casting import NumpyArray, castable, check_out, field_dtype, is_stored
 from zarrv3.opening.stores import StoreLike
-from zarrv3.options.settings import config
+from zarrv3.options.settings import checked, config
 
 Planner: TypeAlias = Callable[..., Plan]
 
@@ -57,6 +57,27 @@ _WRITING = """Raises `SelectionError` (an `IndexError`) for a selection that doe
 writes to different elements all take effect, those of several processes where the store can swap."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig:
+    """How an array is used, apart from what its document says, as zarr-python 3 calls it."""
+
+    order: Literal["C", "F"]
+    write_empty_chunks: bool
+
+
+def usage_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What an `Array` is told for the arguments `config` and `write_empty_chunks`; the second one counts."""
+    given = arguments.get("config") or {}
+    if not isinstance(given, Mapping):
+        given = {name: getattr(given, name) for name in ("order", "write_empty_chunks")}
+    found = checked({f"array.{name}": value for name, value in given.items()})
+    empty = arguments.get("write_empty_chunks")
+    return {
+        "write_empty_chunks": found.get("write_empty_chunks") if empty is None else empty,
+        "memory_order": found.get("order"),
+    }
+
+
 class Array(Node[ArrayMetadata]):
     """An n-dimensional array whose chunks lie in a store: a node of type `array` of the Zarr v3 specification.
 
@@ -71,6 +92,7 @@ class Array(Node[ArrayMetadata]):
         path: the path within the store.
         read_only: refuse to change anything.
         write_empty_chunks: store chunks that hold only the fill value; by default the setting of that name.
+        memory_order: how the elements of what is read lie in memory, `C` or `F`; by default as the setting `order` says.
         metadata: its metadata, if they are known already.
         chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`
             that several arrays share. What others write is then not seen before `refresh`. Chunks whose elements vary
@@ -89,11 +111,13 @@ class Array(Node[ArrayMetadata]):
         *,
         read_only: bool = False,
         write_empty_chunks: bool | None = None,
+        memory_order: Literal["C", "F"] | None = None,
         metadata: ArrayMetadata | None = None,
         chunk_cache: ChunkCache | int | str | None = None,
     ) -> None:
         super().__init__(store, path, read_only=read_only, metadata=metadata)
         self._write_empty = write_empty_chunks
+        self._memory_order: Literal["C", "F"] = memory_order or config.get("order")
         self._cache = as_cache(chunk_cache)
         self._layout = self._arranged(self._metadata)
 
@@ -120,13 +144,29 @@ class Array(Node[ArrayMetadata]):
     @takes(raises="Raises `ConfigurationError` for a size that is not one.")
     def with_chunk_cache(self, chunk_cache: ChunkCache | int | str | None) -> Self:
         """A new object for this array that remembers decoded chunks for reading; this one stays as it is."""
-        options = {**self._options(), "chunk_cache": chunk_cache}
-        return type(self)(self._store, self._path, metadata=self._metadata, **options)
+        return self._with(chunk_cache=chunk_cache)
+
+    def with_config(self, config: ArrayConfig | Mapping[str, Any]) -> Self:
+        """A new object for this array that is used otherwise; this one stays as it is.
+
+        Args:
+            config: as `create_array` takes it; what it does not name stays.
+
+        Raises `ConfigurationError` for a name or value that makes no sense.
+        """
+        told = {name: value for name, value in usage_of({"config": config}).items() if value is not None}
+        return self._with(**told)
+
+    def _with(self, **options: Any) -> Self:
+        return type(self)(
+            self._store, self._path, metadata=self._metadata, **{**self._options(), **options}
+        )._share(self._above)
 
     def _options(self) -> dict[str, Any]:
         return {
             **super()._options(),
             "write_empty_chunks": self._write_empty,
+            "memory_order": self._memory_order,
             "chunk_cache": self._cache,
         }
 
@@ -203,6 +243,11 @@ class Array(Node[ArrayMetadata]):
         return self._layout.chain.codecs
 
     @property
+    def serializer(self) -> Codec:
+        """The codec from array to bytes."""
+        return next(codec for codec in self.codecs if codec.kind == "array-bytes")
+
+    @property
     def compressors(self) -> tuple[Codec, ...]:
         """The codecs from bytes to bytes, in the order of encoding."""
         return tuple(codec for codec in self.codecs if codec.kind == "bytes-bytes")
@@ -232,6 +277,22 @@ class Array(Node[ArrayMetadata]):
         return self._layout.grid_shape
 
     @property
+    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The lengths of all chunks (of a sharded array: inner chunks) along each dimension, within the array."""
+        return self._sizes(self.chunks)
+
+    @property
+    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The lengths of what is stored as one value (of a sharded array: shards) along each dimension, within the array."""
+        return self._sizes(self.shards or self.chunks)
+
+    def _sizes(self, unit: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        return tuple(
+            tuple(min(step, length - start) for start in range(0, length, step))
+            for length, step in zip(self.shape, unit, strict=True)
+        )
+
+    @property
     def nchunks(self) -> int:
         """How many chunks (of a sharded array: inner chunks) there are, stored or not."""
         return math.prod(self.cdata_shape)
@@ -245,7 +306,6 @@ class Array(Node[ArrayMetadata]):
         layout = self._layout
         return sum(1 for key in layout.store.list_prefix(layout.folder) if layout.coords(key) is not None)
 
-    @property
     def nbytes_stored(self) -> int:
         """The size of all values of the array in the store, its document included, in bytes; reads no values.
 
@@ -377,7 +437,7 @@ class Array(Node[ArrayMetadata]):
         if out is not None and out.dtype == dtype and out.shape == selected.shape:
             buffer = out
         else:
-            buffer = np.empty(selected.shape, dtype)
+            buffer = np.empty(selected.shape, dtype, self._memory_order)
         reading.read(layout, selected, buffer, fields=fields, progress=progress)
         if out is None:
             return selected.finish(buffer)
@@ -512,6 +572,11 @@ class Array(Node[ArrayMetadata]):
             done += math.prod(-(-p.stop // n) - p.start // n for p, n in zip(place, self.chunks, strict=True))
 
     @property
+    def config(self) -> ArrayConfig:
+        """How this object uses the array."""
+        return ArrayConfig(order=self._memory_order, write_empty_chunks=self.write_empty_chunks)
+
+    @property
     def write_empty_chunks(self) -> bool:
         """Whether chunks that hold only the fill value are stored."""
         return bool(config.get("write_empty_chunks") if self._write_empty is None else self._write_empty)
@@ -529,7 +594,7 @@ class Array(Node[ArrayMetadata]):
 
     # ------------------------------------------------------------ changing the shape
 
-    def resize(self, *shape: Any) -> None:
+    def resize(self, *shape: Any, new_shape: Any = None) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
 
         When the array grows, only the document is written. When it shrinks, what will lie outside is first erased or, where part
@@ -538,10 +603,12 @@ class Array(Node[ArrayMetadata]):
 
         Args:
             shape: one length for each dimension, as several arguments or as one sequence.
+            new_shape: the same by name, as zarr-python 3 calls it.
 
         Raises `MetadataError` for another number of dimensions or a negative length, and `ReadOnlyError`. Where the store can
         swap atomically, each of several callers changes what the one before has left.
         """
+        shape = shape if new_shape is None else (new_shape,)
         lengths = shape[0] if len(shape) == 1 and not is_index(shape[0]) else shape
         if not isinstance(lengths, Iterable):
             raise MetadataError(f"shape must be lengths of dimensions, not {lengths!r}")

@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 
 from zarrv3.chunks.transformers import StorageTransformer
-from zarrv3.errors import ConfigurationError, MetadataError, ZarrError
+from zarrv3.errors import MetadataError, ShapeMissingError, ZarrError
 from zarrv3.format.codecs import ZSTD, ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
 from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.format.extensions import Guard, NamedConfig, shown
@@ -18,7 +18,7 @@ from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, chec
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
-from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.indexing import is_index, plan_basic
 from zarrv3.indexing.casting import array_like, is_stored
@@ -43,15 +43,18 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
     check_names(arguments, CreateArrayArguments)
     described: dict[str, Any] = {**arguments}
     overwrite = described.pop("overwrite", False)
-    write_empty = described.pop("write_empty_chunks", None)
+    usage = usage_of(described)
+    for name in ("config", "write_empty_chunks"):
+        described.pop(name, None)
+    is_written = described.pop("write_data", True)
     if "compressor" in described:
         described.setdefault("compressors", described.pop("compressor"))
     if described.get("dtype") is None and described.get("data") is not None:
         described["data"] = array_like(described["data"])
     metadata = metadata_for(store, **described)
-    array = Array(store, path, metadata=metadata, write_empty_chunks=write_empty)
+    array = Array(store, path, metadata=metadata, **usage)
     _check_encodes(array)
-    data = described.get("data")
+    data = described.get("data") if is_written else None
     if overwrite:
         data = apart(data, store, path)
     if data is not None and not (is_stored(data) and tuple(data.shape) == array.shape):
@@ -65,9 +68,7 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
         nodes.create_missing_groups(store, path)
         with store.transaction() as pending:  # whoever kills us leaves what was there
             nodes.create_many(pending, {path: metadata}, overwrite=True, tell=False)
-            Array(pending, path, metadata=metadata, write_empty_chunks=write_empty).write(
-                ..., data, is_new=True
-            )
+            Array(pending, path, metadata=metadata, **usage).write(..., data, is_new=True)
         nodes.Above().tell(store, "created", path)
     else:
         nodes.create(store, path, metadata, overwrite=overwrite)
@@ -115,7 +116,7 @@ def metadata_for(
     chunk_key_encoding: Any = None,
     dimension_separator: Literal[".", "/"] | None = None,
     dimension_names: Sequence[str | None] | None = None,
-    storage_transformers: Iterable[Any] = (),
+    storage_transformers: Iterable[Any] | None = (),
 ) -> ArrayMetadata:
     """The metadata of a new array that will lie in `store`, which is asked for its default separator only.
 
@@ -126,9 +127,12 @@ def metadata_for(
         data = data if dtype is not None and hasattr(data, "shape") else array_like(data)
     if shape is None:
         if data is None:
-            raise ConfigurationError("a new array needs a shape, or data that has one")
+            raise ShapeMissingError("a new array needs a shape, or data that has one")
         shape = data.shape
     lengths = as_shape(shape)
+    index_location = "end"
+    if isinstance(shards, Mapping):  # zarr-python's
+        shards, index_location = _shape_and_location(**shards)
     parsed = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
     chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
     with Guard("data_types", parsed, "fill_value"):
@@ -143,7 +147,9 @@ def metadata_for(
             raise MetadataError(f"{name} must be a list, not {shown(given)}")
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
     if shard_shape is not None:
-        chain = [_sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec)]
+        chain = [
+            _sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec, index_location)
+        ]
     return ArrayMetadata.create(
         shape=lengths,
         data_type=parsed,
@@ -153,7 +159,7 @@ def metadata_for(
         codecs=[_as_json(codec) for codec in chain],
         attributes=attributes,
         dimension_names=dimension_names,
-        storage_transformers=[_transformer(given) for given in storage_transformers],
+        storage_transformers=[_transformer(given) for given in storage_transformers or ()],
     )
 
 
@@ -316,13 +322,22 @@ def _as_json(codec: CodecLike) -> Any:
     raise MetadataError(f"not a codec: {codec!r}; {advice}")
 
 
-def _sharding(chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpec) -> dict[str, Any]:
+def _shape_and_location(shape: Any = None, index_location: str = "end", **unknown: Any) -> tuple[Any, str]:
+    if shape is None or unknown:
+        raise MetadataError("shards are a shape, or a dict with the members 'shape' and 'index_location'")
+    return shape, index_location
+
+
+def _sharding(
+    chunk_shape: Sequence[int], inner: Sequence[Codec], spec: ChunkSpec, index_location: str
+) -> dict[str, Any]:
     """The codec `sharding_indexed`, with everything written out that follows from the data type."""
     return {
         "name": "sharding_indexed",
         "configuration": {
             "chunk_shape": list(chunk_shape),
             "codecs": CodecChain.build(inner, spec).to_json(),
+            "index_location": index_location,
         },
     }
 

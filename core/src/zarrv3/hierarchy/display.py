@@ -133,7 +133,7 @@ def _stored(array: Array) -> tuple[int, int]:
     """`nbytes_stored` and `nchunks_initialized`, by one listing where both are told by the same keys."""
     layout = array.layout
     if layout.store is not array.store:
-        return array.nbytes_stored, array.nchunks_initialized
+        return array.nbytes_stored(), array.nchunks_initialized
     size = chunks = 0
     for key, stored in array.store.list_sizes(layout.folder):
         size += stored

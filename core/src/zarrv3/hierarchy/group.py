@@ -72,6 +72,26 @@ class Group(Node[GroupMetadata]):
         except NodeNotFoundError:
             return default
 
+    def get_array(self, path: str) -> Array:
+        """The array at `path` below this group; `NodeNotFoundError` or `NodeTypeError` where there is none."""
+        full = self._below(path)
+        return Array(
+            self._store,
+            full,
+            read_only=self._read_only,
+            metadata=nodes.get(self._store, full, ArrayMetadata),
+        )._share(self._above)
+
+    def get_group(self, path: str) -> Group:
+        """The group at `path` below this one; `NodeNotFoundError` or `NodeTypeError` where there is none."""
+        full = self._below(path)
+        return Group(
+            self._store,
+            full,
+            read_only=self._read_only,
+            metadata=nodes.get(self._store, full, GroupMetadata),
+        )._share(self._above)
+
     def __contains__(self, path: object) -> bool:
         """Whether there is a node at a path, readable or not."""
         if not isinstance(path, str):
@@ -211,6 +231,8 @@ class Group(Node[GroupMetadata]):
         `MetadataError` for what does not fit, and `ReadOnlyError`.
         """
         return creation.create(self._store, self._new(name), **arguments)._share(self._above)
+
+    create = create_array
 
     @takes(
         CreateArrayArguments,

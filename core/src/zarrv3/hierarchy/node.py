@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self
+from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 from zarrv3.errors import ReadOnlyError
 from zarrv3.format.node_names import normalize_path
@@ -16,8 +16,23 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 
 
+class StorePath(NamedTuple):
+    """A place in a store, which can be given as a store itself."""
+
+    store: StoreLike
+    path: str = ""
+
+    def __truediv__(self, below: str) -> StorePath:
+        return StorePath(self.store, join_paths(self.path, below))
+
+    def __str__(self) -> str:
+        return nodes.where(as_store(self.store), self.path)
+
+
 def split_location(store: StoreLike) -> tuple[StoreLike, str]:
     """A store and the path that the last adapter of its URL, `|zarr3:path`, names; `""` where there is none."""
+    if isinstance(store, StorePath):
+        return store
     if isinstance(store, str):
         head, bar, last = store.rpartition("|")
         if bar and last.startswith("zarr3:"):
@@ -64,6 +79,20 @@ class Node(Generic[M]):
         """The store the node lies in."""
         return self._store
 
+    @classmethod
+    def open(cls, store: StoreLike) -> Self:
+        """The node at the root, or at the path of a `StorePath`.
+
+        Args:
+            store: anything that `open_store` takes.
+        """
+        return cls(store)
+
+    @property
+    def store_path(self) -> StorePath:
+        """Where the node lies."""
+        return StorePath(self._store, self._path)
+
     @property
     def path(self) -> str:
         """The path within the store, without slashes at its ends; `""` for the root."""
@@ -109,12 +138,12 @@ class Node(Generic[M]):
 
     attributes = attrs  # as zarr-python 3 calls them
 
-    def update_attributes(self, attributes: Mapping[str, JSON]) -> Self:
-        """Set several `attributes` in one write, on top of what is there then; returns this node.
+    def update_attributes(self, new_attributes: Mapping[str, JSON]) -> Self:
+        """Set several `new_attributes` in one write, on top of what is there then; returns this node.
 
         Raises `MetadataError` for values that are not JSON, and `ReadOnlyError`. Thread-safe.
         """
-        self.attrs.update(attributes)
+        self.attrs.update(new_attributes)
         return self
 
     def refresh(self) -> Self:

@@ -32,20 +32,27 @@ def create(
     rest: dict[str, Any] = {**arguments}
     check_format(rest.pop("zarr_version", None), rest.pop("zarr_format", None))
     _drop_meaningless(rest)
+    chunk_shape = rest.pop("chunk_shape", None)
+    if chunk_shape is not None:
+        rest["chunks"] = chunk_shape
     read_only = rest.pop("read_only", False)
     rest["dtype"] = _object_dtype(rest.get("dtype"), rest.pop("object_codec", None))
     array = creation.create(store, path, shape=shape, data=data, overwrite=overwrite, **rest)
     return Array(store, path, read_only=True, metadata=array.metadata) if read_only else array
 
 
-def like(prototype: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments for an array like another (ours, or any with a shape); those given win, but for a shape of `None`."""
+def like(prototype: Any, arguments: Mapping[str, Any], *, kept: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments for an array like another (ours, or any with a shape); those given win, but for a shape of `None`.
+
+    Of one of ours the members `kept` of its metadata are taken too.
+    """
     metadata = getattr(prototype, "metadata", None)
     if isinstance(metadata, ArrayMetadata):
         copied: dict[str, Any] = {
             "shape": prototype.shape,
             "chunks": prototype.chunks,
             "dtype": metadata.data_type,
+            **{name: getattr(metadata, name) for name in kept},
         }
         if metadata.storage_transformers:
             copied["storage_transformers"] = [named.to_json() for named in metadata.storage_transformers]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zarrv3.errors import AssignmentError
+from zarrv3.errors import AssignmentError, OutOfRangeError
 
 NumpyArray: TypeAlias = np.ndarray[Any, Any]
 
@@ -23,7 +23,7 @@ def castable(value: Any, dtype: np.dtype[Any], owner: object) -> NumpyArray:
         return _cast(_read(value, dtype), dtype)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         given = getattr(value, "dtype", type(value).__name__)
-        raise AssignmentError(
+        raise (OutOfRangeError if isinstance(error, OverflowError) else AssignmentError)(
             f"a value of {given} cannot become elements of {dtype} of {owner!r}: {error}"
         ) from error
 

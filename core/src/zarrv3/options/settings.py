@@ -66,8 +66,42 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             False,
             "whether chunks that hold only the fill value are stored",
         ),
+        "order": Setting(
+            str,
+            lambda value: value in ("C", "F"),
+            "C",
+            "in which order, 'C' or 'F', the elements of what is read lie in memory; what is stored stays the same",
+        ),
     }
 )
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "array.order": "order",
+        "array.write_empty_chunks": "write_empty_chunks",
+        "async.concurrency": "window",
+        "codec_pipeline.max_workers": "threads",
+        "threading.max_workers": "threads",
+    }
+)
+"""What zarr-python 3 calls settings."""
+
+FIXED: Mapping[str, Any] = MappingProxyType({"array.read_missing_chunks": True, "default_zarr_format": 3})
+"""Settings of zarr-python 3 that can be nothing else here."""
+
+MEANINGLESS: Mapping[str, Any] = MappingProxyType(
+    {
+        "array.rectilinear_chunks": True,
+        "array.sharding_coalesce_max_bytes": None,
+        "array.sharding_coalesce_max_gap_bytes": None,
+        "array.target_shard_size_bytes": None,
+        "async.timeout": None,
+        "codec_pipeline.batch_size": None,
+        "codec_pipeline.path": None,
+        "json_indent": 2,
+    }
+)
+"""Settings of zarr-python 3 that may be made and change nothing here, with what they are until then."""
 
 
 class Config:
@@ -78,12 +112,24 @@ class Config:
         self._set: dict[str, Any] = {}
         self._file: tuple[str, dict[str, Any]] | None = None
 
-    def get(self, name: str) -> Any:
-        """The value of a setting."""
-        setting = _setting(name)
+    def get(self, name: str, *default: Any) -> Any:
+        """The value of a setting, also by the name that zarr-python 3 has for it.
+
+        Args:
+            name: the name.
+            default: what an unknown name means; without it, that is a `ConfigurationError`.
+        """
         in_code = self._set  # replaced, never changed
+        name = ALIASES.get(name, name)
         if name in in_code:
             return in_code[name]
+        if name not in SETTINGS:
+            for known in (FIXED, MEANINGLESS):
+                if name in known:
+                    return known[name]
+            if default:
+                return default[0]
+        setting = _setting(name)
         text = os.environ.get(f"ZARRV3_{name.upper()}")
         if text:
             try:
@@ -97,11 +143,16 @@ class Config:
         """Another object after every change in code."""
         return self._set
 
-    def set(self, **settings: Any) -> "_Restore":
-        """Change settings; used in a `with` statement, the old ones come back at its end."""
-        for name, value in settings.items():
-            _checked(name, value)
-        return _Restore(self, self._exchange(settings))
+    def set(self, named: Mapping[str, Any] | None = None, /, **settings: Any) -> "_Restore":
+        """Change settings; used in a `with` statement, the old ones come back at its end.
+
+        Args:
+            named: settings by name, also those of zarr-python 3: `{"threading.max_workers": 4}`.
+            settings: settings by name.
+
+        Raises `ConfigurationError` for a name or value that makes no sense; nothing is changed then.
+        """
+        return _Restore(self, self._exchange(checked({**(named or {}), **settings})))
 
     def _exchange(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Change settings without a check, `_ABSENT` takes one away; returns what they were."""
@@ -127,6 +178,12 @@ class Config:
         """Forget what was set in code and read from the file."""
         self._set = {}
         self._file = None
+
+    def pprint(self, **options: Any) -> None:
+        """Print all settings as they are now; takes what `pprint.PrettyPrinter` takes."""
+        import pprint
+
+        pprint.PrettyPrinter(**options).pprint({name: self.get(name) for name in SETTINGS})
 
     def __repr__(self) -> str:
         """All settings as they are now."""
@@ -186,6 +243,17 @@ def _setting(name: str, where: str = "") -> Setting:
     if name not in SETTINGS:
         raise ConfigurationError(f"{where}no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
     return SETTINGS[name]
+
+
+def checked(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by our names, from those and from zarr-python's; raises `ConfigurationError` for what makes no sense."""
+    wanted = {ALIASES.get(name, name): value for name, value in named.items()}
+    for name, value in wanted.items():
+        if name in FIXED and value != FIXED[name]:
+            raise ConfigurationError(f"{name} is {FIXED[name]!r} here, and cannot be {value!r}")
+        if name not in FIXED and name not in MEANINGLESS:
+            _checked(name, value)
+    return wanted
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -126,7 +126,7 @@ def _document(found: Array | Group) -> dict[str, Any]:
             "chunk_shape": [*found.chunks],
             "shard_shape": None if found.shards is None else [*found.shards],
             "bytes": found.nbytes,
-            "bytes_stored": found.nbytes_stored if listed else None,
+            "bytes_stored": found.nbytes_stored() if listed else None,
             "chunks": found.nchunks,
             "chunks_stored": found.nchunks_initialized if listed else None,
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from zarrv3.errors import MetadataError, RegistryError, UnknownExtensionError
+from zarrv3.errors import MetadataError, RegistryError, UnknownDataTypeError, UnknownExtensionError
 from zarrv3.format.data_types.base import DataType
 from zarrv3.format.data_types.numerics import Bool, Complex, Float, Integer
 from zarrv3.format.extensions import Guard, NamedConfig, resolve, shown
@@ -16,7 +16,8 @@ from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
 RAW_NAME = re.compile(r"r([1-9][0-9]{0,9})")
-_NAMES = frozenset({"string", "bytes"})  # or numpy takes them otherwise
+_NAMES = {"string": "string", "str": "string", "bytes": "bytes", str: "string", bytes: "bytes"}
+"""What numpy takes otherwise."""
 _OBJECTS = (
     "dtype object is not supported, since nothing is ever pickled: use data type 'string' for text or 'bytes' for "
     "byte strings"
@@ -35,7 +36,7 @@ def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
 def data_type_of(value: Any) -> DataType:
     """The data type for a dtype in any of the usual spellings.
 
-    A `DataType`, a document's object, a name of the specification (`"string"`, `"bfloat16"`, `"r16"`), `str`, `bytes`,
+    A `DataType`, a document's object, a name of the specification (`"string"`, `"bfloat16"`, `"r16"`), `str` or `"str"`, `bytes`,
     or whatever `numpy.dtype` understands; byte order does not matter. `bytes` is the variable-length type, numpy's
     `"S"` needs a length. A dtype that the core does not know is shown to the data types of plugins (`from_numpy`), to
     that of its own name first. Raises `MetadataError` for object dtypes and for dtypes that no data type stands for.
@@ -44,27 +45,27 @@ def data_type_of(value: Any) -> DataType:
         return value
     if isinstance(value, Mapping):
         return parse_data_type(value)
-    if value is str or value is bytes:
-        return parse_data_type("string" if value is str else "bytes")
-    if isinstance(value, str) and (value in _NAMES or RAW_NAME.fullmatch(value)):
+    if isinstance(value, str | type) and (name := _NAMES.get(value)):
+        return parse_data_type(name)
+    if isinstance(value, str) and RAW_NAME.fullmatch(value):
         return parse_data_type(value)
     if value is None:  # numpy takes it for float64
-        raise MetadataError("a data type is needed, not None")
+        raise UnknownDataTypeError("a data type is needed, not None")
     try:
         dtype = np.dtype(value)
     except (TypeError, ValueError, SyntaxError) as error:
         if not isinstance(value, str):
-            raise MetadataError(f"{shown(value)} is not a data type: {error}") from error
+            raise UnknownDataTypeError(f"{shown(value)} is not a data type: {error}") from error
         try:
             return parse_data_type(value)  # perhaps a plugin's
         except UnknownExtensionError as unknown:
-            raise UnknownExtensionError(f"numpy does not know the dtype {value!r}, and {unknown}") from error
+            raise UnknownDataTypeError(f"numpy does not know the dtype {value!r}, and {unknown}") from error
     return _of_numpy(dtype)
 
 
 def _of_numpy(dtype: np.dtype[Any]) -> DataType:
     if dtype.hasobject and dtype.kind == "O":
-        raise MetadataError(_OBJECTS)
+        raise UnknownDataTypeError(_OBJECTS)
     if dtype.kind in "SU" and not dtype.itemsize:
         raise MetadataError(
             f"dtype {dtype.str!r} has no length: say 'S10', or use data type 'bytes' or 'string'"
@@ -73,7 +74,7 @@ def _of_numpy(dtype: np.dtype[Any]) -> DataType:
         with Guard("data_types", dtype.name, cls.__qualname__):
             if (data_type := cls.from_numpy(dtype)) is not None:
                 return data_type
-    raise MetadataError(f"no data type stands for numpy's {dtype}")
+    raise UnknownDataTypeError(f"no data type stands for numpy's {dtype}")
 
 
 def _classes() -> Iterator[type[DataType]]:
