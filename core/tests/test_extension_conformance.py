@@ -12,6 +12,7 @@ from zarrv3 import Buffer, Request, StorageTransformer, registry
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec, ChunkSpec, parse_codec
 from zarrv3.format.codecs.support import deliver
+from zarrv3.format.cuts import Edges
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.format.grids import ChunkGrid, ChunkKeyEncoding, DefaultKeys, RegularGrid
@@ -695,14 +696,29 @@ def raises(error: Exception) -> Callable[..., Any]:
     return method
 
 
+EDGES = Edges.of([1, 2])
+
+
+def cut_as(*cuts: Any, **methods: Any) -> ChunkGrid:
+    """A regular grid, but for its cuts and some methods."""
+    made: ChunkGrid = object.__new__(type("Lying", (RegularGrid,), methods))
+    object.__setattr__(made, "chunk_shape", (2, 3))
+    object.__setattr__(made, "cuts", cuts)
+    return made
+
+
 @pytest.mark.parametrize(
     ("methods", "test"),
     [
         ({"to_json": lambda _: "regular"}, GRID.test_document),
         ({"from_json": classmethod(lambda cls, *_: cls((2, 2)))}, GRID.test_malformed_configurations),
-        ({"chunk_shape": property(lambda _: [2, 3])}, GRID.test_chunk_shape),
-        ({"grid_shape": lambda _, shape: tuple(n // 2 for n in shape)}, GRID.test_shapes),
-        ({"grid_shape": lambda _, shape: [*RegularGrid((2, 3)).grid_shape(shape)]}, GRID.test_shapes),
+        ({"cuts": (2, [3])}, GRID.test_cuts),
+        ({"cuts": (2, 0)}, GRID.test_cuts),
+        ({"cuts": (2, Edges.of([1, 2])), "check": lambda *_: None}, GRID.test_shapes),
+        ({"resized": lambda *_: None}, GRID.test_other_lengths),
+        ({"resized": lambda *_: RegularGrid((3, 2))}, GRID.test_other_lengths),
+        ({"cuts": (2, EDGES), "resized": lambda *_: cut_as(2, EDGES.longer(50))}, GRID.test_other_lengths),
+        ({"cuts": (2, EDGES), "resized": lambda *_: cut_as(2, Edges.of([2, 1, 9]))}, GRID.test_other_lengths),
         ({"check": raises(ValueError("no"))}, GRID.test_shapes),
         ({"check": raises(MetadataError("no"))}, GRID.test_shapes),
         ({"check": lambda *_: None}, GRID.test_other_dimensions),
@@ -710,9 +726,7 @@ def raises(error: Exception) -> Callable[..., Any]:
 )
 def test_a_grid_that_lies_is_found(methods: dict[str, Any], test: Callable[[Any], None]) -> None:
     """Each kind of wrong grid fails the test that is about it, and the text names the rule."""
-    made: ChunkGrid = object.__new__(type("Lying", (RegularGrid,), methods))
-    if "chunk_shape" not in methods:
-        object.__setattr__(made, "chunk_shape", (2, 3))
+    made = cut_as(*methods.pop("cuts", (2, 3)), **methods)
     with pytest.raises(ConformanceError, match="the rule: "):
         test(made)
 

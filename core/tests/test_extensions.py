@@ -199,7 +199,7 @@ def test_what_says_nothing_about_a_plugin_passes(where: str, error: type[BaseExc
     ("cls", "hook", "member"),
     [
         (RegularGrid, "check", "chunk_grid: chunk grid"),
-        (RegularGrid, "grid_shape", "chunk_grid: chunk grid"),
+        (RegularGrid, "resized", "chunk_grid: chunk grid"),
         (DefaultKeys, "encode", "chunk_key_encoding: chunk key encoding"),
         (DefaultKeys, "decode", "chunk_key_encoding: chunk key encoding"),
         (Integer, "fill_to_json", "fill_value: data type"),
@@ -228,6 +228,7 @@ def test_hooks_of_every_kind_are_guarded(
         monkeypatch.setattr(cls, hook, fail)
         array = zarrv3.open_array(array.store)
         array[:] = array.nchunks
+        array.resize(3)
         array.layout.coords("c/0")
         zarrv3.create_array({}, shape=2, dtype="i4")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby, product
+from itertools import accumulate, groupby, product, repeat
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zarrv3 import indexing
 from zarrv3.errors import SelectionError, ZarrError
+from zarrv3.format.cuts import Cut, Edges, are_regular, grouped
 from zarrv3.indexing import (
     Plan,
     SelectionTypeError,
@@ -32,7 +33,7 @@ from zarrv3.indexing import (
 )
 
 Shape = tuple[int, ...]
-Grid = tuple[Shape, Shape]
+Grid = tuple[Shape, tuple[Cut, ...]]
 Chunks = dict[Shape, NDArray[np.int64]]
 PADDING, GARBAGE = -7, -9
 
@@ -44,23 +45,33 @@ def numbered(shape: Shape) -> NDArray[np.int64]:
     return np.arange(math.prod(shape)).reshape(shape)
 
 
-def boxes(grid: Grid) -> Iterator[tuple[Shape, tuple[slice, ...], tuple[slice, ...]]]:
-    """Each chunk with its part of the array, and with the part of it that lies in the array."""
-    for chunk in product(*[range(math.ceil(n / c)) for n, c in zip(*grid, strict=True)]):
-        low = [i * c for i, c in zip(chunk, grid[1], strict=True)]
-        high = [min(a + c, n) for a, n, c in zip(low, *grid, strict=True)]
+def spans(extent: int, cut: Cut) -> list[tuple[int, int, int]]:
+    """Each chunk of a dimension: where it begins, where it ends, and where what of it lies in the array does."""
+    lengths = repeat(cut) if isinstance(cut, int) else iter(cut)
+    found, low = [], 0
+    while low < extent:
+        high = low + next(lengths)
+        found.append((low, high, min(high, extent)))
+        low = high
+    return found
+
+
+def boxes(grid: Grid) -> Iterator[tuple[Shape, Shape, tuple[slice, ...], tuple[slice, ...]]]:
+    """Each chunk with its shape, its part of the array, and the part of it that lies in the array."""
+    for box in product(*[enumerate(spans(n, c)) for n, c in zip(*grid, strict=True)]):
         yield (
-            chunk,
-            tuple(map(slice, low, high)),
-            tuple(slice(0, b - a) for a, b in zip(low, high, strict=True)),
+            tuple(chunk for chunk, _ in box),
+            tuple(high - low for _, (low, high, _) in box),
+            tuple(slice(low, end) for _, (low, _, end) in box),
+            tuple(slice(0, end - low) for _, (low, _, end) in box),
         )
 
 
 def split(array: NDArray[np.int64], grid: Grid) -> Chunks:
     """Full chunks; what lies outside the array is padding."""
     chunks = {}
-    for chunk, part, inside in boxes(grid):
-        chunks[chunk] = np.full(grid[1], PADDING)
+    for chunk, shape, part, inside in boxes(grid):
+        chunks[chunk] = np.full(shape, PADDING)
         chunks[chunk][inside] = array[part]
     return chunks
 
@@ -68,9 +79,9 @@ def split(array: NDArray[np.int64], grid: Grid) -> Chunks:
 def join(chunks: Chunks, grid: Grid) -> NDArray[np.int64]:
     """The opposite of `split`; the padding has to be untouched."""
     array = np.zeros(grid[0], np.int64)
-    for chunk, part, inside in boxes(grid):
+    for chunk, shape, part, inside in boxes(grid):
         array[part] = chunks[chunk][inside]
-        outside = np.ones(grid[1], bool)
+        outside = np.ones(shape, bool)
         outside[inside] = False
         assert (chunks[chunk][outside] == PADDING).all()
     return array
@@ -100,17 +111,16 @@ def write(planned: Plan, chunks: Chunks, value: Any) -> None:
             chunk[piece.inside] = values[piece.outside]
 
 
-def assert_sound(planned: Plan, grid: Grid, size: int, align: Shape) -> None:
+def assert_sound(planned: Plan, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """`count`, `whole` and the tasks are what they promise to be."""
     pieces = list(planned.pieces())
     chunks = [piece.chunk for piece in pieces]
     assert len(set(chunks)) == len(chunks) == planned.count
-    inner = {chunk: inside for chunk, _, inside in boxes(grid)}
-    positions = numbered(grid[1])
+    inner = {chunk: (shape, inside) for chunk, shape, _, inside in boxes(grid)}
     for piece in pieces:
-        assert piece.whole is np.array_equal(
-            np.ravel(positions[piece.inside]), positions[inner[piece.chunk]].ravel()
-        )
+        shape, inside = inner[piece.chunk]
+        positions = numbered(shape)
+        assert piece.whole is np.array_equal(np.ravel(positions[piece.inside]), positions[inside].ravel())
     plain = list(planned.tasks(size))
     assert all(0 < len(task) <= size for task in plain)
     assert [piece.chunk for task in plain for piece in task] == chunks
@@ -122,12 +132,19 @@ def assert_sound(planned: Plan, grid: Grid, size: int, align: Shape) -> None:
         blocks = [
             block
             for block, _ in groupby(
-                tuple(i // k for i, k in zip(piece.chunk, align, strict=True)) for piece in task
+                tuple(block_of(i, k) for i, k in zip(piece.chunk, align, strict=True)) for piece in task
             )
         ]
         assert 0 < len(task) <= size or len(blocks) == 1
         seen += blocks
     assert len(set(seen)) == len(seen)
+
+
+def block_of(number: int, block: Cut) -> int:
+    """The block that a chunk is in, or the chunk that an element is in."""
+    if isinstance(block, int):
+        return number // block
+    return next(i for i, end in enumerate(accumulate(block)) if number < end)
 
 
 def assert_like_numpy(planned: Plan, elements: NDArray[np.int64], grid: Grid) -> None:
@@ -167,9 +184,15 @@ def label(selection: Any) -> str:
 
 @st.composite
 def grids(draw: st.DrawFn, min_dims: int = 0, min_side: int = 0) -> Grid:
-    """A shape with a chunk shape, which may be larger."""
+    """A shape with a cut for each dimension, which may reach farther."""
     shape = draw(st.lists(st.integers(min_side, 9), min_size=min_dims, max_size=4).map(tuple))
-    return shape, tuple(draw(st.integers(1, 11)) for _ in shape)
+    return shape, tuple(draw(st.integers(1, 11) | edges(n)) for n in shape)
+
+
+def edges(extent: int) -> st.SearchStrategy[Edges]:
+    """Chunks of differing lengths that cover a dimension."""
+    some = st.lists(st.integers(1, 5), min_size=1, max_size=8)
+    return some.map(lambda lengths: Edges.of(lengths).longer(extent))
 
 
 def slices() -> st.SearchStrategy[slice]:
@@ -245,13 +268,13 @@ def by_ix(shape: Shape, selection: tuple[Any, ...]) -> NDArray[np.int64]:
 
 
 sizes = st.integers(1, 12)
-aligns = st.lists(st.integers(1, 4), min_size=4, max_size=4).map(tuple)
+aligns = st.lists(st.integers(1, 4) | edges(10**4), min_size=4, max_size=4).map(tuple)
 
 # ---------------------------------------------------------------- against numpy
 
 
 @given(st.data(), grids(), sizes, aligns)
-def test_basic(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
+def test_basic(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """Integers, slices and the ellipsis select what they select in numpy, through `plan` too."""
     selection = data.draw(basic(grid[0]))
     elements = np.asarray(numbered(grid[0])[selection])
@@ -261,7 +284,7 @@ def test_basic(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None
 
 
 @given(st.data(), grids(), sizes, aligns, st.integers(1, 4))
-def test_windows(data: st.DataObject, grid: Grid, size: int, align: Shape, width: int) -> None:
+def test_windows(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...], width: int) -> None:
     """Dimensions that are enumerated piecemeal give the same pieces and never divide a block."""
     selection = data.draw(orthogonal(grid[0]))
     planned = plan_orthogonal(selection, *grid)
@@ -271,7 +294,7 @@ def test_windows(data: st.DataObject, grid: Grid, size: int, align: Shape, width
 
 
 @given(st.data(), grids(), sizes, aligns)
-def test_orthogonal(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
+def test_orthogonal(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """Every dimension is selected on its own, as with `numpy.ix_`; integers drop theirs."""
     selection = data.draw(orthogonal(grid[0]))
     planned = plan_orthogonal(selection, *grid)
@@ -280,7 +303,7 @@ def test_orthogonal(data: st.DataObject, grid: Grid, size: int, align: Shape) ->
 
 
 @given(st.data(), grids(min_dims=1, min_side=1), sizes, aligns)
-def test_coordinates(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
+def test_coordinates(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """Arrays for all dimensions select points and give the result their broadcast shape, through `plan` too."""
     selection = data.draw(coordinates(grid[0]))
     elements = np.asarray(numbered(grid[0])[selection])
@@ -290,7 +313,7 @@ def test_coordinates(data: st.DataObject, grid: Grid, size: int, align: Shape) -
 
 
 @given(st.data(), grids(), sizes, aligns)
-def test_mask(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
+def test_mask(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """A mask selects its true elements in C order, through `plan` and `plan_coordinates` too."""
     mask = data.draw(hnp.arrays(bool, grid[0]) | st.just(np.ones(grid[0], bool)))
     elements = numbered(grid[0])[mask]
@@ -300,23 +323,26 @@ def test_mask(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
 
 
 @given(st.data(), grids(min_dims=1), sizes, aligns)
-def test_blocks(data: st.DataObject, grid: Grid, size: int, align: Shape) -> None:
+def test_blocks(data: st.DataObject, grid: Grid, size: int, align: tuple[Cut, ...]) -> None:
     """Blocks are the elements of whole chunks, or of blocks of chunks; integers keep the dimension."""
-    shape, chunk_shape = grid
-    block_shape = data.draw(st.none() | st.just(tuple(c * 2 for c in chunk_shape)))
+    shape, cuts = grid
+    blocks = None
+    if are_regular(cuts) and data.draw(st.booleans()):
+        counts = [data.draw(st.just(2) | edges(9)) for _ in cuts]
+        blocks = tuple(map(grouped, cuts, counts))
     selection, elements = [], []
-    for n, b in zip(shape, block_shape or chunk_shape, strict=True):
-        numbers = np.arange(math.ceil(n / b))
+    for n, b in zip(shape, blocks or cuts, strict=True):
+        numbers = np.arange(len(spans(n, b)))
         bound = st.none() | st.integers(-5, 5)
         entry = data.draw(st.builds(slice, bound, bound))
         if len(numbers) and data.draw(st.booleans()):
             entry = data.draw(integers(len(numbers)))
         selection.append(entry)
-        elements.append([i for i in range(n) if i // b in np.atleast_1d(numbers[entry])])
-    planned = plan_blocks(tuple(selection), shape, chunk_shape, block_shape)
+        elements.append([i for i in range(n) if block_of(i, b) in np.atleast_1d(numbers[entry])])
+    planned = plan_blocks(tuple(selection), shape, cuts, blocks)
     assert_sound(planned, grid, size, align[: len(shape)])
     assert_like_numpy(planned, numbered(shape)[np.ix_(*[np.array(e, np.intp) for e in elements])], grid)
-    if block_shape is None:
+    if blocks is None:
         assert all(piece.whole for piece in planned.pieces())
 
 
@@ -443,6 +469,20 @@ def test_huge_arrays_are_planned_by_what_is_selected() -> None:
     assert plan((slice(None, None, 10**11), 3), *huge).count == 10
     points = plan(([10**12 - 1, 3, -1], [0, 5, 0]), *huge)
     assert sorted(piece.chunk for piece in points.pieces()) == [(3, 5), (10**12 - 1, 0)]
+
+
+def test_huge_lists_of_lengths_are_planned_by_their_runs() -> None:
+    """Of 10**15 chunks that two pairs of numbers describe, nothing is listed but what is selected, window by window."""
+    edges = Edges(((3, 10**15), (10, 10**15), (7, 1)))
+    extent = edges.total
+    planned = plan(..., (extent,), (edges,))
+    assert planned.count == edges.count == 2 * 10**15 + 1
+    assert len(next(planned.tasks(64))) == 64
+    last = [*plan(slice(-19, None), (extent,), (edges,)).pieces()]
+    assert [piece.chunk[0] - 2 * 10**15 for piece in last] == [-2, -1, 0]
+    assert [piece.inside for piece in last] == [(slice(8, 10),), (slice(0, 10),), (slice(0, 7),)]
+    assert plan(slice(None, None, 10**14), (extent,), (edges,)).count == 131
+    assert plan([extent - 1, 2, 3 * 10**15 + 10], (extent,), (edges,)).count == 3
 
 
 def test_more_chunks_than_an_integer_counts() -> None:

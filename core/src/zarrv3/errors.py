@@ -105,6 +105,10 @@ class NotPortableError(MetadataError):
     """A node that a layer shows, or fails to show, has no form in the final format: it cannot be stored elsewhere."""
 
 
+class IrregularGridError(ZarrError, NotImplementedError):
+    """The one shape of all chunks was asked for, of an array whose chunks differ in shape."""
+
+
 class CorruptDataError(ZarrError, ValueError):
     """Stored bytes are not what the metadata says: too short, too long, checksum or decoder failed."""
 

@@ -122,7 +122,7 @@ OFFERED: dict[str, dict[str, str]] = {
         ),
     },
     "data_types": dict.fromkeys(_ML_DTYPES, "zarrv3-types-ml-dtypes"),
-    "chunk_grids": {},
+    "chunk_grids": {"rectilinear": "zarrv3-grid-rectilinear"},
     "chunk_key_encodings": {},
     "kernels": {"native": "zarrv3-native"},
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +15,14 @@ from zarrv3.chunks.chunk_cache import ArrayChunks
 from zarrv3.chunks.transformers import StorageTransformer, plain
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec, CodecChain
+from zarrv3.format.cuts import Cut, are_regular, clipped, grouped, largest, length_of
 from zarrv3.format.extensions import Guard
 from zarrv3.format.grids import ChunkGrid, RegularGrid, decode_key, grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
+
+MAX_CHAINS = 1000
+"""For how many shapes of chunks an array keeps codecs ready."""
 
 
 class Lowered(NamedTuple):
@@ -38,35 +44,65 @@ class Layout:
     folder: str
     """The array's path with `/` at its end, or `""`."""
     metadata: ArrayMetadata
-    grid: ChunkGrid
-    """The grid of the chunks that are encoded each on its own."""
+    cuts: tuple[Cut, ...]
+    """How each dimension is cut into the chunks that are encoded each on its own."""
+    largest: tuple[int, ...]
+    """The shape of every chunk; of the largest, where they differ."""
     chain: CodecChain
+    """What encodes a chunk of that shape."""
+    is_regular: bool
+    """Whether all chunks have that shape."""
     chunks: StorageTransformer
     """What chunks are read and changed by, through their coordinates."""
-    block_shape: tuple[int, ...] | None
+    blocks: tuple[Cut, ...] | None
     """How many chunks along each dimension are stored together (a shard), if any."""
     cache: ArrayChunks | None = None
     """Where decoded chunks are remembered, if anywhere."""
+    _chains: dict[tuple[int, ...], CodecChain] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype in memory."""
         return self.metadata.data_type.numpy
 
-    @property
-    def chunk_shape(self) -> tuple[int, ...]:
-        """The shape of every chunk."""
-        return self.grid.chunk_shape
+    def shape_of(self, coords: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a chunk."""
+        return self.largest if self.is_regular else tuple(map(length_of, self.cuts, coords))
+
+    def chain_of(self, shape: tuple[int, ...]) -> CodecChain:
+        """What encodes chunks of a shape."""
+        if shape == self.largest:
+            return self.chain
+        found = self._chains.get(shape)
+        if found is None:
+            if len(self._chains) >= MAX_CHAINS:
+                self._chains.clear()
+            found = CodecChain.build(self.chain.codecs, self.chain.spec._replace(shape=shape))
+            self._chains[shape] = found
+        return found
 
     @property
     def chunk_bytes(self) -> int:
-        """The bytes of a decoded chunk; an estimate where elements differ in length."""
-        return math.prod(self.chunk_shape) * (self.metadata.data_type.item_size or 16)
+        """The bytes of a decoded chunk; an estimate where elements, or chunks, differ in length."""
+        shape = self.largest
+        if not self.is_regular:
+            counts = map(max, self.grid_shape, repeat(1))
+            shape = tuple([-(-n // count) for n, count in zip(self.metadata.shape, counts, strict=True)])
+        return math.prod(shape) * (self.metadata.data_type.item_size or 16)
+
+    @property
+    def stored(self) -> tuple[Cut, ...]:
+        """How each dimension is cut into what is stored as one value: chunks, or shards."""
+        return self.cuts if self.blocks is None else tuple(map(grouped, self.cuts, self.blocks))
+
+    def sizes(self, cuts: Sequence[Cut]) -> tuple[tuple[int, ...], ...]:
+        """The lengths along each dimension of what lies in the array of chunks (or shards)."""
+        return tuple(map(clipped, cuts, self.metadata.shape))
 
     @property
     def grid_shape(self) -> tuple[int, ...]:
         """How many chunks there are along each dimension."""
-        return grid_shape(self.grid, self.metadata.shape)
+        return grid_shape(self.cuts, self.metadata.shape)
 
     def key(self, coords: tuple[int, ...]) -> str:
         """The key of a chunk."""
@@ -74,7 +110,7 @@ class Layout:
 
     def coords(self, key: str) -> tuple[int, ...] | None:
         """The chunk that a key below the array's folder belongs to, `None` if to none of the grid."""
-        found = decode_key(self.metadata.chunk_key_encoding, key[len(self.folder) :], len(self.chunk_shape))
+        found = decode_key(self.metadata.chunk_key_encoding, key[len(self.folder) :], len(self.cuts))
         is_inside = found is not None and all(map(int.__lt__, found, self.grid_shape))
         return found if is_inside else None
 
@@ -90,24 +126,26 @@ def arrange(store: BaseStore, folder: str, metadata: ArrayMetadata) -> Layout:
         for index, named in enumerate(metadata.storage_transformers)
         if not named.is_ignored("storage_transformers")
     ]
-    grid, codecs = metadata.chunk_grid, metadata.codecs
+    grid, codecs, spec = metadata.chunk_grid, metadata.codecs, metadata.chunk_spec
     while len(codecs) == 1:
         with Guard("codecs", codecs[0], "codecs[0]"):
-            lowered = codecs[0].lower(metadata.chunk_spec._replace(shape=grid.chunk_shape))
+            lowered = codecs[0].lower(spec, grid.cuts)
         if lowered is None:
             break
         grid, codecs = lowered.grid, lowered.codecs
+        spec = spec._replace(shape=largest(grid.cuts))
         transformers.insert(0, lowered.transformer)
-    chain = CodecChain.build(codecs, metadata.chunk_spec._replace(shape=grid.chunk_shape))
-    bound, block = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
+    bound, blocks = _stacked(transformers, store, folder, replace(metadata, chunk_grid=grid))
     return Layout(
         store=store if bound is None else bound,
         folder=folder,
         metadata=metadata,
-        grid=grid,
-        chain=chain,
+        cuts=grid.cuts,
+        largest=spec.shape,
+        chain=CodecChain.build(codecs, spec),
+        is_regular=are_regular(grid.cuts),
         chunks=plain(store, folder, metadata) if bound is None else bound,
-        block_shape=block,
+        blocks=blocks,
     )
 
 
@@ -122,30 +160,37 @@ def form_of(metadata: ArrayMetadata) -> str:
 
 def _stacked(
     transformers: list[StorageTransformer], store: BaseStore, folder: str, metadata: ArrayMetadata
-) -> tuple[StorageTransformer | None, tuple[int, ...] | None]:
+) -> tuple[StorageTransformer | None, tuple[Cut, ...] | None]:
     """Transformers bound on a store, the last one lowest, and how many chunks are stored together then."""
     if not transformers:
         return None, None
     first, *others = transformers
+    cuts, seen = metadata.chunk_grid.cuts, metadata
     with Guard("storage_transformers", first, "storage_transformers"):
-        block = _padded(first, len(metadata.shape))
-    lengths = zip(metadata.chunk_grid.chunk_shape, block or (1,) * len(metadata.shape), strict=True)
-    seen = replace(metadata, chunk_grid=RegularGrid(tuple([a * b for a, b in lengths])))
+        blocks = _padded(first, cuts)
+    if others and blocks is not None:
+        below_cuts = tuple(map(grouped, cuts, blocks))
+        if not are_regular(below_cuts):
+            raise MetadataError(f"{others[0].describe()} cannot lie below shards that differ in shape")
+        seen = replace(metadata, chunk_grid=RegularGrid(largest(below_cuts)))
     below, outer = _stacked(others, store, folder, seen)
     with Guard("storage_transformers", first, "storage_transformers"):
         bound = first.bind(store if below is None else below, folder, metadata)
-    if block is None or outer is None:
-        return bound, outer if block is None else block
-    return bound, tuple([a * b for a, b in zip(block, outer, strict=True)])
+    if blocks is None or outer is None:
+        return bound, outer if blocks is None else blocks
+    return bound, tuple(map(grouped, blocks, outer))
 
 
-def _padded(transformer: StorageTransformer, ndim: int) -> tuple[int, ...] | None:
-    """The block shape of a transformer with an entry for each dimension."""
-    block = transformer.block_shape
-    if block is None:
+def _padded(transformer: StorageTransformer, cuts: Sequence[Cut]) -> tuple[Cut, ...] | None:
+    """The blocks of a transformer with an entry for each dimension."""
+    blocks = transformer.block_shape
+    if blocks is None:
         return None
-    if len(block) > ndim:
+    if len(blocks) > len(cuts):
         raise MetadataError(
-            f"{transformer.describe()} stores blocks of {len(block)} dimensions, the array has {ndim}"
+            f"{transformer.describe()} stores blocks of {len(blocks)} dimensions, the array has {len(cuts)}"
         )
-    return (*block, *(1,) * (ndim - len(block)))
+    blocks = (*blocks, *(1,) * (len(cuts) - len(blocks)))
+    if any(block != 1 and not isinstance(cut, int) for cut, block in zip(cuts, blocks, strict=True)):
+        raise MetadataError(f"{transformer.describe()} cannot join chunks that differ in shape")
+    return blocks

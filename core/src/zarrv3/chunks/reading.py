@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from zarrv3.chunks.kernels import ChunkKernel
 from zarrv3.chunks.layout import Layout
-from zarrv3.chunks.tasks import Array, Fields, Progress, kernel_for, run, unreadable
+from zarrv3.chunks.tasks import Array, Fields, Progress, by_shape, kernel_for, run, unreadable
 from zarrv3.errors import ZarrError
+from zarrv3.format.codecs import CodecChain
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
 
@@ -32,6 +34,16 @@ def read(
     run(layout, plan, reader.task if layout.cache is None else reader.cached_task, progress)
 
 
+class _Form(NamedTuple):
+    """How chunks of one shape are decoded."""
+
+    shape: tuple[int, ...]
+    chain: CodecChain
+    direct: bool
+    """Whether a whole chunk can lie in one piece in the result's memory."""
+    kernel: ChunkKernel | None
+
+
 class _Reader:
     """What all tasks of one read share."""
 
@@ -41,19 +53,33 @@ class _Reader:
         self.fields = fields
         fill, chain = layout.metadata.fill_value, layout.chain
         self.fill = fill if fields is None else np.asarray(fill)[fields][()]
-        fixed = layout.metadata.data_type.item_size is not None
-        self.direct = (
-            fixed and fields is None and out.dtype == layout.dtype and _may_fit(layout.chunk_shape, out)
-        )
-        self.reuse = fixed and bool(chain.compressors) and not chain.filters
-        self.kernel = kernel_for(layout, out, fields)
+        self.fixed = layout.metadata.data_type.item_size is not None
+        self.reuse = self.fixed and bool(chain.compressors) and not chain.filters
+        self.form = self._form(layout.largest)
+
+    def _form(self, shape: tuple[int, ...]) -> _Form:
+        layout, out, fields = self.layout, self.out, self.fields
+        chain = layout.chain_of(shape)
+        direct = self.fixed and fields is None and out.dtype == layout.dtype and _may_fit(shape, out)
+        return _Form(shape, chain, direct, kernel_for(layout, out, fields, chain))
 
     def task(self, pieces: Sequence[Piece]) -> None:
-        layout, out, fill, fields, direct = self.layout, self.out, self.fill, self.fields, self.direct
-        chunk_shape, decode = layout.chunk_shape, layout.chain.decode
+        layout = self.layout
         values = layout.chunks.get_chunks([piece[0] for piece in pieces])
-        if self.kernel is not None:
-            left = self.kernel.decode(values, pieces, out)
+        if layout.is_regular:
+            self._decode(self.form, values, pieces)
+            return
+        for shape, some in by_shape(layout, pieces).items():
+            self._decode(
+                self._form(shape), [values[number] for number in some], [pieces[number] for number in some]
+            )
+
+    def _decode(self, form: _Form, values: Sequence[Buffer | None], pieces: Sequence[Piece]) -> None:
+        """Put chunks of one shape into the result."""
+        layout, out, fill, fields = self.layout, self.out, self.fill, self.fields
+        chunk_shape, direct, decode = form.shape, form.direct, form.chain.decode
+        if form.kernel is not None:
+            left = form.kernel.decode(values, pieces, out)
             values, pieces = [values[number] for number in left], [pieces[number] for number in left]
         scratch: Array | None = None
         for value, (coords, inside, outside, whole) in zip(values, pieces, strict=True):
@@ -103,7 +129,8 @@ class _Reader:
         """A chunk in memory of its own."""
         layout = self.layout
         try:
-            return layout.chain.decode(value, np.empty(layout.chunk_shape, layout.dtype))
+            shape = layout.shape_of(coords)
+            return layout.chain_of(shape).decode(value, np.empty(shape, layout.dtype))
         except ZarrError as error:
             raise unreadable(layout, coords, error) from error
 

@@ -8,6 +8,7 @@ from itertools import product
 
 from zarrv3.chunks import writing
 from zarrv3.chunks.layout import Layout
+from zarrv3.format.cuts import chunk_of, start_of
 from zarrv3.format.grids import grid_shape
 from zarrv3.indexing import ListedPlan, Piece, Plan
 
@@ -28,25 +29,26 @@ def trim(before: Layout, new: Coords) -> None:
     shorter = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if b < a]
     if not shorter or not math.prod(old):
         return
-    grids = before.grid_shape, grid_shape(before.grid, new)
+    cuts = before.cuts
+    grids = before.grid_shape, grid_shape(cuts, new)
     stored = _stored(before) if _is_sparse(before, *grids) else None
-    lengths = before.chunk_shape
 
     def piece(coords: Coords, axis: int = 0, start: int = 0) -> Piece:
         """What of a chunk lies inside the old shape, along one axis only from `start` on."""
-        stops = [min(c, n - k * c) for c, n, k in zip(lengths, old, coords, strict=True)]
+        edges = zip(before.shape_of(coords), old, map(start_of, cuts, coords), strict=True)
+        stops = [min(length, n - begin) for length, n, begin in edges]
         inside = [slice(start if a == axis else 0, stop) for a, stop in enumerate(stops)]
         return Piece(coords, tuple(inside), (), whole=False)
 
     whole: list[Piece] = []
     partial: list[Piece] = []
     for coords in _outside(*grids) if stored is None else (c for c in stored if not _within(c, grids[1])):
-        is_inside = all((k + 1) * c <= n for k, c, n in zip(coords, lengths, old, strict=True))
+        is_inside = all(start_of(c, k + 1) <= n for k, c, n in zip(coords, cuts, old, strict=True))
         (whole if is_inside else partial).append(piece(coords))
     writing.erase(before, _plan(whole))
     for axis in shorter:
-        edge, beyond = divmod(new[axis], lengths[axis])
-        if beyond:
+        edge = chunk_of(cuts[axis], new[axis])
+        if beyond := new[axis] - start_of(cuts[axis], edge):
             at_edge = (
                 _slab(*grids, axis, edge)
                 if stored is None

@@ -7,6 +7,7 @@ Memory in addition to the result or value: the tasks under way, each at most `TA
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from zarrv3.chunks import pool
 from zarrv3.chunks.kernels import ChunkKernel, chunk_kernel
 from zarrv3.chunks.layout import Layout
 from zarrv3.errors import CorruptDataError, ZarrError
+from zarrv3.format.codecs import CodecChain
 from zarrv3.indexing import Piece, Plan
 from zarrv3.options.settings import config
 
@@ -62,12 +64,35 @@ def run(
     if workers > 1:  # small windows rather than idle threads
         shares = 4 * workers if local else workers  # several each, so that all end together
         size = max(1, min(size, -(-plan.count // shares)))
+    if not layout.is_regular:
+        task = _weighed(layout, task, most)
     if plan.count <= size and progress is None:
         task([*plan.pieces()])
         return
     if progress is not None:
         task = _reporting(task, progress, plan.count)
-    pool.run(task, plan.tasks(size, layout.block_shape), -(-plan.count // size), workers)
+    pool.run(task, plan.tasks(size, layout.blocks), -(-plan.count // size), workers)
+
+
+def _weighed(
+    layout: Layout, task: Callable[[Sequence[Piece]], None], most: int
+) -> Callable[[Sequence[Piece]], None]:
+    """A task that is done in parts of at most so many bytes, where chunks are not of one size."""
+    item = layout.metadata.data_type.item_size or 16
+
+    def weighed(pieces: Sequence[Piece]) -> None:
+        part: list[Piece] = []
+        room = most
+        for piece in pieces:
+            weight = math.prod(layout.shape_of(piece.chunk)) * item
+            if part and weight > room:
+                task(part)
+                part, room = [], most
+            part.append(piece)
+            room -= weight
+        task(part)
+
+    return weighed
 
 
 def _reporting(
@@ -86,9 +111,17 @@ def _reporting(
     return report
 
 
-def kernel_for(layout: Layout, array: Array, fields: Fields) -> ChunkKernel | None:
-    """What moves whole batches between chunks and an array; nothing does that casts, or knows fields."""
-    return chunk_kernel(layout.chain) if fields is None and array.dtype == layout.dtype else None
+def kernel_for(layout: Layout, array: Array, fields: Fields, chain: CodecChain) -> ChunkKernel | None:
+    """What moves whole batches between chunks of one shape and an array; nothing does that casts, or knows fields."""
+    return chunk_kernel(chain) if fields is None and array.dtype == layout.dtype else None
+
+
+def by_shape(layout: Layout, pieces: Sequence[Piece]) -> dict[tuple[int, ...], list[int]]:
+    """The numbers of the pieces whose chunks have one shape."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for number, piece in enumerate(pieces):
+        found.setdefault(layout.shape_of(piece.chunk), []).append(number)
+    return found
 
 
 def unreadable(layout: Layout, coords: tuple[int, ...], error: ZarrError, so: str = "") -> ZarrError:

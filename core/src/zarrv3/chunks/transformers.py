@@ -28,6 +28,7 @@ from zarrv3.store.keys import summary
 from zarrv3.store.locks import NamedLocks
 
 if TYPE_CHECKING:
+    from zarrv3.format.cuts import Cut
     from zarrv3.format.grids import ChunkKeyEncoding
     from zarrv3.format.metadata import ArrayMetadata
 
@@ -92,10 +93,10 @@ class StorageTransformer(Layer):
     inner_store = inner
 
     @property
-    def block_shape(self) -> tuple[int, ...] | None:
+    def block_shape(self) -> tuple[Cut, ...] | None:
         """How many chunks along each dimension are stored together; arrays then read and write them together.
 
-        Where there are fewer entries than dimensions, the others are 1.
+        `Edges` where the blocks of a dimension differ. Where there are fewer entries than dimensions, the others are 1.
         """
         return None
 

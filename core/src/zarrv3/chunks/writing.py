@@ -7,7 +7,6 @@ other threads, processes or machines write into the same chunk.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ import numpy as np
 
 from zarrv3.chunks.kernels import UNDONE, Undone
 from zarrv3.chunks.layout import Layout
-from zarrv3.chunks.tasks import Array, Fields, Progress, kernel_for, run, unreadable
+from zarrv3.chunks.tasks import Array, Fields, Progress, by_shape, kernel_for, run, unreadable
 from zarrv3.chunks.transformers import Coords
 from zarrv3.errors import ZarrError
+from zarrv3.format.cuts import largest, round_up
 from zarrv3.format.data_types import fill_test, filled
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
@@ -54,7 +54,7 @@ def write(
     """
     write_empty = write_empty or not layout.store.capabilities.erase
     writer = _Writer(layout, value, fields, write_empty, only_existing, expect_missing)
-    run(layout, plan, writer.task, progress, math.prod(layout.block_shape or ()))
+    run(layout, plan, writer.task, progress, math.prod(largest(layout.blocks or ())))
 
 
 @dataclass(eq=False)
@@ -71,8 +71,8 @@ class _Writer:
     def __post_init__(self) -> None:
         layout = self.layout
         self.has_padding = _has_padding(layout)
-        self.is_empty = fill_test(layout.dtype, len(layout.chunk_shape), layout.metadata.fill_value)
-        self.kernel = kernel_for(layout, self.value, self.fields)
+        self.is_empty = fill_test(layout.dtype, len(layout.cuts), layout.metadata.fill_value)
+        self.kernel = kernel_for(layout, self.value, self.fields, layout.chain)
         self.memories: list[Any] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:
@@ -125,27 +125,46 @@ class _Writer:
         if self.kernel is None or all(kept):
             return [UNDONE] * len(pieces)
         covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]
-        made = self.kernel.encode(covered, self.value, memory, keep_empty=self.write_empty)
+        if self.layout.is_regular:
+            made = self.kernel.encode(covered, self.value, memory, keep_empty=self.write_empty)
+        else:
+            made = self._encoded_by_shape(covered)
         if len(covered) == len(pieces):
             return made
         rest = iter(made)
         return [UNDONE if is_kept else next(rest) for is_kept in kept]
 
+    def _encoded_by_shape(self, covered: Sequence[Piece]) -> Sequence[Buffer | Undone | None]:
+        """What kernels make of pieces whose chunks differ in shape."""
+        made: list[Buffer | Undone | None] = [UNDONE] * len(covered)
+        for shape, some in by_shape(self.layout, covered).items():
+            kernel = kernel_for(self.layout, self.value, self.fields, self.layout.chain_of(shape))
+            if kernel is not None:
+                pieces = [covered[number] for number in some]
+                encoded = kernel.encode(pieces, self.value, keep_empty=self.write_empty)
+                for number, one in zip(some, encoded, strict=True):
+                    made[number] = one
+        return made
+
     def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
         """The new value of a chunk, `None` for an empty one."""
         chunk = self._chunk(piece, olds[piece.chunk]) if is_kept else self._covered(piece)
-        return self.layout.chain.encode(chunk) if self.write_empty or not self.is_empty(chunk) else None
+        if not self.write_empty and self.is_empty(chunk):
+            return None
+        return self.layout.chain_of(chunk.shape).encode(chunk)
 
     def _is_partial(self, piece: Piece) -> bool:
         """Whether something of a chunk stays that is not in the value."""
         if not piece.whole or self.fields is not None or self.only_existing:
             return True
-        return self.has_padding and self.value[(*piece.outside, ...)].shape != self.layout.chunk_shape
+        return self.has_padding and self.value[(*piece.outside, ...)].shape != self.layout.shape_of(
+            piece.chunk
+        )
 
     def _covered(self, piece: Piece) -> Array:
         """The content of a chunk of which nothing stays; may be a view of the value."""
         part = self.value[(*piece.outside, ...)]
-        if part.shape == self.layout.chunk_shape:
+        if part.shape == self.layout.shape_of(piece.chunk):
             return part.astype(self.layout.dtype, copy=False)
         return self._chunk(piece, None)  # it reaches over the array's edge
 
@@ -159,13 +178,14 @@ class _Writer:
         return chunk
 
     def _old_chunk(self, coords: Coords, old: Buffer | None) -> Array:
-        layout = self.layout
+        layout, shape = self.layout, self.layout.shape_of(coords)
         if old is None:
-            return filled(layout.chunk_shape, layout.metadata.fill_value, layout.dtype)
+            return filled(shape, layout.metadata.fill_value, layout.dtype)
         try:
+            decode = layout.chain_of(shape).decode
             if layout.metadata.data_type.item_size is None:
-                return layout.chain.decode(old).copy()
-            return layout.chain.decode(old, np.empty(layout.chunk_shape, layout.dtype))
+                return decode(old).copy()
+            return decode(old, np.empty(shape, layout.dtype))
         except ZarrError as error:
             so = ", so that part of it cannot be replaced"
             raise unreadable(layout, coords, error, so) from error
@@ -176,10 +196,8 @@ _UNREAD = b"not looked at"
 
 def _has_padding(layout: Layout) -> bool:
     """Whether chunks (or shards) reach over the array's edge."""
-    chunk, block = layout.chunk_shape, layout.block_shape
-    return any(
-        map(operator.mod, layout.metadata.shape, chunk if block is None else map(operator.mul, chunk, block))
-    )
+    shape = layout.metadata.shape
+    return any(round_up(cut, length) != length for cut, length in zip(layout.stored, shape, strict=True))
 
 
 def erase(layout: Layout, plan: Plan) -> None:
@@ -193,7 +211,7 @@ def erase(layout: Layout, plan: Plan) -> None:
         with changing(layout, chunks):
             layout.chunks.change_chunks(chunks, (), lambda some, _: dict.fromkeys(some))
 
-    run(layout, plan, task, None, math.prod(layout.block_shape or ()))
+    run(layout, plan, task, None, math.prod(largest(layout.blocks or ())))
 
 
 def clear(layout: Layout, plan: Plan) -> None:

@@ -2,18 +2,16 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from zarrv3.errors import MetadataError
+from zarrv3.format.cuts import MAX_LENGTH, Cut, count_of
 from zarrv3.format.extensions import Guard, check_members, choice, integers, resolve, shown
 from zarrv3.store.contract import JSON
 
 Shape = tuple[int, ...]
-
-MAX_LENGTH = 2**63 - 1
-"""The greatest length of a dimension, and the greatest number of bytes of an array."""
 
 MAX_COORDINATE = 10**20
 """Beyond all chunk coordinates, so that no key is taken for one that no array can have."""
@@ -23,10 +21,13 @@ MAX_DIMENSIONS = 64
 
 
 class ChunkGrid(ABC):
-    """How an array is cut into chunks."""
+    """How an array is cut into chunks: each dimension on its own."""
 
-    chunk_shape: Shape
-    """The shape of every chunk, also of those that reach over the edge of the array."""
+    cuts: tuple[Cut, ...]
+    """For each dimension the length of all its chunks or, where they differ, their `Edges`.
+
+    Chunks have these lengths also where they reach over the edge of the array.
+    """
 
     @classmethod
     @abstractmethod
@@ -37,13 +38,25 @@ class ChunkGrid(ABC):
     def to_json(self) -> JSON:
         """The value of `chunk_grid` in a document."""
 
-    @abstractmethod
-    def grid_shape(self, array_shape: Shape) -> Shape:
-        """The number of chunks along each dimension."""
-
-    @abstractmethod
     def check(self, array_shape: Shape) -> None:
         """Raise `MetadataError` when the grid does not fit an array of that shape."""
+        if len(array_shape) != len(self.cuts):
+            raise MetadataError(
+                f"the chunks have {len(self.cuts)} dimensions, the array has {len(array_shape)}"
+            )
+        for axis, (length, cut) in enumerate(zip(array_shape, self.cuts, strict=True)):
+            if not isinstance(cut, int) and cut.total < length:
+                raise MetadataError(
+                    f"the chunks of dimension {axis} end at {cut.total}, the array has {length} elements there"
+                )
+
+    def resized(self, array_shape: Shape, unit: Shape) -> "ChunkGrid":  # noqa: ARG002 - for those who need it
+        """The grid of an array that gets another shape: this one, or one that fits and leaves the chunks as they are.
+
+        Only behind the last chunk of a dimension may there be new ones, whose lengths are multiples of `unit`: other readers
+        and writers still know the old grid.
+        """
+        return self
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,12 @@ class RegularGrid(ChunkGrid):
     """`regular`: all chunks have one shape."""
 
     chunk_shape: Shape
+    cuts: Shape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Take any integers, numpy's too, and check that they are positive."""
-        object.__setattr__(self, "chunk_shape", integers("chunk_shape", self.chunk_shape, 1, MAX_LENGTH))
+        for name in ("chunk_shape", "cuts"):
+            object.__setattr__(self, name, integers("chunk_shape", self.chunk_shape, 1, MAX_LENGTH))
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
@@ -63,17 +78,6 @@ class RegularGrid(ChunkGrid):
 
     def to_json(self) -> JSON:
         return {"name": "regular", "configuration": {"chunk_shape": list(self.chunk_shape)}}
-
-    def grid_shape(self, array_shape: Shape) -> Shape:
-        lengths = zip(array_shape, self.chunk_shape, strict=True)
-        return tuple([-(-length // chunk) for length, chunk in lengths])
-
-    def check(self, array_shape: Shape) -> None:
-        if len(array_shape) != len(self.chunk_shape):
-            raise MetadataError(
-                f"chunk_shape {shown(list(self.chunk_shape))} has {len(self.chunk_shape)} dimensions, "
-                f"the array has {len(array_shape)}"
-            )
 
 
 class ChunkKeyEncoding(ABC):
@@ -179,10 +183,17 @@ def check_fit(grid: ChunkGrid, array_shape: Shape) -> None:
         grid.check(array_shape)
 
 
-def grid_shape(grid: ChunkGrid, array_shape: Shape) -> Shape:
-    """The number of chunks that a grid has along each dimension of an array."""
+def resized(grid: ChunkGrid, array_shape: Shape, unit: Shape) -> ChunkGrid:
+    """The grid of an array that gets another shape; `MetadataError` if there is none."""
     with Guard("chunk_grids", grid, "chunk_grid"):
-        return grid.grid_shape(array_shape)
+        found = grid.resized(array_shape, unit)
+        found.check(array_shape)
+        return found
+
+
+def grid_shape(cuts: Sequence[Cut], array_shape: Shape) -> Shape:
+    """The number of chunks along each dimension of an array."""
+    return tuple(map(count_of, cuts, array_shape))
 
 
 def decode_key(encoding: ChunkKeyEncoding, key: str, ndim: int | None = None) -> Shape | None:

@@ -6,12 +6,13 @@ short-hand names, URIs and the order of members survive.
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, SupportsIndex
 
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
+from zarrv3.format.cuts import Cut, Edges, largest
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
 from zarrv3.format.documents import check_json, load_document
 from zarrv3.format.extensions import Guard, NamedConfig, Reading, shown
@@ -25,6 +26,7 @@ from zarrv3.format.grids import (
     check_shape,
     parse_grid,
     parse_keys,
+    resized,
 )
 from zarrv3.store.contract import JSON, Buffer
 
@@ -32,6 +34,9 @@ _COMMON = ("zarr_format", "node_type", "attributes")
 _REQUIRED = ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")
 _ARRAY = frozenset({*_COMMON, *_REQUIRED, "dimension_names", "storage_transformers"})
 _GROUP = frozenset({*_COMMON, "consolidated_metadata"})
+
+SAMPLED = 100
+"""With how many lengths of chunks the codecs of a new array are tried; others may fail when such a chunk is written."""
 
 Document = dict[str, JSON]
 
@@ -140,10 +145,12 @@ class ArrayMetadata(_NodeMetadata):
         with Guard("data_types", data_type, "fill_value"):
             fill = data_type.cast_fill(fill_value)
             fill_json = data_type.fill_to_json(fill)
-        spec = ChunkSpec(grid.chunk_shape, data_type, fill)
+        spec = ChunkSpec(largest(grid.cuts), data_type, fill)
         if codecs is None:
             codecs = default_codecs(data_type)
         parsed = [parse_codec(codec, f"codecs[{index}]") for index, codec in enumerate(codecs)]
+        for chunk in _other_shapes(grid.cuts):
+            CodecChain.build(parsed, spec._replace(shape=chunk))
         document: Document = {
             "zarr_format": 3,
             "node_type": "array",
@@ -176,8 +183,8 @@ class ArrayMetadata(_NodeMetadata):
         shape = check_shape(document["shape"], data_type.item_size)
         grid = parse_grid(document["chunk_grid"])
         check_fit(grid, shape)
-        if math.prod(grid.chunk_shape) * (data_type.item_size or 1) >= 2**63:
-            raise MetadataError(f"chunk_shape {shown(grid.chunk_shape)}: a chunk of more than 2**63 bytes")
+        if math.prod(most := largest(grid.cuts)) * (data_type.item_size or 1) >= 2**63:
+            raise MetadataError(f"chunk_shape {shown(most)}: a chunk of more than 2**63 bytes")
         with Guard("data_types", data_type, "fill_value"):
             fill = data_type.fill_from_json(document["fill_value"])
             if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
@@ -207,8 +214,8 @@ class ArrayMetadata(_NodeMetadata):
 
     @property
     def chunk_spec(self) -> ChunkSpec:
-        """What every chunk of the grid looks like."""
-        return ChunkSpec(self.chunk_grid.chunk_shape, self.data_type, self.fill_value)
+        """What every chunk of the grid looks like; the largest, where they differ."""
+        return ChunkSpec(largest(self.chunk_grid.cuts), self.data_type, self.fill_value)
 
     def check_portable(self) -> None:
         """Raise `NotPortableError` when the data type or a codec exists only in what a layer shows."""
@@ -225,10 +232,30 @@ class ArrayMetadata(_NodeMetadata):
         return CodecChain.build(self.codecs, self.chunk_spec)
 
     def with_shape(self, shape: Sequence[SupportsIndex]) -> Self:
-        """This array with other lengths, but as many dimensions."""
+        """This array with other lengths, but as many dimensions; the chunk grid grows with it where it has to."""
         lengths = check_shape(tuple(shape), self.data_type.item_size)
-        check_fit(self.chunk_grid, lengths)
-        return replace(self, shape=lengths, document={**self.document, "shape": list(lengths)})
+        grid = resized(self.chunk_grid, lengths, self._unit())
+        document = {**self.document, "shape": list(lengths)}
+        if grid != self.chunk_grid:
+            document["chunk_grid"] = grid.to_json()
+        return replace(self, shape=lengths, chunk_grid=grid, document=document)
+
+    def _unit(self) -> Shape:
+        """What lengths of chunks have to be multiples of."""
+        cuts, lowered = self.chunk_grid.cuts, None
+        if len(self.codecs) == 1:
+            with Guard("codecs", self.codecs[0], "codecs[0]"):
+                lowered = self.codecs[0].lower(self.chunk_spec, cuts)
+        return (1,) * len(cuts) if lowered is None else largest(lowered.grid.cuts)
+
+
+def _other_shapes(cuts: Sequence[Cut]) -> Iterator[Shape]:
+    """The largest chunk with other lengths in one dimension: enough to see whether codecs fit all chunks."""
+    most = largest(cuts)
+    for axis, cut in enumerate(cuts):
+        if isinstance(cut, Edges):
+            for length in sorted({length for length, _ in cut.runs} - {cut.longest})[:SAMPLED]:
+                yield (*most[:axis], length, *most[axis + 1 :])
 
 
 def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from zarrv3.chunks.tasks import Fields
+from zarrv3.format.grids import ChunkGrid
 from zarrv3.opening.stores import StoreLike
 from zarrv3.store.contract import JSON
 
@@ -22,7 +23,12 @@ Mode: TypeAlias = Literal["r", "r+", "a", "w", "w-", "x"]
 Shape: TypeAlias = int | Sequence[int]
 """One length, or one for each dimension."""
 
-Chunks: TypeAlias = int | Sequence[int | None] | bool | Literal["auto"] | None
+Shards: TypeAlias = (
+    int | Sequence[int | Sequence[int] | None] | ChunkGrid | Mapping[str, JSON] | Literal["auto"] | None
+)
+"""The shape of shards in the words that the argument `shards` takes."""
+
+Chunks: TypeAlias = Shards | bool
 """The shape of chunks in the words that the argument `chunks` takes."""
 
 CodecLike: TypeAlias = Any
@@ -47,11 +53,12 @@ data: values to write if the array is created.
 prototype: an array of zarrv3, or anything with a shape.
 dtype: anything that `np.dtype` takes, or a name of the specification; by default that of the data, else float64.
 chunks: the chunk shape, in elements: one length for all dimensions or one for each, `-1` or `None` for a whole dimension; `"auto"`
-    or `True` for chunks of about 1 MiB, `False` for a single chunk.
+    or `True` for chunks of about 1 MiB, `False` for a single chunk; or a list of lengths in place of one, or a chunk grid.
 order: the memory order of stored chunks; `"F"` adds a `transpose` codec.
 compressor: one codec or `None`: `compressors` in the singular.
 fill_value: the value of elements that were never written; `None` is the zero of the data type.
-shards: the shape of what is stored as one value, in elements, a multiple of `chunks`; `None`: every chunk by itself.
+shards: the shape of what is stored as one value, in elements, a multiple of `chunks`, or lists of lengths, or a chunk grid;
+    `None`: every chunk by itself.
 filters: codecs from array to array, in the order of encoding.
 serializer: the codec from array to bytes; `"auto"`: little-endian, or of variable length where elements are.
 compressors: codecs from bytes to bytes; `"auto"` is zstd, `"default"` the Blosc of zarr-python 2, `None` none.
@@ -109,7 +116,7 @@ class _Fill(TypedDict, total=False):
 
 
 class _Storage(TypedDict, total=False):
-    shards: Annotated[Sequence[int] | int | Literal["auto"] | None, None]
+    shards: Annotated[Shards, None]
     filters: Annotated[CodecLike | Iterable[CodecLike], "auto"]
     serializer: Annotated[CodecLike, "auto"]
     compressors: Annotated[CodecLike | Iterable[CodecLike], "auto"]

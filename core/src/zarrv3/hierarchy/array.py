@@ -16,8 +16,9 @@ from zarrv3.chunks.chunk_cache import ChunkCache, as_cache
 from zarrv3.chunks.layout import Layout, arrange, form_of
 from zarrv3.chunks.resizing import trim
 from zarrv3.chunks.tasks import Fields, Progress
-from zarrv3.errors import AssignmentError, MetadataError, SelectionError, ZarrError
+from zarrv3.errors import AssignmentError, IrregularGridError, MetadataError, SelectionError, ZarrError
 from zarrv3.format.codecs import Codec
+from zarrv3.format.cuts import Cut, are_regular, count_of, largest, start_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
 from zarrv3.hierarchy.node import Node
@@ -33,7 +34,7 @@ from zarrv3.indexing import (
     plan_orthogonal,
     split_fields,
 )
-from zarrv3.indexing.boxes import Box, as_box, box_shape, cut
+from zarrv3.indexing.boxes import Box, as_box, box_shape, cut, spanned
 from zarrv3.indexing.casting import NumpyArray, castable, check_out, field_dtype, is_stored
 from zarrv3.opening.stores import StoreLike
 from zarrv3.options.settings import checked, config
@@ -198,14 +199,37 @@ class Array(Node[ArrayMetadata]):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The shape, in elements, of the chunks that are encoded one by one (in a shard: of the inner chunks)."""
-        return self._layout.chunk_shape
+        """The shape, in elements, of the chunks that are encoded one by one (in a shard: of the inner chunks).
+
+        Raises `IrregularGridError` where chunks differ in shape; `read_chunk_sizes` has the lengths of any.
+        """
+        return self._one_shape(self._layout.cuts, "chunks", "read_chunk_sizes")
 
     @property
     def shards(self) -> tuple[int, ...] | None:
-        """The shape, in elements, of what is stored as one value, where that is several chunks; otherwise `None`."""
-        block = self._layout.block_shape
-        return None if block is None else tuple(c * b for c, b in zip(self.chunks, block, strict=True))
+        """The shape, in elements, of what is stored as one value, where that is several chunks; otherwise `None`.
+
+        Raises `IrregularGridError` where shards differ in shape; `write_chunk_sizes` has the lengths of any.
+        """
+        layout = self._layout
+        return (
+            None if layout.blocks is None else self._one_shape(layout.stored, "shards", "write_chunk_sizes")
+        )
+
+    def _one_shape(self, cuts: Sequence[Cut], what: str, instead: str) -> tuple[int, ...]:
+        if are_regular(cuts):
+            return largest(cuts)
+        raise IrregularGridError(f"the {what} of {self!r} differ in shape: use {instead}")
+
+    @property
+    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The lengths of all chunks (of a sharded array: inner chunks) along each dimension, as far as they lie in the array."""
+        return self._layout.sizes(self._layout.cuts)
+
+    @property
+    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The lengths of all that is stored as one value, chunks or shards, along each dimension, as far as they lie in the array."""
+        return self._layout.sizes(self._layout.stored)
 
     @property
     def ndim(self) -> int:
@@ -275,22 +299,6 @@ class Array(Node[ArrayMetadata]):
     def cdata_shape(self) -> tuple[int, ...]:
         """How many chunks (of a sharded array: inner chunks) there are along each dimension, stored or not."""
         return self._layout.grid_shape
-
-    @property
-    def read_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
-        """The lengths of all chunks (of a sharded array: inner chunks) along each dimension, within the array."""
-        return self._sizes(self.chunks)
-
-    @property
-    def write_chunk_sizes(self) -> tuple[tuple[int, ...], ...]:
-        """The lengths of what is stored as one value (of a sharded array: shards) along each dimension, within the array."""
-        return self._sizes(self.shards or self.chunks)
-
-    def _sizes(self, unit: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        return tuple(
-            tuple(min(step, length - start) for start in range(0, length, step))
-            for length, step in zip(self.shape, unit, strict=True)
-        )
 
     @property
     def nchunks(self) -> int:
@@ -396,9 +404,9 @@ class Array(Node[ArrayMetadata]):
         """The elements along the first dimension; chunks are read once each."""
         if not self.shape:
             raise TypeError("iteration over an array without dimensions")
-        step = (self.shards or self.chunks)[0]
-        for start in range(0, self.shape[0], step):
-            yield from self[start : start + step]
+        cut, length = self._layout.stored[0], self.shape[0]
+        for number in range(count_of(cut, length)):
+            yield from self[start_of(cut, number) : start_of(cut, number + 1)]
 
     def __float__(self) -> float:
         return float(self._only())
@@ -416,8 +424,8 @@ class Array(Node[ArrayMetadata]):
             )
         return self[(0,) * self.ndim]
 
-    def _plan_blocks(self, selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
-        return plan_blocks(selection, shape, chunk_shape, self.shards)
+    def _plan_blocks(self, selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Plan:
+        return plan_blocks(selection, shape, cuts, self._layout.stored)
 
     def _get(
         self,
@@ -430,7 +438,7 @@ class Array(Node[ArrayMetadata]):
     ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.cuts)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if out is not None:
             check_out(out, selected.result_shape, dtype)
@@ -528,7 +536,7 @@ class Array(Node[ArrayMetadata]):
         self._check_writable()
         layout = self._layout
         fields, selection = self._fields(fields, selection)
-        selected = planner(selection, layout.metadata.shape, layout.chunk_shape)
+        selected = planner(selection, layout.metadata.shape, layout.cuts)
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if is_stored(value) and planner in {plan, plan_basic} and selected.result_shape == tuple(value.shape):
             box = as_box(selection, layout.metadata.shape)
@@ -558,8 +566,8 @@ class Array(Node[ArrayMetadata]):
     ) -> None:
         """Write an array in a store to as large a box, one part after the other; the first write comes after the first read."""
         item = max(source.dtype.itemsize, self.itemsize)
-        other = getattr(source, "shards", None) or source.chunks
-        lengths = box_shape(self.shape, self.shards or self.chunks, other, BOX_BYTES // item)
+        layout = self._layout
+        lengths = box_shape(self.shape, layout.stored, _stored(source), BOX_BYTES // item)
         done = 0
 
         def report(chunks: int, _: int) -> None:
@@ -569,7 +577,7 @@ class Array(Node[ArrayMetadata]):
         for place, part in cut(box, lengths):
             moved = report if progress is not None else None
             self._set(plan_basic, place, source[part], fields=fields, is_new=is_new, progress=moved)
-            done += math.prod(-(-p.stop // n) - p.start // n for p, n in zip(place, self.chunks, strict=True))
+            done += math.prod(map(len, map(spanned, layout.cuts, place)))
 
     @property
     def config(self) -> ArrayConfig:
@@ -597,7 +605,8 @@ class Array(Node[ArrayMetadata]):
     def resize(self, *shape: Any, new_shape: Any = None) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
 
-        When the array grows, only the document is written. When it shrinks, what will lie outside is first erased or, where part
+        When the array grows, only the document is written; beyond chunks that are listed one by one (`rectilinear`) there is
+        one more then, as long as needed. When it shrinks, the chunk grid stays, and what will lie outside is first erased or, where part
         of a chunk stays, set to the fill value: whatever happens, nothing of it comes back when the array grows again. If the
         process dies in between, the array is as long as before, and some of the elements that were to go have the fill value.
 
@@ -707,6 +716,16 @@ class Indexer:
 
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
         self._array._set(self._planner, selection, value)
+
+
+def _stored(source: Any) -> Sequence[Cut]:
+    """How an array in a store, of ours or of another library, is cut into what is stored as one value."""
+    if isinstance(source, Array):
+        return source.layout.stored
+    with suppress(NotImplementedError):  # chunks that differ in shape
+        units: Sequence[Cut] = getattr(source, "shards", None) or source.chunks
+        return units
+    return (1,) * len(source.shape)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

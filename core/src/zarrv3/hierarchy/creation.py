@@ -12,12 +12,22 @@ import numpy as np
 from zarrv3.chunks.transformers import StorageTransformer
 from zarrv3.errors import MetadataError, ShapeMissingError, ZarrError
 from zarrv3.format.codecs import ZSTD, ChunkSpec, Codec, CodecChain, default_serializer, parse_codec
+from zarrv3.format.cuts import are_regular, largest
 from zarrv3.format.data_types import DataType, data_type_of
 from zarrv3.format.extensions import Guard, NamedConfig, shown
-from zarrv3.format.grids import ChunkKeyEncoding, DefaultKeys, RegularGrid, check_shape, parse_keys
+from zarrv3.format.grids import (
+    ChunkGrid,
+    ChunkKeyEncoding,
+    DefaultKeys,
+    RegularGrid,
+    check_fit,
+    check_shape,
+    parse_grid,
+    parse_keys,
+)
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import nodes
-from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, check_names
+from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, Shards, check_names
 from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.indexing import is_index, plan_basic
@@ -59,7 +69,7 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
         data = apart(data, store, path)
     if data is not None and not (is_stored(data) and tuple(data.shape) == array.shape):
         data = array.castable(data)
-        plan_basic(..., array.shape, array.chunks).start(data)  # refuses a shape that does not fit
+        plan_basic(..., array.shape, array.layout.cuts).start(data)  # refuses a shape that does not fit
     elif data is not None:
         array.castable(np.empty(0, data.dtype))
     if data is None:
@@ -105,7 +115,7 @@ def metadata_for(
     dtype: Any = None,
     data: Any = None,
     chunks: Chunks = "auto",
-    shards: Sequence[int] | int | Literal["auto"] | None = None,
+    shards: Shards = None,
     filters: CodecLike | Iterable[CodecLike] = "auto",
     compressors: CodecLike | Iterable[CodecLike] = "auto",
     serializer: CodecLike = "auto",
@@ -131,10 +141,10 @@ def metadata_for(
         shape = data.shape
     lengths = as_shape(shape)
     index_location = "end"
-    if isinstance(shards, Mapping):  # zarr-python's
+    if isinstance(shards, Mapping) and "name" not in shards:  # zarr-python's
         shards, index_location = _shape_and_location(**shards)
     parsed = data_type_of(dtype if dtype is not None else getattr(data, "dtype", "float64"))
-    chunk_shape, shard_shape = chunk_shapes(lengths, parsed, chunks, shards)
+    grid, chunk_shape = _gridded(lengths, parsed, chunks, shards)
     with Guard("data_types", parsed, "fill_value"):
         spec = ChunkSpec(chunk_shape, parsed, parsed.cast_fill(fill_value))
     listed = {
@@ -146,14 +156,14 @@ def metadata_for(
         if given is not None and not isinstance(given, Iterable):
             raise MetadataError(f"{name} must be a list, not {shown(given)}")
     chain = list(codecs) if codecs is not None else _chain(spec, filters, serializer, compressors, order)
-    if shard_shape is not None:
+    if shards is not None:
         chain = [
             _sharding(chunk_shape, [parse_codec(_as_json(codec)) for codec in chain], spec, index_location)
         ]
     return ArrayMetadata.create(
         shape=lengths,
         data_type=parsed,
-        chunk_grid=RegularGrid(shard_shape or chunk_shape),
+        chunk_grid=grid,
         chunk_key_encoding=_keys(chunk_key_encoding, dimension_separator or store.dimension_separator),
         fill_value=fill_value,
         codecs=[_as_json(codec) for codec in chain],
@@ -191,6 +201,56 @@ def _check_encodes(array: Array) -> None:
 
 
 # ---------------------------------------------------------------- chunks and shards
+
+
+def chunk_arguments(array: Array) -> dict[str, Any]:
+    """The `chunks` and `shards` of an array as `create_array` takes them, also where they differ in shape."""
+    layout, grid = array.layout, array.metadata.chunk_grid
+    if are_regular(grid.cuts):
+        return {"chunks": array.chunks, "shards": array.shards}
+    return (
+        {"chunks": grid, "shards": None}
+        if layout.blocks is None
+        else {"chunks": array.chunks, "shards": grid}
+    )
+
+
+def _gridded(
+    shape: tuple[int, ...], data_type: DataType, chunks: Chunks, shards: Shards
+) -> tuple[ChunkGrid, tuple[int, ...]]:
+    """The chunk grid that the arguments `chunks` and `shards` mean, and the shape of the (inner) chunks, at most."""
+    whole, outer = _grid(chunks, "chunks", shape), _grid(shards, "shards", shape)
+    if whole is not None and shards is not None:
+        if not are_regular(whole.cuts):
+            raise MetadataError("the chunks of a shard have one shape: give the lists of lengths to shards")
+        chunks, whole = largest(whole.cuts), None
+    if whole is not None:
+        check_fit(whole, shape)
+        return whole, largest(whole.cuts)
+    if outer is None:
+        chunk_shape, shard_shape = chunk_shapes(shape, data_type, chunks, shards)
+        return RegularGrid(shard_shape or chunk_shape), chunk_shape
+    check_fit(outer, shape)
+    within = tuple([cut if isinstance(cut, int) else math.gcd(*dict(cut.runs)) for cut in outer.cuts])
+    return outer, chunk_shapes(shape, data_type, chunks, within)[0]
+
+
+def _grid(given: Any, what: str, shape: tuple[int, ...]) -> ChunkGrid | None:
+    """The chunk grid that an argument is, describes, or lists lengths for; `None` if it gives one shape."""
+    if isinstance(given, ChunkGrid):
+        return given
+    if isinstance(given, Mapping):
+        return parse_grid(given, what)
+    if is_index(given) or isinstance(given, str) or not isinstance(given, Iterable):
+        return None
+    cuts = [[*cut] if isinstance(cut, Iterable) and not isinstance(cut, str) else cut for cut in given]
+    if not any(isinstance(cut, list) for cut in cuts):
+        return None
+    if len(cuts) != len(shape):
+        raise MetadataError(f"{what} has {len(cuts)} entries, the array has {len(shape)} dimensions")
+    whole = [max(1, n) if cut in (None, -1) else cut for n, cut in zip(shape, cuts, strict=True)]
+    configuration: JSON = {"kind": "inline", "chunk_shapes": whole}
+    return parse_grid({"name": "rectilinear", "configuration": configuration}, what)
 
 
 def chunk_shapes(

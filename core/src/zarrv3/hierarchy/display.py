@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zarrv3.errors import MetadataError, escaped
 from zarrv3.format.codecs import Codec
+from zarrv3.format.cuts import describe
 from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
@@ -55,10 +56,10 @@ def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
         ("Data type", array.metadata.data_type.describe()),
         ("Shape", str(array.metadata.shape)),
     ]
-    if array.shards is not None:
-        lines.append(("Shard shape", str(array.shards)))
+    if array.layout.blocks is not None:
+        lines.append(("Shard shape", describe(array.layout.stored)))
     lines += [
-        ("Chunk shape", str(array.chunks)),
+        ("Chunk shape", describe(array.layout.cuts)),
         ("Order", array.order),
         ("Read-only", str(array.read_only)),
     ]

@@ -50,14 +50,13 @@ def like(prototype: Any, arguments: Mapping[str, Any], *, kept: Sequence[str] = 
     if isinstance(metadata, ArrayMetadata):
         copied: dict[str, Any] = {
             "shape": prototype.shape,
-            "chunks": prototype.chunks,
             "dtype": metadata.data_type,
+            **creation.chunk_arguments(prototype),
             **{name: getattr(metadata, name) for name in kept},
         }
         if metadata.storage_transformers:
             copied["storage_transformers"] = [named.to_json() for named in metadata.storage_transformers]
-        else:
-            copied["shards"] = prototype.shards
+            del copied["shards"]
         if arguments.get("dtype") is None or data_type_of(arguments["dtype"]) == metadata.data_type:
             copied["fill_value"] = prototype.fill_value
             if not {"compressor", "compressors", "filters", "serializer", "order", "codecs"} & set(arguments):
@@ -86,7 +85,14 @@ def check_format(zarr_version: int | None = None, zarr_format: int | None = None
 
 def _chunks_of(data: Any) -> dict[str, Any]:
     """The chunk shape of something that has one; a dask array has tuples instead of lengths."""
-    return {"chunks": data.chunks} if is_stored(data) else {}
+    if not is_stored(data):
+        return {}
+    if isinstance(data, Array):
+        return {"chunks": creation.chunk_arguments(data)["chunks"]}
+    try:
+        return {"chunks": data.chunks}
+    except NotImplementedError:  # they differ in shape
+        return {"chunks": data.read_chunk_sizes}
 
 
 def _drop_meaningless(arguments: dict[str, Any]) -> None:

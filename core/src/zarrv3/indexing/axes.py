@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zarrv3.format.cuts import Cut, Edges, chunks_of, lengths_of, round_up, starts_of
+
 WINDOW = 4096
 """A slice over more chunks than this is turned into lists piecemeal, so that memory stays bounded."""
 
@@ -23,9 +25,13 @@ class Parts(NamedTuple):
     outside: Sequence[Any] | None  # None: the dimension is dropped from the result
     whole: Sequence[bool]
 
-    def split(self, align: int) -> "list[Parts]":
+    def split(self, align: Cut) -> "list[Parts]":
         """Cut where a new block of `align` chunks begins."""
-        blocks = [chunk // align for chunk in self.chunks]
+        blocks = (
+            [chunk // align for chunk in self.chunks]
+            if isinstance(align, int)
+            else align.chunks(np.asarray(self.chunks)).tolist()
+        )
         cuts = [0, *(i for i in range(1, len(blocks)) if blocks[i] != blocks[i - 1]), len(blocks)]
         return [
             Parts(
@@ -47,7 +53,7 @@ class Axis(Protocol):
     def parts(self) -> Parts:
         """All chunks at once; only asked for if there are at most WINDOW, or if the lists exist anyway."""
 
-    def windows(self, align: int) -> Iterable[Parts]:
+    def windows(self, align: Cut) -> Iterable[Parts]:
         """The parts in portions that never divide a block of `align` chunks."""
 
 
@@ -64,7 +70,7 @@ class ListedAxis:
     def parts(self) -> Parts:
         return self._parts
 
-    def windows(self, align: int) -> Iterable[Parts]:  # noqa: ARG002  one window divides nothing
+    def windows(self, align: Cut) -> Iterable[Parts]:  # noqa: ARG002  one window divides nothing
         return (self._parts,)
 
 
@@ -89,13 +95,13 @@ class SliceAxis:
     def parts(self) -> Parts:
         return self._cut(0, self.length)
 
-    def windows(self, align: int) -> Iterator[Parts]:
+    def windows(self, align: Cut) -> Iterator[Parts]:
         start, step = self._elements.start, self._elements.step
         low = 0
         while low < self.length:
             last = self._elements[min(low + WINDOW, self.length) - 1] // self._chunk
             end = max(self._elements[low] // self._chunk + WINDOW, last + 1)
-            end = -(-end // align) * align * self._chunk  # an element that begins a block
+            end = round_up(align, end) * self._chunk  # an element that begins a block
             high = min(-((start - end) // step), self.length)  # selected elements before it
             yield self._cut(low, high)
             low = high
@@ -151,21 +157,113 @@ class SliceAxis:
         return Parts(chunks, inside, outside, whole)
 
 
-def integer_axis(index: int, extent: int, chunk: int, *, drop: bool) -> ListedAxis:
+class EdgesAxis:
+    """As `SliceAxis`, for a dimension whose chunks differ in length."""
+
+    __slots__ = ("_edges", "_elements", "_extent", "_reverse", "count", "length")
+
+    def __init__(self, elements: range, extent: int, edges: Edges) -> None:
+        self.length = len(elements)
+        self._reverse = elements.step < 0
+        self._elements = elements[::-1] if self._reverse else elements
+        self._extent = extent
+        self._edges = edges
+        self.count = self._count()
+
+    def _count(self) -> int:
+        """How many chunks have a selected element, from the runs of equal chunks alone."""
+        count = first = 0
+        elements, start, step = self._elements, self._elements.start, self._elements.step
+        for length, chunks in self._edges.runs:
+            last = first + length * chunks
+            low = max(0, -((start - first) // step))
+            high = min(self.length, -((start - last) // step))
+            if low < high and step > length:  # at most one element a chunk
+                count += high - low
+            elif low < high:
+                count += (elements[high - 1] - first) // length - (elements[low] - first) // length + 1
+            first = last
+        return count
+
+    def parts(self) -> Parts:
+        return self._cut(0, self.length)
+
+    def windows(self, align: Cut) -> Iterator[Parts]:
+        start, step, edges = self._elements.start, self._elements.step, self._edges
+        low = 0
+        while low < self.length:
+            last = edges.chunk(self._elements[min(low + WINDOW, self.length) - 1])
+            end = round_up(align, max(edges.chunk(self._elements[low]) + WINDOW, last + 1))
+            high = self.length
+            if end < edges.count:
+                high = min(-((start - edges.start(end)) // step), high)
+            yield self._cut(low, high)
+            low = high
+
+    def _cut(self, low: int, high: int) -> Parts:
+        """The part of the selection from its `low`-th to its `high`-th element, which begins and ends a chunk."""
+        if low == high:
+            return Parts((), (), (), ())
+        start, step, edges = self._elements.start, self._elements.step, self._edges
+        first, last = edges.chunk(self._elements[low]), edges.chunk(self._elements[high - 1])
+        if high - low < last - first:  # most chunks are skipped
+            chunks = np.unique(edges.chunks(start + step * np.arange(low, high)))
+        else:
+            chunks = np.arange(first, last + 1)
+        begins, lengths = edges.starts(chunks), edges.lengths(chunks)
+        lows = np.maximum(-((start - begins) // step), low)
+        highs = np.minimum(-((start - begins - lengths) // step), high)
+        if step > 1:  # chunks between two selected elements
+            chunks, begins, lengths, lows, highs = (
+                row[lows < highs] for row in (chunks, begins, lengths, lows, highs)
+            )
+        one, other = start + lows * step - begins, start + (highs - 1) * step - begins
+        size = highs - lows
+        whole = (size == np.minimum(lengths, self._extent - begins)) & ((size == 1) | (not self._reverse))
+        if self._reverse:
+            inside = [
+                slice(b, a - 1 if a else None, -step) if n > 1 else slice(a, a + 1)
+                for a, b, n in zip(one.tolist(), other.tolist(), size.tolist(), strict=True)
+            ]
+            lows, highs = self.length - highs, self.length - lows
+        elif step == 1:
+            inside = list(map(slice, one.tolist(), (other + 1).tolist()))
+        else:
+            inside = [
+                slice(a, b + 1, step) if n > 1 else slice(a, a + 1)
+                for a, b, n in zip(one.tolist(), other.tolist(), size.tolist(), strict=True)
+            ]
+        outside = list(map(slice, lows.tolist(), highs.tolist()))
+        return Parts(chunks.tolist(), inside, outside, whole.tolist())
+
+
+def slice_axis(elements: range, extent: int, cut: Cut) -> Axis:
+    """A range of elements with any step."""
+    if isinstance(cut, int):
+        return SliceAxis(elements, extent, cut)
+    return EdgesAxis(elements, extent, cut)
+
+
+def integer_axis(index: int, extent: int, cut: Cut, *, drop: bool) -> ListedAxis:
     """One element; with `drop` it is indexed by an integer, so that the result has no such dimension."""
-    number, offset = divmod(index, chunk)
-    whole = min(chunk, extent - number * chunk) == 1
+    if isinstance(cut, int):
+        number, offset = divmod(index, cut)
+        whole = min(cut, extent - number * cut) == 1
+    else:
+        number = cut.chunk(index)
+        begin = cut.start(number)
+        offset, whole = index - begin, min(cut.length(number), extent - begin) == 1
     if drop:
         return ListedAxis(Parts((number,), (offset,), None, (whole,)), 1)
     return ListedAxis(Parts((number,), (slice(offset, offset + 1),), (slice(0, 1),), (whole,)), 1)
 
 
-def array_axis(indices: NDArray[np.intp], extent: int, chunk: int) -> ListedAxis:
+def array_axis(indices: NDArray[np.intp], extent: int, cut: Cut) -> ListedAxis:
     """Elements in any order, repeated ones too; runs of consecutive elements become slices.
 
     Within a chunk the order of the selection is kept, so that when a repeated element is written the last value wins.
     """
-    numbers = indices // chunk
+    numbers = chunks_of(cut, indices)
     order, starts = group(numbers)
     if order is None:
         sorted_indices = indices
@@ -173,13 +271,14 @@ def array_axis(indices: NDArray[np.intp], extent: int, chunk: int) -> ListedAxis
     else:
         numbers, sorted_indices = numbers[order], indices[order]
         outside = runs(order, starts)
-    chunks = numbers[starts].tolist()
-    inside = runs(sorted_indices - numbers * chunk, starts)
+    chunks = numbers[starts]
+    inside = runs(sorted_indices - starts_of(cut, numbers), starts)
+    extents = np.minimum(lengths_of(cut, chunks), extent - starts_of(cut, chunks)).tolist()
     whole = [
-        isinstance(part, slice) and part.start == 0 and part.stop == min(chunk, extent - number * chunk)
-        for number, part in zip(chunks, inside, strict=True)
+        isinstance(part, slice) and part.start == 0 and part.stop == stop
+        for part, stop in zip(inside, extents, strict=True)
     ]
-    return ListedAxis(Parts(chunks, inside, outside, whole), len(indices))
+    return ListedAxis(Parts(chunks.tolist(), inside, outside, whole), len(indices))
 
 
 def group(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from zarrv3.format.cuts import Cut, Edges, chunk_of, count_of, start_of
 from zarrv3.indexing.arguments import as_range, expand
 
 Box: TypeAlias = tuple[slice, ...]
@@ -25,35 +26,58 @@ def as_box(selection: Any, shape: Sequence[int]) -> Box | None:
     )
 
 
-def box_shape(shape: Sequence[int], unit: Sequence[int], other: Sequence[int], most: int) -> tuple[int, ...]:
+def box_shape(shape: Sequence[int], unit: Sequence[Cut], other: Sequence[Cut], most: int) -> tuple[Cut, ...]:
     """The lengths of boxes of at most `most` elements, or of one unit if that has more.
 
     They are multiples of the units that are written, and of those that are read on the `other` side where that fits, so that
-    none is read twice.
+    none is read twice. Where units differ in length boxes do, too, and reckon with the mean.
     """
-    lengths = [*unit]
+    lengths = [
+        cut if isinstance(cut, int) else -(-extent // max(1, count_of(cut, extent)))
+        for extent, cut in zip(shape, unit, strict=True)
+    ]
     for axis in reversed(range(len(lengths))):
-        reach = -(-shape[axis] // unit[axis]) * unit[axis]
-        whole = min(math.lcm(unit[axis], other[axis]), max(reach, unit[axis]))
-        if math.prod(lengths) // lengths[axis] * whole <= most:
-            lengths[axis] = whole
+        one, two = unit[axis], other[axis]
+        if isinstance(one, int) and isinstance(two, int):
+            reach = -(-shape[axis] // one) * one
+            whole = min(math.lcm(one, two), max(reach, one))
+            if math.prod(lengths) // lengths[axis] * whole <= most:
+                lengths[axis] = whole
     for axis in reversed(range(len(lengths))):
         while lengths[axis] < shape[axis] and math.prod(lengths) * 2 <= most:
             lengths[axis] *= 2
-    return tuple(lengths)
+    return tuple(
+        length if isinstance(cut, int) else _packed(cut, extent, length)
+        for cut, extent, length in zip(unit, shape, lengths, strict=True)
+    )
 
 
-def cut(box: Box, lengths: Sequence[int]) -> Iterator[tuple[Box, Box]]:
+def _packed(edges: Edges, extent: int, most: int) -> Edges:
+    """The lengths of boxes of at most `most` elements or one chunk, for a dimension whose chunks differ in length."""
+    boxes = [0]
+    for length in edges.lengths(np.arange(max(1, count_of(edges, extent)))).tolist():
+        if boxes[-1] and boxes[-1] + length > most:
+            boxes.append(0)
+        boxes[-1] += length
+    return Edges.of(boxes)
+
+
+def cut(box: Box, lengths: Sequence[Cut]) -> Iterator[tuple[Box, Box]]:
     """The parts of a box on a grid of such lengths, each with where it is in the box."""
-    counts = [
-        -(-part.stop // length) - part.start // length for part, length in zip(box, lengths, strict=True)
-    ]
-    for number in np.ndindex(*counts):
+    spans = [*map(spanned, lengths, box)]
+    for number in np.ndindex(*map(len, spans)):
         inside = []
-        for part, length, n in zip(box, lengths, number, strict=True):
-            start = (part.start // length + n) * length
-            inside.append(slice(max(start, part.start), min(start + length, part.stop)))
+        for part, length, span, i in zip(box, lengths, spans, number, strict=True):
+            ends = start_of(length, span[i]), start_of(length, span[i] + 1)
+            inside.append(slice(max(ends[0], part.start), min(ends[1], part.stop)))
         yield (
             tuple(inside),
             tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(inside, box, strict=True)),
         )
+
+
+def spanned(cut: Cut, part: slice) -> range:
+    """The chunks that have elements of a slice."""
+    if part.start >= part.stop:
+        return range(0)
+    return range(chunk_of(cut, part.start), chunk_of(cut, part.stop - 1) + 1)

@@ -45,7 +45,10 @@ def array_like(value: Any) -> Any:
 
 def is_stored(value: Any) -> bool:
     """Whether a value is an array in a store, of any library, whose parts are read when they are asked for: it has a chunk shape."""
-    chunks = getattr(value, "chunks", None)
+    try:
+        chunks = getattr(value, "chunks", None)
+    except NotImplementedError:  # its chunks differ in shape
+        return _has_dtype(value)
     return (
         isinstance(chunks, tuple) and all(isinstance(length, int) for length in chunks) and _has_dtype(value)
     )

@@ -5,13 +5,14 @@ last value wins, as in numpy. The buffer is one-dimensional, in the order of the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zarrv3.errors import SelectionError
+from zarrv3.format.cuts import Cut, chunks_of, lengths_of, starts_of
 from zarrv3.indexing.arguments import as_array, as_indices, check_mask, is_array, is_integer
 from zarrv3.indexing.axes import group, runs
 from zarrv3.indexing.basic import plan_basic
@@ -21,7 +22,7 @@ from zarrv3.indexing.plans import ListedPlan, Piece, Plan
 Points = NDArray[np.intp]  # one row for each dimension
 
 
-def plan_coordinates(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
+def plan_coordinates(selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Plan:
     """Plan `array.vindex[selection]`: one array of integers for each dimension, broadcast against each other.
 
     One boolean mask of the shape of the array is taken too; a 1-d mask in a tuple stands for its true positions.
@@ -29,7 +30,7 @@ def plan_coordinates(selection: Any, shape: Sequence[int], chunk_shape: Sequence
     entries = selection if type(selection) is tuple else (selection,)
     arrays = [_coordinates(entry) for entry in entries]
     if len(arrays) == 1 and arrays[0].dtype == bool:
-        return plan_mask(arrays[0], shape, chunk_shape)
+        return plan_mask(arrays[0], shape, cuts)
     if len(arrays) != len(shape):
         raise SelectionError(
             f"a coordinate selection needs one array for each of {len(shape)} dimensions, but {len(arrays)} were given"
@@ -40,7 +41,7 @@ def plan_coordinates(selection: Any, shape: Sequence[int], chunk_shape: Sequence
             array = np.flatnonzero(array)  # noqa: PLW2901  the name is for what came in
         arrays[axis] = as_indices(array, axis, shape[axis])
     if len(shape) == 1 and arrays[0].ndim == 1:  # one dimension: the same result, with slices where possible
-        return plan_orthogonal(arrays[0], shape, chunk_shape)
+        return plan_orthogonal(arrays[0], shape, cuts)
     try:
         result_shape = np.broadcast_shapes(*[array.shape for array in arrays])
     except ValueError:
@@ -49,19 +50,19 @@ def plan_coordinates(selection: Any, shape: Sequence[int], chunk_shape: Sequence
             f"shape mismatch: indexing arrays could not be broadcast together with shapes {shapes}"
         ) from None
     if not shape:
-        return plan_basic((), shape, chunk_shape)
+        return plan_basic((), shape, cuts)
     points = np.stack([np.broadcast_to(array, result_shape).ravel() for array in arrays])
-    return _plan_points(points, shape, chunk_shape, result_shape)
+    return _plan_points(points, shape, cuts, result_shape)
 
 
-def plan_mask(mask: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
+def plan_mask(mask: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Plan:
     """Plan `array[mask]` for a boolean mask of the shape of the array: its true points in C order, as a 1-d result."""
     array = as_array(mask)
     check_mask(array, shape)
     if len(shape) == 1:
-        return plan_orthogonal(array, shape, chunk_shape)
+        return plan_orthogonal(array, shape, cuts)
     points = np.stack(np.nonzero(array)) if shape else np.zeros((0, int(array)), np.intp)
-    return _plan_points(points, shape, chunk_shape, (points.shape[1],))
+    return _plan_points(points, shape, cuts, (points.shape[1],))
 
 
 def _coordinates(entry: Any) -> NDArray[Any]:
@@ -74,17 +75,17 @@ def _coordinates(entry: Any) -> NDArray[Any]:
 
 
 def _plan_points(
-    points: Points, shape: Sequence[int], chunk_shape: Sequence[int], result_shape: tuple[int, ...]
+    points: Points, shape: Sequence[int], cuts: Sequence[Cut], result_shape: tuple[int, ...]
 ) -> Plan:
     """Points grouped by chunk. Single points of a chunk are indexed by integers, which numpy does fastest."""
-    chunk = np.maximum(np.array(chunk_shape, np.intp), 1)[:, None]
-    numbers = points // chunk
+    numbers = _each(chunks_of, cuts, points)
     order, starts = _group_points(numbers)
-    inside = points - numbers * chunk
+    inside = points - _each(starts_of, cuts, numbers)
     if order is not None:
         inside, numbers = inside[:, order], numbers[:, order]
     chunks = numbers[:, starts]
-    extents = np.minimum(chunk, np.array(shape, np.intp)[:, None] - chunks * chunk)
+    left = np.array(shape, np.intp)[:, None] - _each(starts_of, cuts, chunks)
+    extents = np.minimum(_each(lengths_of, cuts, chunks), left)
     fields = zip(
         _columns(chunks),
         _insides(inside, starts),
@@ -93,6 +94,14 @@ def _plan_points(
         strict=True,
     )
     return ListedPlan(map(Piece._make, fields), (points.shape[1],), result_shape)
+
+
+def _each(function: Callable[[Cut, Points], Any], cuts: Sequence[Cut], rows: Points) -> Points:
+    """What a function of a cut makes of each dimension's row."""
+    result = np.empty_like(rows)
+    for row, cut, values in zip(result, cuts, rows, strict=True):
+        row[...] = function(cut, values)
+    return result
 
 
 def _group_points(numbers: Points) -> tuple[NDArray[np.intp] | None, NDArray[np.intp]]:

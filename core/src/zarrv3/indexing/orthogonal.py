@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from zarrv3.errors import SelectionError
+from zarrv3.format.cuts import Cut
 from zarrv3.indexing.arguments import as_array, as_index, as_indices, as_range, check_mask, expand, is_array
-from zarrv3.indexing.axes import Axis, ListedAxis, Parts, SliceAxis, array_axis, integer_axis
+from zarrv3.indexing.axes import Axis, ListedAxis, Parts, array_axis, integer_axis, slice_axis
 from zarrv3.indexing.plans import GridPlan, Plan
 
 
-def plan_orthogonal(selection: Any, shape: Sequence[int], chunk_shape: Sequence[int]) -> Plan:
+def plan_orthogonal(selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Plan:
     """Plan `array.oindex[selection]`; the result is that of `numpy.ix_`, where integers drop their dimension."""
     entries = [
         _normalise(entry, axis, extent)
@@ -24,13 +25,13 @@ def plan_orthogonal(selection: Any, shape: Sequence[int], chunk_shape: Sequence[
     # numpy treats an integer next to an array as an array: keep the dimension in the buffer, drop it at the end
     drop = not any(isinstance(entry, np.ndarray) for entry in entries)
     axes: list[Axis] = []
-    for entry, extent, chunk in zip(entries, shape, chunk_shape, strict=True):
+    for entry, extent, cut in zip(entries, shape, cuts, strict=True):
         if isinstance(entry, range):
-            axes.append(SliceAxis(entry, extent, chunk))
+            axes.append(slice_axis(entry, extent, cut))
         elif isinstance(entry, int):
-            axes.append(integer_axis(entry, extent, chunk, drop=drop))
+            axes.append(integer_axis(entry, extent, cut, drop=drop))
         else:
-            axes.append(array_axis(entry, extent, chunk))
+            axes.append(array_axis(entry, extent, cut))
     result_shape = tuple(
         axis.length for axis, entry in zip(axes, entries, strict=True) if not isinstance(entry, int)
     )
@@ -103,7 +104,7 @@ class _ShapedAxis:
     def parts(self) -> Parts:
         return self._shaped(self._axis.parts())
 
-    def windows(self, align: int) -> Iterable[Parts]:
+    def windows(self, align: Cut) -> Iterable[Parts]:
         return map(self._shaped, self._axis.windows(align))
 
     def _shaped(self, parts: Parts) -> Parts:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zarrv3.format.cuts import Cut, are_regular, chunk_of
 from zarrv3.indexing.arguments import SelectionValueError
 from zarrv3.indexing.axes import WINDOW, Axis, Parts
 
@@ -55,16 +56,16 @@ class Plan(ABC):
         """All pieces, in any order."""
 
     @abstractmethod
-    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
+    def blocks(self, align: Sequence[Cut]) -> Iterator[list[Piece]]:
         """All pieces, those of one block of `align` chunks (a shard) together."""
 
-    def tasks(self, size: int, align: Sequence[int] | None = None) -> Iterator[list[Piece]]:
+    def tasks(self, size: int, align: Sequence[Cut] | None = None) -> Iterator[list[Piece]]:
         """The pieces in lists of at most `size`.
 
-        With `align` all pieces of one block of chunks (`chunk[d] // align[d]` equal for all d) stand together in one
+        With `align` all pieces of one block of chunks (`chunk_of(align[d], chunk[d])` equal for all d) stand together in one
         task, which is longer than `size` only if that one block has more pieces.
         """
-        if align is None or self.count == 1 or max(align, default=1) == 1:
+        if align is None or self.count == 1 or all(block == 1 for block in align):
             pieces = self.pieces()
             while task := list(islice(pieces, size)):
                 yield task
@@ -119,10 +120,12 @@ class ListedPlan(Plan):
     def pieces(self) -> Iterator[Piece]:
         return iter(self._pieces)
 
-    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
+    def blocks(self, align: Sequence[Cut]) -> Iterator[list[Piece]]:
         found: dict[tuple[int, ...], list[Piece]] = {}
+        is_regular = are_regular(align)
         for piece in self._pieces:
-            found.setdefault(tuple(map(floordiv, piece[0], align)), []).append(piece)
+            block = map(floordiv, piece[0], align) if is_regular else map(chunk_of, align, piece[0])
+            found.setdefault(tuple(block), []).append(piece)
         return iter(found.values())
 
 
@@ -147,11 +150,11 @@ class GridPlan(Plan):
         blocks = chain.from_iterable(_crossed([[parts] for parts in box]) for box in boxes)
         return chain.from_iterable(blocks)
 
-    def blocks(self, align: Sequence[int]) -> Iterator[list[Piece]]:
+    def blocks(self, align: Sequence[Cut]) -> Iterator[list[Piece]]:
         for box in self._boxes(align):
             yield from map(list, _crossed([parts.split(k) for parts, k in zip(box, align, strict=True)]))
 
-    def _boxes(self, align: Sequence[int]) -> Iterable[Sequence[Parts]]:
+    def _boxes(self, align: Sequence[Cut]) -> Iterable[Sequence[Parts]]:
         if not self.count:
             return ()
         if self.count <= WINDOW or max([axis.count for axis in self._axes]) <= WINDOW:
@@ -159,7 +162,7 @@ class GridPlan(Plan):
         return _nest(self._axes, align)
 
 
-def _nest(axes: Sequence[Axis], align: Sequence[int]) -> Iterator[tuple[Parts, ...]]:
+def _nest(axes: Sequence[Axis], align: Sequence[Cut]) -> Iterator[tuple[Parts, ...]]:
     """The product of the windows, none of them kept."""
     if not axes:
         yield ()

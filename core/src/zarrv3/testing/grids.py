@@ -25,7 +25,16 @@ from hypothesis import strategies as st
 
 from zarrv3.api import open_array
 from zarrv3.errors import InvalidKeyError, MetadataError
-from zarrv3.format.grids import ChunkGrid, ChunkKeyEncoding, DefaultKeys, RegularGrid, parse_grid, parse_keys
+from zarrv3.format.cuts import Edges, start_of
+from zarrv3.format.grids import (
+    ChunkGrid,
+    ChunkKeyEncoding,
+    DefaultKeys,
+    RegularGrid,
+    grid_shape,
+    parse_grid,
+    parse_keys,
+)
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.keys import check_key
 from zarrv3.store.memory import MemoryStore
@@ -72,48 +81,57 @@ class ChunkGridConformance(_Conformance):
         """The grid comes back from its document, and survives pickling."""
         made = _grid(grid)
         again = check_document(made, what=f"grid {made!r}")
-        same(again.chunk_shape, made.chunk_shape, CONFIGURATION, "the chunk shape of what comes back")
+        same(again.cuts, made.cuts, CONFIGURATION, "the cuts of what comes back")
         require(pickle.loads(pickle.dumps(made)) == made, PICKLE, "the copy of a grid is not equal to it")  # noqa: S301
 
     def test_malformed_configurations(self, grid: Any) -> None:
         """A wrong configuration raises `MetadataError` when it is read; what is accepted is a grid."""
-        check_refusals(_grid(grid), _check_chunk_shape, what="the grid")
+        check_refusals(_grid(grid), _check_cuts, what="the grid")
 
-    def test_chunk_shape(self, grid: Any) -> None:
-        """The chunk shape is a tuple of positive integers."""
-        _check_chunk_shape(_grid(grid))
+    def test_cuts(self, grid: Any) -> None:
+        """The cuts are a tuple of positive integers and `Edges`."""
+        _check_cuts(_grid(grid))
 
     def test_shapes(self, grid: Any) -> None:
-        """An array of any lengths is covered by the chunks that `grid_shape` counts, and by no more; or `check` refuses it."""
+        """An array that `check` accepts has chunks for all its elements; of any others it says `MetadataError`."""
         made = _grid(grid)
         fitting: list[Shape] = []
 
         @steady(self.examples)
-        @given(st.data())
-        def check(data: st.DataObject) -> None:
-            lengths = [
-                st.one_of(st.integers(0, 3 * chunk + 2), st.integers(0, 2**62)) for chunk in made.chunk_shape
-            ]
-            shape = data.draw(st.tuples(*lengths))
+        @given(_shapes(made))
+        def check(shape: Shape) -> None:
             if _fits(made, shape):
                 fitting.append(shape)
-                counts = made.grid_shape(shape)
-                expected = tuple(-(-n // chunk) for n, chunk in zip(shape, made.chunk_shape, strict=True))
-                same(counts, expected, GRIDS, f"the chunks of an array of shape {shape}")
+                _check_covered(made, shape)
 
         check()
         require(fitting, GRIDS, "the grid fits no array")
 
+    def test_other_lengths(self, grid: Any) -> None:
+        """An array that gets another shape has a grid that fits it, and keeps the chunks it has; new ones are whole units."""
+        made = _grid(grid)
+
+        @steady(self.examples)
+        @given(_shapes(made), st.integers(1, 5))
+        def check(shape: Shape, unit: int) -> None:
+            found: list[ChunkGrid] = []
+            with only_our_errors(GRIDS, f"resized({shape}, …)", MetadataError):
+                found.append(made.resized(shape, (unit,) * len(shape)))
+            for one in found:
+                _check_resized(made, one, shape, unit)
+
+        check()
+
     def test_other_dimensions(self, grid: Any) -> None:
         """An array of more or fewer dimensions than a chunk is refused with `MetadataError`."""
         made = _grid(grid)
-        for ndim in {0, 1, 2, 5} - {len(made.chunk_shape)}:
+        for ndim in {0, 1, 2, 5} - {len(made.cuts)}:
             require(not _fits(made, (4,) * ndim), GRIDS, f"check accepts an array of {ndim} dimensions")
 
     def test_arrays(self, grid: Any) -> None:
         """Arrays on the grid read what was written, also at their edges."""
         made = _grid(grid)
-        shapes = [tuple(2 * chunk + extra for chunk in made.chunk_shape) for extra in (0, 1)]
+        shapes = [tuple(start_of(cut, 2) + extra for cut in made.cuts) for extra in (0, 1)]
         for shape in filter(lambda shape: _fits(made, shape), shapes):
             _check_array(made, DefaultKeys(), shape)
 
@@ -188,10 +206,47 @@ def _keys(encoding: Any) -> ChunkKeyEncoding:
     return encoding if isinstance(encoding, ChunkKeyEncoding) else parse_keys(encoding)
 
 
-def _check_chunk_shape(grid: ChunkGrid) -> None:
-    shape = grid.chunk_shape
-    right = type(shape) is tuple and all(type(length) is int and length > 0 for length in shape)
-    require(right, GRIDS, f"chunk_shape is {shape!r}, not a tuple of positive integers")
+def _check_cuts(grid: ChunkGrid) -> None:
+    cuts = grid.cuts
+    right = type(cuts) is tuple and all(
+        isinstance(cut, Edges) or (type(cut) is int and cut > 0) for cut in cuts
+    )
+    require(right, GRIDS, f"cuts is {cuts!r}, not a tuple of positive integers and Edges")
+
+
+def _shapes(grid: ChunkGrid) -> st.SearchStrategy[Shape]:
+    """Lengths that end within some of the first chunks, and any others."""
+    return st.tuples(
+        *[st.one_of(st.integers(0, start_of(cut, 3) + 2), st.integers(0, 2**62)) for cut in grid.cuts]
+    )
+
+
+def _check_covered(grid: ChunkGrid, shape: Shape) -> None:
+    counts = grid_shape(grid.cuts, shape)
+    for cut, count, length in zip(grid.cuts, counts, shape, strict=True):
+        right = start_of(cut, count) >= length and (not count or start_of(cut, count - 1) < length)
+        require(right, GRIDS, f"check accepts an array of shape {shape}, which the chunks do not cover")
+
+
+def _check_resized(grid: ChunkGrid, found: ChunkGrid, shape: Shape, unit: int) -> None:
+    what = f"resized({shape}, units of {unit})"
+    require(isinstance(found, ChunkGrid), GRIDS, f"{what} is {found!r}")
+    if not _fits(found, shape):
+        return
+    _check_covered(found, shape)
+    for before, after in zip(grid.cuts, found.cuts, strict=True):
+        if isinstance(before, int) or isinstance(after, int):
+            require(before == after, GRIDS, f"{what} cuts {after} instead of {before}")
+            continue
+        for number in {0, before.count // 2, before.count - 1, before.count}:
+            same(
+                start_of(after, number),
+                start_of(before, number),
+                GRIDS,
+                f"{what}: where chunk {number} begins",
+            )
+        for number in range(before.count, after.count):
+            require(after.length(number) % unit == 0, GRIDS, f"{what}: chunk {number} is not whole units")
 
 
 def _fits(grid: ChunkGrid, shape: Shape) -> bool:
@@ -239,7 +294,7 @@ def _check_array(grid: ChunkGrid, encoding: ChunkKeyEncoding, shape: Shape) -> N
 
 
 def _all_places(metadata: ArrayMetadata) -> Iterator[Shape]:
-    return iter(np.ndindex(*metadata.chunk_grid.grid_shape(metadata.shape)))
+    return iter(np.ndindex(*grid_shape(metadata.chunk_grid.cuts, metadata.shape)))
 
 
 __all__ = ["ChunkGridConformance", "ChunkKeyEncodingConformance"]

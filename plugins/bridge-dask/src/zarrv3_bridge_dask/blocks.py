@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.format.cuts import Cut, Edges, describe, round_up
 
 Blocks: TypeAlias = tuple[tuple[int, ...], ...]
 """The lengths of the blocks along each dimension: `dask.array.Array.chunks`."""
@@ -33,39 +34,60 @@ def check_known(blocks: Blocks) -> None:
         )
 
 
-def crossings(blocks: Blocks, unit: Sequence[int], offset: Sequence[int]) -> Iterator[tuple[int, int]]:
+def crossings(blocks: Blocks, unit: Sequence[Cut], offset: Sequence[int]) -> Iterator[tuple[int, int]]:
     """The axes and positions at which one block ends and the next begins inside a unit.
 
     Args:
         blocks: the blocks that are written.
-        unit: the shape of a chunk or shard.
+        unit: how the array is cut into chunks or shards.
         offset: where the first block starts in the array.
     """
     for axis, lengths in enumerate(blocks):
         for end in accumulate(lengths[:-1], initial=offset[axis]):
-            if end != offset[axis] and end % unit[axis]:
+            if end != offset[axis] and round_up(unit[axis], end) != end:
                 yield axis, end
 
 
-def partial(blocks: Blocks, unit: Sequence[int], offset: Sequence[int], shape: Sequence[int]) -> list[int]:
+def partial(blocks: Blocks, unit: Sequence[Cut], offset: Sequence[int], shape: Sequence[int]) -> list[int]:
     """The axes along which the first or last unit is written in part, although the array goes on there."""
     found = []
     for axis, lengths in enumerate(blocks):
         start, stop = offset[axis], offset[axis] + sum(lengths)
-        if start % unit[axis] or (stop % unit[axis] and stop != shape[axis]):
+        if round_up(unit[axis], start) != start or (round_up(unit[axis], stop) != stop != shape[axis]):
             found.append(axis)
     return found
 
 
-def aligned(blocks: Blocks, unit: Sequence[int], offset: Sequence[int]) -> Blocks:
+def aligned(blocks: Blocks, unit: Sequence[Cut], offset: Sequence[int]) -> Blocks:
     """Blocks of about the same size that end where units end; axes that are fine stay as they are."""
     wrong = {axis for axis, _ in crossings(blocks, unit, offset)}
     return tuple(
-        _regular(sum(lengths), _multiple(max(lengths), unit[axis]), offset[axis] % unit[axis])
-        if axis in wrong
-        else lengths
+        _along(lengths, unit[axis], offset[axis]) if axis in wrong else lengths
         for axis, lengths in enumerate(blocks)
     )
+
+
+def _along(lengths: Sequence[int], cut: Cut, offset: int) -> tuple[int, ...]:
+    if isinstance(cut, int):
+        return _regular(sum(lengths), _multiple(max(lengths), cut), offset % cut)
+    return _whole(sum(lengths), max(lengths), cut, offset)
+
+
+def snapped(lengths: Sequence[int], cut: Cut, extent: int) -> tuple[int, ...]:
+    """Blocks of at most about the same size, made of whole units (of one at least), for a dimension from its start."""
+    if isinstance(cut, int):
+        return _regular(extent, max(1, max(lengths) // cut) * cut, 0)
+    return _whole(extent, max(lengths), cut, 0)
+
+
+def _whole(total: int, length: int, edges: Edges, offset: int) -> tuple[int, ...]:
+    """Blocks of at most a length that end where units of differing lengths end, or of one such unit."""
+    ends, last = [], offset
+    while last < offset + total:
+        unit = edges.chunk(min(last + length, edges.total))
+        last = min(max(edges.start(unit), edges.start(edges.chunk(last) + 1)), offset + total)
+        ends.append(last - offset)
+    return tuple(end - start for start, end in zip([0, *ends], ends or [0], strict=False))
 
 
 def _multiple(length: int, unit: int) -> int:
@@ -92,7 +114,7 @@ def shown(blocks: Blocks, axes: Sequence[int], names: Sequence[object] | None = 
 
 def check_aligned(
     blocks: Blocks,
-    unit: Sequence[int],
+    unit: Sequence[Cut],
     offset: Sequence[int],
     what: str,
     names: Sequence[object] | None = None,
@@ -101,7 +123,7 @@ def check_aligned(
 
     Args:
         blocks: the blocks that are written.
-        unit: the shape of a chunk or shard.
+        unit: how the array is cut into chunks or shards.
         offset: where the first block starts in the array.
         what: how the message names the array.
         names: the names of the dimensions of a variable of xarray, for the message.
@@ -113,7 +135,7 @@ def check_aligned(
         axes = sorted({axis for axis, _ in found})
         raise UnalignedBlocksError(
             f"blocks of the dask array meet at {end} along axis {axis}, inside what {what} stores as one value "
-            f"({tuple(unit)}): two tasks would write it again and again, or one undo the other. "
+            f"({describe(unit)}): two tasks would write it again and again, or one undo the other. "
             + (
                 f"Write .chunk({shown(better, axes, names)}) of the dataset, or pass align_chunks=True"
                 if names

@@ -11,7 +11,9 @@ from dask.tokenize import tokenize
 import zarrv3
 from zarrv3 import Array
 from zarrv3.errors import ConfigurationError
+from zarrv3.format.cuts import describe
 from zarrv3.opening.stores import StoreLike
+from zarrv3_bridge_dask import blocks as arithmetic
 from zarrv3_bridge_dask.blocks import Blocks
 from zarrv3_bridge_dask.handles import Source, token
 
@@ -63,31 +65,30 @@ def to_dask(
 
 def blocks_for(array: Array, chunks: Chunks) -> Blocks:
     """The blocks that `to_dask` makes."""
-    stored = array.shards or array.chunks
-    wanted: Any = stored if chunks is None else chunks
+    stored, nowhere = array.layout.stored, (0,) * array.ndim
+    own = tuple(lengths or (0,) for lengths in array.write_chunk_sizes)
+    wanted: Any = own if chunks is None else chunks
     found: Blocks = da.core.normalize_chunks(
-        wanted, array.shape, dtype=_sized(array.dtype), previous_chunks=_regular(array.shape, stored)
+        wanted, array.shape, dtype=_sized(array.dtype), previous_chunks=own
     )
     if chunks is None:
         return found
     if chunks == "auto":
-        snapped = [_snapped(max(lengths), unit) for lengths, unit in zip(found, stored, strict=True)]
-        return da.core.normalize_chunks(tuple(snapped), array.shape)  # type: ignore[no-any-return]
-    for axis, (lengths, unit) in enumerate(zip(found, array.chunks, strict=True)):
-        if any(length % unit for length in lengths[:-1]):
-            raise ConfigurationError(
-                f"blocks of {lengths[0]} along axis {axis} would read chunks of {array!r} twice; its chunks are "
-                f"{array.chunks}: give a multiple of {unit}, such as {_snapped(max(lengths), unit)}"
+        return tuple(
+            arithmetic.snapped(lengths, cut, sum(lengths)) for lengths, cut in zip(found, stored, strict=True)
+        )
+    for axis, _ in arithmetic.crossings(found, array.layout.cuts, nowhere):
+        lengths, cut = found[axis], array.layout.cuts[axis]
+        raise ConfigurationError(
+            f"blocks of {lengths[0]} along axis {axis} would read chunks of {array!r} twice; its chunks are "
+            f"{describe(array.layout.cuts)}: give "
+            + (
+                f"a multiple of {cut}, such as {max(1, max(lengths) // cut) * cut}"
+                if isinstance(cut, int)
+                else "whole ones"
             )
+        )
     return found
-
-
-def _snapped(length: int, unit: int) -> int:
-    return max(1, length // unit) * unit
-
-
-def _regular(shape: Sequence[int], unit: Sequence[int]) -> Blocks:
-    return da.core.normalize_chunks(tuple(unit), tuple(shape))  # type: ignore[no-any-return]
 
 
 def _sized(dtype: np.dtype[Any]) -> np.dtype[Any]:

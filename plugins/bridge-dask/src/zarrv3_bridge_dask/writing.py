@@ -12,8 +12,9 @@ from dask.base import get_scheduler
 import zarrv3
 from zarrv3 import Array
 from zarrv3.errors import AssignmentError, ReadOnlyError, UnsupportedError
+from zarrv3.format.cuts import Cut
 from zarrv3.format.data_types import data_type_of
-from zarrv3.hierarchy.creation import chunk_shapes, metadata_for
+from zarrv3.hierarchy.creation import metadata_for
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
@@ -116,7 +117,7 @@ def write_dask(
     arithmetic.check_known(darr.chunks)
     write = _write(darr, array, region)
     check_not_shifted(darr, array, write.region)
-    unit = array.shards or array.chunks
+    unit = array.layout.stored
     offset = tuple(part.start for part in write.region)
     if rechunk:
         write = write._replace(source=darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset)))
@@ -170,16 +171,16 @@ def _write(darr: da.Array, array: Array, region: Region) -> Write:
     return Write(darr, array, whole)
 
 
-def _unit(store: BaseStore, shape: Sequence[int], kind: Any, options: Mapping[str, Any]) -> tuple[int, ...]:
-    """The shape of what a new array will store as one value; asks the store for nothing."""
+def _unit(store: BaseStore, shape: Sequence[int], kind: Any, options: Mapping[str, Any]) -> tuple[Cut, ...]:
+    """How a new array will be cut into what it stores as one value; asks the store for nothing."""
     names = signature(metadata_for).parameters
     known = {name: value for name, value in options.items() if name in names}
     planned = Array(store, metadata=metadata_for(store, shape=shape, dtype=kind, **known))
-    return planned.shards or planned.chunks
+    return planned.layout.stored
 
 
 def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, is_safe: bool) -> dict[str, Any]:
-    """The chunk shape and shard shape of the new array."""
+    """The arguments `chunks` and `shards` of the new array."""
     item_size = kind.item_size or 16
     is_free = chunks is True or (isinstance(chunks, str) and chunks == "auto")
     wants_shards = isinstance(shards, str) and shards == "auto"
@@ -195,5 +196,4 @@ def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, is_safe: boo
     except arithmetic.UnalignedBlocksError:
         if not is_safe:
             raise
-    chunk_shape, shard_shape = chunk_shapes(darr.shape, kind, chunks, shards)
-    return {"chunks": chunk_shape, "shards": shard_shape}
+    return {"chunks": chunks, "shards": shards}

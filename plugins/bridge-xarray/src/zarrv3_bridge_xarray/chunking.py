@@ -10,6 +10,7 @@ from xarray import Variable
 
 from zarrv3 import Array
 from zarrv3.errors import AssignmentError, ConfigurationError
+from zarrv3.format.cuts import Cut
 
 
 def bridge() -> Any:
@@ -61,7 +62,7 @@ def aligned(
             f"values in blocks are written if they are dask arrays, not {type(values).__name__}"
         )
     arithmetic.check_known(values.chunks)
-    unit = array.shards or array.chunks
+    unit = array.layout.stored
     offset = [part.start for part in region]
     if align:
         values = values.rechunk(arithmetic.aligned(values.chunks, unit, offset))
@@ -75,6 +76,10 @@ def aligned(
             raise arithmetic.UnalignedBlocksError(
                 f"the region of {array!r} along {dim!r}, {region[axes[0]].start}:{region[axes[0]].stop}, ends inside what "
                 f"is stored as one value ({unit[axes[0]]}), which a writer of the next region would write too; choose "
-                f"multiples of {unit[axes[0]]}, or mode='a' if nobody else writes meanwhile"
+                f"{_whole(unit[axes[0]])}, or mode='a' if nobody else writes meanwhile"
             )
     return values
+
+
+def _whole(cut: Cut) -> str:
+    return f"multiples of {cut}" if isinstance(cut, int) else "whole ones"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
+from itertools import repeat
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -155,8 +156,12 @@ class PlanStore(AbstractWritableDataStore):
         options = {key: value for key, value in given.items() if key in OPTIONS - ignored}
         for key in ("chunks", "shards"):  # of another array, whose number of dimensions was another
             lengths = options.get(key)
-            if isinstance(lengths, list | tuple) and len(lengths) != encoded.ndim and not is_strict:
+            if not isinstance(lengths, list | tuple) or is_strict:
+                continue
+            if len(lengths) != encoded.ndim:
                 del options[key]
+            else:
+                options[key] = tuple(map(_reaching, lengths, encoded.shape))
         if encoded.dtype.kind == "f":
             options.setdefault("fill_value", np.nan)  # as xarray's own engine
         if encoded.chunks is not None and "chunks" not in options:
@@ -284,3 +289,11 @@ def _check_dtype(array: Array, encoded: Variable) -> None:
     raise AssignmentError(
         f"values of {new} cannot be stored in {array!r} without loss; convert them first: variable.astype({str(there)!r})"
     )
+
+
+def _reaching(lengths: Any, extent: int) -> Any:
+    """Lengths of chunks that are listed, of a shorter array perhaps: the last one again as often as it takes."""
+    if not isinstance(lengths, list | tuple) or not lengths:
+        return lengths
+    missing = max(0, extent - sum(lengths))
+    return (*lengths, *repeat(lengths[-1], -(-missing // lengths[-1])))

@@ -2,8 +2,9 @@
 
 import asyncio
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from xarray.core import indexing
 from zarrv3 import Array
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import CodecChain, default_serializer
+from zarrv3.format.cuts import Cut, clipped, count_of
 from zarrv3.store.contract import JSON
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"
@@ -82,11 +84,14 @@ def dimensions(array: Array) -> tuple[str, ...]:
 
 def encoding(array: Array, names: tuple[str, ...]) -> dict[str, Any]:
     """How an array is stored, as xarray's own engine calls it; codecs as JSON, which both engines take."""
-    stored = array.shards or array.chunks
+    layout, shape = array.layout, array.shape
+    preferred = [
+        cut if isinstance(cut, int) else clipped(cut, n) for cut, n in zip(layout.stored, shape, strict=True)
+    ]
     found: dict[str, Any] = {
-        "chunks": array.chunks,
-        "preferred_chunks": dict(zip(names, stored, strict=True)),
-        "shards": array.shards,
+        "chunks": _lengths(layout.cuts, shape),
+        "preferred_chunks": dict(zip(names, preferred, strict=True)),
+        "shards": None if layout.blocks is None else _lengths(layout.stored, shape),
         "compressors": [codec.to_json() for codec in array.compressors],
         "filters": [codec.to_json() for codec in array.filters],
         "fill_value": array.fill_value,
@@ -100,6 +105,14 @@ def encoding(array: Array, names: tuple[str, ...]) -> dict[str, Any]:
     if array.dtype.kind == "T":
         found["dtype"] = array.dtype
     return found
+
+
+def _lengths(cuts: Sequence[Cut], shape: Sequence[int]) -> tuple[Any, ...]:
+    """The length of chunks along each dimension or, where they differ, of each that has elements."""
+    return tuple(
+        cut if isinstance(cut, int) else (*islice(cut, max(1, count_of(cut, n))),)
+        for cut, n in zip(cuts, shape, strict=True)
+    )
 
 
 def _special_serializer(array: Array) -> JSON:

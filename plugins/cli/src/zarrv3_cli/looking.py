@@ -1,10 +1,12 @@
 """`info`, `tree`, `ls`: what is there."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zarrv3.errors import UnsupportedError, escaped
+from zarrv3.format.cuts import Cut
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
 from zarrv3_cli import output
@@ -115,6 +117,11 @@ def _drawn(top: Entry) -> "Tree":
     return trees[top.path]
 
 
+def _lengths(cuts: Sequence[Cut]) -> list[Any]:
+    """The length of chunks along each dimension; where they differ, pairs of a length and how many chunks have it."""
+    return [cut if isinstance(cut, int) else [[*run] for run in cut.runs] for cut in cuts]
+
+
 def _document(found: Array | Group) -> dict[str, Any]:
     """What `info` says, as a document: the metadata as stored, and what follows from it."""
     metadata = dict(found.metadata.to_document())
@@ -123,8 +130,8 @@ def _document(found: Array | Group) -> dict[str, Any]:
     listed = found.store.capabilities.list
     if isinstance(found, Array):
         shown |= {
-            "chunk_shape": [*found.chunks],
-            "shard_shape": None if found.shards is None else [*found.shards],
+            "chunk_shape": _lengths(found.layout.cuts),
+            "shard_shape": None if found.layout.blocks is None else _lengths(found.layout.stored),
             "bytes": found.nbytes,
             "bytes_stored": found.nbytes_stored() if listed else None,
             "chunks": found.nchunks,

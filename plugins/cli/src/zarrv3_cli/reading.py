@@ -61,7 +61,7 @@ def cat(
 
 def _parts(array: Array, full: Full) -> Iterator[NDArray[Any]]:
     """What is selected in parts of whole chunks, so that memory stays bounded."""
-    for part in selections.cut(full, array.shape, array.shards or array.chunks):
+    for part in selections.cut(full, array.shape, array.layout.stored):
         yield np.asarray(array[part])
 
 

@@ -1,9 +1,11 @@
 """Selections in numpy's spelling: `10:90,:,3`."""
 
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import TypeAlias
 
 from zarrv3.errors import SelectionError
+from zarrv3.format.cuts import Cut, chunk_of, start_of
 
 Index: TypeAlias = int | slice | EllipsisType
 Full: TypeAlias = tuple[int | slice, ...]
@@ -80,11 +82,11 @@ def thinned(selection: Full, shape: tuple[int, ...], most: tuple[int, ...]) -> F
     return tuple(found)
 
 
-def cut(selection: Full, shape: tuple[int, ...], steps: tuple[int, ...]) -> list[Full]:
-    """The selection cut along its first slice into parts of whole `steps` elements of that dimension, in order.
+def cut(selection: Full, shape: tuple[int, ...], cuts: Sequence[Cut]) -> list[Full]:
+    """The selection cut along its first slice into parts of whole chunks (or shards) of that dimension, in order.
 
-    Parts that are read one after the other make the whole in C order, and no chunk is read twice when `steps` is the
-    chunk shape (of a sharded array: the shard shape) and the slice has no negative step.
+    Parts that are read one after the other make the whole in C order, and no chunk is read twice when the slice has no negative
+    step.
     """
     axis = next((axis for axis, index in enumerate(selection) if isinstance(index, slice)), None)
     if axis is None:
@@ -94,18 +96,16 @@ def cut(selection: Full, shape: tuple[int, ...], steps: tuple[int, ...]) -> list
     there = range(*first.indices(shape[axis]))
     parts: list[range] = []
     while there:
-        count = 1 + _rest_of_block(there, steps[axis])
+        count = 1 + _rest_of_block(there, cuts[axis])
         parts.append(there[:count])
         there = there[count:]
     return [(*selection[:axis], _slice(part), *selection[axis + 1 :]) for part in parts] or [selection]
 
 
-def _rest_of_block(there: range, step: int) -> int:
-    """How many elements after the first of a range lie in the same block of `step` as the first."""
-    if there.step > 0:
-        room = (there[0] // step + 1) * step - 1 - there[0]
-    else:
-        room = there[0] - there[0] // step * step
+def _rest_of_block(there: range, cut: Cut) -> int:
+    """How many elements after the first of a range lie in the same chunk as the first."""
+    chunk = chunk_of(cut, there[0])
+    room = start_of(cut, chunk + 1) - 1 - there[0] if there.step > 0 else there[0] - start_of(cut, chunk)
     return min(len(there) - 1, room // abs(there.step))
 
 

@@ -19,6 +19,7 @@ from zarrv3.errors import (
     UnknownExtensionError,
     ZarrError,
 )
+from zarrv3.format.cuts import chunk_of, count_of, largest, start_of
 from zarrv3.format.grids import decode_key
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
@@ -201,18 +202,18 @@ class _ArrayCheck:
         self.findings = findings
         self.complete = complete
         grid = self.layout.grid_shape
-        block = self.layout.block_shape or (1,) * len(grid)
+        block = self.layout.blocks or (1,) * len(grid)
         self.grid = grid
         self.block = block
-        self.blocks = tuple(-(-n // b) for n, b in zip(grid, block, strict=True))
+        self.blocks = tuple(map(count_of, block, grid))
         self.listed = None if complete or not array.store.capabilities.list else self._stored(array.store)
-        self.count = array.nchunks if self.listed is None else len(self.listed) * math.prod(block)
+        self.count = array.nchunks if self.listed is None else len(self.listed) * math.prod(largest(block))
 
     def _stored(self, store: BaseStore) -> list[Coords] | None:
         """The blocks that are stored, by their keys; `None` where keys do not tell."""
         layout = self.layout
         metadata = layout.metadata
-        if layout.block_shape is None and metadata.storage_transformers:
+        if layout.blocks is None and metadata.storage_transformers:
             found = [layout.coords(key) for key in layout.store.list_prefix(layout.folder)]
             return [coords for coords in found if coords is not None]
         encoding = metadata.chunk_key_encoding
@@ -240,7 +241,8 @@ class _ArrayCheck:
 
     def _inside(self, block: Coords) -> Iterator[Coords]:
         """The chunks of a block that lie in the grid."""
-        spans = [(c * b, min((c + 1) * b, n)) for c, b, n in zip(block, self.block, self.grid, strict=True)]
+        ends = map(min, map(start_of, self.block, [c + 1 for c in block]), self.grid)
+        spans = zip(map(start_of, self.block, block), ends, strict=True)
         return product(*starmap(range, spans))
 
     def task(self, chunks: Sequence[Coords]) -> None:
@@ -261,7 +263,7 @@ class _ArrayCheck:
         for coords, value in zip(chunks, values, strict=True):
             try:
                 if value is not None:
-                    self.layout.chain.decode(value)
+                    self.layout.chain_of(self.layout.shape_of(coords)).decode(value)
                 elif self.complete:
                     self.findings.report(
                         Problem("missing", self._key(coords), f"chunk {coords} is not stored")
@@ -271,7 +273,7 @@ class _ArrayCheck:
 
     def _key(self, coords: Coords) -> str:
         """The key in the store that a chunk is part of."""
-        return self.layout.key(tuple(c // b for c, b in zip(coords, self.block, strict=True)))
+        return self.layout.key(tuple(map(chunk_of, self.block, coords)))
 
     def _report(self, coords: Coords, error: ZarrError) -> None:
         kind: Literal["corrupt", "unreadable"] = (

@@ -16,8 +16,9 @@ from zarrv3.format.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, 
 from zarrv3.format.codecs.base import Array, Declared
 from zarrv3.format.codecs.bytes import BytesCodec
 from zarrv3.format.codecs.checksums import Crc32cCodec
+from zarrv3.format.cuts import MAX_LENGTH, Cut, are_regular
 from zarrv3.format.extensions import choice, integers, shown
-from zarrv3.format.grids import MAX_LENGTH, RegularGrid
+from zarrv3.format.grids import RegularGrid
 from zarrv3.store.contract import Buffer
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
 from zarrv3_transformer_sharding.transformer import ShardingTransformer
@@ -77,7 +78,9 @@ class ShardingCodec(Declared, ArrayBytesCodec):
         inner = self._inner(spec)
         return type(self)(self.chunk_shape, inner.codecs, shards.chain.codecs, self.index_location)
 
-    def lower(self, spec: ChunkSpec) -> Lowered:
+    def lower(self, spec: ChunkSpec, cuts: Sequence[Cut]) -> Lowered:
+        if not are_regular(cuts):
+            raise MetadataError("shards that differ in shape are not supported")
         per_shard = self._per_shard(spec)
         transformer = ShardingTransformer.indexed(per_shard, self.index_codecs, self.index_location)
         return Lowered(RegularGrid(self.chunk_shape), self.codecs, transformer)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 from zarrv3.chunks.transformers import Coords, Make, Name, StorageTransformer
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import Codec, parse_codec
+from zarrv3.format.cuts import largest
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
@@ -95,9 +96,9 @@ class ShardingTransformer(StorageTransformer):
         codecs = self._codecs if self._codecs is not None else [parse_codec(codec) for codec in _PLAIN]
         bound._shards = ShardFormat.build(per_shard, codecs, self._location)
         bound._places = Places(
-            folder, metadata.chunk_key_encoding, per_shard, grid_shape(grid, metadata.shape)
+            folder, metadata.chunk_key_encoding, per_shard, grid_shape(grid.cuts, metadata.shape)
         )
-        bound._shard_bytes = math.prod((*grid.chunk_shape, *per_shard, metadata.data_type.item_size or 16))
+        bound._shard_bytes = math.prod((*largest(grid.cuts), *per_shard, metadata.data_type.item_size or 16))
         return bound
 
     def identity(self) -> Any:

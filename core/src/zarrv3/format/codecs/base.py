@@ -6,7 +6,7 @@ raises `CorruptDataError`; whatever is wrong with a configuration raises `Metada
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_type_hints
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_type
 import numpy as np
 
 from zarrv3.format.codecs.support import named
+from zarrv3.format.cuts import Cut
 from zarrv3.format.data_types import DataType
 from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON, Buffer
@@ -23,7 +24,7 @@ Kind: TypeAlias = Literal["array-array", "array-bytes", "bytes-bytes"]
 
 
 class ChunkSpec(NamedTuple):
-    """What is known of a chunk before its bytes are read; every chunk of an array has the same."""
+    """What is known of a chunk before its bytes are read; chunks of one shape have the same."""
 
     shape: tuple[int, ...]
     data_type: DataType
@@ -78,8 +79,11 @@ class Codec(ABC):
         """
         return self
 
-    def lower(self, spec: ChunkSpec) -> Any:  # noqa: ARG002 - for those who can
-        """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is not one."""
+    def lower(self, spec: ChunkSpec, cuts: Sequence[Cut]) -> Any:  # noqa: ARG002 - for those who can
+        """The codec, being the only one of an array, as a storage transformer (`layout.Lowered`); `None` if it is not one.
+
+        The array is cut into chunks by `cuts`; `spec` is that of the largest.
+        """
         return None
 
 

@@ -19,6 +19,7 @@ from zarrv3.errors import (
     StoreAccessError,
     ZarrError,
 )
+from zarrv3.format.cuts import largest
 from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
@@ -389,11 +390,11 @@ def _without_consolidated(found: Found) -> bytes:
 
 
 def _grid(metadata: ArrayMetadata) -> tuple[int, ...]:
-    return grid_shape(metadata.chunk_grid, metadata.shape)
+    return grid_shape(metadata.chunk_grid.cuts, metadata.shape)
 
 
 def _block_bytes(metadata: ArrayMetadata) -> int:
-    return math.prod(metadata.chunk_grid.chunk_shape) * (metadata.data_type.item_size or 16)
+    return math.prod(largest(metadata.chunk_grid.cuts)) * (metadata.data_type.item_size or 16)
 
 
 def _depth(key: str) -> int:

@@ -60,7 +60,7 @@ def grid_keys(metadata: ArrayMetadata, path: str) -> Iterator[str]:
     """The keys that an array may have by its chunk grid; not for arrays with storage transformers."""
     encoding = metadata.chunk_key_encoding
     with Guard("chunk_key_encodings", encoding, "chunk_key_encoding"):
-        for coords in numbers(grid_shape(metadata.chunk_grid, metadata.shape)):
+        for coords in numbers(grid_shape(metadata.chunk_grid.cuts, metadata.shape)):
             yield folder_of(path) + encoding.encode(coords)
 
 

@@ -8,9 +8,8 @@ from typing import Any, Final
 from zarrv3.errors import MetadataError
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.array import Array
-from zarrv3.hierarchy.creation import metadata_for
+from zarrv3.hierarchy.creation import chunk_arguments, metadata_for
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON
 
 KEEP: Final = "keep"
 """What an argument of `copy` is that is not to change anything."""
@@ -54,12 +53,13 @@ def recoded(array: Array, wanted: Wanted, dest: BaseStore) -> ArrayMetadata:
         return old
     transformed = bool(old.storage_transformers)
     kept: dict[str, Any] = {
-        "chunks": array.chunks,
-        "shards": None if transformed else array.shards,
+        **chunk_arguments(array),
         "filters": [codec.to_json() for codec in array.filters],
         "serializer": next(codec.to_json() for codec in array.codecs if codec.kind == "array-bytes"),
         "compressors": [codec.to_json() for codec in array.compressors],
     }
+    if transformed:
+        kept["shards"] = None
     asked = {**kept, **changes}
     try:
         made = metadata_for(dest, shape=array.shape, dtype=old.data_type, fill_value=old.fill_value, **asked)
@@ -77,7 +77,7 @@ def recoded(array: Array, wanted: Wanted, dest: BaseStore) -> ArrayMetadata:
     return ArrayMetadata.from_document(document, source=f"the copy of {array!r}")
 
 
-def _layout(metadata: ArrayMetadata, dest: BaseStore) -> JSON:
+def _layout(metadata: ArrayMetadata, dest: BaseStore) -> Any:
     """What two arrays have in common whose chunks are the same bytes."""
     array = Array(dest, metadata=metadata)
-    return array.chunks, [codec.to_json() for codec in array.codecs], metadata.chunk_grid.to_json()
+    return array.layout.cuts, [codec.to_json() for codec in array.codecs], metadata.chunk_grid.to_json()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError
+from zarrv3.format.cuts import chunk_of, start_of
 from zarrv3.format.data_types import fill_test
 from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.hierarchy.array import Array
-from zarrv3.indexing.boxes import box_shape
+from zarrv3.indexing.boxes import box_shape, spanned
 from zarrv3_tools.copying.passing import numbers
 from zarrv3_tools.copying.report import Tally
 
@@ -49,54 +50,52 @@ class Recoder:
         self.dest = dest
         self.tally = tally
         self.verify = verify
-        self.block: Coords = dest.metadata.chunk_grid.chunk_shape
-        self.grid: Coords = grid_shape(dest.metadata.chunk_grid, dest.shape)
+        self.cuts = dest.metadata.chunk_grid.cuts
+        self.grid = grid_shape(self.cuts, dest.shape)
         item = source.metadata.data_type.item_size or 16
-        lengths = box_shape(dest.shape, self.block, source.shards or source.chunks, BOX_BYTES // item)
-        self.step: Coords = tuple(n // b for n, b in zip(lengths, self.block, strict=True))
-        """How many blocks a box has along each axis."""
+        self.boxed = box_shape(dest.shape, self.cuts, source.layout.stored, BOX_BYTES // item)
+        """How the array is cut into boxes."""
         self.resume = resume and not dest.metadata.storage_transformers
 
     def boxes(self) -> Iterator[Box]:
         """The boxes to be copied; of a large array that can be listed only those with chunks."""
-        counts = [-(-n // step) for n, step in zip(self.grid, self.step, strict=True)]
+        counts = grid_shape(self.boxed, self.dest.shape)
         metadata, store = self.source.metadata, self.source.store
         listed = math.prod(counts) > ENUMERATED and store.capabilities.list
         chosen = numbers(counts)
         if listed and not metadata.storage_transformers:
             chosen = iter(self._touched())
         for number in chosen:
-            start = tuple(n * step for n, step in zip(number, self.step, strict=True))
-            stop = tuple(min(s + step, n) for s, step, n in zip(start, self.step, self.grid, strict=True))
-            yield Box(start, stop)
+            ends = map(start_of, self.boxed, [n + 1 for n in number])
+            parts = map(slice, map(start_of, self.boxed, number), map(min, ends, self.dest.shape))
+            blocks = [*map(spanned, self.cuts, parts)]
+            yield Box(tuple(r.start for r in blocks), tuple(r.stop for r in blocks))
 
     def _touched(self) -> set[Coords]:
         """The numbers of the boxes in which the source has chunks."""
         metadata, folder = self.source.metadata, self.source.layout.folder
-        shape = metadata.chunk_grid.chunk_shape
+        cuts, shape = metadata.chunk_grid.cuts, self.source.shape
         found: set[Coords] = set()
         for key in self.source.store.list_prefix(folder):
             coords = decode_key(metadata.chunk_key_encoding, key[len(folder) :], len(shape))
-            if coords is not None:
-                spans = [
-                    range(c * n // (step * b), min(-(-(c + 1) * n // (step * b)), -(-g // step)))
-                    for c, n, step, b, g in zip(coords, shape, self.step, self.block, self.grid, strict=True)
-                ]
-                found.update(product(*spans))
+            if coords is not None and all(map(int.__lt__, coords, grid_shape(cuts, shape))):
+                ends = map(min, map(start_of, cuts, [c + 1 for c in coords]), shape)
+                parts = map(slice, map(start_of, cuts, coords), ends)
+                found.update(product(*map(spanned, self.boxed, parts)))
         return found
 
     def box(self, box: Box) -> None:
         """Copy one box."""
         present = self._present(box) if self.resume else set()
         if not present:
-            self._region(self._selection(box.start, box.stop))
+            self._region(box)
         else:
             for block in product(*map(range, box.start, box.stop)):
-                region = self._selection(block, tuple(c + 1 for c in block))
+                one = Box(block, tuple(c + 1 for c in block))
                 if block not in present:
-                    self._region(region)
+                    self._region(one)
                 else:
-                    self.tally.add(skipped=1, passed=_nbytes(self.source, region))
+                    self.tally.add(skipped=1, passed=_nbytes(self.source, self._selection(one)))
 
     def _present(self, box: Box) -> set[Coords]:
         """The blocks of a box that are stored."""
@@ -105,15 +104,14 @@ class Recoder:
         sizes = self.dest.store.stat_many([folder + encode(block) for block in blocks])
         return {block for block, size in zip(blocks, sizes, strict=True) if size is not None}
 
-    def _selection(self, start: Sequence[int], stop: Sequence[int]) -> tuple[slice, ...]:
-        return tuple(
-            slice(a * b, min(c * b, n))
-            for a, c, b, n in zip(start, stop, self.block, self.dest.shape, strict=True)
-        )
+    def _selection(self, box: Box) -> tuple[slice, ...]:
+        ends = map(min, map(start_of, self.cuts, box.stop), self.dest.shape)
+        return tuple(map(slice, map(start_of, self.cuts, box.start), ends))
 
-    def _region(self, region: tuple[slice, ...]) -> None:
+    def _region(self, box: Box) -> None:
+        region = self._selection(box)
         values = self.source.read(region)
-        filled = self._filled(values)
+        filled = self._filled(values, box)
         if filled:
             self.dest.write(region, values)
         if self.verify:
@@ -127,17 +125,20 @@ class Recoder:
                 )
         self.tally.add(bytes=values.nbytes, chunks=filled)
 
-    def _filled(self, values: np.ndarray[Any, Any]) -> int:
-        """How many blocks of a region that starts at a block's corner hold more than the fill value."""
-        starts = [range(0, n, b) for n, b in zip(values.shape, self.block, strict=True)]
+    def _filled(self, values: np.ndarray[Any, Any], box: Box) -> int:
+        """How many blocks of a box hold more than the fill value."""
         is_fill = fill_test(values.dtype, values.ndim, self.dest.fill_value)
-        return sum(not is_fill(values[self._window(at)]) for at in product(*starts))
-
-    def _window(self, at: Coords) -> tuple[Any, ...]:
-        return (*(slice(s, s + b) for s, b in zip(at, self.block, strict=True)), ...)
+        parts: list[list[Any]] = [
+            [
+                slice(start_of(cut, n) - start_of(cut, a), start_of(cut, n + 1) - start_of(cut, a))
+                for n in range(a, b)
+            ]
+            for cut, a, b in zip(self.cuts, *box, strict=True)
+        ]
+        return sum(not is_fill(values[(*part, ...)]) for part in product(*parts))
 
     def _key(self, at: Coords) -> str:
-        block = tuple(a // b for a, b in zip(at, self.block, strict=True))
+        block = tuple(map(chunk_of, self.cuts, at))
         return self.dest.layout.folder + self.dest.metadata.chunk_key_encoding.encode(block)
 
 
