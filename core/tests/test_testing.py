@@ -468,6 +468,16 @@ class LightTransactions(MappingDriver):
         super().apply_many(changes)
 
 
+class ReplacesWithoutErasing(MappingDriver):
+    """Moves what is new over what is there and leaves the rest."""
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """Wrong where the target is not empty."""
+        keys = [*self.list_prefix(source)]
+        moved = {target + key[len(source) :]: self.mapping[key] for key in keys}
+        self.write_many({**dict.fromkeys(keys), **moved})
+
+
 class TruncatedTransactions(MappingDriver):
     """Forgets what is beyond the first five hundred keys."""
 
@@ -560,6 +570,7 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (Overclaims, "erasing"),
     (ErasesFirst, "writing_and_erasing_in_one_batch"),
     (RenameForgets, "rename_prefix"),
+    (ReplacesWithoutErasing, "replacing"),
     (LyingLimits, "many_keys"),
     (HalfTransactions, "transactions_are_seen_at_once"),
     (PretendsTransactions, "apply_many"),

@@ -35,6 +35,7 @@ from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
@@ -423,9 +424,11 @@ def save_group(
     with _used(store, path) as (located, full_path):
         if overwrite:
             arrays = {name: creation.apart(data, located, full_path) for name, data in arrays.items()}
-        target = create_group(located, path=full_path, overwrite=overwrite)
-        for name, data in arrays.items():
-            target.create_array(name, data=data)
+        size = sum(getattr(data, "nbytes", 0) for data in arrays.values())
+        with replacing(located, full_path, lambda: size, overwrite=overwrite) as site:
+            target = create_group(site.store, path=site.path, overwrite=overwrite)
+            for name, data in arrays.items():
+                target.create_array(name, data=data)
 
 
 @takes(raises="Raises what `open` in the mode `r` raises.")

@@ -46,8 +46,9 @@ mode: `r` reads, `r+` also writes what exists, `a` also creates, `w` replaces, `
 use_consolidated: `True` takes the documents of everything below from the group's consolidated metadata, so that opening reads one
     value; metadata cannot be changed through such a group, data can; `MetadataError` where there is none. `False` reads every
     document by itself. `None` means `True` where there is some and the mode is `r`: a writer must know the present shapes.
-overwrite: erase the node at the path first; keys there that belong to no node stay. Up to 64 MiB of `data` replace it in one step
-    where the store has transactions; elsewhere whoever is killed in between leaves no array, or a part of the new one.
+overwrite: erase the node at the path first; keys there that belong to no node stay. With `data` it stays until the new
+    array is whole, where the store can replace a folder in one step, or has transactions and the data have at most 64 MiB;
+    elsewhere whoever is killed in between leaves no array, or a part of the new one.
 shape: the length of each dimension; by default that of the data or prototype.
 data: values to write if the array is created.
 prototype: an array of zarrv3, or anything with a shape.

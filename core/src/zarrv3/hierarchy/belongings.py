@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, islice
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from zarrv3.errors import (
     InvalidKeyError,
@@ -38,6 +38,7 @@ Owner: TypeAlias = ArrayMetadata | Literal["group", "v2", "unreadable", "nothing
 
 _DOCUMENTS = frozenset({DOCUMENT, f"{DOCUMENT}.copying", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
 _CHUNK = re.compile(r"(?:.*/)?c(?:[/.]\d+)+")
+_NEW = re.compile(r"(?:.*/)?__new-[0-9a-f]{8}/.*", re.DOTALL)
 _V2_CHUNK = re.compile(r"\d+(?:[/.]\d+)*")
 _INSTALL = ": pip install zarrv3-layer-zarr2, then add '|zarr2:'"
 _REMEMBERED = 10_000
@@ -65,15 +66,50 @@ def erase(store: BaseStore, path: str, *, itself: bool = True) -> None:
         store.erase_prefix(folder)
         return
     own = folder + DOCUMENT
-    listing = (key for key in store.list_prefix(folder) if itself or key != own)
+    found = _look(store, folder, "" if itself else own)
+    if not found.is_all:
+        known = set(found.documents)
+        owned = (key for key in found.listed() if key not in known and _is_owned(key, folder, found.owners))
+        for part in chain(chunked(found.documents, BATCH), chunked(owned, BATCH)):
+            store.write_many(dict.fromkeys(part))
+    elif itself and found.is_any:
+        store.write_many({own: None})
+        store.erase_prefix(folder)
+    elif found.is_any:
+        tops = {key: None for key in found.documents if _depth(key) == _depth(own) + 1}
+        store.write_many(tops)
+        below = {key[: key.index("/", len(folder)) + 1] for key in found.listed() if key not in tops}
+        for name in sorted(below):
+            store.erase_prefix(name)
+
+
+def is_all(store: BaseStore, path: str) -> bool:
+    """Whether all that lies at a path belongs to nodes."""
+    return _look(store, f"{path}/" if path else "", "").is_all
+
+
+class _Found(NamedTuple):
+    """What lies in a folder."""
+
+    listed: Callable[[], Iterable[str]]
+    """All keys."""
+    documents: Sequence[str]
+    """Those of nodes, of outer ones first."""
+    owners: Mapping[str, Owner]
+    is_any: bool
+    is_all: bool
+    """Whether all keys belong to nodes."""
+
+
+def _look(store: BaseStore, folder: str, but: str) -> _Found:
+    """What lies in a folder besides one key, which then is a group's document."""
+    listing = (key for key in store.list_prefix(folder) if key != but)
     head = list(islice(listing, _REMEMBERED))
     is_whole = len(head) < _REMEMBERED
 
     def keys() -> Iterable[str]:
-        return head if is_whole else (key for key in store.list_prefix(folder) if itself or key != own)
+        return head if is_whole else (key for key in store.list_prefix(folder) if key != but)
 
-    if not head:
-        return
     documents = sorted((key for key in keys() if key.rpartition("/")[2] in _DOCUMENTS), key=_depth)
     owners: dict[str, Owner] = {
         folder: "nothing",
@@ -81,22 +117,9 @@ def erase(store: BaseStore, path: str, *, itself: bool = True) -> None:
     }
     doubtful = {_nearest(key, folder, owners) for key in keys() if not _is_plain(key)}
     owners |= _owners(store, [key for key in documents if key[: key.rfind("/") + 1] in doubtful])
-    if not itself:
-        owners = {**owners, folder: "group"}
-    if not all(_is_owned(key, folder, owners) for key in keys()):
-        known = set(documents)
-        owned = (key for key in keys() if key not in known and _is_owned(key, folder, owners))
-        for part in chain(chunked(documents, BATCH), chunked(owned, BATCH)):
-            store.write_many(dict.fromkeys(part))
-    elif itself:
-        store.write_many({own: None})
-        store.erase_prefix(folder)
-    else:
-        tops = {key: None for key in documents if _depth(key) == _depth(own) + 1}
-        store.write_many(tops)
-        below = {key[: key.index("/", len(folder)) + 1] for key in keys() if key not in tops}
-        for name in sorted(below):
-            store.erase_prefix(name)
+    if but:
+        owners[folder] = "group"
+    return _Found(keys, documents, owners, bool(head), all(_is_owned(key, folder, owners) for key in keys()))
 
 
 def _owners(store: BaseStore, documents: Sequence[str]) -> dict[str, Owner]:
@@ -122,8 +145,8 @@ def _owner(document: Buffer) -> Owner:
 
 
 def _is_plain(key: str) -> bool:
-    """Whether a key is a document, or a chunk as it is named by default."""
-    return key.rpartition("/")[2] in _DOCUMENTS or _CHUNK.fullmatch(key) is not None
+    """Whether a key is a document, a chunk as it is named by default, or part of what a dead process would have put here."""
+    return key.rpartition("/")[2] in _DOCUMENTS or any(form.fullmatch(key) for form in (_CHUNK, _NEW))
 
 
 def _nearest(key: str, top: str, owners: Mapping[str, Owner]) -> str:

@@ -30,6 +30,7 @@ from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.arguments import Chunks, CodecLike, CreateArrayArguments, Shards, check_names
 from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.hierarchy.replacing import replacing
 from zarrv3.indexing import is_index, plan_basic
 from zarrv3.indexing.casting import array_like, is_stored
 from zarrv3.opening import hooks
@@ -74,19 +75,14 @@ def create(store: BaseStore, path: str, **arguments: Unpack[CreateArrayArguments
         array.castable(np.empty(0, data.dtype))
     if data is None:
         nodes.create(store, path, metadata, overwrite=overwrite)
-    elif overwrite and _may_be_at_once(array):
-        nodes.create_missing_groups(store, path)
-        with store.transaction() as pending:  # whoever kills us leaves what was there
-            nodes.create_many(pending, {path: metadata}, overwrite=True, tell=False)
-            Array(pending, path, metadata=metadata, **usage).write(..., data, is_new=True)
-        nodes.Above().tell(store, "created", path)
-    else:
-        nodes.create(store, path, metadata, overwrite=overwrite)
+        return array
+    with replacing(store, path, lambda: array.nbytes, overwrite=overwrite) as site:
+        nodes.create(*site, metadata, overwrite=overwrite)
         try:
-            array.write(..., data, is_new=True)
+            Array(*site, metadata=metadata, **usage).write(..., data, is_new=True)
         except BaseException:  # an array in a store may be unreadable half-way
             with suppress(ZarrError):
-                nodes.erase(store, path)
+                nodes.erase(*site)
             raise
     return array
 
@@ -98,14 +94,6 @@ def apart(data: Any, store: BaseStore, path: str) -> Any:
     ):
         return data
     return np.asanyarray(data) if isinstance(getattr(data, "dtype", None), np.dtype) else data
-
-
-def _may_be_at_once(array: Array) -> bool:
-    """Whether all values of an array are few enough to be kept in memory until the store replaces what is there by them."""
-    able = array.store.capabilities
-    whole = able.transactions and able.erase and able.list
-    limited = able.limits.transaction_keys is not None or able.limits.transaction_bytes is not None
-    return whole and not limited and array.nbytes <= SHARD_BYTES
 
 
 def metadata_for(

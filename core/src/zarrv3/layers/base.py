@@ -162,7 +162,7 @@ def _check_erasing(layer: Layer, folder: str) -> tuple[str]:
 
 def _check_renaming(layer: Layer, source: str, target: str) -> tuple[str, str]:
     source, target = check_folder(source), check_folder(target)
-    check_rename(source, target)
+    check_rename(source, target, replace=layer.capabilities.replace)
     for capability in ("write", "erase"):
         require(layer, capability, (source, target))
     return source, target

@@ -41,8 +41,8 @@ class Transaction(Layer):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Those of the store, but for swaps and transactions within transactions."""
-        return self.inner.capabilities.without("swap", "transactions")
+        """Those of the store, but for swaps, transactions within transactions, and renaming in one step."""
+        return self.inner.capabilities.without("swap", "transactions", "replace")
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         with self._lock.taken:

@@ -300,8 +300,8 @@ class Backend(BaseStore):
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         source, target = check_folder(source), check_folder(target)
-        helpers.check_rename(source, target)
         driver = self._able("write", (source, target))
+        helpers.check_rename(source, target, replace=driver.capabilities.replace)
         self._able("erase", (source, target))
         if not hasattr(driver, "rename_prefix"):
             helpers.rename_by_copy(self, source, target)

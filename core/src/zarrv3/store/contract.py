@@ -117,6 +117,8 @@ class Capabilities:
     """`get_versioned` and `swap_many` work, atomically against every writer of the store, in any process."""
     transactions: bool = False
     """`apply_many` makes all changes at once or none."""
+    replace: bool = False
+    """`rename_prefix` also moves a folder over the one that it lies in, and what else is there goes, in one step."""
     native_ranges: bool = False
     """A byte range costs what its bytes cost, not what the whole value costs."""
     shared: bool = False
@@ -137,7 +139,7 @@ class Capabilities:
 
     def read_only(self) -> "Capabilities":
         """These capabilities less all that change anything."""
-        return self.without("write", "erase", "swap", "transactions")
+        return self.without("write", "erase", "swap", "transactions", "replace")
 
 
 # ---------------------------------------------------------------- what a driver has
@@ -249,7 +251,12 @@ class RenamesFolders(Protocol):
 
     @abstractmethod
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """Move every key below the folder `source` to the same place below the folder `target`, which is empty."""
+        """Move every key below the folder `source` to the same place below the folder `target`, which is empty.
+
+        With the capability `replace` the target may also be a folder that the source lies in: what else is there is erased. At any
+        instant, to any reader, what is there is the old or the new, also when this process is killed in between. Where nothing
+        is below the source, nothing happens.
+        """
 
 
 class Holds(Protocol):
@@ -288,5 +295,6 @@ METHODS = {
     "list": ("list_prefix",),
     "swap": ("get_versioned", "swap_many"),
     "transactions": ("apply_many",),
+    "replace": ("rename_prefix",),
 }
 """The methods that go with each capability; a driver that claims one has to have them."""

@@ -177,9 +177,10 @@ def rename_by_copy(store: Movable, source: str, target: str, batch: int = BATCH)
         store.write_many(dict.fromkeys(part))
 
 
-def check_rename(source: str, target: str) -> None:
-    """Raise unless neither of two folders lies in the other."""
-    if source.startswith(target) or target.startswith(source):
+def check_rename(source: str, target: str, *, replace: bool = False) -> None:
+    """Raise where one of two folders lies in the other, but not where the source does and may `replace` what it lies in."""
+    is_inside = source.startswith(target)
+    if target.startswith(source) or (is_inside and not replace):
         raise InvalidKeyError(f"cannot rename {source!r} to {target!r}: one lies inside the other")
 
 

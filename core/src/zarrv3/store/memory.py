@@ -27,7 +27,7 @@ class MappingDriver:
     The version of a value is the value itself.
     """
 
-    capabilities = Capabilities(write=True, erase=True, list=True, swap=True, transactions=True)
+    capabilities = Capabilities(write=True, erase=True, list=True, swap=True, transactions=True, replace=True)
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self.mapping = mapping
@@ -96,9 +96,10 @@ class MappingDriver:
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         with self.lock.taken:
-            keys = [*self.list_prefix(source)]
-            moved = {target + key[len(source) :]: self.mapping[key] for key in keys}
-            self.write_many({**dict.fromkeys(keys), **moved})
+            moved = {target + key[len(source) :]: self.mapping[key] for key in self.list_prefix(source)}
+            gone = target if source.startswith(target) else source
+            if moved:
+                self.write_many({**dict.fromkeys(self.list_prefix(gone)), **moved})
 
     def keys(self) -> Iterator[str]:
         """All keys; those of an open dbm file are bytes, and are asked for as text. The lock is held."""

@@ -16,6 +16,7 @@ from zarrv3.format.cuts import Cut
 from zarrv3.format.data_types import data_type_of
 from zarrv3.hierarchy.creation import metadata_for
 from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3_bridge_dask import blocks as arithmetic
@@ -60,7 +61,8 @@ def from_dask(
         lock: what `dask.array.store` takes: `True` or a lock that tasks hold while they write. With one, blocks may share
             chunks in any store.
         rechunk: change the blocks where they would share chunks or shards.
-        overwrite: replace what is at the path.
+        overwrite: replace what is at the path; it stays until all is written, where the store can replace it in one step, unless
+            `compute` is false.
         storage_options: options of the store.
         options: what `zarrv3.create_array` takes: chunks, shards, compressors, attributes, …
 
@@ -84,11 +86,12 @@ def from_dask(
         arithmetic.check_aligned(darr.chunks, unit, offset, f"the new array /{name}")
     if overwrite:
         check_not_read([darr], opened, name)
-    array = zarrv3.create_array(
-        opened, name=name, shape=darr.shape, dtype=kind, overwrite=overwrite, **options
-    )
-    done = write_many([_write(darr, array, None)], compute=compute, lock=lock)
-    return array if compute else done
+    with replacing(opened, name, lambda: None, overwrite=overwrite and compute) as site:
+        array = zarrv3.create_array(
+            site.store, name=site.path, shape=darr.shape, dtype=kind, overwrite=overwrite, **options
+        )
+        done = write_many([_write(darr, array, None)], compute=compute, lock=lock)
+    return Array(opened, name, metadata=array.metadata) if compute else done
 
 
 def write_dask(

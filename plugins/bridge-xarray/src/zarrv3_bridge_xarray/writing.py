@@ -22,6 +22,7 @@ from zarrv3.errors import (
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike
 from zarrv3_bridge_xarray import chunking
 from zarrv3_bridge_xarray.groups import Place, closed, place
@@ -58,7 +59,8 @@ def to_zarrv3(
         data: what is written.
         store: anything that `zarrv3.open_store` takes, or a `zarrv3.Group`.
         group: the path of the group.
-        mode: `w-` creates the group and fails if there is one, `w` replaces it with everything below it, `a` adds and
+        mode: `w-` creates the group and fails if there is one, `w` replaces it with everything below it (what is there stays until all is written, where the store
+            can replace it in one step, unless `compute` is false), `a` adds and
             overwrites variables, `a-` too but with `append_dim` only those that have it, `r+` only writes values. By
             default `a` with `append_dim`, `r+` with `region`, else `w-`.
         encoding: for each variable what its array is to be: chunks, shards, compressors, filters, serializer, fill_value,
@@ -78,41 +80,45 @@ def to_zarrv3(
     `AssignmentError` for what does not fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
     """
     chosen = _mode(mode, append_dim, region)
-    where = place(store, group, storage_options)
-    with closed(where, keep=not compute):
+    given = place(store, group, storage_options)
+    with closed(given, keep=not compute):
         members = [*_members(data, write_inherited_coords, encoding or {})]
         if len(members) > 1 and (append_dim is not None or region is not None):
             raise ConfigurationError(
                 "append_dim and region are for datasets; write the nodes of a tree one by one"
             )
-        plans = [
-            _planned(
-                member,
-                where._replace(path=(folder_of(where.path) + path).rstrip("/")),
-                chosen,
-                encoding=own,
-                append_dim=append_dim,
-                region=region,
-                align=align_chunks,
-                write_empty=write_empty_chunks,
-            )
-            for path, member, own in members
-        ]
-        _check_not_read(plans, where, chosen)
         consolidates = consolidated or (
-            consolidated is None and chosen != "r+" and where.store.capabilities.list
+            consolidated is None and chosen != "r+" and given.store.capabilities.list
         )
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            replacing(*given[:2], lambda: None, overwrite=chosen == "w" and compute) as site,
+        ):
             if consolidates:
                 warnings.simplefilter("ignore", StaleMetadataWarning)  # they are not, a moment later
+            where = Place(*site, is_ours=False)
+            plans = [
+                _planned(
+                    member,
+                    where._replace(path=(folder_of(where.path) + path).rstrip("/")),
+                    chosen,
+                    encoding=own,
+                    append_dim=append_dim,
+                    region=region,
+                    align=align_chunks,
+                    write_empty=write_empty_chunks,
+                )
+                for path, member, own in members
+            ]
+            _check_not_read(plans, given, chosen)
             try:
                 _create(plans, where, chosen)
             except NodeExistsError as error:  # in the words of this function
                 raise NodeExistsError(str(error).replace("overwrite=True", "mode='w'")) from None
             done = _write(plans, where, compute=compute)
         if consolidates:
-            zarrv3.consolidate_metadata(where.store)
-        where.store.flush()
+            zarrv3.consolidate_metadata(given.store)
+        given.store.flush()
         return done
 
 

@@ -9,7 +9,7 @@ from zarrv3.errors import UnsupportedError
 from zarrv3.format.documents import load_document
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
-from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Version, Versioned, whole
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Version, Versioned, whole
 from zarrv3.store.helpers import BATCH, by_digest, chunked, cut, digest
 from zarrv3.store.keys import check_folder, split_prefix
 from zarrv3_layer_zarr2 import keys
@@ -46,6 +46,11 @@ class Zarr2(Layer):
     @property
     def _nodes(self) -> Nodes:
         return Nodes(self.inner, self.option("separator"), consolidated=self.option("consolidated"))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the store; nodes stay where they are."""
+        return self.inner.capabilities.without("replace")
 
     # ------------------------------------------------------------ reading
 

@@ -35,6 +35,7 @@ from zarrv3_store_directory.folders import (
     ANCHORED,
     MOST_DEEP,
     OPEN_FILE,
+    TEMPORARY,
     Folder,
     RootName,
     Spelling,
@@ -42,6 +43,7 @@ from zarrv3_store_directory.folders import (
     link_error,
 )
 from zarrv3_store_directory.kernel import file_kernel
+from zarrv3_store_directory.replacing import OLD, put
 
 try:
     import fcntl
@@ -49,9 +51,6 @@ except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
-
-TEMPORARY = ".zarrv3-"
-"""The prefix of temporary files' names; no part of a key may begin with it."""
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -88,6 +87,7 @@ class DirectoryDriver:
             write=True,
             erase=True,
             list=True,
+            replace=True,
             swap=anchored and _has_locks(root),
             native_ranges=True,
             shared=True,
@@ -196,9 +196,12 @@ class DirectoryDriver:
             self._prune(walk, [path])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says: one rename of a folder, unless it crosses file systems."""
+        """As the contract says: one rename of a folder, unless it crosses file systems; how one is replaced says `replacing`."""
         old, new = self._folder_name(source), self._folder_name(target)
         with self._walk() as walk:
+            if old.startswith(new):
+                self._put(walk, old, new)
+                return
             above_old = walk.folder(parent(old))
             if above_old is None or walk.folder(old) is None:
                 return
@@ -216,6 +219,24 @@ class DirectoryDriver:
                 walk.sync()
             walk.forget()
             self._prune(walk, [parent(old)])
+
+    def _put(self, walk: Walk, source: str, target: str) -> None:
+        """Put a folder in the place of one that it lies in."""
+        inner, place, outer = walk.folder(source), walk.around(source), walk.folder(target)
+        above = walk.around(target)
+        if inner is None or place is None or outer is None:
+            return
+        with contextlib.ExitStack() as locks:
+            for folder in (above[0] if above else None, outer):
+                if folder is not None:
+                    locks.enter_context(self._locked(walk, folder, exclusive=True))
+            there = put(inner, place, outer, above, partial(self._discard, walk))
+            for changed in (above[0] if above else None, there) if self.fsync else ():
+                if changed is not None:
+                    changed.sync()
+        self._discard(walk, there, OLD)
+        if self.fsync:
+            there.sync()
 
     # ------------------------------------------------------------ names
 
@@ -380,7 +401,7 @@ class DirectoryDriver:
         """Write values under their names; those written are removed from the list."""
         with self._locked(walk, folder, exclusive=False):
             dead = self._write_all(walk, folder, values)
-        self._remove_dead(folder, dead)
+        self._remove_dead(walk, folder, dead)
 
     def _swap(self, walk: Walk, names: Mapping[str, str], swaps: Swaps, folder: Folder) -> Collection[str]:
         """Replace and erase those of some files, by name and key, whose versions are as they should be; returns other keys."""
@@ -397,7 +418,7 @@ class DirectoryDriver:
                 else:
                     values.append((name, new))
             dead = self._write_all(walk, folder, values)
-        self._remove_dead(folder, dead)
+        self._remove_dead(walk, folder, dead)
         return refused
 
     def _write_all(self, walk: Walk, folder: Folder, values: list[tuple[str, Buffer]]) -> list[str]:
@@ -451,8 +472,7 @@ class DirectoryDriver:
             raise
         return in_the_way
 
-    @staticmethod
-    def _remove_dead(folder: Folder, temporaries: Collection[str]) -> bool:
+    def _remove_dead(self, walk: Walk, folder: Folder, temporaries: Collection[str]) -> bool:
         """Remove temporary files of dead writers: all are dead when nobody else holds the folder's lock. Whether that was so."""
         if not temporaries or folder.fd is None or fcntl is None:
             return False
@@ -461,8 +481,7 @@ class DirectoryDriver:
         except OSError:
             return False
         for temporary in temporaries:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(folder.at(temporary), dir_fd=folder.fd)
+            self._discard(walk, folder, temporary)
         fcntl.flock(folder.fd, fcntl.LOCK_UN)
         return True
 
@@ -496,17 +515,22 @@ class DirectoryDriver:
             with folder.scan() as scanned:
                 entries = sorted(scanned, key=_document_first)
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    kept = len(walk.descriptors)
-                    inner = walk.inside(folder, entry.name)
-                    if inner is not None:
-                        self._clear(walk, inner)
-                    if not self._rmdir(folder, entry.name) and self.fsync and inner is not None:
-                        inner.sync()
-                    walk.close(kept)
-                else:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(folder.at(entry.name), dir_fd=folder.fd)
+                self._discard(walk, folder, entry.name)
+
+    def _discard(self, walk: Walk, folder: Folder, name: str) -> None:
+        """Remove a file, or a folder with everything in it; a link is removed, its target stays."""
+        there = folder.stat(name)
+        if there is not None and stat.S_ISDIR(there.st_mode):
+            kept = len(walk.descriptors)
+            inner = walk.inside(folder, name)
+            if inner is not None:
+                self._clear(walk, inner)
+            if not self._rmdir(folder, name) and self.fsync and inner is not None:
+                inner.sync()
+            walk.close(kept)
+        elif there is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder.at(name), dir_fd=folder.fd)
 
     def _prune(self, walk: Walk, paths: Iterable[str]) -> None:
         """Remove folders and those of their parents that are empty; the root stays. What has become of them is made durable."""
@@ -529,9 +553,9 @@ class DirectoryDriver:
         if above is None or self._rmdir(above, _last(path)):
             return True
         folder = walk.folder(path)
-        return folder is not None and self._sweep(folder) and self._rmdir(above, _last(path))
+        return folder is not None and self._sweep(walk, folder) and self._rmdir(above, _last(path))
 
-    def _sweep(self, folder: Folder) -> bool:
+    def _sweep(self, walk: Walk, folder: Folder) -> bool:
         """Remove what killed writers left in a folder if it holds nothing else; whether that was so."""
         left = []
         with contextlib.suppress(FileNotFoundError), folder.scan() as entries:
@@ -539,7 +563,7 @@ class DirectoryDriver:
                 if not entry.name.startswith(TEMPORARY):
                     return False
                 left.append(entry.name)
-        return not left or self._remove_dead(folder, left)
+        return not left or self._remove_dead(walk, folder, left)
 
     @staticmethod
     def _rmdir(folder: Folder, name: str) -> bool:

@@ -28,6 +28,10 @@ OPEN_FILE = (
 )
 
 
+TEMPORARY = ".zarrv3-"
+"""The prefix of temporary files' names; no part of a key may begin with it."""
+
+
 class Folder(NamedTuple):
     """One existing folder: an open descriptor (`fd`), or its path where there are none."""
 
@@ -145,6 +149,17 @@ class Walk:
             folder = self._child(path, create=create) if path else self._root(create=create)
             self._folders[path] = folder
         return folder
+
+    def around(self, path: str) -> tuple[Folder, str] | None:
+        """The folder that another one lies in, and its name there; `None` where it lies outside the root and cannot be opened."""
+        above, _, name = path[:-1].rpartition("/")
+        if path:
+            folder = self.folder(f"{above}/" if above else "")
+            return folder and (folder, name)
+        above, name = os.path.split(os.path.realpath(self.root))
+        with suppress(OSError):
+            return Folder(above, self.open(above, _OPEN_FOLDER) if self.anchored else None), name
+        return None
 
     def inside(self, folder: Folder, name: str) -> Folder | None:
         """A folder directly inside another; `StoreAccessError` where it is too deep for a key, so that no walk has no end."""

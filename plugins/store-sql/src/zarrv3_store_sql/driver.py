@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, not_, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from zarrv3.errors import CorruptDataError, StoreAccessError
@@ -59,6 +59,7 @@ class SQLDriver:
             list=True,
             swap=True,
             transactions=True,
+            replace=True,
             native_ranges=True,
             shared=not opened.private,
             persistent=not opened.private,
@@ -130,10 +131,20 @@ class SQLDriver:
 
     def rename_prefix(self, source: str, target: str, /) -> None:
         """As the contract says: one statement, so that a reader sees all keys below one folder or all below the other."""
-        if self._is_there():
-            moved = (
-                update(self.sql.table).where(*self.sql.below(source)).values(k=self.sql.moved(source, target))
-            )
+        k, within = self.sql.table.c.k, and_(*self.sql.below(source))
+        moved = update(self.sql.table).where(within).values(k=self.sql.moved(source, target))
+        replaced = self.sql.erase(*self.sql.below(target), not_(within))
+
+        def replace(connection: Any) -> None:
+            if connection.execute(select(k).where(within).limit(1)).fetchall():
+                connection.execute(replaced)
+                connection.execute(moved)
+
+        if not self._is_there():
+            return
+        if source.startswith(target):
+            self._write(replace, single=False)
+        else:
             self._write(lambda connection: connection.execute(moved))
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:

@@ -15,7 +15,7 @@ from zarrv3.format.cuts import largest
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import JSON, Buffer, Changes, Request, Swaps, Version, Versioned
+from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Swaps, Version, Versioned
 from zarrv3.store.helpers import BATCH, by_digest, children, chunked, digest, rename_by_copy, unchanged
 from zarrv3_transformer_sharding.places import Group, Place, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
@@ -113,6 +113,11 @@ class ShardingTransformer(StorageTransformer):
         pairs = [divmod(c, n) for c, n in zip(coords, self._places.per_shard, strict=True)]
         shard, inside = tuple([pair[0] for pair in pairs]), tuple([pair[1] for pair in pairs])
         return f"inner {what} {inside} of {self._chunks.named(shard, 'shard')}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the store; a folder of chunks lies in other shards elsewhere, and is not moved in one step."""
+        return self.inner.capabilities.without("replace")
 
     # ------------------------------------------------------------ reading
 

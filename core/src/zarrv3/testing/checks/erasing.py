@@ -73,19 +73,29 @@ def check_rename_refusals(opener: Opener) -> None:
     """Renaming into itself is refused; renaming a missing folder does nothing; neither loses anything."""
     with opened(opener) as store:
         items = fill(store, "foo/k", "foo/c/0", "bar/k")
-        for source, target in (
-            ("foo/", "foo/c/"),
-            ("foo/c/", "foo/"),
-            ("foo/", "foo/"),
-            ("", "foo/"),
-            ("foo/", ""),
-        ):
+        outwards = () if store.capabilities.replace else (("foo/c/", "foo/"), ("foo/", ""))
+        for source, target in (("foo/", "foo/c/"), ("foo/", "foo/"), ("", "foo/"), *outwards):
             with refuses(RENAME, f"rename_prefix({source!r}, {target!r})", InvalidKeyError):
                 store.rename_prefix(source, target)
         store.rename_prefix("none/", "new/")
         store.rename_prefix("none/at/all/", "new/one/")
         _is_all(store, items, "after renames that do nothing")
         same(listed(store, "new/"), [], RENAME, "list_dir of a target to which nothing was renamed")
+
+
+@check("write", "erase", "list", "replace")
+def check_replacing(opener: Opener) -> None:
+    """What lies in a folder takes its place, at any depth and at the root: all else there goes, neighbours stay."""
+    with opened(opener) as store:
+        for source, target in (("foo/c/", "foo/"), ("foo/c/", ""), ("a/b/c/", "a/"), ("grp_1/", "")):
+            items = fill(store, *TREE, f"{source}zarr.json", f"{source}new/k")
+            store.rename_prefix(source, target)
+            moved = {target + key[len(source) :]: v for key, v in items.items() if key.startswith(source)}
+            kept = {key: value for key, value in items.items() if not key.startswith(target)}
+            _is_all(store, kept | moved, f"after rename_prefix({source!r}, {target!r})")
+            store.rename_prefix(f"{target}none/", target)
+            _is_all(store, kept | moved, "after a missing folder took the place of one")
+            store.erase_prefix("")
 
 
 def _is_all(store: BaseStore, items: dict[str, bytes], what: str) -> None:

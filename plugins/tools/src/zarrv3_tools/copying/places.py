@@ -12,6 +12,7 @@ from zarrv3.errors import (
 )
 from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
+from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike
 from zarrv3.store.places import overlap
 from zarrv3_tools.copying.copier import Copier, Options
@@ -51,7 +52,8 @@ def copy(
         dest: the store to copy to, or an open group.
         source_path: the node to copy; by default the whole hierarchy.
         dest_path: where it goes.
-        overwrite: erase what is at the destination; otherwise that is a `NodeExistsError`.
+        overwrite: replace what is at the destination, otherwise that is a `NodeExistsError`. It stays until the copy is whole, where
+            the store can replace it in one step; elsewhere it is erased first.
         progress: called as `progress(bytes done, bytes in all)`, where the latter is `None` if it cannot be known. The
             source is listed twice for that. Re-encoded arrays count with the bytes of their elements.
         chunks: the new chunk shape, as `create_array` takes it, or a function that gets the source array and returns
@@ -91,8 +93,14 @@ def copy(
             total = plan.bytes if old.store.capabilities.list else None
         if overwrite:
             Copier(old, new, options, Tally(None, None)).check()
-            nodes.erase(new.store, new.path)
-        report = Copier(old, new, options, Tally(progress, total)).run()
+
+        def size() -> int | None:
+            return Copier(old, new, options, Tally(None, None)).plan().bytes
+
+        with replacing(*new, size, overwrite=overwrite) as site:
+            if overwrite:
+                nodes.erase(*site)
+            report = Copier(old, Place(*site), options, Tally(progress, total)).run()
         new.store.flush()
         return report
 
