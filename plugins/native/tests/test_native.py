@@ -233,7 +233,20 @@ def bits_or_error(array: zarrv3.Array, chosen: Any) -> Any:
         return type(error), str(error)
 
 
-@pytest.mark.parametrize("compressor", [*map(blosc, ["lz4", "blosclz", "zlib", "zstd"]), "zstd"], ids=str)
+@pytest.mark.parametrize(
+    "compressor",
+    [
+        *map(blosc, ["lz4", "blosclz", "zlib", "zstd"]),
+        "zstd",
+        *(
+            pytest.param(blosc(*kind), marks=pytest.mark.slow)
+            for kind in product(
+                ["lz4", "lz4hc", "blosclz", "zlib", "zstd"], ["noshuffle", "shuffle", "bitshuffle"]
+            )
+        ),
+    ],
+    ids=str,
+)
 def test_every_byte_of_a_header(compressor: Any) -> None:
     """Whatever stands in any byte of a Blosc header or Zstandard frame, kernels and Python make the same of the chunk."""
     if isinstance(compressor, dict):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Annotated, Any, ClassVar, Self
 
+import numpy as np
+
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec, Declared
 from zarrv3.format.codecs.support import check_size, lazy
@@ -18,7 +20,6 @@ MAX_SIZE = 2**31 - 1 - 16
 
 # version, format version, flags, typesize, then the sizes of the data, of a block and of the whole buffer
 HEADER = struct.Struct("<2xBBIII")
-_WORD = struct.Struct("<I")
 # flags: not compressed at all; blocks are not split into one stream for each byte of an item
 _STORED, _UNSPLIT = 0x02, 0x10
 # otherwise those blocks are split that make at most so many streams, of at least so many bytes
@@ -145,17 +146,23 @@ def check_header(buffer: Buffer, size: int | None, limit: int | None = None) -> 
 
 def _check_blocks(buffer: Buffer, flags: int, typesize: int, claimed: int, block: int) -> None:
     """Refuse blocks that share compressed bytes: decoding them would take time as the square of the size."""
+    data, left = np.frombuffer(buffer, "u1"), len(buffer)
     full, rest = divmod(claimed, block)
     split = not flags & _UNSPLIT and typesize <= _MAX_STREAMS and block // typesize >= _MIN_STREAM
-    left = len(buffer)
-    try:
-        for number in range(full + (rest > 0)):
-            (position,) = _WORD.unpack_from(buffer, 16 + 4 * number)
-            for _ in range(typesize if split and number < full else 1):
-                length = 4 + _WORD.unpack_from(buffer, position)[0]
-                position += length
-                left -= length
-            if left < 0:
-                raise CorruptDataError("blosc: its blocks share bytes")
-    except struct.error:
-        raise CorruptDataError("blosc: a block lies outside the buffer") from None
+    places = HEADER.size + 4 * np.arange(full + (rest > 0))
+    positions = _words(data, places)
+    for stream in range(typesize if split else 1):
+        if stream == 1:
+            positions = positions[:full]  # the last block is not split
+        lengths = 4 + _words(data, positions)
+        positions = positions + lengths
+        left -= int(lengths.sum())
+        if left < 0:
+            raise CorruptDataError("blosc: its blocks share bytes")
+
+
+def _words(data: Any, places: Any) -> Any:
+    """The unsigned words of 4 bytes at some places."""
+    if places.size and places.max() + 4 > data.size:
+        raise CorruptDataError("blosc: a block lies outside the buffer")
+    return data[places[:, np.newaxis] + np.arange(4)].view("<u4")[:, 0].astype("i8")
