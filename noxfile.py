@@ -131,10 +131,38 @@ def find_interpreter(version: str) -> bool:
 
 @nox.session
 def stress(session: nox.Session) -> None:
-    """Run every test at full length, the slow ones too."""
+    """Run every test at full length, the slow ones too; then those of what is in C with sanitizers, where there is gcc."""
     install(session, "tests")
     environment = {"HYPOTHESIS_PROFILE": "stress", "ZARRV3_STRESS": "1"}
     session.run("pytest", "-n", "2", "-o", "timeout=3600", *session.posargs, env=environment)
+    if shutil.which("gcc") and not session.posargs:
+        session.notify("sanitize")
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of what is in C, at full length, with a build that ends at wrong accesses and undefined behaviour; needs gcc."""
+    install(session, "tests")
+    copy = Path(session.create_tmp(), "native")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(
+        ROOT / "plugins/native", copy, ignore=shutil.ignore_patterns("build", "*.so", "*.egg-info")
+    )
+    flags = "-g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    with session.chdir(copy):
+        session.run("python", "setup.py", "-q", "build_ext", "--inplace", env={"CC": "gcc", "CFLAGS": flags})
+    if not [*copy.glob("src/*/*.so")]:
+        session.error("nothing was compiled")
+    library = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True)
+    environment = {
+        "PYTHONPATH": str(copy / "src"),  # before what is installed
+        "LD_PRELOAD": str(library).strip(),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own, at its end
+        "HYPOTHESIS_PROFILE": "stress",
+        "ZARRV3_STRESS": "1",
+    }
+    arguments = ["-p", "no:xdist", "-o", "timeout=3600", "plugins/native/tests", *session.posargs]
+    session.run("pytest", *arguments, env=environment)
 
 
 @nox.session

@@ -412,7 +412,9 @@ def _is_consolidated(metadata: Metadata | MetadataError | None) -> bool:
 def warn_stale(store: BaseStore, path: str, text: str) -> None:
     """Tell whoever called zarrv3 that the consolidated metadata of a group are stale."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("zarrv3", "contextlib")):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("zarrv3", "contextlib")
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(
         f"the consolidated metadata in {document_key(path)!r} in {store.describe()} are stale: {text}; "
