@@ -1,11 +1,14 @@
 """DBM databases: flushing, dying, threads, processes, several stores over one."""
 
 import gc
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,12 @@ from zarrv3.errors import (
     StoreUnavailableError,
 )
 from zarrv3.testing import Opener
-from zarrv3.testing.processes import Writer, generation_of, stamped, together
+from zarrv3.testing.interrupts import interruptions, unheard
+from zarrv3.testing.processes import Writer, generation_of, open_files, stamped, together
 from zarrv3_store_dbm import DBMStore, databases
+from zarrv3_store_dbm.dumb import DumbHandle
+from zarrv3_store_dbm.lock import LockFile
+from zarrv3_store_dbm.modules import Place
 
 KEYS = ("f/a", "f/b", "g")
 UNGUARDED = {"gnu", "ndbm"}
@@ -243,3 +250,39 @@ def test_fork(open_it: Opener) -> None:
         assert generation_of("f/a", store["f/a"]) == 1
     with open_it() as store:
         assert [generation_of(key, store[key]) for key in KEYS] == [1, 1, 2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the locks of POSIX are those that closing a file releases")
+def test_locks_of_sqlite_outlast_a_look(tmp_path: Path) -> None:
+    """What the application has locked of a file of SQLite's stays locked when the store looks at the file and synchronises it."""
+    path = tmp_path / "data"
+    place = Place(str(path), "sqlite3", None, {}, 0o666, "")
+    code = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    with closing(sqlite3.connect(path, isolation_level=None)) as own:
+        for mode in ("delete", "wal"):
+            own.execute(f"PRAGMA journal_mode = {mode}")
+            own.execute("CREATE TABLE IF NOT EXISTS t (k)")
+            own.execute("BEGIN IMMEDIATE")
+            assert place.exists()
+            place.sync_files()
+            other = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+            assert b"database is locked" in other.stderr, mode
+            own.execute("COMMIT")
+    place.remove()
+    assert not place.exists()
+
+
+@unheard()
+def test_interrupts_leave_no_descriptor(tmp_path: Path) -> None:
+    """Wherever an interrupt (Ctrl-C) comes into the taking or giving back of the lock, or opens a file, nothing stays open."""
+    lock = LockFile(str(tmp_path / "data"))
+
+    def use() -> None:
+        lock.take(exclusive=True)
+        lock.release()
+        DumbHandle(str(tmp_path / "data"), writing=True, mode=0o666, new=False).close()
+
+    for interrupt in interruptions(use):
+        interrupt.with_traceback(None)  # whose frames keep what they were using
+        lock.forget()
+        assert not open_files(tmp_path)

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
@@ -196,7 +196,9 @@ class DumbHandle:
         if not writing:
             return open(path, "rb", buffering=0)  # noqa: PTH123
         flags |= os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        return os.fdopen(os.open(path, flags, self._mode), "r+b", buffering=0)
+        # no interrupt comes between the two
+        (file,) = map(open, map(os.open, (path,), (flags,), (self._mode,)), ("r+b",), (0,))
+        return cast("BinaryIO", file)
 
 
 def _write(file: BinaryIO, value: Buffer, position: int) -> None:

@@ -34,7 +34,7 @@ class LockFile:
 
     def __init__(self, path: str) -> None:
         self.path = f"{path}.lock"
-        self.fd: int | None = None
+        self._opened: list[int] = []  # filled and emptied by steps in C, between which no interrupt comes
 
     def take(self, *, exclusive: bool) -> None:
         """Take the lock or change its kind; raises `StoreUnavailableError` when another process holds it.
@@ -65,34 +65,32 @@ class LockFile:
 
     def release(self) -> None:
         """Release the lock, and remove the file unless another process holds it."""
-        if self.fd is None:
+        if not self._opened:
             return
         with suppress(OSError):
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._opened[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._is_there():
                 os.unlink(self.path)  # noqa: PTH108
         self.forget()
 
     def forget(self) -> None:
         """Close the file as it is: in a forked child, where the lock stays the parent's."""
-        fd, self.fd = self.fd, None
-        if fd is not None:
-            os.close(fd)
+        any(map(os.close, map(self._opened.pop, [-1] * len(self._opened))))
 
     def _try(self, kind: int) -> bool:
         """Whether the lock is on the file that is there now, not on one that its last user has removed."""
-        if self.fd is None:
+        if not self._opened:
             check_helper_file(self.path)
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            self._opened.extend(map(os.open, (self.path,), (flags,), (0o666,)))
+        fcntl.flock(self._opened[0], kind | fcntl.LOCK_NB)
         if self._is_there():
             return True
         self.forget()
         return False
 
     def _is_there(self) -> bool:
-        assert self.fd is not None
         try:
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))  # noqa: PTH116
+            return os.path.samestat(os.fstat(self._opened[0]), os.stat(self.path))  # noqa: PTH116
         except FileNotFoundError:
             return False

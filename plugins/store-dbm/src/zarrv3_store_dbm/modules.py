@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import sqlite3
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from contextlib import closing, suppress
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from zarrv3.errors import ConfigurationError, StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
@@ -39,6 +40,7 @@ _FILES = {
 _HELPERS = {"sqlite3": ("-wal", "-shm", "-journal")}
 _GNU = {0x13579ACD, 0x13579ACE, 0x13579ACF, 0x13579AD0, 0x13579AD1}
 _BERKELEY = 0x00061561
+_SQLITE = b"SQLite format 3\0"
 _HELP = {
     "gnu": "on Debian the package python3-gdbm has it",
     "ndbm": "many builds of Python leave it out; your system's may have it",
@@ -120,7 +122,13 @@ class Place(NamedTuple):
                 os.unlink(self.path + ending)  # noqa: PTH108
 
     def sync_files(self) -> None:
-        """Bring the closed files of a known module to the disk."""
+        """Bring the closed files of a known module to the disk; SQLite's by SQLite, which loses its locks when we close them."""
+        if self.module == "sqlite3":
+            if _is_file(self.path):
+                with closing(sqlite3.connect(self.path)) as database:
+                    database.execute("PRAGMA synchronous = FULL")
+                    database.execute("PRAGMA wal_checkpoint").fetchall()
+            return
         for ending in _FILES.get(self.module, ()):
             with suppress(FileNotFoundError), open(self.path + ending, "rb") as file:  # noqa: PTH123
                 os.fsync(file.fileno())
@@ -243,7 +251,7 @@ def module_of(path: str) -> str | None:
     start = _start(path)
     if not start:
         return None
-    if start == b"SQLite format 3\0":
+    if start == _SQLITE:
         return "sqlite3"
     if _GNU & {*_numbers(start)}:
         return "gnu"
@@ -280,12 +288,26 @@ def _is_file(path: str) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+_kept: dict[tuple[int, int], BinaryIO] = {}
+"""Files of SQLite's that were looked at: closing one would release the locks that SQLite has on it in this process."""
+
+
 def _start(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return file.read(16)
+        status = os.stat(path)  # noqa: PTH116
+        kept = _kept.get((status.st_dev, status.st_ino))
+        if kept is not None or not status.st_size:  # SQLite may be making it
+            return _SQLITE if kept else b""
+        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
+        start = file.read(len(_SQLITE))
+        if start == _SQLITE:
+            status = os.fstat(file.fileno())
+            _kept.setdefault((status.st_dev, status.st_ino), file)
+        else:
+            file.close()
     except FileNotFoundError:
         return b""
+    return start
 
 
 def _numbers(start: bytes) -> list[int]:
