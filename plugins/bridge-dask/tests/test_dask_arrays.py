@@ -12,6 +12,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from dask.delayed import Delayed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,10 +24,19 @@ from zarrv3.errors import (
     NodeExistsError,
     ReadOnlyError,
     RegistryError,
+    SelectionError,
     UnsupportedError,
 )
 from zarrv3.store.contract import Capabilities
-from zarrv3_bridge_dask import UnalignedBlocksError, blocks, from_dask, to_dask, write_dask
+from zarrv3_bridge_dask import (
+    UnalignedBlocksError,
+    append_dask,
+    blocks,
+    from_dask,
+    to_dask,
+    write_dask,
+    writing,
+)
 
 pytestmark = pytest.mark.usefixtures("threads")
 
@@ -186,13 +196,56 @@ def test_a_lock_lets_blocks_share_chunks() -> None:
 
 
 def test_delayed() -> None:
-    """Without `compute` the array is there and empty; its values come with the computation."""
+    """Without `compute` everything returns a `Delayed`: the array is there and empty, its values come with the computation."""
     store = zarrv3.MemoryStore()
     later = from_dask(da.arange(10, chunks=5), store, "a", compute=False)
     array = zarrv3.open_array(store, path="a")
+    region = write_dask(da.arange(5, chunks=5) + 20, array, region=[slice(5, 10)], compute=False)
+    behind = append_dask(da.arange(3, chunks=2), array, compute=False)
+    several = writing.write_many(
+        [writing.Write(da.ones(2, chunks=1), array, (slice(k, k + 2),)) for k in (0, 2)],
+        compute=False,
+        lock=None,
+    )
+    nothing = writing.write_many([], compute=False, lock=None)
+    assert array.shape == (13,)
     assert array.nchunks_initialized == 0
-    later.compute()
-    np.testing.assert_array_equal(array[...], np.arange(10))
+    for each in (later, region, behind, several, nothing):
+        assert isinstance(each, Delayed)
+        assert each.compute() is None
+    np.testing.assert_array_equal(array[...], [1, 1, 1, 1, 4, *range(20, 25), 0, 1, 2])
+
+
+def test_appending() -> None:
+    """Blocks go behind what is there, also where they share chunks; what does not fit changes nothing."""
+    for store in (zarrv3.MemoryStore(), Unswapped(zarrv3.MemoryStore())):
+        array = zarrv3.create_array(store, data=np.arange(12).reshape(3, 4), chunks=(2, 2))
+        assert append_dask(da.ones((3, 3), chunks=(3, 2)), array, axis=-1, lock=True) == (3, 7)
+        assert append_dask(da.ones((2, 7), chunks=(1, 7)), array, rechunk=True) == (5, 7)
+        append_dask(to_dask(array), array, rechunk=True)
+        model = np.ones((5, 7))
+        model[:3, :4] = np.arange(12).reshape(3, 4)
+        np.testing.assert_array_equal(array[...], np.concatenate([model, model]))
+    before = dict(store)
+    for wrong, error in (
+        (da.ones((2, 6), chunks=1), AssignmentError),
+        (da.ones(2, chunks=1), AssignmentError),
+        (da.ones((2, 7), chunks=(1, 7)), UnalignedBlocksError),
+        (da.ones((2, 7), chunks=2, dtype="c8"), AssignmentError),
+    ):
+        with pytest.raises(error):
+            append_dask(wrong, array)
+    with pytest.raises(SelectionError):
+        append_dask(da.ones((2, 7)), array, axis=2)
+    assert dict(store) == before
+
+
+def test_a_failing_append_gives_its_place_back() -> None:
+    """A task that fails leaves the array as long as it was."""
+    array = zarrv3.create_array(data=np.arange(4, dtype="u1"), chunks=2)
+    with pytest.raises(AssignmentError, match="out of range"):
+        append_dask(da.arange(300, chunks=50), array)
+    assert array.refresh()[...].tolist() == [0, 1, 2, 3]
 
 
 def test_existing_regions() -> None:

@@ -1,22 +1,30 @@
 """From dask arrays to arrays in stores."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from inspect import signature
 from typing import Any, NamedTuple, TypeAlias
+from uuid import uuid4
 
 import dask.array as da
+import numpy as np
 from dask import local, threaded
+from dask._task_spec import List, Task, TaskRef
 from dask.base import compute as compute_now
-from dask.base import get_scheduler
+from dask.base import get_scheduler, optimize
+from dask.core import flatten
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
 
 import zarrv3
 from zarrv3 import Array
-from zarrv3.errors import AssignmentError, ReadOnlyError, UnsupportedError
+from zarrv3.errors import AssignmentError, ReadOnlyError, SelectionError, UnsupportedError, ZarrError
 from zarrv3.format.cuts import Cut
 from zarrv3.format.data_types import data_type_of
 from zarrv3.hierarchy.creation import metadata_for
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.replacing import replacing
+from zarrv3.indexing.casting import castable
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3_bridge_dask import blocks as arithmetic
@@ -86,6 +94,7 @@ def from_dask(
         arithmetic.check_aligned(darr.chunks, unit, offset, f"the new array /{name}")
     if overwrite:
         check_not_read([darr], opened, name)
+    castable(np.empty(0, darr.dtype), kind.numpy, f"/{name}")
     with replacing(opened, name, lambda: None, overwrite=overwrite and compute) as site:
         array = zarrv3.create_array(
             site.store, name=site.path, shape=darr.shape, dtype=kind, overwrite=overwrite, **options
@@ -120,39 +129,119 @@ def write_dask(
     arithmetic.check_known(darr.chunks)
     write = _write(darr, array, region)
     check_not_shifted(darr, array, write.region)
-    unit = array.layout.stored
+    return write_many(
+        [_aligned(write, array.layout.stored, lock=lock, rechunk=rechunk)], compute=compute, lock=lock
+    )
+
+
+def append_dask(
+    darr: da.Array,
+    array: Array,
+    axis: int = 0,
+    *,
+    compute: bool = True,
+    lock: Lock = None,
+    rechunk: bool = False,
+) -> Any:
+    """Add a dask array at the end of a dimension of an array that exists, its blocks in parallel.
+
+    As for `Array.append`, the place is taken first, then filled; until then it holds the fill value. If a task fails, the place
+    is given back unless others have appended behind it.
+
+    Args:
+        darr: what is appended; in all other dimensions as long as the array.
+        array: where to.
+        axis: the dimension that grows; negative ones count from the last.
+        compute: write now and return the new shape; else take the place and return a `dask.delayed.Delayed` that fills it.
+        lock: see `from_dask`.
+        rechunk: see `from_dask`.
+
+    Blocks may share chunks or shards as in `write_dask`. Raises `AssignmentError` for a dask array that does not fit,
+    `SelectionError` for an axis that there is not; nothing is changed then.
+    """
+    arithmetic.check_known(darr.chunks)
+    if not -array.ndim <= axis < array.ndim:
+        raise SelectionError(f"axis {axis} is out of bounds for an array of {array.ndim} dimensions")
+    if darr.ndim != array.ndim:
+        raise AssignmentError(f"cannot append {darr.shape} to {array!r}: both need as many dimensions")
+    axis %= array.ndim
+    write: Write | None = None
+
+    def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+        nonlocal write
+        new = (*shape[:axis], shape[axis] + darr.shape[axis], *shape[axis + 1 :])
+        place = tuple(
+            slice(n if a == axis else 0, m) for a, (n, m) in enumerate(zip(shape, new, strict=True))
+        )
+        grown = Array(array.store, array.path, metadata=array.metadata.with_shape(new))
+        write = _aligned(_write_at(darr, array, place), grown.layout.stored, lock=lock, rechunk=rechunk)
+        return new
+
+    _check_scheduler(array, compute=compute)
+    old = array.resize_with(longer)
+    assert write is not None
+    try:
+        done = write_many([write], compute=compute, lock=lock)
+    except BaseException:
+        new = tuple(part.stop for part in write.region)
+        with suppress(ZarrError):
+            array.resize_with(lambda shape: old if shape == new else shape)
+        raise
+    return array.shape if compute else done
+
+
+def _aligned(write: Write, unit: Sequence[Cut], *, lock: Lock, rechunk: bool) -> Write:
+    """A write whose blocks follow chunks or shards where they have to, or are to."""
+    array = write.array
     offset = tuple(part.start for part in write.region)
     if rechunk:
-        write = write._replace(source=darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset)))
+        write = write._replace(
+            source=write.source.rechunk(arithmetic.aligned(write.source.chunks, unit, offset))
+        )
     if not (lock or array.store.capabilities.swap):
         arithmetic.check_aligned(write.source.chunks, unit, offset, repr(array))
-    return write_many([write], compute=compute, lock=lock)
+    return write
 
 
 def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock) -> Any:
-    """Write several dask arrays as one graph; they are checked already."""
+    """Write several dask arrays as one graph; they are checked already. Returns a `Delayed` unless they are computed."""
     for write in writes:
-        if write.array.read_only:
-            raise ReadOnlyError(f"{write.array!r} is open for reading; open it with mode='r+' to change it")
-        if compute and not write.array.store.capabilities.shared and _leaves_process():
-            raise UnsupportedError(
-                f"{write.array.store.describe()} cannot be used by several processes at once: compute with dask's threads "
-                "(dask.config.set(scheduler='threads')), or write to a store that can"
-            )
-    targets: list[Any] = [Target(write.array) for write in writes]
-    done = da.store(
-        [write.source for write in writes],
-        targets,
-        regions=[write.region for write in writes],
-        lock=lock or False,
-        compute=False,
-    )
+        _check_scheduler(write.array, compute=compute)
+    stored: Any = ()
+    if writes:
+        targets: list[Any] = [Target(write.array) for write in writes]
+        sources, regions = [write.source for write in writes], [write.region for write in writes]
+        stored = da.store(sources, targets, regions=regions, lock=lock or False, compute=False)
+    arrays = stored if isinstance(stored, tuple) else (stored,)
     if not compute:
-        return done
-    compute_now(done)
+        return _later(optimize(*arrays))
+    compute_now(*arrays)
     for write in writes:
         write.array.store.flush()
     return None
+
+
+def _later(arrays: Sequence[Any]) -> Delayed:
+    """What computes dask arrays of nothing but tasks that write."""
+    name = f"zarrv3-written-{uuid4().hex}"
+    keys = [TaskRef(key) for array in arrays for key in flatten(array.__dask_keys__())]
+    graph: dict[Any, Any] = {name: Task(name, _forget, List(*keys))}
+    return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=arrays))
+
+
+def _forget(_: object) -> None:
+    """What tasks that write return is of no use."""
+
+
+def _check_scheduler(array: Array, *, compute: bool) -> None:
+    """Raise where an array cannot be written at all, or not by the processes that dask would use now."""
+    if array.read_only:
+        raise ReadOnlyError(f"{array!r} is open for reading; open it with mode='r+' to change it")
+    if compute and not array.store.capabilities.shared and _leaves_process():
+        raise UnsupportedError(
+            f"{array.store.describe()} cannot be used by several processes at once: compute with dask's threads "
+            "(dask.config.set(scheduler='threads')), or write to a store that can"
+        )
 
 
 def _leaves_process() -> bool:
@@ -168,9 +257,15 @@ def _write(darr: da.Array, array: Array, region: Region) -> Write:
             f"a region of {array!r} needs {array.ndim} slices in steps of one, not {region!r}"
         )
     whole = tuple(slice(*part.indices(n)[:2]) for part, n in zip(given, array.shape, strict=True))
+    return _write_at(darr, array, whole)
+
+
+def _write_at(darr: da.Array, array: Array, whole: tuple[slice, ...]) -> Write:
+    """A write of what has the lengths of a region and a dtype that casts."""
     lengths = tuple(max(0, part.stop - part.start) for part in whole)
     if lengths != darr.shape:
         raise AssignmentError(f"{darr.shape} elements do not fit {lengths} of {array!r}; nothing was written")
+    array.castable(np.empty(0, darr.dtype))
     return Write(darr, array, whole)
 
 
