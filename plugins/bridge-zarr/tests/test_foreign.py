@@ -3,10 +3,12 @@
 import asyncio
 import os
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import icechunk
 import numpy as np
 import obstore.store
@@ -116,6 +118,36 @@ class TestObjectLocal(_Conformance):
     """obstore in a folder."""
 
     make = staticmethod(object_local)
+
+
+# ---------------------------------------------------------------- VirtualiZarr
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+def test_virtual_stores(tmp_path: Path) -> None:
+    """An HDF5 file behind VirtualiZarr's store is listed, read and copied, though it lists folders only, and not those of chunks."""
+    with warnings.catch_warnings():  # of libraries about each other
+        warnings.simplefilter("ignore")
+        from obspec_utils.registry import ObjectStoreRegistry
+        from virtualizarr.parsers import HDFParser
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("d", data=np.arange(400.0).reshape(20, 20), chunks=(5, 20), compression="gzip")
+        file.create_dataset("holes", shape=(20,), chunks=(5,), dtype="i4", fillvalue=7)[0] = 1
+        file["g/small"] = np.arange(5)
+    registry = ObjectStoreRegistry({"file://": obstore.store.LocalStore()})
+    store = from_zarr_store(HDFParser()(url=path.as_uri(), registry=registry))
+    group = zarrv3.open_group(store, mode="r")
+    assert [name for name, _ in group.members(None)] == ["d", "g", "g/small", "holes"]
+    assert [key for key in store if key.startswith("holes/c")] == ["holes/c/0"]
+    copied = zarrv3.MemoryStore()
+    zarrv3.copy(store, copied)
+    for there in (group, zarrv3.open_group(copied, mode="r")):
+        assert there["holes"][:].tolist() == [1, *[7] * 19]
+        assert there["d"][7].tolist() == [*range(140, 160)]
+    path.rename(tmp_path / "gone")
+    with pytest.raises(StoreAccessError, match="not found"):  # what cannot be read is not a missing chunk
+        group["d"][:]
 
 
 # ---------------------------------------------------------------- arrays

@@ -13,13 +13,14 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import TypeVar
 
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from zarrv3.errors import InvalidKeyError
+from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request, whole
 from zarrv3.store.helpers import chunked, rename_by_copy, resolve
 from zarrv3.store.keys import parent
@@ -75,7 +76,7 @@ class ZarrDriver:
 
     def list_prefix(self, folder: str, /) -> Iterator[str]:
         """As the contract says, page by page."""
-        listing = self._below(folder)
+        listing = self._keys(folder)
         try:
             while page := run(_page(listing)):
                 yield from page
@@ -132,8 +133,11 @@ class ZarrDriver:
         asked, rest = to_request(wanted)
         try:
             value = await self._read(key, asked)
-        except Exception:
-            size = await self._size(key)
+        except Exception as error:
+            try:
+                size = await self._size(key)
+            except NotImplementedError:  # the store cannot say whether there is such a key
+                raise error from None
             if size is None:
                 return None
             if wanted is None:
@@ -182,6 +186,11 @@ class ZarrDriver:
     async def _exists(self, key: str) -> bool:
         try:
             return await self.store.exists(key)
+        except NotImplementedError:  # VirtualiZarr's stores only list folders, and not all of those
+            parts = [*accumulate(key.split("/"), "{}/{}".format)]
+            return all(
+                [part in await self._names(parent(part)) for part in parts]
+            ) and not await self._has_names(key)
         except (
             Exception
         ):  # to obstore's folders, a key below another key is an error; to Icechunk, one that is not Zarr's
@@ -197,6 +206,8 @@ class ZarrDriver:
         listing = self._below(f"{name}/")
         try:
             return await anext(listing, None) is not None
+        except NotImplementedError:
+            return await self._has_names(name)
         finally:
             await listing.aclose()
 
@@ -208,14 +219,55 @@ class ZarrDriver:
                 begun = True
                 if key.startswith(folder):
                     yield key
-        except Exception:
-            if begun or not folder:
+        except Exception as error:
+            if begun or not folder or isinstance(error, NotImplementedError):
                 raise
         else:
             return
         async for key in self._below(parent(folder[:-1])):
             if key.startswith(folder):
                 yield key
+
+    async def _keys(self, folder: str) -> AsyncGenerator[str, None]:
+        """Every key below a folder, also of a store that can only list what is directly in one, as VirtualiZarr's."""
+        try:
+            async for key in self._below(folder):
+                yield key
+        except NotImplementedError:
+            async for key in self._walk(folder):
+                yield key
+
+    async def _walk(self, folder: str) -> AsyncGenerator[str, None]:
+        try:
+            names = await self._names(folder)
+        except NotImplementedError:  # an array whose chunks it does not list
+            for key in await self._in_grid(folder):
+                yield key
+            return
+        for name in names:
+            if await self._has_names(name):
+                async for key in self._walk(f"{name}/"):
+                    yield key
+            else:
+                yield name
+
+    async def _in_grid(self, folder: str) -> list[str]:
+        """The keys of an array: of those that its grid has, the ones that are there."""
+        document = f"{folder}zarr.json"
+        metadata = parse_document(await self._read(document, None) or b"", source=document)
+        if not isinstance(metadata, ArrayMetadata):
+            raise NotImplementedError(f"the keys below {folder!r} cannot be listed")
+        coords = product(*map(range, metadata.chunk_grid.grid_shape(metadata.shape)))
+        keys = [folder + metadata.chunk_key_encoding.encode(one) for one in coords]
+        found = await self._each(keys, self._is_key)
+        return [document, *(key for key, is_there in zip(keys, found, strict=True) if is_there)]
+
+    async def _has_names(self, name: str) -> bool:
+        """Whether something is directly in a folder."""
+        try:
+            return bool(await self._names(f"{name}/"))
+        except NotImplementedError:  # it knows the folder, but does not list it
+            return True
 
     async def _names(self, folder: str) -> list[str]:
         return [f"{folder}{name.strip('/')}" async for name in self.store.list_dir(folder.rstrip("/"))]
@@ -226,7 +278,7 @@ class ZarrDriver:
             return
         with suppress(Exception):  # a folder at once, where the store can; what is left then goes key by key
             await self.store.delete_dir(folder.rstrip("/"))
-        left = [key async for key in self._below(folder)]
+        left = [key async for key in self._keys(folder)]
         await self._each(left, self.store.delete)
 
 

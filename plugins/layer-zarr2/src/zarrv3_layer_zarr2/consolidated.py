@@ -15,7 +15,10 @@ ADVICE = "consolidate again, or open it with '|zarr2:?consolidated=false'"
 def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[str, JSON]:
     """The member `consolidated_metadata` of the root's final document; raises `MetadataError` naming `source`."""
     metadata = document.get("metadata")
-    if document.get("zarr_consolidated_format") != 1 or not isinstance(metadata, Mapping):
+    is_known = (
+        document.get("zarr_consolidated_format") == 1 or "record_size" in document
+    )  # kerchunk's, in parquet
+    if not is_known or not isinstance(metadata, Mapping):
         raise MetadataError(f"{source}: this is not consolidated metadata of Zarr version 2; {ADVICE}")
     nodes: dict[str, dict[str, JSON]] = {}
     for key, value in metadata.items():

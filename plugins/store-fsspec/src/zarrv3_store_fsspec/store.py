@@ -29,6 +29,7 @@ from zarrv3_store_fsspec.access import Access, ObjectAccess
 from zarrv3_store_fsspec.driver import FSDriver, SwappingFSDriver
 from zarrv3_store_fsspec.failures import classes_of, names_of, plain
 from zarrv3_store_fsspec.files import CopiesAccess, FileAccess, FTPAccess, MemoryAccess
+from zarrv3_store_fsspec.references import ReferenceAccess
 
 Errors = Sequence[type[BaseException]]
 
@@ -149,6 +150,8 @@ class FSStore(Backend):
             return {"url": f"{scheme}{rest}?{query}" if query else scheme + rest}
         if "::" in (url.authority or "").rpartition("@")[0]:
             raise ConfigurationError(f"{redact_url(url.text)!r}: '::' in a password is written %3A%3A")
+        if scheme == "reference" and (url.authority or "").endswith(":"):
+            return {"url": f"reference::{rest[len('://') :]}"}
         if scheme == "reference" and url.path and not url.authority:
             return {"url": "reference://", "fo": url.path}
         authority = "" if url.authority is None else f"//{url.authority}"
@@ -236,7 +239,7 @@ class FSStore(Backend):
             return HTTPAccess(fs, missing, query), can.without("list")
         if protocol in {"s3", "s3a"} and hasattr(fs, "_call_s3"):
             return self._s3(fs, base, missing, can)
-        return ObjectAccess(fs, missing), can
+        return (ReferenceAccess if protocol == "reference" else ObjectAccess)(fs, missing), can
 
     def _s3(self, fs: Any, base: str, missing: Any, can: Capabilities) -> tuple[Access, Capabilities]:
         from zarrv3_store_fsspec.s3 import S3Access, is_amazons

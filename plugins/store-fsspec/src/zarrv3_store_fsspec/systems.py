@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 import json
 import os
@@ -131,27 +130,17 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         raise ConfigurationError(f"{redact(url)!r} needs a package that is not installed: {error}") from error
     except ValueError as error:
         raise ConfigurationError(f"{redact(url)!r}: {redact(str(error))}") from None
+    except KeyError as error:  # fsspec looks at each group of a table as if it were an array
+        raise ConfigurationError(
+            f"{redact(url)!r}: no {error} among the references; say where they lead to by remote_protocol=file, s3 or https"
+        ) from None
     except TypeError as error:
         raise ConfigurationError(
             f"{redact(url)!r} and its options do not fit together: {redact(str(error))}"
         ) from None
     if protocol in {"s3", "s3a"}:
         fs.retries = ATTEMPTS
-    if protocol == "reference":
-        _decode_inline(fs)
     return fs, path
-
-
-def _decode_inline(fs: Any) -> None:
-    """Have inline values of references as the bytes they stand for: fsspec says the size of their text."""
-    if not isinstance(fs.references, dict):  # a table in parquet, which is not read whole
-        return
-    texts = {key: value for key, value in fs.references.items() if isinstance(value, str)}
-    for key, text in texts.items():
-        is_encoded = text.startswith("base64:")
-        fs.references[key] = base64.b64decode(text[len("base64:") :]) if is_encoded else text.encode()
-    if texts and fs.dircache:
-        fs._dircache_from_items()
 
 
 def configured(protocol: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
