@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3_store_redis import RedisStore
+from zarrv3_store_redis import EvictionWarning, RedisStore
 
 SECRET = "p@ss/w:ord?#|$"
 QUOTED = "p%40ss%2Fw%3Aord%3F%23%7C%24"
@@ -248,6 +249,29 @@ def test_swap_is_never_sent_twice(server: Any, new_proxy: Callable[..., Any], pr
 
 
 # ---------------------------------------------------------------- servers that refuse
+
+
+@pytest.mark.parametrize(
+    ("policy", "memory", "warns"),
+    [("allkeys-lru", "64mb", True), ("allkeys-lru", "0", False), ("volatile-lru", "64mb", False), ("noeviction", "64mb", False)],
+)  # fmt: skip
+def test_servers_that_evict(server: Any, prefix: str, policy: str, memory: str, warns: bool) -> None:
+    """The first write to a server that may drop any key warns, once, since what is dropped is read as fill values."""
+    with server.client() as admin, RedisStore(prefix, url=server.url) as store:
+        old = admin.config_get("maxmemory*")
+        admin.config_set("maxmemory-policy", policy)
+        admin.config_set("maxmemory", memory)
+        try:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                assert store.get("k") is None
+                assert not told
+                store["k"] = b"v"
+                store["k"] = b"w"
+        finally:
+            admin.config_set("maxmemory", old["maxmemory"])
+            admin.config_set("maxmemory-policy", old["maxmemory-policy"])
+    assert [one.category for one in told] == [EvictionWarning] * warns
 
 
 def test_full_server(new_server: Callable[..., Any]) -> None:

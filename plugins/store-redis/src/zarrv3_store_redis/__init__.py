@@ -9,6 +9,7 @@ scripts  what the server does in one step, in Lua
 names    what a key is called in the database
 """
 
+from zarrv3_store_redis.driver import EvictionWarning
 from zarrv3_store_redis.store import RedisStore
 
-__all__ = ["RedisStore"]
+__all__ = ["EvictionWarning", "RedisStore"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import redis
 
 from zarrv3.store.contract import (
     Buffer,
@@ -23,9 +27,6 @@ from zarrv3_store_redis.exchange import Exchange, other_type
 from zarrv3_store_redis.index import PAGE, Index
 from zarrv3_store_redis.names import Names, bounds
 
-if TYPE_CHECKING:
-    import redis
-
 LARGEST = 512 << 20
 """The most bytes of a name or a value (the server's default `proto-max-bulk-len`)."""
 
@@ -36,6 +37,10 @@ BATCH = 1000
 """The most keys in one command."""
 
 _FAR = 1 << 40  # beyond any value, and still an integer to the server
+
+
+class EvictionWarning(UserWarning):
+    """The server drops keys when its memory is full; what it drops is read as fill values."""
 
 
 class RedisDriver:
@@ -52,6 +57,7 @@ class RedisDriver:
         self.names = Names.of(prefix)
         self.owned = owned
         self.exchange = Exchange(client)
+        self._asked = False
         self.index = Index(self.exchange, self.names)
         self.capabilities = Capabilities(
             write=True,
@@ -125,6 +131,7 @@ class RedisDriver:
 
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says: one MULTI … EXEC, which the server does wholly or not at all, with the index."""
+        self._warn_of_eviction()
         values = {key: value for key, value in changes.items() if value is not None}
         gone = [key for key, value in changes.items() if value is None]
         commands: list[tuple[Any, ...]] = []
@@ -144,6 +151,7 @@ class RedisDriver:
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says: in one step of the server, and never sent twice."""
+        self._warn_of_eviction()
         arguments = _flat(
             (key.encode(), version or b"", int(new is not None), b"" if new is None else _sendable(new))
             for key, (version, new) in swaps.items()
@@ -178,6 +186,24 @@ class RedisDriver:
         """Close the connections that this driver has opened."""
         if self.owned:
             self.client.close()
+
+    def _warn_of_eviction(self) -> None:
+        """Before the first write, ask once whether the server evicts keys; one that does not tell is believed to keep them."""
+        if self._asked:
+            return
+        self._asked = True
+        told = b""
+        with suppress(redis.ResponseError):
+            told = self.exchange.one("INFO", "memory")
+        info = dict(line.split(b":", 1) for line in told.splitlines() if b":" in line)
+        policy = info.get(b"maxmemory_policy", b"").decode()
+        if policy.startswith("allkeys") and info.get(b"maxmemory") != b"0":
+            warnings.warn(
+                f"the Redis server drops any key when its memory is full (maxmemory-policy {policy}): chunks that it drops "
+                "are read as fill values; set maxmemory-policy to noeviction",
+                EvictionWarning,
+                stacklevel=2,
+            )
 
     def _refuse_other_types(self, keys: list[str]) -> None:
         """Raise for keys that are not strings, which MGET treats as missing."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.store.undisturbed import undisturbed
 from zarrv3_store_sql.dialects import DIALECTS
 from zarrv3_store_sql.files import Statements
 
@@ -111,7 +112,9 @@ class Idle(Pool):
         try:
             return self._idle.pop()
         except IndexError:
-            return self._create_connection()
+            return undisturbed(
+                self._create_connection
+            )  # clients log it, and the lock of `logging` could stay taken
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         if len(self._idle) < KEPT:
