@@ -1,13 +1,19 @@
 """What scripts written for zarr-python 3 say, with `import zarrv3 as zarr`."""
 
+import asyncio
 import io
 import pickle
+from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
+import obstore.store
 import pytest
+import zarr as zarr_python
 
 import zarrv3 as zarr
+from zarrv3 import registry
 from zarrv3.errors import ConfigurationError, MetadataError
 
 VALUES = np.arange(24, dtype="i4").reshape(4, 6)
@@ -204,3 +210,124 @@ def test_places() -> None:
     assert zarr.open_array(group.store_path / "a") == array == zarr.Array.open(array.store_path)
     assert zarr.Group.open(group.store_path) == group
     assert str(array.store_path) == f"/g/a in {array.store.describe()}"
+
+
+# ---------------------------------------------------------------- stores
+
+
+def test_stores_by_their_names(tmp_path: Path) -> None:
+    """Each name of `zarr.storage` makes a store of ours, which `isinstance` knows, and may only be read where asked for."""
+    folder = zarr.storage.LocalStore(root=tmp_path / "a")
+    named = zarr.storage.ManagedMemoryStore("scripts", path="below")
+    archive = zarr.storage.ZipStore(tmp_path / "a.zip", mode="w")
+    files = zarr.storage.FsspecStore(fsspec.filesystem("memory"), path="/scripts")
+    stores: list[tuple[Any, Any]] = [
+        (folder, zarr.storage.LocalStore),
+        (named, zarr.storage.ManagedMemoryStore),
+        (archive, zarr.storage.ZipStore),
+        (files, zarr.storage.FsspecStore),
+        (zarr.storage.MemoryStore({}), zarr.storage.MemoryStore),
+        (zarr.storage.ObjectStore(obstore.store.MemoryStore()), zarr.storage.ObjectStore),
+    ]
+    for store, name in stores:
+        zarr.save_array(store, VALUES)
+        assert np.array_equal(zarr.open_array(store), VALUES)
+        assert isinstance(store, name) or store is named
+        assert not isinstance({}, name)
+    archive.close()
+    reading = zarr.storage.LocalStore(tmp_path / "a", read_only=True)
+    assert isinstance(reading, zarr.storage.LocalStore)
+    for read in (reading, zarr.storage.ZipStore(tmp_path / "a.zip")):
+        assert np.array_equal(zarr.open_array(read), VALUES)
+        with pytest.raises(zarr.errors.ReadOnlyError):
+            read["x"] = b""
+    assert zarr.storage.FsspecStore.from_url(f"file://{tmp_path}/a", read_only=True)["zarr.json"]
+    assert zarr.storage.FsspecStore.from_mapper(fsspec.get_mapper("memory://scripts"))["zarr.json"]
+
+
+def test_archives_in_open_files(tmp_path: Path) -> None:
+    """An archive is read from an open file too, part by part; to change it, its path is needed."""
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as archive:
+        zarr.create_group(archive, path="g").create_array("a", data=VALUES, chunks=(2, 2))
+    content = (tmp_path / "a.zip").read_bytes()
+    with (tmp_path / "a.zip").open("rb") as file:
+        for given in (file, io.BytesIO(content)):
+            group = zarr.open_group(zarr.storage.ZipStore(given), path="g", mode="r")
+            assert np.array_equal(group["a"], VALUES)
+            assert [*group] == ["a"]
+            with pytest.raises(ConfigurationError, match="path"):
+                zarr.storage.ZipStore(given, mode="a")
+    with pytest.raises(zarr.errors.StoreError):
+        zarr.open_group(zarr.storage.ZipStore(io.BytesIO(content[:-30])), mode="r")
+
+
+def test_cache_store() -> None:
+    """zarr-python's cache is our own with a second tier, and tells of itself in its words."""
+    source = zarr.MemoryStore()
+    cached = zarr.experimental.cache_store.CacheStore(
+        store=source, cache_store=zarr.MemoryStore(), max_age_seconds=60, max_size=2**20
+    )
+    assert isinstance(cached, zarr.LRUStoreCache)
+    zarr.save_array(cached, VALUES)
+    assert np.array_equal(zarr.open_array(cached), VALUES)
+    assert cached.cache_info()["cached_keys"] > 0
+    assert cached.cache_info()["max_age_seconds"] == 60
+    assert cached.cache_stats()["hits"] > 0
+    asyncio.run(cached.clear_cache())
+    assert cached.cache_info()["current_size"] == cached.cache_info()["tracked_keys"] == 0
+    with pytest.raises(ConfigurationError, match="infinity"):
+        zarr.experimental.cache_store.CacheStore(source, cache_store={}, max_age_seconds="never")
+
+
+def test_stores_of_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that comes with another package says which one when it is made, not when it is imported."""
+    monkeypatch.setattr(registry, "_of_classes", lambda: iter(()))
+    for make in (zarr.storage.LocalStore, zarr.storage.ZipStore):
+        with pytest.raises(ImportError, match="pip install zarrv3-store-"):
+            make("x")
+    monkeypatch.setitem(registry.OFFERED_FUNCTIONS, "from_zarr_store", "zarrv3-no-such-bridge")
+    with pytest.raises(ImportError, match="pip install zarrv3-no-such-bridge"):
+        zarr.storage.ObjectStore(None)
+
+
+# ---------------------------------------------------------------- data types
+
+
+@pytest.mark.filterwarnings("ignore:The data type:FutureWarning")
+@pytest.mark.parametrize("name", sorted(zarr.dtype.NAMES))
+def test_data_types_by_their_names(name: str) -> None:
+    """A class of zarr-python's, ours by that name and what it makes of a numpy dtype describe the same array."""
+    told: dict[str, dict[str, Any]] = {
+        "FixedLengthUTF32": {"length": 3},
+        "NullTerminatedBytes": {"length": 3},
+        "RawBytes": {"length": 3},
+        "DateTime64": {"unit": "s", "scale_factor": 10},
+        "TimeDelta64": {"unit": "ms", "scale_factor": 1},
+    }
+    if name.startswith("Struct"):
+        native = np.dtype([("a", "<i4"), ("b", "<f8")])
+        ours, theirs = zarr.dtype.Struct.from_native_dtype(native), native
+    else:
+        ours = getattr(zarr.dtype, name)(**told.get(name, {}))
+        theirs = getattr(zarr_python.dtype, name)(**told.get(name, {}))
+        assert ours.to_json(zarr_format=3) == theirs.to_json(zarr_format=3) or name == "VariableLengthBytes"
+        assert ours.to_json(zarr_format=2) == theirs.to_json(zarr_format=2)
+        assert ours.to_native_dtype() == theirs.to_native_dtype()
+    first = zarr.create_array({}, shape=2, dtype=ours)
+    assert first.dtype == zarr.create_array({}, shape=2, dtype=theirs).dtype == ours.to_native_dtype()
+    assert zarr.dtype.parse_dtype(ours, zarr_format=2) == ours
+    scalar = ours.default_scalar()
+    assert (
+        repr(ours.from_json_scalar(ours.to_json_scalar(scalar)))
+        == repr(ours.cast_scalar(scalar))
+        == repr(scalar)
+    )
+
+
+def test_data_types_of_another_class() -> None:
+    """A dtype that is not of a class is refused by it."""
+    assert zarr.dtype.Int8.from_native_dtype("int8") == zarr.dtype.Int8()
+    with pytest.raises(zarr.errors.DataTypeValidationError, match="int16, not Int8"):
+        zarr.dtype.Int8.from_native_dtype(np.dtype("int16"))
+    with pytest.raises(AttributeError, match="Int9"):
+        getattr(zarr.dtype, "Int9")  # noqa: B009 - a type checker knows that there is none

@@ -6,7 +6,7 @@
 # format · indexing    documents, data types, codecs; selections: pure
 # chunks               how chunks lie in a store, and moving them
 # hierarchy · api      arrays and groups; the functions below
-# codecs · compat      names of zarr-python 3 and 2
+# codecs · dtype · storage · experimental · compat    names of zarr-python 3 and 2
 # testing              the conformance kit
 """A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins.
 
@@ -20,6 +20,9 @@ from zarrv3 import errors as errors
 
 if TYPE_CHECKING:
     from zarrv3 import codecs as codecs
+    from zarrv3 import dtype as dtype
+    from zarrv3 import experimental as experimental
+    from zarrv3 import storage as storage
     from zarrv3.api import array as array
     from zarrv3.api import consolidate_metadata as consolidate_metadata
     from zarrv3.api import create as create
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from zarrv3.store.wrapping import as_mapping as as_mapping
 
     # the classes of plugins: known to type checkers where the package is installed, Any where it is not
+    from zarrv3_bridge_zarr import from_zarr_store as from_zarr_store  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_draft_v3 import DraftV3 as DraftV3  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_lru_cache import LRUStoreCache as LRUStoreCache  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_retry import Retry as Retry  # type: ignore[import-not-found,unused-ignore]
@@ -93,7 +97,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES: dict[str, str] = {
-    "zarrv3": "codecs",
+    "zarrv3": "codecs dtype experimental storage",
     "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
     "zarrv3.chunks.chunk_cache": "ChunkCache",
     "zarrv3.chunks.transformers": "StorageTransformer",

@@ -24,15 +24,16 @@ from zarrv3_bridge_zarr.driver import ZarrDriver
 from zarrv3_bridge_zarr.store import ZarrStore
 
 
-def from_zarr_store(store: Store, /, *, persistent: bool = False, concurrency: int = 64) -> ForeignStore:
+def from_zarr_store(store: Any, /, *, persistent: bool = False, concurrency: int = 64) -> ForeignStore:
     """A store of ours over any store of zarr-python: an icechunk session's, obstore's, fsspec's; see `ForeignStore`.
 
     Args:
-        store: the store; closing ours closes it, and pickling ours pickles it.
+        store: the store, also one of obstore; closing ours closes it, and pickling ours pickles it.
         persistent: whether other processes see each value once it is stored, and it outlives this one: so with folders,
             buckets and servers, not with memory, zip files and sessions of icechunk. The foreign store does not say.
         concurrency: how many calls of one batch are under way at once.
     """
+    store = store if isinstance(store, Store) else ObjectStore(store)
     return ForeignStore(store, persistent=persistent, concurrency=concurrency)
 
 

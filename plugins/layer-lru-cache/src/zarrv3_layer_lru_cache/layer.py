@@ -274,6 +274,36 @@ class LRUStoreCache(Layer):
         """Hits, misses and evictions since the beginning or `reset_statistics`, and the bytes and entries held now."""
         return self._ledger.statistics()
 
+    def cache_info(self) -> dict[str, Any]:
+        """What zarr-python's `CacheStore` tells of itself."""
+        held, tier = self.statistics, self._tier
+        ttl = self.option("ttl")
+        return {
+            "cache_store_type": "None" if tier is None else type(tier.store).__name__,
+            "max_age_seconds": "infinity" if ttl is None else ttl,
+            "max_size": self.option("max_size" if tier is None else "cache_store_size"),
+            "current_size": held.bytes,
+            "cache_set_data": self._on_write,
+            "tracked_keys": held.entries,
+            "cached_keys": held.entries,
+        }
+
+    def cache_stats(self) -> dict[str, Any]:
+        """Hits, misses and evictions as zarr-python's `CacheStore` counts them."""
+        counted = self.statistics
+        total = counted.hits + counted.misses
+        return {
+            "hits": counted.hits,
+            "misses": counted.misses,
+            "evictions": counted.evictions,
+            "total_requests": total,
+            "hit_rate": counted.hits / total if total else 0.0,
+        }
+
+    async def clear_cache(self) -> None:
+        """`invalidate`, which zarr-python's `CacheStore` has as a coroutine."""
+        self.invalidate()
+
     def reset_statistics(self) -> None:
         """Count hits, misses and evictions from zero."""
         self._ledger.reset_statistics()

@@ -24,6 +24,7 @@ from zarrv3.store.keys import split_prefix
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import wrap
 from zarrv3_store_zip.members import ENCRYPTED, Directory, decode, header_length, header_room, read_directory
+from zarrv3_store_zip.open_file import ARCHIVE, OpenFile
 from zarrv3_store_zip.ranges import Span, Tail, fetched
 from zarrv3_store_zip.store import ZipStore
 
@@ -92,6 +93,11 @@ class ZipReader(ReadOnly):
     ) -> None:
         Layer.__init__(self, store, archive=archive)
         self._loaded: Content | None = None
+
+    @classmethod
+    def in_file(cls, file: IO[bytes]) -> ZipReader:
+        """The archive in an open file, which has to stay open as long as this is used."""
+        return cls(wrap(OpenFile(file)), ARCHIVE)
 
     # ------------------------------------------------------------ the contract
 

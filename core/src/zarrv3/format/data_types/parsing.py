@@ -43,6 +43,8 @@ def data_type_of(value: Any) -> DataType:
     """
     if isinstance(value, DataType):
         return value
+    if hasattr(value, "to_native_dtype"):  # zarr-python's
+        value = value.to_json(zarr_format=3)
     if isinstance(value, Mapping):
         return parse_data_type(value)
     if isinstance(value, str | type) and (name := _NAMES.get(value)):
