@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numcodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from zarrv3.options.redaction import redact_url
 from zarrv3.testing.mutations import TEXTS, damaged, documents, mutated, odd
 from zarrv3.testing.processes import Child
 from zarrv3.testing.rules import HOSTILE, only_our_errors
+from zarrv3_layer_zarr2 import Zarr2
 
 DRAFT = "https://purl.org/zarr/spec/protocol/core/3.0"
 CODEC = "https://purl.org/zarr/spec/codec"
@@ -259,12 +261,69 @@ def use_other(given_: tuple[str, bytes]) -> None:
             assert {key: store[key] for key in before} == before
 
 
+def version2() -> dict[str, bytes]:
+    """A hierarchy of version 2 with arrays of many kinds, consolidated, by its keys."""
+    blosc = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+    zlib, vlen = {"id": "zlib", "level": 1}, {"id": "vlen-utf8"}
+    delta = {"id": "delta", "dtype": "<i4", "astype": "<i2"}
+    labels = {"id": "categorize", "labels": ["a", "b"], "dtype": "|O", "astype": "|u1"}
+    numbers = np.arange(4, dtype="<i4")
+    arrays: dict[str, tuple[Any, Any, list[Any], Any, Any]] = {
+        "plain": (numbers, "<i4", [], blosc, -1),
+        "delta": (numbers, "<i4", [delta], zlib, None),
+        "time": (numbers.astype("<M8[s]"), "<M8[s]", [], None, 0),
+        "complex": (numbers.astype("<c16"), "<c16", [], zlib, [0, "NaN"]),
+        "record": (np.zeros(4, [("a", ">i2"), ("b", "<f4")]), [["a", ">i2"], ["b", "<f4"]], [], zlib, "AAAAAAAA"),
+        "text": (np.array(["a", "bc", "", "d"], object), "|O", [vlen], zlib, ""),
+        "labels": (np.array(["a", "b", "a", "b"], object), "|O", [labels], None, ""),
+        "objects": (np.array([1, None, "x", []], object), "|O", [{"id": "json2"}], None, 0),
+    }  # fmt: skip
+    found: dict[str, bytes] = {}
+    metadata: dict[str, Any] = {
+        ".zgroup": {"zarr_format": 2},
+        "plain/.zattrs": {"_ARRAY_DIMENSIONS": ["x"], "b": [None]},
+    }
+    for name, (data, dtype, filters, compressor, fill) in arrays.items():
+        metadata[f"{name}/.zarray"] = {
+            "zarr_format": 2, "shape": [4], "chunks": [2], "dtype": dtype, "order": "C", "fill_value": fill,
+            "filters": filters or None, "compressor": compressor, "dimension_separator": ".",
+        }  # fmt: skip
+        for number in range(2):
+            value: Any = data[2 * number : 2 * number + 2]
+            for config in [*filters, *([compressor] if compressor else [])]:
+                value = numcodecs.get_codec(dict(config)).encode(value)
+            found[f"{name}/{number}"] = value.tobytes() if isinstance(value, np.ndarray) else bytes(value)
+    metadata[".zmetadata"] = {"zarr_consolidated_format": 1, "metadata": dict(metadata)}
+    return found | {key: json.dumps(value).encode() for key, value in metadata.items()}
+
+
+VERSION2 = version2()
+
+
+def use_version2(given_: tuple[str, bytes]) -> None:
+    """Show a hierarchy of version 2 of which one value is damaged: listed, opened, read, written to and copied."""
+    key, value = given_
+    path = key.rpartition("/")[0]
+    if key == ".zmetadata":
+        use(Zarr2({**VERSION2, key: value}))
+    store = Zarr2({**VERSION2, key: value}, consolidated=False)
+    if key in documents2:
+        each(lambda: use(store), lambda: zarrv3.copy(store, zarrv3.MemoryStore(), source_path=path))
+    try:
+        use(store, path)
+    finally:
+        array = zarrv3.open_array(store, path=path or "plain", mode="r+")
+        each(partial(array.__setitem__, 0, array.fill_value), lambda: array.attrs.update(new=1))
+
+
+documents2 = [key for key in VERSION2 if ".z" in key]
+
 # ---------------------------------------------------------------- URLs, configurations, settings
 
 PARTS = (
     "file", "memory", "directory", "zip", "sqlite", "lmdb", "dbm", "fsspec", "s3", "https", "redis", "postgresql", "mongodb",
     "sql+sqlite", "store", "simplecache", "lru-cache", "retry", "prefix", "read-only", "draft-v3", "counting", "consolidated",
-    "nosuch", ":", ":", "//", "/", "|", "|", "::", "?", "&", "=", "@", "#", "%", "%7C", "%00", "%ff", "[", "]", "[::1]", ".", "..",
+    "zarr2", "nosuch", ":", ":", "//", "/", "|", "|", "::", "?", "&", "=", "@", "#", "%", "%7C", "%00", "%ff", "[", "]", "[::1]", ".", "..",
     "u:p@h", "localhost", "127.0.0.1:1", ":99999", ":x", "a", "max_size=1", "attempts=2", "path=a", "timeout=1", "${HOME}", "${", "$",
     "\\", "C:", "~", "\n", *TEXTS,
 )  # fmt: skip
@@ -272,7 +331,7 @@ texts = st.lists(st.sampled_from(PARTS), max_size=9).map("".join)
 urls = st.one_of(
     texts,
     st.builds("{}:{}".format, st.sampled_from(PARTS[:14]), texts),
-    st.builds("memory:|{}:{}".format, st.sampled_from(PARTS[16:23]), texts),
+    st.builds("memory:|{}:{}".format, st.sampled_from(PARTS[16:24]), texts),
     texts.flatmap(lambda text: st.integers(0, 9).map(lambda end: text * end)),
 )
 
@@ -469,6 +528,18 @@ PARSERS: dict[str, Parser] = {
             lambda name: st.tuples(st.just(name), documents(OTHERS[name]))
         ),
         use_other,
+    ),
+    "version 2 as V3, documents": Parser(
+        st.sampled_from(documents2).flatmap(
+            lambda key: st.tuples(st.just(key), documents(json.loads(VERSION2[key])))
+        ),
+        use_version2,
+    ),
+    "version 2 as V3, chunks": Parser(
+        st.sampled_from([key for key in VERSION2 if key not in documents2]).flatmap(
+            lambda key: st.tuples(st.just(key), damaged(VERSION2[key]))
+        ),
+        use_version2,
     ),
     "URLs": Parser(urls, open_only),
     "configurations": Parser(st.sampled_from(configured("/dev/null")).flatmap(mutated), open_only),

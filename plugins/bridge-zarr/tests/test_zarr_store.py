@@ -318,3 +318,14 @@ def test_options_go_to_the_store(tmp_path: Path) -> None:
     assert store.get_sync("fOO") is not None
     store.delete_sync("foo")
     assert store.get_sync("Foo") is None
+
+
+async def test_the_empty_key() -> None:
+    """The key of nothing is missing, as in zarr-python's own stores: it reads as nothing and is erased without an error."""
+    inner = MemoryStore({"k": b"v"})
+    store = as_zarr_store(inner)
+    assert await store.get("", default_buffer_prototype()) is None
+    assert not await store.exists("")
+    await store.delete("")
+    store.delete_sync("")
+    assert dict(inner) == {"k": b"v"}

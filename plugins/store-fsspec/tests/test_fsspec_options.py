@@ -160,6 +160,10 @@ def test_upath(tmp_path: Path) -> None:
         store["k"] = b"v"
         assert (place / "k").read_bytes() == b"v"
         store.clear()
+    FSStore("memory://upath/y")["k"] = b"v"
+    cached = zarrv3.open_store(UPath("simplecache::memory://upath/y"))
+    assert cached.list() == ["k"]
+    assert zarrv3.open_store(cached.spec()) == cached
     assert zarrv3.open_store(UPath("memory://upath/x")) == FSStore("memory://upath/x")
     assert FSStore(UPath("s3://bucket/x", anon=True)) == FSStore("s3://bucket/x", anon=True)
 

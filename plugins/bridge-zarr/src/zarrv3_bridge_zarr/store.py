@@ -177,7 +177,7 @@ class ZarrStore(Store):
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """The value of a key or a part of it; `None` when the key is missing."""
-        value = await self._gatherer.call("get", key, to_range(byte_range)).answer()
+        value = await self._gatherer.call("get", key, to_range(byte_range)).answer() if key else None
         return _buffer(value, prototype)
 
     async def get_partial_values(
@@ -254,9 +254,10 @@ class ZarrStore(Store):
         raise NotImplementedError("a value is replaced whole; parts cannot be written")
 
     async def delete(self, key: str) -> None:
-        """Remove a key; a missing one is fine."""
+        """Remove a key; a missing one is fine, and so is the empty one, which no store has."""
         self._check_writable()
-        await self._gatherer.call("write", key).answer()
+        if key:
+            await self._gatherer.call("write", key).answer()
 
     async def delete_dir(self, prefix: str) -> None:
         """Remove every key below a folder, in one operation of the store below."""
@@ -330,7 +331,8 @@ class ZarrStore(Store):
     def delete_sync(self, key: str) -> None:
         """Remove a key, in the calling thread; a missing one is fine."""
         self._check_writable()
-        self.store.write_many({key: None})
+        if key:
+            self.store.write_many({key: None})
 
 
 def _parts(

@@ -109,6 +109,12 @@ class FSStore(Backend):
                 raise ConfigurationError(
                     f"a {type(place).__name__} is not a place; write FSStore(path, fs=…) with a path in it"
                 )
+            if "::" in str(place):  # what its text has already is among its options too
+                target = storage_options.pop("target_options", None)
+                if target and "target_protocol" in storage_options:
+                    storage_options[storage_options["target_protocol"]] = target
+                for name in ("target_protocol", "fo"):
+                    storage_options.pop(name, None)
             place = str(place) if "://" in str(place) or fs is not None else place.path
         super().__init__(
             url=place if isinstance(place, str) else os.fspath(place),
