@@ -331,3 +331,109 @@ def test_an_append_that_fails_gives_its_place_back() -> None:
     assert array[...].tolist() == [*range(12)]
     array.append([12, 13])
     assert array[...].tolist() == [*range(14)]
+
+
+# ---------------------------------------------------------------- shards
+
+
+@given(st.data())
+def test_shards_that_differ_in_shape_are_as_in_numpy(data: st.DataObject) -> None:
+    """Chunks of one shape in shards of several: read, written in part and whole, erased, counted, verified."""
+    draw = data.draw
+    chunks = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    counts = [
+        draw(st.one_of(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(1, 4)))
+        for _ in chunks
+    ]
+    shards = [
+        c * n if isinstance(n, int) else [c * i for i in n] for c, n in zip(chunks, counts, strict=True)
+    ]
+    shape = tuple(draw(st.integers(1, 12 if isinstance(s, int) else sum(s))) for s in shards)
+    expected = np.arange(1, math.prod(shape) + 1).reshape(shape)
+    array = zarrv3.create_array(data=expected, chunks=chunks, shards=shards)
+    assert len(array.store) == 1 + math.prod(map(len, array.write_chunk_sizes))
+    for _ in range(3):
+        part = tuple(slice(*sorted(draw(st.tuples(*[st.integers(0, n)] * 2)))) for n in shape)
+        expected[part] = draw(st.sampled_from([0, 7]))
+        array[part] = expected[part]
+        assert array[part].tolist() == expected[part].tolist()
+        points = tuple(draw(st.lists(st.integers(0, n - 1), min_size=20, max_size=20)) for n in shape)
+        assert array.vindex[points].tolist() == expected[points].tolist()
+        number = tuple(draw(st.integers(0, len(sizes) - 1)) for sizes in array.write_chunk_sizes)
+        array.blocks[number] = array.blocks[number] + 1
+        low = [sum(sizes[:n]) for n, sizes in zip(number, array.write_chunk_sizes, strict=True)]
+        box = tuple(slice(a, a + s[n]) for a, n, s in zip(low, number, array.write_chunk_sizes, strict=True))
+        expected[box] += 1
+        assert array[...].tolist() == expected.tolist()
+    assert array.nchunks_initialized <= array.nchunks
+    assert zarrv3.verify(array.store).chunks == array.nchunks_initialized
+    more = np.full((draw(st.integers(1, 5)), shape[1]), 9)
+    array.append(more)
+    assert array[...].tolist() == np.concatenate([expected, more]).tolist()
+
+
+def test_shards_are_read_by_parts_and_in_few_calls() -> None:
+    """Many chunks cost one call where shards are read whole, and a shard is written unread, whatever shapes shards have."""
+    counting = zarrv3.Counting(zarrv3.MemoryStore())
+    array = zarrv3.create_array(
+        counting, shape=(60, 40), chunks=(2, 4), shards=[[4, 16, 40], [8, 32]], dtype="i4", compressors=None
+    )
+    array[...] = 5
+    assert (array.chunks, array.write_chunk_sizes) == ((2, 4), ((4, 16, 40), (8, 32)))
+    with pytest.raises(IrregularGridError, match="use write_chunk_sizes"):
+        _ = array.shards
+    assert "Shard shape        : ([4, 16, 40], [8, 32])" in repr(array.info)
+    counting.reset()
+    assert array[5:50:7, 3:30:9].tolist() == np.full((7, 3), 5).tolist()
+    assert counting.calls == {"get_many": 1}
+    counting.reset()
+    array.blocks[1, 1] = 6
+    assert counting.calls == {"write_many": 1}
+    assert array[4:20, 8:].min() == 6
+
+
+@pytest.mark.parametrize(
+    ("chunks", "shards", "error"),
+    [
+        (2, [[4, 5]], "multiple"),
+        ([[4, 8]], 4, "give the lists of lengths to shards"),
+        ([[4, 8]], [[4, 8]], "give the lists of lengths to shards"),
+    ],
+)
+def test_wrong_shards(chunks: Any, shards: Any, error: str) -> None:
+    """Chunks of a shard have one shape, which divides every shard."""
+    with pytest.raises(MetadataError, match=error):
+        zarrv3.create_array(shape=9, chunks=chunks, shards=shards)
+
+
+def test_wrong_shards_in_a_document() -> None:
+    """An array of which any shard is not whole chunks does not open."""
+    array = zarrv3.create_array(shape=12, chunks=2, shards=[[4, 8]])
+    found = json.loads(array.store["zarr.json"])
+    found["chunk_grid"] = document([3, 10])
+    array.store["zarr.json"] = json.dumps(found).encode()
+    with pytest.raises(MetadataError, match="does not divide a shard's length 3"):
+        zarrv3.open_array(array.store)
+
+
+def test_shards_grow_by_whole_chunks() -> None:
+    """What is appended gets a shard of its own, long enough for whole chunks; shards within shards too."""
+    array = zarrv3.create_array(data=np.arange(12), chunks=3, shards=[[3, 9]])
+    array.append(np.arange(12, 16))
+    assert array.metadata.chunk_grid == RectilinearGrid((Edges.of([3, 9, 6]),))
+    array.append([16, 17, 18])
+    assert array.write_chunk_sizes == ((3, 9, 6, 1),)
+    assert array[...].tolist() == [*range(19)]
+    inner = {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": [2],
+            "codecs": ["bytes"],
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, "crc32c"],
+        },
+    }
+    nested = zarrv3.create_array(data=np.arange(12), dtype="u1", chunks=4, shards=[[8, 4]], codecs=[inner])
+    assert (nested.chunks, nested.write_chunk_sizes) == ((2,), ((8, 4),))
+    nested.append(np.arange(12, 17))
+    assert nested.metadata.chunk_grid == RectilinearGrid((Edges.of([8, 4, 8]),))
+    assert nested[...].tolist() == [*range(17)]

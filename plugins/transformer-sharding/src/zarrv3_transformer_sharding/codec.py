@@ -16,7 +16,7 @@ from zarrv3.format.codecs import ArrayBytesCodec, ChunkSpec, Codec, CodecChain, 
 from zarrv3.format.codecs.base import Array, Declared
 from zarrv3.format.codecs.bytes import BytesCodec
 from zarrv3.format.codecs.checksums import Crc32cCodec
-from zarrv3.format.cuts import MAX_LENGTH, Cut, are_regular
+from zarrv3.format.cuts import MAX_LENGTH, Cut, Edges
 from zarrv3.format.extensions import choice, integers, shown
 from zarrv3.format.grids import RegularGrid
 from zarrv3.store.contract import Buffer
@@ -79,11 +79,20 @@ class ShardingCodec(Declared, ArrayBytesCodec):
         return type(self)(self.chunk_shape, inner.codecs, shards.chain.codecs, self.index_location)
 
     def lower(self, spec: ChunkSpec, cuts: Sequence[Cut]) -> Lowered:
-        if not are_regular(cuts):
-            raise MetadataError("shards that differ in shape are not supported")
-        per_shard = self._per_shard(spec)
+        self._per_shard(spec)  # of the largest
+        per_shard = tuple(map(self._counted, range(len(cuts)), cuts, self.chunk_shape))
         transformer = ShardingTransformer.indexed(per_shard, self.index_codecs, self.index_location)
         return Lowered(RegularGrid(self.chunk_shape), self.codecs, transformer)
+
+    def _counted(self, axis: int, cut: Cut, chunk: int) -> Cut:
+        """How many chunks a shard has along a dimension, where shards differ for each."""
+        if isinstance(cut, int):
+            return cut // chunk
+        if wrong := [length for length, _ in cut.runs if length % chunk]:
+            raise MetadataError(
+                f"codec 'sharding_indexed': chunk_shape[{axis}] = {chunk} does not divide a shard's length {wrong[0]}"
+            )
+        return Edges(tuple((length // chunk, count) for length, count in cut.runs))
 
     # ------------------------------------------------------------ within a longer chain
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from operator import sub
 from os.path import commonprefix
 from typing import Any, Generic, TypeAlias
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from zarrv3.chunks.transformers import Coords, Name
 from zarrv3.errors import MetadataError
+from zarrv3.format.cuts import Cut, chunk_of, chunks_of, length_of, lengths_of, starts_of
 from zarrv3.format.extensions import integers, shown
 from zarrv3.format.grids import ChunkKeyEncoding, decode_key
 
@@ -28,24 +30,31 @@ class Places:
     folder: str
     """The array's path with `/` at its end, or `""`."""
     encoding: ChunkKeyEncoding
-    per_shard: Coords
-    """How many chunks a shard has along each dimension."""
+    per_shard: tuple[Cut, ...]
+    """How many chunks a shard has along each dimension, `Edges` where shards differ."""
     grid: Coords
     """How many chunks the array has along each dimension."""
     root: str = field(init=False)
     """The folder that all chunk keys lie below, and perhaps others: `a/c/`, or `a/` itself."""
-    slots: int = field(init=False)
-    """How many chunks a shard has."""
-    _strides: Coords = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute the derived attributes."""
         ndim = len(self.per_shard)
         common = commonprefix([self.encoding.encode((n,) * ndim) for n in (0, 1)])  # noqa: RUF071 - of the text
-        strides = tuple(math.prod(self.per_shard[axis + 1 :]) for axis in range(ndim))
         object.__setattr__(self, "root", self.folder + common[: common.rfind("/") + 1])
-        object.__setattr__(self, "slots", math.prod(self.per_shard))
-        object.__setattr__(self, "_strides", strides)
+
+    def shape(self, shard: Coords) -> Coords:
+        """How many chunks a shard has along each dimension."""
+        return tuple(map(length_of, self.per_shard, shard))
+
+    def slots(self, shard: Coords) -> int:
+        """How many chunks a shard has."""
+        return math.prod(self.shape(shard))
+
+    def _first(self, shard: Coords) -> Coords:
+        """The first chunk of a shard."""
+        pairs = zip(self.per_shard, shard, strict=True)
+        return tuple([n * cut if isinstance(cut, int) else cut.start(n) for cut, n in pairs])
 
     def coords(self, key: Any) -> Coords | None:
         """The place in the grid that a key names, of a chunk or of a shard; `None` for all other keys."""
@@ -58,19 +67,26 @@ class Places:
         coords = self.coords(key)
         return None if coords is None else self._split(coords)
 
+    def inside(self, coords: Coords) -> tuple[Coords, Coords]:
+        """The shard of a chunk, and where the chunk is in it."""
+        shard = tuple(map(chunk_of, self.per_shard, coords))
+        return shard, tuple(map(sub, coords, self._first(shard)))
+
     def _split(self, coords: Coords) -> Place:
-        shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=True)])
-        slot = sum([c % n * s for c, n, s in zip(coords, self.per_shard, self._strides, strict=True)])
-        return shard, slot
+        shard, inside = self.inside(coords)
+        return shard, _number(inside, self.shape(shard))
 
     def found(self, chunks: Sequence[Coords]) -> Iterator[Place]:
         """The shard of each chunk and its number there, for many of them."""
         if len(chunks) < MANY or not self.per_shard:
             yield from map(self._split, chunks)
             return
-        shards, inside = np.divmod(np.array(chunks, np.int64), np.array(self.per_shard, np.int64))
-        slots = inside @ np.array(self._strides, np.int64)
-        yield from zip(map(tuple, shards.tolist()), slots.tolist(), strict=True)
+        columns = np.array(chunks, np.int64).T
+        shards, slots = np.empty_like(columns), np.zeros(len(chunks), np.int64)
+        for cut, column, shard in zip(self.per_shard, columns, shards, strict=True):
+            shard[:] = chunks_of(cut, column)
+            slots = slots * lengths_of(cut, shard) + (column - starts_of(cut, shard))
+        yield from zip(map(tuple, shards.T.tolist()), slots.tolist(), strict=True)
 
     def key(self, coords: Coords) -> str:
         """The key of a chunk, or of a shard."""
@@ -78,25 +94,26 @@ class Places:
 
     def covers(self, shard: Coords, slots: Collection[int]) -> bool:
         """Whether every chunk of a shard that lies in the array is one of `slots`."""
-        if len(slots) == self.slots:
+        shape = self.shape(shard)
+        if len(slots) == math.prod(shape):
             return True
         inside = [
-            range(max(0, min(n, g - s * n))) for s, n, g in zip(shard, self.per_shard, self.grid, strict=True)
+            range(max(0, min(n, g - s))) for s, n, g in zip(self._first(shard), shape, self.grid, strict=True)
         ]
         count = math.prod([len(numbers) for numbers in inside])
         if not 0 < count <= len(slots):
             return False
-        return all(sum(map(int.__mul__, c, self._strides)) in slots for c in product(*inside))
+        return all(_number(c, shape) in slots for c in product(*inside))
 
     def chunk_keys(self, shard: Coords, slots: Iterable[int]) -> Iterator[str]:
         """The keys of some chunks of a shard."""
         numbers = np.fromiter(slots, np.intp)
-        base = [s * n for s, n in zip(shard, self.per_shard, strict=True)]
+        base = self._first(shard)
         if not base:
             return iter([self.key(())] * len(numbers))
         columns = [
             [b + i for i in axis.tolist()]
-            for b, axis in zip(base, np.unravel_index(numbers, self.per_shard), strict=True)
+            for b, axis in zip(base, np.unravel_index(numbers, self.shape(shard)), strict=True)
         ]
         return map(self.key, zip(*columns, strict=True))
 
@@ -110,8 +127,16 @@ class Places:
         coords = decode_key(self.encoding, text[: known - 1]) if known else None
         if coords is None or len(coords) >= len(self.per_shard):
             return self.root
-        shard = tuple([c // n for c, n in zip(coords, self.per_shard, strict=False)])
+        shard = tuple(map(chunk_of, self.per_shard, coords))
         return self.folder + self.encoding.encode(shard) + text[known - 1]
+
+
+def _number(inside: Coords, shape: Coords) -> int:
+    """The number of a chunk in a shard of some shape, in C order."""
+    number = 0
+    for place, length in zip(inside, shape, strict=True):
+        number = number * length + place
+    return number
 
 
 class Group(Generic[Name]):

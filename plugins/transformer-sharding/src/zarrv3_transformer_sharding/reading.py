@@ -24,6 +24,8 @@ from zarrv3_transformer_sharding.shard import Entries, ShardFormat
 class Asked:
     """What is requested of one shard."""
 
+    shards: ShardFormat
+    """How the shard is laid out."""
     whole: bool = False
     """Fetch it with one request."""
     positions: list[int] = field(default_factory=list)
@@ -36,6 +38,7 @@ class Asked:
 class _Opened:
     """A shard whose index has been read."""
 
+    shards: ShardFormat
     entries: Entries
     extents: list[Extent]
 
@@ -43,14 +46,13 @@ class _Opened:
 class ShardReader:
     """One `get_many` over shards; the answers are put into `answers`."""
 
-    def __init__(self, store: BaseStore, shards: ShardFormat, answers: list[Buffer | None]) -> None:
+    def __init__(self, store: BaseStore, answers: list[Buffer | None]) -> None:
         self.store = store
-        self.shards = shards
         self.answers = answers
 
     def read(self, asked: Mapping[str, Asked], others: Sequence[Request]) -> Sequence[Buffer | None]:
         """Fetch what is requested of shards, by their keys; returns the values of other keys, fetched beside them."""
-        first = [Request(key, None if part.whole else self.shards.index_range) for key, part in asked.items()]
+        first = [Request(key, None if part.whole else part.shards.index_range) for key, part in asked.items()]
         values = self.store.get_many([*first, *others])
         opened: dict[str, _Opened] = {}
         for (key, part), value in zip(asked.items(), values, strict=False):
@@ -59,16 +61,16 @@ class ShardReader:
             if part.whole:
                 self._deliver(key, part, value)
                 continue
-            entries = entries_of(self.store, key, self.shards, value)
+            entries = entries_of(self.store, key, part.shards, value)
             if extents := self._extents(part, entries):
-                opened[key] = _Opened(entries, extents)
+                opened[key] = _Opened(part.shards, entries, extents)
         if opened:
             self._settle(asked, self._fetch(opened))
         return values[len(first) :]
 
     def _deliver(self, key: str, part: Asked, shard: Buffer) -> None:
         """Answer from a whole shard."""
-        entries = entries_of(self.store, key, self.shards, shard, whole=True)
+        entries = entries_of(self.store, key, part.shards, shard, whole=True)
         view = memoryview(shard).toreadonly()
         answers = self.answers
         for position, start, stop, wanted in zip(
@@ -105,14 +107,14 @@ class ShardReader:
         again = self.store.remembers
         for key, shard in opened.items():
             requests += [Request(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
-            requests.append(Request(key, self.shards.witness(shard.entries)))
+            requests.append(Request(key, shard.shards.witness(shard.entries)))
             if again:
-                requests.append(Request(key, self.shards.index_range))
+                requests.append(Request(key, shard.shards.index_range))
         values = iter(self.store.get_many(requests))
         doubtful: dict[str, _Opened | None] = {}
         for key, shard in opened.items():
             complete = self._put(shard.extents, values)
-            witness, expected = next(values), self.shards.expected(shard.entries)
+            witness, expected = next(values), shard.shards.expected(shard.entries)
             is_other = again and next(values) != shard.entries.raw
             if not complete or witness is None or is_other:
                 doubtful[key] = None
@@ -141,7 +143,7 @@ class ShardReader:
         requests: list[Request] = []
         for key, shard in gaps.items():
             requests += [Request(key, ByteRange(extent.start, extent.stop)) for extent in shard.extents]
-            requests.append(Request(key, self.shards.index_range))
+            requests.append(Request(key, shard.shards.index_range))
         again = iter(self.store.get_many(requests) if requests else ())
         for key, shard in gaps.items():
             complete = self._put(shard.extents, again)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Self
@@ -11,7 +10,7 @@ from typing import Any, ClassVar, Self
 from zarrv3.chunks.transformers import Coords, Make, Name, StorageTransformer
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import Codec, parse_codec
-from zarrv3.format.cuts import largest
+from zarrv3.format.cuts import Cut, largest
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.store.base import BaseStore
@@ -22,6 +21,9 @@ from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, ent
 from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
+
+MAX_FORMATS = 1000
+"""For how many shapes of shards an array keeps ready how they are laid out."""
 
 WHOLE_BYTES = 64 * 2**20
 """How many bytes of whole shards are fetched at once where a part costs as much as the whole."""
@@ -57,18 +59,21 @@ class ShardingTransformer(StorageTransformer):
     _location: Location = "end"
     _places: Places
     _shards: ShardFormat
+    """How the largest shard is laid out."""
+    _formats: dict[Coords, ShardFormat]
+    """The same for other shapes of shards, as far as they were met."""
     _shard_bytes: int
 
     kind: ClassVar[str] = "sharding"
 
     def __init__(self, _type: str, chunks_per_shard: int | Sequence[int]) -> None:
         super().__init__(_type)
-        self.chunks_per_shard = counts(chunks_per_shard)
+        self.chunks_per_shard: tuple[Cut, ...] = counts(chunks_per_shard)
 
     @classmethod
-    def indexed(cls, chunks_per_shard: Coords, codecs: Sequence[Codec], location: Location) -> Self:
+    def indexed(cls, chunks_per_shard: tuple[Cut, ...], codecs: Sequence[Codec], location: Location) -> Self:
         """A transformer with other codecs and another place of the index than the specification's."""
-        made = cls("indexed", chunks_per_shard)
+        made = cls("indexed", largest(chunks_per_shard))
         made.chunks_per_shard = chunks_per_shard
         made._codecs = codecs
         made._location = location
@@ -76,10 +81,10 @@ class ShardingTransformer(StorageTransformer):
 
     def get_config(self) -> dict[str, JSON]:
         """The configuration in metadata."""
-        return {"chunks_per_shard": [*self.chunks_per_shard]}
+        return {"chunks_per_shard": [n if isinstance(n, int) else str(n) for n in self.chunks_per_shard]}
 
     @property
-    def block_shape(self) -> Coords:
+    def block_shape(self) -> tuple[Cut, ...]:
         """The number of chunks in a shard along each dimension."""
         return self.chunks_per_shard
 
@@ -91,14 +96,17 @@ class ShardingTransformer(StorageTransformer):
             raise MetadataError(
                 f"chunks_per_shard {[*self.chunks_per_shard]} has more entries than the array has dimensions ({ndim})"
             )
-        per_shard = (*self.chunks_per_shard, *(1,) * (ndim - len(self.chunks_per_shard)))
+        per_shard: tuple[Cut, ...] = (*self.chunks_per_shard, *(1,) * (ndim - len(self.chunks_per_shard)))
         bound = super().bind(store, folder, metadata)
         codecs = self._codecs if self._codecs is not None else [parse_codec(codec) for codec in _PLAIN]
-        bound._shards = ShardFormat.build(per_shard, codecs, self._location)
+        bound._shards = ShardFormat.build(largest(per_shard), codecs, self._location)
+        bound._formats = {}
         bound._places = Places(
             folder, metadata.chunk_key_encoding, per_shard, grid_shape(grid.cuts, metadata.shape)
         )
-        bound._shard_bytes = math.prod((*largest(grid.cuts), *per_shard, metadata.data_type.item_size or 16))
+        bound._shard_bytes = math.prod(
+            (*largest(grid.cuts), *largest(per_shard), metadata.data_type.item_size or 16)
+        )
         return bound
 
     def identity(self) -> Any:
@@ -110,8 +118,7 @@ class ShardingTransformer(StorageTransformer):
 
     def named(self, coords: Coords, what: str = "chunk") -> str:
         """See `StorageTransformer`: `inner chunk (0, 1) of shard 'c/2/3'`."""
-        pairs = [divmod(c, n) for c, n in zip(coords, self._places.per_shard, strict=True)]
-        shard, inside = tuple([pair[0] for pair in pairs]), tuple([pair[1] for pair in pairs])
+        shard, inside = self._places.inside(coords)
         return f"inner {what} {inside} of {self._chunks.named(shard, 'shard')}"
 
     @property
@@ -119,11 +126,24 @@ class ShardingTransformer(StorageTransformer):
         """Those of the store; a folder of chunks lies in other shards elsewhere, and is not moved in one step."""
         return self.inner.capabilities.without("replace")
 
+    def _format(self, shard: Coords) -> ShardFormat:
+        """How a shard is laid out."""
+        shape = self._places.shape(shard)
+        if shape == self._shards.per_shard:
+            return self._shards
+        found = self._formats.get(shape)
+        if found is None:
+            if len(self._formats) >= MAX_FORMATS:
+                self._formats.clear()
+            found = ShardFormat.build(shape, self._shards.chain.codecs, self._shards.location)
+            self._formats[shape] = found
+        return found
+
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         """As the contract says; chunks are views of what the store below returned."""
-        asked: dict[Coords, Asked] = defaultdict(Asked)
+        asked: dict[Coords, Asked] = {}
         others: list[int] = []
         place = self._places.place
         for position, request in enumerate(requests):
@@ -131,7 +151,7 @@ class ShardingTransformer(StorageTransformer):
             if located is None:
                 others.append(position)
                 continue
-            part = asked[located[0]]
+            part = asked.get(located[0]) or asked.setdefault(located[0], Asked(self._format(located[0])))
             part.positions.append(position)
             part.slots.append(located[1])
             part.ranges.append(request.range)
@@ -145,9 +165,9 @@ class ShardingTransformer(StorageTransformer):
 
     def get_chunks(self, places: Sequence[Coords], /) -> Sequence[Buffer | None]:
         """See `StorageTransformer`: without spelling and reading chunk keys."""
-        asked: dict[Coords, Asked] = defaultdict(Asked)
+        asked: dict[Coords, Asked] = {}
         for position, (shard, slot) in enumerate(self._places.found(places)):
-            part = asked[shard]
+            part = asked.get(shard) or asked.setdefault(shard, Asked(self._format(shard)))
             part.positions.append(position)
             part.slots.append(slot)
         for part in asked.values():
@@ -165,7 +185,7 @@ class ShardingTransformer(StorageTransformer):
             part.whole = not ranges or (
                 part.ranges.count(None) == len(part.ranges) and self._places.covers(shard, {*part.slots})
             )
-        reader = ShardReader(self.inner, self._shards, values)
+        reader = ShardReader(self.inner, values)
         keyed = [(self._places.key(shard), part) for shard, part in asked.items()]
         size = len(keyed) if ranges else max(1, WHOLE_BYTES // max(1, self._shard_bytes))
         other_values: Sequence[Buffer | None] = ()
@@ -191,8 +211,9 @@ class ShardingTransformer(StorageTransformer):
         """As the contract says, from the indexes: the bytes of a chunk in its shard, without its part of the index."""
         chunks, others = self._apart(keys)
         sizes: dict[str, int | None] = {}
-        shards = Group(self._places, chunks).chunks
-        for wanted, entries in zip(shards.values(), self._indexes([*shards]), strict=True):
+        group = Group(self._places, chunks)
+        shards = {key: coords for key, coords in group.coords.items() if coords is not None}
+        for wanted, entries in zip(group.chunks.values(), self._indexes(shards), strict=True):
             if entries is not None:
                 pairs = zip(wanted.values(), *entries.pick(wanted), strict=True)
                 sizes |= {key: None if start < 0 else stop - start for key, start, stop in pairs}
@@ -212,15 +233,15 @@ class ShardingTransformer(StorageTransformer):
                 chunks[key] = place
         return chunks, [*others]
 
-    def _indexes(self, shards: Sequence[str]) -> list[Entries | None]:
-        """The indexes of some shards; `None` for a missing shard."""
+    def _indexes(self, shards: Mapping[str, Coords]) -> list[Entries | None]:
+        """The indexes of some shards, by their keys and places; `None` for a missing shard."""
         if not shards:
             return []
-        span = self._shards.index_range
-        values = self.inner.get_many([Request(key, span) for key in shards])
+        formats = {key: self._format(shard) for key, shard in shards.items()}
+        values = self.inner.get_many([Request(key, one.index_range) for key, one in formats.items()])
         return [
-            None if raw is None else entries_of(self.inner, key, self._shards, raw)
-            for key, raw in zip(shards, values, strict=True)
+            None if raw is None else entries_of(self.inner, key, one, raw)
+            for (key, one), raw in zip(formats.items(), values, strict=True)
         ]
 
     # ------------------------------------------------------------ writing
@@ -290,7 +311,8 @@ class ShardingTransformer(StorageTransformer):
 
         def replaces(key: str, slots: Collection[int]) -> bool:
             """Whether nothing of a shard remains when these of its chunks are replaced; those outside the array remain."""
-            return group.coords[key] is None or len(slots) == self._places.slots
+            shard = group.coords[key]
+            return shard is None or len(slots) == self._places.slots(shard)
 
         load = [
             key
@@ -323,7 +345,8 @@ class ShardingTransformer(StorageTransformer):
                     continue
                 for slot, value in changed.items():
                     blobs[slot] = value
-                made[key] = blobs[0] if group.coords[key] is None else self._shards.pack(blobs)
+                shard = group.coords[key]
+                made[key] = blobs[0] if shard is None else self._format(shard).pack(blobs)
             return made
 
         self._chunks.change_many(
@@ -338,9 +361,9 @@ class ShardingTransformer(StorageTransformer):
         if shard is None:
             return [value]
         if value is None:
-            return [None] * self._places.slots
+            return [None] * self._places.slots(shard)
         try:
-            return self._shards.unpack(value)
+            return self._format(shard).unpack(value)
         except CorruptDataError as error:
             raise corrupt(self.inner, key, error) from error
 
@@ -409,7 +432,7 @@ class ShardingTransformer(StorageTransformer):
                     yield key, size
                 else:
                     shards[key] = coords
-            for shard, entries in zip(shards.values(), self._indexes([*shards]), strict=True):
+            for shard, entries in zip(shards.values(), self._indexes(shards), strict=True):
                 if entries is None:  # gone since it was listed
                     continue
                 slots = entries.present()
