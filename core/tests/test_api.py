@@ -14,9 +14,11 @@ import zarr
 import zarrv3
 from zarrv3 import Array, BaseStore, Group, Layer, MemoryStore, ReadOnly, hookimpl
 from zarrv3.errors import (
+    AssignmentError,
     ConfigurationError,
     MetadataError,
     NodeExistsError,
+    NodeNameError,
     NodeNotFoundError,
     NodeTypeError,
     ReadOnlyError,
@@ -345,6 +347,22 @@ def test_zarr_python_reads_what_is_written_here(tmp_path: Path) -> None:
         assert np.array_equal(theirs[...], ours[...])
         theirs[0] = ours.fill_value
         assert (ours[0] == ours.fill_value).all()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_groups_that_cannot_be_saved(overwrite: bool) -> None:
+    """Everything is checked before anything is erased or written."""
+    store = MemoryStore()
+    zarrv3.save(store, np.arange(3), path="there")
+    before = dict(store)
+    for wrong in ([1, None], np.ma.masked_equal([1, 2], 2), np.array([object()]), [[1], [1, 2]]):  # type: ignore[no-untyped-call]
+        with pytest.raises((AssignmentError, MetadataError)):
+            zarrv3.save_group(
+                store, path="there" if overwrite else "new", overwrite=overwrite, a=[1], b=wrong
+            )
+    with pytest.raises(NodeNameError):
+        zarrv3.save_group(store, path="new", overwrite=overwrite, a=[1], **{"..": [1]})
+    assert dict(store) == before
 
 
 def test_names_of_the_package() -> None:

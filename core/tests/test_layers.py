@@ -115,7 +115,7 @@ def test_a_layers_spec_adds_to_its_stores() -> None:
 
 def test_around_refuses_unknown_options() -> None:
     """An option that a layer does not have is an error that lists those it has."""
-    with pytest.raises(ConfigurationError, match="no option 'prefx'; its options are: prefix"):
+    with pytest.raises(ConfigurationError, match="no option 'prefx'; did you mean 'prefix'"):
         Prefix.around(MemoryStore(), {"prefx": "a"})
     with pytest.raises(ConfigurationError, match="needs the option 'prefix'"):
         Prefix.around(MemoryStore(), {})

@@ -36,6 +36,7 @@ from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.hierarchy.replacing import replacing
+from zarrv3.indexing.casting import array_like
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
@@ -414,7 +415,8 @@ def save_group(
 ) -> None:
     """Save arrays as a group. A store that is opened here is closed afterwards.
 
-    To overwrite, arrays that may lie there are brought into memory first.
+    That all can be stored is checked before anything is erased or written. To overwrite, arrays that may lie there are brought into
+    memory first.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
     """
@@ -422,8 +424,11 @@ def save_group(
         raise ConfigurationError("save_group needs at least one array")
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
     with _used(store, path) as (located, full_path):
-        if overwrite:
-            arrays = {name: creation.apart(data, located, full_path) for name, data in arrays.items()}
+        for name, data in arrays.items():
+            plain = array_like(creation.apart(data, located, full_path) if overwrite else data)
+            creation.metadata_for(located, data=plain)
+            join_paths(full_path, name)
+            arrays[name] = plain
         size = sum(getattr(data, "nbytes", 0) for data in arrays.values())
         with replacing(located, full_path, lambda: size, overwrite=overwrite) as site:
             target = create_group(site.store, path=site.path, overwrite=overwrite)

@@ -8,7 +8,7 @@ installed distributions once. Only the plugin asked for is imported, so a broken
 import contextlib
 import importlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from zarrv3.errors import RegistryError
@@ -348,16 +348,22 @@ def _import_entry_point(point: "EntryPoint") -> Any:
 
 
 def _unknown(kind: Kind, name: str) -> str:
-    import difflib
-
     noun = NOUN[kind]
     offered = _matching(OFFERED[kind], name)
     if offered:
         return f"{noun} {name!r} is not installed; it comes with: pip install {offered}"
     known = sorted({*BUILT_IN[kind], *_entry_points().get(f"zarrv3.{kind}", {}), *OFFERED[kind]})
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known) or 'none'}"
-    return f"no {noun} is called {name!r}; {hint}"
+    return f"no {noun} is called {name!r}; {nearest(name, known, 'known here')}"
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What an error says about a name that is not known: those that look like it, or all where none does, after `otherwise`."""
+    import difflib
+
+    names = [*known]
+    if close := difflib.get_close_matches(name, names):
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"{otherwise}: {', '.join(names) or 'none'}"
 
 
 def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":

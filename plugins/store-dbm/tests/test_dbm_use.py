@@ -152,7 +152,7 @@ def test_options(tmp_path: Path) -> None:
     """Unknown modules, options and functions are refused with what is known."""
     for options, message in [
         ({"module": "bsd"}, "'module' of 'dbm' takes one of dumb, gnu, ndbm, sqlite3, not 'bsd'"),
-        ({"modul": "gnu"}, "'dbm' has no option 'modul'; its options are: path, flag"),
+        ({"modul": "gnu"}, "'dbm' has no option 'modul'; did you mean 'module' or 'mode'"),
         ({"open": "gnu"}, "'open' of 'dbm' takes a function or None, not 'gnu'"),
         ({"open": print, "module": "gnu"}, "not both"),
         ({"flag": "cs"}, "more than one letter"),

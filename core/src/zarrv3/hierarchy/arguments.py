@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 from zarrv3.chunks.tasks import Fields
 from zarrv3.format.grids import ChunkGrid
 from zarrv3.opening.stores import StoreLike
+from zarrv3.registry import nearest
 from zarrv3.store.contract import JSON
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -307,8 +308,4 @@ def check_names(arguments: Mapping[str, Any], known: type) -> None:
     names = known.__annotations__
     for name in arguments:
         if name not in names:
-            import difflib
-
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(names)}"
-            raise TypeError(f"a new array has no argument {name!r}; {hint}")
+            raise TypeError(f"a new array has no argument {name!r}; {nearest(name, names, 'it has')}")

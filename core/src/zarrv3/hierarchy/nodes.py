@@ -59,6 +59,11 @@ def where(store: BaseStore, path: str) -> str:
     return f"/{path} in {store.describe()}"
 
 
+def named(store: BaseStore, path: str) -> str:
+    """How errors name a node's document."""
+    return f"{document_key(path)!r} in {store.describe()}"
+
+
 # ---------------------------------------------------------------- finding
 
 
@@ -152,7 +157,7 @@ def is_path(text: object) -> bool:
 def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
     """The metadata in a node's document; a `MetadataError` names its key and the store."""
     try:
-        return parse_document(document, source=f"{document_key(path)!r} in {store.describe()}")
+        return parse_document(document, source=named(store, path))
     except MetadataError as error:
         if advice := _foreign(store, path, document):
             raise type(error)(f"{error}{advice}") from error
@@ -417,7 +422,7 @@ def warn_stale(store: BaseStore, path: str, text: str) -> None:
     ):
         level, frame = level + 1, frame.f_back
     warnings.warn(
-        f"the consolidated metadata in {document_key(path)!r} in {store.describe()} are stale: {text}; "
+        f"the consolidated metadata in {named(store, path)} are stale: {text}; "
         "call zarrv3.consolidate_metadata, or open with use_consolidated=False",
         StaleMetadataWarning,
         stacklevel=level,

@@ -27,6 +27,7 @@ from zarrv3.errors import ConfigurationError, ZarrError
 from zarrv3.options.environment import Template, as_templates, expand
 from zarrv3.options.redaction import SECRET_NAME, redact, redact_url, secrets_of
 from zarrv3.options.urls import Url, boolean
+from zarrv3.registry import nearest
 
 _MISSING: Any = inspect.Parameter.empty
 _NO = object()
@@ -198,7 +199,7 @@ class Table:
         return {name: one for name, one in self.options.items() if one.default is _MISSING}
 
     def check_names(self, options: Mapping[str, Any]) -> None:
-        """Raise `ConfigurationError` for an option that there is not, listing those there are, or one that is missing."""
+        """Raise `ConfigurationError` for an option that there is not, with those that look like it, or one that is missing."""
         if self.others is None:
             for name in options:
                 if name not in self.options:
@@ -209,8 +210,9 @@ class Table:
                 raise ConfigurationError(f"{self.kind!r} needs the option {name!r}{meaning}")
 
     def _unknown(self, name: str) -> ConfigurationError:
-        known = ", ".join(self.options) or "none"
-        return ConfigurationError(f"{self.kind!r} has no option {name!r}; its options are: {known}")
+        return ConfigurationError(
+            f"{self.kind!r} has no option {name!r}; {nearest(name, self.options, 'its options are')}"
+        )
 
     def check(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options that a constructor was given, each as it is kept; changes the dict."""
@@ -235,16 +237,16 @@ class Table:
         return expand(value) if one is None else one.used(value)
 
     def from_query(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """The options of a URL as values; one that a URL cannot give is an error that lists those it can."""
+        """The options of a URL as values; one that a URL cannot give is an error with those that look like it."""
         found = {}
         for name, text in query.items():
             one = self.options.get(name)
             if one is None and self.others is not None and self.others.option.convert is not None:
                 one = self.others
             if one is None or one.option.live:
-                known = ", ".join(n for n, o in self.options.items() if not o.option.live) or "none"
+                known = [n for n, o in self.options.items() if not o.option.live]
                 raise ConfigurationError(
-                    f"{self.kind!r} has no URL option {name!r}; its URL options are: {known}"
+                    f"{self.kind!r} has no URL option {name!r}; {nearest(name, known, 'its URL options are')}"
                 )
             found[name] = one.from_text(text)
         return found

@@ -11,7 +11,7 @@ from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Version, Versioned, whole
 from zarrv3.store.helpers import BATCH, by_digest, chunked, cut, digest
-from zarrv3.store.keys import check_folder, split_prefix
+from zarrv3.store.keys import split_prefix
 from zarrv3_layer_zarr2 import keys
 from zarrv3_layer_zarr2.changes import changed
 from zarrv3_layer_zarr2.nodes import Nodes
@@ -89,7 +89,6 @@ class Zarr2(Layer):
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         """As the contract says; documents are read, since their sizes differ here."""
-        folder = check_folder(folder)
         documents: list[str] = []
         for key, size in self._shown(self.inner.list_sizes(folder), folder):
             if _is_shown(key):
@@ -102,7 +101,6 @@ class Zarr2(Layer):
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         """As the contract says; a listing of all that is below is begun where a group may have no document."""
-        folder = check_folder(folder)
         path = folder[:-1]
         has_document = False
         for name in self.inner.list_dir(folder):
@@ -208,7 +206,7 @@ class Zarr2(Layer):
         )
 
     def _refuse_nodes(self, verb: str, *folders: str) -> None:
-        for folder in map(check_folder, folders):
+        for folder in folders:
             if any(keys.split(key).name in keys.HIDDEN for key in self.inner.list_prefix(folder)):
                 raise UnsupportedError(
                     f"cannot {verb} {folder!r} through '|zarr2:': nodes of Zarr version 2 lie there; {verb} them in "

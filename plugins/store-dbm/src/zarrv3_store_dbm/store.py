@@ -12,6 +12,7 @@ from zarrv3.errors import (
 )
 from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
+from zarrv3.registry import nearest
 from zarrv3.store.backend import ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
@@ -172,9 +173,8 @@ def _checked(
     if getattr(function, "__module__", None) == "dbm":
         function = None
     if function is None and open_kwargs:
-        known = "path, flag, mode, open, write_lock, dimension_separator, module"
+        known = ("path", "flag", "mode", "open", "write_lock", "dimension_separator", "module")
         name = min(open_kwargs)
-        raise ConfigurationError(
-            f"'dbm' has no option {name!r}; its options are: {known}, and with open= those of the function"
-        )
+        hint = nearest(name, known, "with open= it has those of the function, without")
+        raise ConfigurationError(f"'dbm' has no option {name!r}; {hint}")
     return function, module

@@ -15,6 +15,7 @@ from zarrv3.errors import ConfigurationError
 from zarrv3.options.environment import Template
 from zarrv3.options.redaction import redact
 from zarrv3.options.urls import parse_part
+from zarrv3.registry import nearest
 
 DEFAULTS: Mapping[str, Any] = {
     "serverSelectionTimeoutMS": 10_000,
@@ -70,9 +71,11 @@ def _check_option(name: str, value: Any) -> None:
     if name in _OURS:
         raise ConfigurationError(f"{name!r} of MongoClient is set by the store, which needs it as it is")
     if name.lower() not in common.VALIDATORS and name not in common.VALIDATORS:
-        known = "database, collection, dimension_separator, url, client and those of pymongo.MongoClient"
-        theirs = ", ".join(sorted(map(str, common.URI_OPTIONS_VALIDATOR_MAP)))
-        raise ConfigurationError(f"'mongodb' has no option {name!r}; its options are: {known}: {theirs}")
+        theirs = sorted(map(str, common.URI_OPTIONS_VALIDATOR_MAP))
+        known = ["database", "collection", "dimension_separator", "url", "client", *theirs]
+        raise ConfigurationError(
+            f"'mongodb' has no option {name!r}; {nearest(name, known, 'its options are')}"
+        )
     try:
         common.validate(name, value)
     except (ValueError, TypeError, PyMongoError) as error:

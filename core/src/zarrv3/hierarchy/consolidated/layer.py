@@ -12,7 +12,7 @@ from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.consolidated.documents import Documents, consolidate, read
 from zarrv3.hierarchy.consolidated.staleness import Staleness, compare, has_same_chunks, is_same
-from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, path_of
+from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, named, path_of
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
@@ -88,7 +88,7 @@ class ConsolidatedMetadataStore(Layer):
 
     @property
     def _source(self) -> str:
-        return f"{document_key(self.path)!r} in {self.inner.describe()}"
+        return named(self.inner, self.path)
 
     def verify(self) -> Staleness:
         """Compare what was consolidated with the documents that are there; warns if it is stale.
@@ -297,7 +297,7 @@ def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, want
         return store.live
     if store.is_snapshot(document_key(path)):
         return store
-    source = f"{document_key(path)!r} in {store.describe()}"
+    source = named(store, path)
     documents = read(metadata, path, source)
     if documents is None:
         if wanted:
