@@ -155,7 +155,7 @@ def test_failing_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.dat", "d.dir"]
 
 
-@pytest.mark.parametrize("name", ["d.dir.new", "d.lock"])
+@pytest.mark.parametrize("name", ["d.dir.new", "d.lock", "d.dat", "d.dir", "d.bak"])
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_planted_links_lead_nowhere(name: str, link: Callable[..., None], tmp_path: Path) -> None:
     """Where somebody has put a link under the name of a helper file, its target stays as it is, and is not made."""

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -622,3 +623,21 @@ def test_files_that_are_links(tmp_path: Path, ending: str) -> None:
     with SQLiteStore(path) as store, pytest.raises(StoreAccessError, match="is a symbolic link"):
         store["k"] = b"w"
     assert theirs.read_text() == "precious"
+
+
+def test_keys_that_are_not_text_are_not_keys(tmp_path: Path) -> None:
+    """Rows that another program wrote with a blob for a key are not listed, copied or erased, nor in the way."""
+    path = tmp_path / "x.db"
+    with SQLiteStore(path) as store:
+        store.update({"zarr.json": b"z", "a/c/0": b"0"})
+    with closing(sqlite3.connect(path)) as other, other:
+        other.executemany("INSERT INTO zarr VALUES (?, ?)", [(b"a/c/1", b"1"), (b"", b"2")])
+    with SQLiteStore(path) as store:
+        for folder, names in (("", ["a/", "zarr.json"]), ("a/", ["a/c/"]), ("a/c/", ["a/c/0"])):
+            assert sorted(store.list_dir(folder)) == names
+        assert sorted(store.list_prefix("")) == ["a/c/0", "zarr.json"]
+        assert dict(store.list_sizes("")) == {"a/c/0": 1, "zarr.json": 1}
+        store.erase_prefix("")
+        assert [*store.list_prefix("")] == []
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM zarr").fetchall() == [(2,)]

@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
-from zarrv3.store.files import sync_folder
+from zarrv3.store.files import check_helper_file, sync_folder
 from zarrv3.store.helpers import resolve
 from zarrv3_store_dbm.space import Space
 
@@ -195,6 +195,8 @@ class DumbHandle:
     def _open(self, path: str, *, writing: bool, flags: int = 0) -> BinaryIO:
         if not writing:
             return open(path, "rb", buffering=0)  # noqa: PTH123
+        if not os.path.exists(path):  # noqa: PTH110 - text is all there is
+            check_helper_file(path)  # a link may lead to what is not there
         flags |= os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         # no interrupt comes between the two
         (file,) = map(open, map(os.open, (path,), (flags,), (self._mode,)), ("r+b",), (0,))

@@ -75,6 +75,8 @@ class Dialect:
     walks = True
     asks = False
     key_type: TypeEngine[str] = Text()
+    beyond = ""
+    """What comes after all texts where a column may hold something else, which other programs wrote: it is not a key."""
     value_type: TypeEngine[bytes] = LargeBinary()
     position = "strpos(substr({key}, {skip}), '/')"
     nullable = False
@@ -124,9 +126,12 @@ class Dialect:
 
     def below(self, folder: str) -> list[ColumnElement[bool]]:
         """The conditions for keys below a folder."""
-        if not folder:
+        if not folder and not self.beyond:
             return []
-        return [self.table.c.k >= folder, self.table.c.k < end(folder)]
+        return [
+            self.table.c.k >= folder,
+            self.table.c.k < (end(folder) if folder else literal_column(self.beyond)),
+        ]
 
     def moved(self, source: str, target: str) -> ColumnElement[str]:
         """A key below `source` as it is called below `target`."""
@@ -141,7 +146,7 @@ class Dialect:
         """
         position = self.position.format(key="walk.k", skip=":skip")
         after_folder = f"substr(walk.k, 1, :skip + {position} - 2) || '0'"
-        bound = "AND z.k < :high" if folder else ""
+        bound = "AND z.k < :high" if folder else self.beyond and f"AND z.k < {self.beyond}"
         query = text(
             f"WITH RECURSIVE walk(k, n) AS ("  # noqa: S608 - the table's name is quoted
             f"SELECT min(z.k), 1 FROM {self.name} z WHERE z.k >= :low {bound} "
@@ -233,6 +238,7 @@ class SQLite(Dialect):
 
     limits = Limits(batch_keys=500, batch_bytes=32 << 20, key_bytes=1 << 15, value_bytes=10**9 - (1 << 16))
     begin = "BEGIN IMMEDIATE"
+    beyond = "x''"
     nullable = True
     insert = staticmethod(sqlite_insert)
     position = "instr(substr({key}, {skip}), '/')"

@@ -209,7 +209,7 @@ class SQLDriver:
     def _page(self, folder: str, low: str, most: int, *columns: Any) -> Sequence[Any]:
         """The first keys below a folder from `low` on, in order, with other columns."""
         k = self.sql.table.c.k
-        conditions = [k >= low, *self.sql.below(folder)[1:]] if low else []
+        conditions = [k >= low, *self.sql.below(folder)[1:]] if low else self.sql.below(folder)
         return self._rows(select(k, *columns).where(*conditions).order_by(k).limit(most))
 
     def _rows(self, statement: Any, **parameters: Any) -> Sequence[Any]:
