@@ -55,6 +55,7 @@ T = TypeVar("T")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 SETS_TIME = os.utime in os.supports_fd
+_DEEP = 50  # how many folders are open at once, and calls deep, while they are erased
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _IS_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -371,7 +372,8 @@ class DirectoryDriver:
                 if entry.is_symlink() and not self.follow:
                     raise link_error(f"{folder.path}/{entry.name}")
                 if entry.is_dir():
-                    folders.append(entry.name)
+                    if not walk.is_deepest(folder):
+                        folders.append(entry.name)
                 elif entry.is_file():  # not a pipe, socket or device
                     yield path + entry.name, entry
         for name in folders:
@@ -509,28 +511,44 @@ class DirectoryDriver:
             os.unlink(folder.at(name), dir_fd=folder.fd)
         return True
 
-    def _clear(self, walk: Walk, folder: Folder) -> None:
-        """Remove everything in a folder while nobody is writing there; links are removed, their targets stay."""
-        with self._locked(walk, folder, exclusive=True):
-            with folder.scan() as scanned:
-                entries = sorted(scanned, key=_document_first)
-            for entry in entries:
-                self._discard(walk, folder, entry.name)
+    def _clear(self, walk: Walk, folder: Folder, above: Sequence[Folder] = ()) -> bool:
+        """Remove everything in a folder while nobody is writing there; links are removed, their targets stay.
 
-    def _discard(self, walk: Walk, folder: Folder, name: str) -> None:
-        """Remove a file, or a folder with everything in it; a link is removed, its target stays."""
-        there = folder.stat(name)
+        What lies `_DEEP` folders below the first of those `above` is moved up into that one, and goes then: there is no end to
+        how deep another program's folders may be, but to Python's calls and open descriptors. Whether something was.
+        """
+        with self._locked(walk, folder, exclusive=True):
+            while True:
+                with folder.scan() as scanned:
+                    entries = sorted(scanned, key=_document_first)
+                moved = [self._discard(walk, folder, entry.name, above) for entry in entries]
+                if above or not any(moved):
+                    return any(moved)
+
+    def _discard(self, walk: Walk, folder: Folder, name: str, above: Sequence[Folder] = ()) -> bool:
+        """Remove a file, or a folder with everything in it; a link is removed, its target stays. Whether something was moved up."""
+        there, is_moved = folder.stat(name), False
         if there is not None and stat.S_ISDIR(there.st_mode):
+            if len(above) >= _DEEP:
+                with contextlib.suppress(OSError):  # another file system
+                    os.rename(
+                        folder.at(name),
+                        above[0].at(f"{TEMPORARY}{there.st_ino}"),
+                        src_dir_fd=folder.fd,
+                        dst_dir_fd=above[0].fd,
+                    )
+                    return True
             kept = len(walk.descriptors)
             inner = walk.inside(folder, name)
             if inner is not None:
-                self._clear(walk, inner)
+                is_moved = self._clear(walk, inner, (*above, folder))
             if not self._rmdir(folder, name) and self.fsync and inner is not None:
                 inner.sync()
             walk.close(kept)
         elif there is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(folder.at(name), dir_fd=folder.fd)
+        return is_moved
 
     def _prune(self, walk: Walk, paths: Iterable[str]) -> None:
         """Remove folders and those of their parents that are empty; the root stays. What has become of them is made durable."""

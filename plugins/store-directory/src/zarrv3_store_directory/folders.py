@@ -161,9 +161,13 @@ class Walk:
             return Folder(above, self.open(above, _OPEN_FOLDER) if self.anchored else None), name
         return None
 
+    def is_deepest(self, folder: Folder) -> bool:
+        """Whether no key can lie in a folder in this one."""
+        return folder.path.count(os.sep) - self.root.count(os.sep) >= MOST_DEEP
+
     def inside(self, folder: Folder, name: str) -> Folder | None:
         """A folder directly inside another; `StoreAccessError` where it is too deep for a key, so that no walk has no end."""
-        if folder.path.count(os.sep) - self.root.count(os.sep) >= MOST_DEEP:
+        if self.is_deepest(folder):
             raise StoreAccessError(
                 f"{folder.path[: len(self.root) + 50]!r}… goes on for more than {MOST_DEEP} folders, deeper than a key can "
                 "lie; another program made them and has to remove them"
