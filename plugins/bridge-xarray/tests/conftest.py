@@ -8,6 +8,12 @@ import pytest
 import xarray as xr
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the marks that xarray's own tests bear."""
+    for name in ("asyncio", "flaky", "network", "skip_if_param", "skip_with_dask_array"):
+        config.addinivalue_line("markers", f"{name}: a mark of xarray's tests")
+
+
 @pytest.fixture
 def dataset() -> xr.Dataset:
     """A dataset with every kind of variable that CF conventions and Zarr know."""
