@@ -101,6 +101,7 @@ ONCE = [
     "tests/test_readme.py",
     "tests/test_template.py",
     "plugins/bridge-dask",
+    "plugins/bridge-xarray/tests/test_xarray_own_tests.py",
     "plugins/cli",
     "plugins/store-mongodb",
     "plugins/store-fsspec",

@@ -7,11 +7,31 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import zarrv3
+from zarrv3.store.contract import Capabilities
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marks that xarray's own tests bear."""
     for name in ("asyncio", "flaky", "network", "skip_if_param", "skip_with_dask_array"):
         config.addinivalue_line("markers", f"{name}: a mark of xarray's tests")
+
+
+class Unswapped(zarrv3.Layer):
+    """A store that cannot swap."""
+
+    kind = "unswapped"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the inner store but for swaps."""
+        return self.inner.capabilities.without("swap")
+
+
+@pytest.fixture
+def unswapped() -> type[Unswapped]:
+    """What makes of a store one that cannot swap."""
+    return Unswapped
 
 
 @pytest.fixture

@@ -199,27 +199,31 @@ def test_stores_that_cannot_list(dataset: xr.Dataset) -> None:
         xr.open_dataset(Unlistable(bare), engine="zarrv3")
 
 
-def test_guesses() -> None:
-    """Only what nobody else opens is taken without being told: stores, groups, and URLs of kinds that are ours."""
+def test_guesses(tmp_path: Path) -> None:
+    """What is taken without being told: stores, groups, URLs of kinds that are ours, and folders that hold a hierarchy."""
     backend = ZarrV3Backend()
     store = zarrv3.MemoryStore()
     installed = {plugin.name for kind in ("stores", "layers") for plugin in registry.plugins(kind)}
     ours = [store, zarrv3.create_group(store), "memory://x", "s3://bucket/a|counting:", "data|zarr3:a/b"]
     ours += [url for url in ("redis://host/0", "sqlite:///a.db") if url.partition(":")[0] in installed]
     ours += ["s3://bucket/a|retry:"] if "retry" in installed else []
+    to_zarrv3(xr.Dataset(), tmp_path / "folder")
+    ours += ["/data/a.zarr", Path("/data/a.zarr/"), "s3://bucket/a.zarr", tmp_path / "folder"]
     others = [
-        "/data/a.zarr",
         "data/a.nc",
-        "file:///data/a.zarr",
-        "https://host/a.zarr",
-        "s3://bucket/a.zarr",
         "a.zip",
+        "a|b.nc",
+        "",
+        b"CDF",
+        "gs://bucket/a",
+        "nosuch://x",
+        "a|nosuch:",
+        tmp_path,
     ]
-    others += ["a|b.nc", "", Path("/data/a.zarr"), b"CDF", "gs://bucket/a", "nosuch://x", "a|nosuch:"]
     assert [guess for guess in ours if not backend.guess_can_open(guess)] == []
     assert [guess for guess in others if backend.guess_can_open(guess)] == []
     assert guess_engine("data/a.zarr") == "zarr"
-    assert guess_engine("memory://x") == "zarrv3"
+    assert guess_engine("memory://x") == guess_engine(tmp_path / "folder") == "zarrv3"
 
 
 # ---------------------------------------------------------------- dask and pickling

@@ -27,7 +27,6 @@ from zarrv3.errors import (
     NodeNotFoundError,
     NodeTypeError,
 )
-from zarrv3.store.contract import Capabilities
 from zarrv3_bridge_dask import UnalignedBlocksError
 from zarrv3_bridge_xarray import Accessor, to_zarrv3
 
@@ -309,20 +308,9 @@ def test_refused_regions(series: Days) -> None:
     assert opened(store)["rain"].sum("x").to_numpy().tolist()[1:3] == [0, 0]
 
 
-class Unswapped(zarrv3.Layer):
-    """A store that cannot swap."""
-
-    kind = "unswapped"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Those of the inner store but for swaps."""
-        return self.inner.capabilities.without("swap")
-
-
-def test_regions_end_at_chunks(series: Days) -> None:
+def test_regions_end_at_chunks(series: Days, unswapped: type[zarrv3.Layer]) -> None:
     """Where a store cannot swap, blocks of dask arrays end where chunks do; `r+` wants it of the region, `a` does not."""
-    store = Unswapped(zarrv3.MemoryStore())
+    store = unswapped(zarrv3.MemoryStore())
     to_zarrv3(series(0, 9), store, encoding={"rain": {"chunks": (4, 4)}})
     part = (series(2, 9) * 2).drop_vars("height")
     with pytest.raises(UnalignedBlocksError, match="multiples of 4, or mode='a'"):
@@ -341,12 +329,12 @@ def test_regions_end_at_chunks(series: Days) -> None:
 # ---------------------------------------------------------------- dask and encoding
 
 
-def test_blocks_of_dask_arrays(series: Days) -> None:
+def test_blocks_of_dask_arrays(series: Days, unswapped: type[zarrv3.Layer]) -> None:
     """Chunks follow from the blocks; where they are given and shared by blocks nothing is created if the store cannot swap."""
     store = zarrv3.MemoryStore()
     chunked = series(0, 6).chunk(time=4)
     with pytest.raises(UnalignedBlocksError, match=r"\.chunk\(\{'time': 3\}\) of the dataset"):
-        to_zarrv3(chunked, Unswapped(store), encoding={"rain": {"chunks": (3, 4)}})
+        to_zarrv3(chunked, unswapped(store), encoding={"rain": {"chunks": (3, 4)}})
     assert store.list() == []
     counting = zarrv3.Counting(store)
     to_zarrv3(chunked, counting, consolidated=False)
@@ -405,9 +393,9 @@ def test_encoding(dataset: xr.Dataset) -> None:
 
 
 @pytest.mark.skipif(not has_sharding(), reason="zarrv3-transformer-sharding is not installed")
-def test_shards(series: Days) -> None:
+def test_shards(series: Days, unswapped: type[zarrv3.Layer]) -> None:
     """Blocks are held against shards, given or made to fit, and are shards when they are read."""
-    store = Unswapped(zarrv3.MemoryStore())
+    store = unswapped(zarrv3.MemoryStore())
     encoding = {"rain": {"chunks": (1, 4), "shards": (4, 4)}}
     with pytest.raises(UnalignedBlocksError, match=r"\.chunk\(\{'time': 4\}\)"):
         to_zarrv3(series(0, 8).chunk(time=3), store, encoding=encoding)

@@ -203,8 +203,11 @@ def _aligned(write: Write, unit: Sequence[Cut], *, lock: Lock, rechunk: bool) ->
     return write
 
 
-def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock) -> Any:
-    """Write several dask arrays as one graph; they are checked already. Returns a `Delayed` unless they are computed."""
+def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock, **options: Any) -> Any:
+    """Write several dask arrays as one graph; they are checked already. Returns a `Delayed` unless they are computed.
+
+    `options` are those of `dask.compute`.
+    """
     for write in writes:
         _check_scheduler(write.array, compute=compute)
     stored: Any = ()
@@ -215,7 +218,7 @@ def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock) -> Any:
     arrays = stored if isinstance(stored, tuple) else (stored,)
     if not compute:
         return _later(optimize(*arrays))
-    compute_now(*arrays)
+    compute_now(*arrays, **options)
     for write in writes:
         write.array.store.flush()
     return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar
 
 from xarray import Dataset, DataTree
 from xarray.backends import BackendEntrypoint, StoreBackendEntrypoint
@@ -13,9 +15,6 @@ from zarrv3.errors import ConfigurationError
 from zarrv3.options.urls import parse_pipeline
 from zarrv3.store.base import BaseStore
 from zarrv3_bridge_xarray.groups import GroupStore, closed, open_group, open_groups, place
-
-if TYPE_CHECKING:
-    pass
 
 ELSEWHERE = frozenset({"file", "directory", "zip", "http", "https"})
 """Schemes that others open too, so that nothing is guessed from them; besides those that come from fsspec."""
@@ -31,10 +30,16 @@ class ZarrV3Backend(BackendEntrypoint):
     supports_groups: ClassVar[bool] = True
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether this can only be meant for zarrv3: a store, a group, or a URL that nobody else reads."""
+        """Whether this can be meant for zarrv3: a store, a group, a URL that nobody else reads, or a folder with a hierarchy.
+
+        xarray asks netCDF4 and, by the alphabet, zarr first.
+        """
         if isinstance(filename_or_obj, BaseStore | Group):
             return True
-        return isinstance(filename_or_obj, str) and _is_our_url(filename_or_obj)
+        if not isinstance(filename_or_obj, str | PathLike):
+            return False
+        path = Path(filename_or_obj)
+        return path.suffix == ".zarr" or (path / "zarr.json").is_file() or _is_our_url(str(filename_or_obj))
 
     def open_dataset(
         self,
@@ -51,6 +56,9 @@ class ZarrV3Backend(BackendEntrypoint):
         consolidated: bool | None = None,
         use_consolidated: bool | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        use_zarr_fill_value_as_mask: bool | None = None,
+        mode: str = "r",
+        zarr_format: int | None = None,
     ) -> Dataset:
         """The group at a path as a dataset.
 
@@ -68,11 +76,20 @@ class ZarrV3Backend(BackendEntrypoint):
                 read only where the store cannot list its keys: they may be stale.
             use_consolidated: the same, as zarr-python calls it.
             storage_options: options of the store.
+            use_zarr_fill_value_as_mask: take arrays' fill values for missing values.
+            mode: `r`.
+            zarr_format: 3; data in version 2 are opened by the layer `|zarr2:`.
         """
+        _check(mode, zarr_format)
         where = place(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
         with closed(where, keep=True):
-            opened = open_group(where, consolidated=_either(consolidated, use_consolidated), drop=drop)
+            opened = open_group(
+                where,
+                consolidated=_either(consolidated, use_consolidated),
+                drop=drop,
+                masks=bool(use_zarr_fill_value_as_mask),
+            )
             return _decoded(
                 opened,
                 mask_and_scale=mask_and_scale,
@@ -93,16 +110,23 @@ class ZarrV3Backend(BackendEntrypoint):
         consolidated: bool | None = None,
         use_consolidated: bool | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        use_zarr_fill_value_as_mask: bool | None = None,
+        mode: str = "r",
+        zarr_format: int | None = None,
         **decoding: Any,
     ) -> dict[str, Dataset]:
         """The group at a path as `"/"`, and every group below it as `"/a/b"`; see `open_dataset`."""
+        _check(mode, zarr_format)
         where = place(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
         with closed(where, keep=True):
             return {
                 path: _decoded(opened, drop_variables=drop, **decoding)
                 for path, opened in open_groups(
-                    where, consolidated=_either(consolidated, use_consolidated), drop=drop
+                    where,
+                    consolidated=_either(consolidated, use_consolidated),
+                    drop=drop,
+                    masks=bool(use_zarr_fill_value_as_mask),
                 )
             }
 
@@ -120,6 +144,14 @@ class ZarrV3Backend(BackendEntrypoint):
 
 def _decoded(store: GroupStore, **decoding: Any) -> Dataset:
     return StoreBackendEntrypoint().open_dataset(store, **decoding)
+
+
+def _check(mode: str, zarr_format: int | None) -> None:
+    if mode != "r" or zarr_format not in {None, 3}:
+        raise ConfigurationError(
+            f"datasets are opened with mode='r' and zarr_format=3, not {mode!r} and {zarr_format!r}; "
+            "add '|zarr2:' to the URL of data in version 2"
+        )
 
 
 def _names(drop: str | Iterable[str] | None) -> frozenset[str]:

@@ -44,13 +44,14 @@ def aligned(
     region: Sequence[slice],
     *,
     align: bool,
+    is_safe: bool = True,
     partial: bool = True,
 ) -> Any:
     """A variable's values as a dask array that can be written to a region of an array; the variable if it is not in blocks.
 
     With `align` the blocks may be changed for that.
 
-    Unless the store can swap values, raises `UnalignedBlocksError` where two blocks of a dask array would write to one chunk
+    Unless the store can swap values or `is_safe` is false, raises `UnalignedBlocksError` where two blocks of a dask array would write to one chunk
     or shard, and unless `partial` where the region ends inside one.
     """
     if variable.chunks is None:
@@ -66,7 +67,7 @@ def aligned(
     offset = [part.start for part in region]
     if align:
         values = values.rechunk(arithmetic.aligned(values.chunks, unit, offset))
-    if array.store.capabilities.swap:
+    if array.store.capabilities.swap or not is_safe:
         return values
     arithmetic.check_aligned(values.chunks, unit, offset, repr(array), names=dims)
     if not partial:

@@ -62,16 +62,20 @@ class GroupStore(AbstractDataStore):
         group: the group.
         arrays: its arrays by name.
         closes: whether closing it closes the store.
+        masks: whether fill values stand for missing values.
     """
 
-    def __init__(self, group: Group, arrays: Mapping[str, Array], *, closes: bool) -> None:
+    def __init__(
+        self, group: Group, arrays: Mapping[str, Array], *, closes: bool, masks: bool = False
+    ) -> None:
         self.group = group
         self.arrays = arrays
         self.closes = closes
+        self.masks = masks
 
     def get_variables(self) -> Mapping[str, Variable]:
         """The arrays as variables that are not decoded."""
-        return FrozenDict({name: as_variable(array) for name, array in self.arrays.items()})
+        return FrozenDict({name: as_variable(array, masks=self.masks) for name, array in self.arrays.items()})
 
     def get_attrs(self) -> Mapping[str, Any]:
         """The attributes of the group."""
@@ -87,35 +91,38 @@ class GroupStore(AbstractDataStore):
             self.group.store.close()
 
 
-def open_group(where: Place, *, consolidated: bool | None, drop: Collection[str] = ()) -> GroupStore:
+def open_group(
+    where: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
+) -> GroupStore:
     """The group at a place: one listing and one read of the documents, or one read of consolidated metadata.
 
     Args:
         where: the place.
         consolidated: whether to use consolidated metadata; `None` where the store cannot list its keys.
         drop: names of arrays to leave alone.
+        masks: whether fill values stand for missing values.
     """
     top = _top(where, consolidated)
     arrays = {name: member for name, member in _members(top, drop) if isinstance(member, Array)}
-    return GroupStore(top, arrays, closes=where.is_ours)
+    return GroupStore(top, arrays, closes=where.is_ours, masks=masks)
 
 
 def open_groups(
-    where: Place, *, consolidated: bool | None, drop: Collection[str] = ()
+    where: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
 ) -> Iterator[tuple[str, GroupStore]]:
     """The group at a place as `"/"` and all below it as `"/a/b"`, parents first; see `open_group`."""
-    yield from unrolled(_walked(_top(where, consolidated), "", drop, closes=where.is_ours))
+    yield from unrolled(_walked(_top(where, consolidated), "", drop, closes=where.is_ours, masks=masks))
 
 
 def _walked(
-    top: Group, name: str, drop: Collection[str], *, closes: bool
+    top: Group, name: str, drop: Collection[str], *, closes: bool, masks: bool
 ) -> Iterator[tuple[str, GroupStore] | Iterator[Any]]:
     children = dict(_members(top, drop))
     arrays = {key: child for key, child in children.items() if isinstance(child, Array)}
-    yield name or "/", GroupStore(top, arrays, closes=closes)
+    yield name or "/", GroupStore(top, arrays, closes=closes, masks=masks)
     for key, child in children.items():
         if isinstance(child, Group):
-            yield _walked(child, f"{name}/{key}", drop, closes=closes)
+            yield _walked(child, f"{name}/{key}", drop, closes=closes, masks=masks)
 
 
 def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | Group]]:

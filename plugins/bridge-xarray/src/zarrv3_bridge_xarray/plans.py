@@ -7,10 +7,10 @@ from itertools import repeat
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import pandas as pd
 from xarray import Variable, conventions
 from xarray.backends.common import AbstractWritableDataStore
-from xarray.backends.zarr import encode_zarr_variable
+from xarray.coding.times import infer_calendar_name
+from xarray.core.common import contains_cftime_datetimes
 
 from zarrv3 import Array
 from zarrv3.errors import AssignmentError, ConfigurationError, MetadataError
@@ -20,7 +20,8 @@ from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 from zarrv3_bridge_xarray import chunking
-from zarrv3_bridge_xarray.variables import array_dtype, as_variable, encoded_attributes
+from zarrv3_bridge_xarray.encoding import MEANING, PACKING, cast, encoded, is_time
+from zarrv3_bridge_xarray.variables import DIMENSIONS, array_dtype, as_variable, encoded_attributes
 
 Mode: TypeAlias = Literal["w", "w-", "a", "a-", "r+"]
 
@@ -29,9 +30,6 @@ OPTIONS = frozenset(
      "storage_transformers", "write_empty_chunks"}
 )  # fmt: skip
 """What a variable's encoding may say about its array, besides what xarray's conventions take from it."""
-
-CONVENTIONS = ("units", "calendar", "scale_factor", "add_offset", "_FillValue", "missing_value", "dtype")
-"""The attributes that say what stored numbers mean: those of new values have to be those in the store."""
 
 
 class Target(NamedTuple):
@@ -55,6 +53,8 @@ class Plan(NamedTuple):
     """Those of the group; `None` leaves them."""
     arrays: dict[str, ArrayMetadata]
     """The arrays to create, by path in the store."""
+    changed: dict[str, dict[str, JSON]]
+    """The attributes that arrays get which are there, by path."""
     targets: list[Target]
 
 
@@ -68,7 +68,9 @@ class PlanStore(AbstractWritableDataStore):
         arrays: the arrays that are in the group and stay.
         append_dim: the dimension that grows.
         region: the part that is written.
+        there: the attributes that the group has.
         align: change blocks of dask arrays that share chunks, instead of refusing.
+        is_safe: refuse such blocks where the store cannot swap values.
         write_empty: whether to store chunks of the fill value.
     """
 
@@ -79,18 +81,22 @@ class PlanStore(AbstractWritableDataStore):
         mode: Mode,
         *,
         arrays: Mapping[str, Array],
+        there: Mapping[str, JSON],
         append_dim: Hashable | None = None,
         region: Mapping[Hashable, slice] | None = None,
         align: bool = False,
+        is_safe: bool = True,
         write_empty: bool | None = None,
     ) -> None:
+        self._there = there
+        self._is_safe = is_safe
         self._store, self._path, self._mode = store, path, mode
         self._arrays = arrays
         self._append_dim = append_dim
         self._region = dict(region or {})
         self._align = align
         self._write_empty = write_empty
-        self.plan = Plan(path, None, {}, [])
+        self.plan = Plan(path, None, {}, {}, [])
 
     def store(
         self,
@@ -102,7 +108,7 @@ class PlanStore(AbstractWritableDataStore):
     ) -> None:
         """Make the plan; called by `Dataset.dump_to_store`."""
         changes = self._mode != "r+"
-        self.plan = self.plan._replace(attributes=encoded_attributes(attributes) if changes else None)
+        self.plan = self.plan._replace(attributes=self._group_attributes(attributes) if changes else None)
         for name, variable in variables.items():
             if not isinstance(name, str) or not name or "/" in name:
                 raise MetadataError(f"a variable needs a name that is a text without '/', not {name!r}")
@@ -128,44 +134,48 @@ class PlanStore(AbstractWritableDataStore):
                 f"there is no array {name!r} in the store of which a region could be written; "
                 "write the whole first, with compute=False if its values are to come later"
             )
-        encoded = _encoded(variable, name)
-        options = self._options(encoded, is_strict=is_strict)
+        if not is_strict:
+            variable = _without_length(variable)
+        stored = encoded(variable, name)
+        options = self._options(stored, is_strict=is_strict)
         write_empty = options.pop("write_empty_chunks", self._write_empty)
         metadata = metadata_for(
             self._store,
-            shape=encoded.shape,
-            dtype=array_dtype(encoded.dtype),
-            attributes=encoded_attributes(encoded.attrs, encoded.dtype),
-            dimension_names=[str(dim) for dim in encoded.dims],
+            shape=stored.shape,
+            dtype=array_dtype(stored.dtype),
+            attributes=encoded_attributes(stored.attrs, stored.dtype),
+            dimension_names=[str(dim) for dim in stored.dims],
             **options,
         )
         array = Array(self._store, folder_of(self._path) + name, metadata=metadata)
-        region = tuple(slice(0, n) for n in encoded.shape)
-        values = chunking.aligned(encoded, array, region, align=self._align)
+        region = tuple(slice(0, n) for n in stored.shape)
+        values = self._aligned(stored, array, region)
         self.plan.arrays[array.path] = metadata
         self.plan.targets.append(Target(values, array.path, region, None, write_empty))
 
-    def _options(self, encoded: Variable, *, is_strict: bool) -> dict[str, Any]:
+    def _options(self, stored: Variable, *, is_strict: bool) -> dict[str, Any]:
         """What a variable's encoding says about its array, and chunks that fit the blocks of a dask array."""
-        given = {str(key): value for key, value in encoded.encoding.items() if value is not None}
+        given = {str(key): value for key, value in stored.encoding.items() if value is not None}
         ignored = {"preferred_chunks", "source", "original_shape", "compressor", "dtype", "szip", "zlib"}
         if is_strict and (unknown := sorted(set(given) - OPTIONS - {"preferred_chunks", "dtype"})):
             raise ConfigurationError(
                 f"unknown encoding {unknown[0]!r}; known are {', '.join(sorted(OPTIONS))} and those of CF conventions"
             )
         options = {key: value for key, value in given.items() if key in OPTIONS - ignored}
+        if not is_strict and not _holds(stored.dtype, options.get("fill_value")):
+            options.pop("fill_value", None)  # of another dtype
         for key in ("chunks", "shards"):  # of another array, whose number of dimensions was another
             lengths = options.get(key)
             if not isinstance(lengths, list | tuple) or is_strict:
                 continue
-            if len(lengths) != encoded.ndim:
+            if len(lengths) != stored.ndim:
                 del options[key]
             else:
-                options[key] = tuple(map(_reaching, lengths, encoded.shape))
-        if encoded.dtype.kind == "f":
+                options[key] = tuple(map(_reaching, lengths, stored.shape))
+        if stored.dtype.kind == "f":
             options.setdefault("fill_value", np.nan)  # as xarray's own engine
-        if encoded.chunks is not None and "chunks" not in options:
-            options.update(chunking.fitting(encoded.data, options.get("shards"), align=self._align))
+        if stored.chunks is not None and "chunks" not in options:
+            options.update(chunking.fitting(stored.data, options.get("shards"), align=self._align))
         return options
 
     # ------------------------------------------------------------ arrays that are there
@@ -178,43 +188,56 @@ class PlanStore(AbstractWritableDataStore):
         grows = self._append_dim is not None and self._append_dim in variable.dims
         if self._mode == "a-" and self._append_dim is not None and not grows:
             return
-        encoded = self._like_stored(array, variable)
-        region, growth = self._place(array, encoded, grows=grows)
+        stored = _like_stored(array, variable)
+        region, growth = self._place(array, stored, grows=grows)
         strict = self._mode == "r+" and bool(self._region)
-        values = chunking.aligned(encoded, array, region, align=self._align, partial=not strict)
+        values = self._aligned(stored, array, region, partial=not strict)
+        if self._mode != "r+":
+            is_whole = growth is None and not set(self._region) & set(variable.dims)
+            attributes = self._attributes(array, stored, is_whole=is_whole)
+            if attributes != array.attrs.asdict():
+                self.plan.changed[array.path] = attributes
         self.plan.targets.append(Target(values, array.path, region, growth, self._write_empty))
 
-    def _like_stored(self, array: Array, variable: Variable) -> Variable:
-        """A variable encoded as the array in the store is; raises `AssignmentError` where that cannot be done exactly."""
-        raw = as_variable(array)
-        decoded = conventions.decode_cf_variable(array.basename, raw)
-        if set(decoded.dims) != set(variable.dims):
-            raise AssignmentError(
-                f"{array!r} has the dimensions {decoded.dims}, the variable {variable.dims}"
-            )
-        new = variable.copy(deep=False)
-        new.encoding = _like(array, decoded, variable)
-        encoded = _encoded(new, array.basename).transpose(*decoded.dims)
-        _check_dtype(array, encoded)
-        is_time = _is_time(decoded) or variable.dtype.kind in "mM"
-        for name in CONVENTIONS:
-            is_plain = name == "units" and not is_time  # a physical unit, which is not ours to judge
-            if not is_plain and not _means_same(encoded.attrs.get(name), raw.attrs.get(name)):
-                raise AssignmentError(
-                    f"the values cannot be encoded as those of {array!r}: {name} would be "
-                    f"{encoded.attrs.get(name)!r} instead of {raw.attrs.get(name)!r}"
-                )
-        return encoded
+    def _attributes(self, array: Array, stored: Variable, *, is_whole: bool) -> dict[str, JSON]:
+        """What an array says about its values afterwards: as the new variable does, if that replaces all of them.
+
+        What stored numbers mean stays, as they are encoded like those before.
+        """
+        there = array.attrs.asdict()
+        new = encoded_attributes(stored.attrs, stored.dtype)
+        coordinates = self._coordinates(there, new)
+        if is_whole:
+            own = {*MEANING, DIMENSIONS, *(("units", "calendar") if is_time(as_variable(array)) else ())}
+            kept = {name: value for name, value in there.items() if name in own}
+            there = {**{name: value for name, value in new.items() if name not in own}, **kept}
+        return there | coordinates
+
+    def _group_attributes(self, attributes: Mapping[str, Any]) -> dict[str, JSON]:
+        new = encoded_attributes(attributes)
+        return new | self._coordinates(self._there, new)
+
+    def _coordinates(self, there: Mapping[str, JSON], new: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The attribute `coordinates` with those that it names already, if their arrays stay."""
+        before, after = (str(found.get("coordinates") or "").split() for found in (there, new))
+        names = [name for name in before if name in self._arrays or name in after]
+        both = [*names, *(name for name in after if name not in names)]
+        return {"coordinates": " ".join(both)} if both else {}
+
+    def _aligned(
+        self, stored: Variable, array: Array, region: tuple[slice, ...], *, partial: bool = True
+    ) -> Any:
+        return chunking.aligned(
+            stored, array, region, align=self._align, is_safe=self._is_safe, partial=partial
+        )
 
     def _place(
-        self, array: Array, encoded: Variable, *, grows: bool
+        self, array: Array, stored: Variable, *, grows: bool
     ) -> tuple[tuple[slice, ...], tuple[int, int, int] | None]:
         """The part of the array that is written, and how it has to grow for that."""
         parts: list[slice] = []
         growth = None
-        for axis, (dim, length, there) in enumerate(
-            zip(encoded.dims, encoded.shape, array.shape, strict=True)
-        ):
+        for axis, (dim, length, there) in enumerate(zip(stored.dims, stored.shape, array.shape, strict=True)):
             if grows and dim == self._append_dim:
                 growth = (axis, there, there + length)
                 parts.append(slice(there, there + length))
@@ -229,66 +252,106 @@ class PlanStore(AbstractWritableDataStore):
         return tuple(parts), growth
 
 
-def _encoded(variable: Variable, name: str) -> Variable:
-    """A variable by CF conventions, as xarray's own engine stores it."""
-    if variable.dtype.kind == "T":
-        return conventions.encode_cf_variable(variable, name=name)
-    encoded: Variable = encode_zarr_variable(variable, name=name)
-    return encoded
+# ---------------------------------------------------------------- values
 
 
-def _like(array: Array, decoded: Variable, variable: Variable) -> dict[str, Any]:
-    """The encoding for new values of an array that exists.
-
-    The stored dtype is only in it where the conventions need it: they cast to it without a look at what is lost.
-    """
-    found = {k: v for k, v in decoded.encoding.items() if k not in OPTIONS | {"preferred_chunks", "dtype"}}
-    if array.dtype.kind in "iu" and decoded.dtype.kind not in "iu":  # scaled, masked, or times
-        is_wide = variable.chunks is None and array.dtype != np.uint64
-        found["dtype"] = np.dtype("i8") if is_wide else array.dtype  # values in memory are checked afterwards
-    elif _is_time(decoded):
-        found["dtype"] = array.dtype
+def _without_length(variable: Variable) -> Variable:
+    """A variable without the length of texts in its encoding, where it was read from somewhere with shorter ones."""
+    dtype = variable.encoding.get("dtype")
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "US" or dtype in {"S1", variable.dtype}:
+        return variable
+    found = variable.copy(deep=False)
+    found.encoding = {key: value for key, value in variable.encoding.items() if key != "dtype"}
     return found
 
 
-def _is_time(decoded: Variable) -> bool:
-    return decoded.dtype.kind in "mM" or "units" in decoded.encoding
+def _holds(dtype: np.dtype[Any], fill: Any) -> bool:
+    """Whether a fill value is one of a dtype, as far as numbers and times go."""
+    kinds = np.asarray(fill).dtype.kind, dtype.kind
+    if {*kinds} & {"M", "m"} or not {*kinds} <= {*"iufcb"}:
+        return not {*kinds} & {"M", "m"} or kinds[0] == kinds[1]
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(np.asarray(fill).astype(dtype), fill, equal_nan=True))
 
 
-def _means_same(a: Any, b: Any) -> bool:
-    """Whether two attributes say the same about stored numbers."""
-    if a is None or b is None:
-        return a is b
-    if isinstance(a, str) and isinstance(b, str) and " since " in a and " since " in b:
-        (unit, start), (other, begin) = a.split(" since ", 1), b.split(" since ", 1)
-        try:
-            return unit == other and pd.Timestamp(start) == pd.Timestamp(begin)
-        except (TypeError, ValueError):  # a calendar that pandas does not know
-            return a == b
-    return bool(np.array_equal(a, b) or (_is_nan(a) and _is_nan(b)))
+def _like_stored(array: Array, variable: Variable) -> Variable:
+    """A variable encoded as the array in the store is; raises `AssignmentError` where that cannot be done exactly."""
+    raw = as_variable(array)
+    decoded = conventions.decode_cf_variable(array.basename, raw)
+    if set(decoded.dims) != set(variable.dims):
+        raise AssignmentError(f"{array!r} has the dimensions {decoded.dims}, the variable {variable.dims}")
+    new = variable.copy(deep=False).transpose(*decoded.dims)
+    if {*MEANING} & {*new.attrs} or (is_time(new) and new.dtype.kind in "iuf"):
+        new = conventions.decode_cf_variable(array.basename, new)  # it was opened as stored
+    if array.dtype.kind in "mM" and new.dtype.kind == array.dtype.kind:
+        stored = Variable(new.dims, new.data, {k: v for k, v in new.attrs.items() if k != "units"})
+    else:
+        if decoded.dtype.kind in "fc" and new.dtype.kind in "iub":
+            new = new.copy(deep=False, data=cast(new, decoded.dtype, array.basename, rounds=False))
+        new.encoding = _like(raw, decoded)
+        _check_calendar(array, raw, new)
+        stored = encoded(new, array.basename)
+        _check_meaning(array, raw, stored)
+    _check_kind(array, stored)
+    data = cast(stored, array.dtype, array.basename, rounds=bool({*PACKING} & {*raw.attrs}))
+    return stored if data is stored.data else stored.copy(deep=False, data=data)
+
+
+def _like(raw: Variable, decoded: Variable) -> dict[str, Any]:
+    """The encoding for new values of an array that exists.
+
+    The stored dtype is in it only where the conventions need it, as values are cast to it afterwards.
+    """
+    found = {k: v for k, v in decoded.encoding.items() if k not in OPTIONS | {"preferred_chunks", "dtype"}}
+    found.setdefault("_FillValue", None)  # no default
+    if "_Unsigned" in found or (is_time(decoded) and "dtype" not in raw.attrs):
+        found["dtype"] = raw.dtype
+    if is_time(raw):
+        found["calendar"] = raw.attrs.get("calendar", "standard")
+    return found
+
+
+def _check_calendar(array: Array, raw: Variable, new: Variable) -> None:
+    """Raise `AssignmentError` for dates of another calendar than the array's, which would be other days there."""
+    if is_time(raw) and contains_cftime_datetimes(new):
+        calendars = [raw.attrs.get("calendar", "standard").lower(), infer_calendar_name(new.data)]
+        first, second = ("standard" if "gregorian" in calendar else calendar for calendar in calendars)
+        if first != second:
+            raise AssignmentError(
+                f"{array!r} has the calendar {calendars[0]!r}, the variable {calendars[1]!r}"
+            )
+
+
+def _check_meaning(array: Array, raw: Variable, stored: Variable) -> None:
+    """Raise `AssignmentError` where numbers would mean something else than those in the array."""
+    times = is_time(raw) or is_time(stored)
+    if times and {raw.dtype.kind, stored.dtype.kind} <= {*"iuf"} and _same_times(raw, stored):
+        times = False
+    for name in (*MEANING, *(("units", "calendar") if times else ())):
+        new: Any = stored.attrs.get(name)
+        there: Any = raw.attrs.get(name)
+        if name == "dtype" and there == "bool" and stored.dtype == bool:
+            continue
+        if not (new is there or np.array_equal(new, there) or (_is_nan(new) and _is_nan(there))):
+            raise AssignmentError(
+                f"the values cannot be encoded as those of {array!r}: {name} would be {new!r} instead of {there!r}"
+            )
+
+
+def _same_times(*variables: Variable) -> bool:
+    """Whether numbers are the same times by the units and calendars of some variables."""
+    names = ("units", "calendar")
+    found = [
+        conventions.decode_cf_variable(
+            "times", Variable("x", [0, 1], {name: v.attrs[name] for name in names if name in v.attrs})
+        ).to_numpy()
+        for v in variables
+    ]
+    return all(other.dtype.kind == found[0].dtype.kind and np.array_equal(other, found[0]) for other in found)
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float | complex | np.inexact) and bool(np.isnan(value))
-
-
-def _check_dtype(array: Array, encoded: Variable) -> None:
-    """Raise `AssignmentError` for values that the array's dtype would change: cut texts, other signs, lost digits."""
-    new, there = encoded.dtype, array.dtype
-    if new == there or np.can_cast(new, there, "safe"):
-        return
-    if new.kind == there.kind == "f":
-        return  # rounded to what the store holds
-    if new.kind in "UTO" and there.kind in "TO":
-        return
-    if new.kind in "iu" and there.kind in "iu" and encoded.chunks is None:
-        values = np.asarray(encoded.data)
-        limits = np.iinfo(there)
-        if not values.size or (values.min() >= limits.min and values.max() <= limits.max):
-            return
-    raise AssignmentError(
-        f"values of {new} cannot be stored in {array!r} without loss; convert them first: variable.astype({str(there)!r})"
-    )
 
 
 def _reaching(lengths: Any, extent: int) -> Any:
@@ -297,3 +360,26 @@ def _reaching(lengths: Any, extent: int) -> Any:
         return lengths
     missing = max(0, extent - sum(lengths))
     return (*lengths, *repeat(lengths[-1], -(-missing // lengths[-1])))
+
+
+KINDS = {
+    "f": "fiub",
+    "c": "cfiub",
+    "i": "iufb",
+    "u": "iufb",
+    "b": "b",
+    "U": "UTO",
+    "S": "SO",
+    "T": "TUO",
+    "O": "OTUS",
+}
+"""From which kinds of dtypes values are cast to each."""
+
+
+def _check_kind(array: Array, stored: Variable) -> None:
+    """Raise `AssignmentError` for values that are of another nature than those of the array."""
+    if stored.dtype.kind not in KINDS.get(array.dtype.kind, array.dtype.kind):
+        raise AssignmentError(
+            f"values of {stored.dtype} cannot be stored in {array!r} without loss; "
+            f"convert them first: variable.astype({str(array.dtype)!r})"
+        )

@@ -1,6 +1,7 @@
 """One array of ours as one variable of xarray: its elements lazily, its dimensions, attributes and encoding."""
 
 import asyncio
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -8,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from xarray import Variable
 from xarray.backends import BackendArray
 from xarray.backends.zarr import FillValueCoder
@@ -27,10 +29,10 @@ DIMENSIONS = "_ARRAY_DIMENSIONS"
 class LazyArray(BackendArray):
     """The elements of an array, read when they are asked for. Pickles by the store's configuration. Thread-safe."""
 
-    __slots__ = ("array", "dtype", "shape")
+    __slots__ = ("_stored", "dtype", "shape")
 
     def __init__(self, array: Array) -> None:
-        self.array = array
+        self._stored = array
         self.shape = array.shape
         is_bytes = array.dtype.hasobject and array.metadata.data_type.to_json() in {
             "bytes",
@@ -41,24 +43,27 @@ class LazyArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Read what one of xarray's indexers selects, in one go: every kind of them is a selection of ours."""
         if isinstance(key, indexing.VectorizedIndexer):
-            found = self.array.get_coordinate_selection(tuple(np.broadcast_arrays(*key.tuple)))
+            found = self._stored.get_coordinate_selection(tuple(np.broadcast_arrays(*key.tuple)))
         else:
-            found = self.array.get_orthogonal_selection(key.tuple)
-        return np.asarray(found, self.array.dtype)
+            found = self._stored.get_orthogonal_selection(key.tuple)
+        return np.asarray(found, self._stored.dtype)
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         """Read what an indexer selects, in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
 
 
-def as_variable(array: Array) -> Variable:
-    """An array as a variable, not decoded."""
+def as_variable(array: Array, *, masks: bool = False) -> Variable:
+    """An array as a variable, not decoded; with `masks` its fill value is taken to stand for missing values."""
     names, attributes = dimensions(array), array.attrs.asdict()
     attributes.pop(DIMENSIONS, None)
-    if "_FillValue" in attributes:
+    how = encoding(array, names)
+    if masks:
+        attributes["_FillValue"] = how.pop("fill_value")
+    elif "_FillValue" in attributes:
         attributes["_FillValue"] = _decoded_fill(array, attributes["_FillValue"])
     data = indexing.LazilyIndexedArray(LazyArray(array))
-    return Variable(names, data, attributes, encoding(array, names))
+    return Variable(names, data, attributes, how)
 
 
 def dimensions(array: Array) -> tuple[str, ...]:
@@ -162,17 +167,19 @@ def encoded_attributes(attributes: Mapping[Any, Any], dtype: np.dtype[Any] | Non
         if name == "_FillValue" and dtype is not None:
             if value is not None:
                 found[name] = FillValueCoder.encode(_plain_scalar(value), dtype)
-        else:
-            found[name] = plain(value)
+        elif not (name == "missing_value" and dtype is not None and dtype.kind in "fc" and pd.isna(value)):
+            found[name] = plain(value)  # NaN is missing anyhow
     return found
 
 
 def plain(value: Any) -> Any:
-    """A value without numpy in it; what JSON cannot hold stays and is refused with the document."""
+    """A value without numpy in it, NaN and infinities as texts; what JSON cannot hold is refused with the document."""
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"  # as Zarr spells them
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

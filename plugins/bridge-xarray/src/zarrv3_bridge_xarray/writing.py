@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from xarray import DataArray, Dataset, DataTree, Variable
@@ -18,7 +20,9 @@ from zarrv3.errors import (
     NodeExistsError,
     NodeTypeError,
     StaleMetadataWarning,
+    ZarrError,
 )
+from zarrv3.format.documents import dump_document
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.nodes import folder_of
@@ -36,33 +40,37 @@ UNNAMED = "xarray_dataarray_variable"
 
 def to_zarrv3(
     data: Dataset | DataArray | DataTree,
-    store: StoreLike,
-    *,
-    group: str | None = None,
+    store: StoreLike = None,
     mode: Mode | None = None,
+    group: str | None = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
     append_dim: Hashable | None = None,
     region: Region = None,
     compute: bool = True,
     consolidated: bool | None = None,
+    safe_chunks: bool = True,
     align_chunks: bool = False,
     write_empty_chunks: bool | None = None,
     write_inherited_coords: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    zarr_format: int | None = None,
+    chunkmanager_store_kwargs: Mapping[str, Any] | None = None,
 ) -> Any:
     """Write a dataset, an array with its coordinates, or a tree of datasets to a group of any store.
 
-    Everything is checked before anything is changed. Documents come first, then values: at once where they are numpy
-    arrays, then all dask arrays as one graph, whose tasks carry the store's configuration.
+    Arguments are those of xarray's `to_zarr`. Everything is checked before anything is changed, but for values of dask arrays.
+    Documents come first, then values: at once where they are numpy arrays, then all dask arrays as one graph, whose tasks
+    carry the store's configuration. An append that fails gives its places back.
 
     Args:
         data: what is written.
-        store: anything that `zarrv3.open_store` takes, or a `zarrv3.Group`.
-        group: the path of the group.
-        mode: `w-` creates the group and fails if there is one, `w` replaces it with everything below it (what is there stays until all is written, where the store
-            can replace it in one step, unless `compute` is false), `a` adds and
+        store: anything that `zarrv3.open_store` takes, or a `zarrv3.Group`; a new store in memory by default.
+        mode: `w-` creates the group and fails if there is one, `w` replaces it with everything below it (what is there
+            stays until all is written, where the store can replace it in one step, unless `compute` is false), `a` adds and
             overwrites variables, `a-` too but with `append_dim` only those that have it, `r+` only writes values. By
             default `a` with `append_dim`, `r+` with `region`, else `w-`.
+        group: the path of the group.
         encoding: for each variable what its array is to be: chunks, shards, compressors, filters, serializer, fill_value,
             chunk_key_encoding, storage_transformers, write_empty_chunks, and what CF conventions know (dtype,
             scale_factor, add_offset, _FillValue, units, calendar). For a tree: by path of the node.
@@ -71,15 +79,21 @@ def to_zarrv3(
         compute: write the values; else return a `dask.delayed.Delayed` that writes those of dask arrays.
         consolidated: bring consolidated metadata of the store's root up to date, as other readers of xarray datasets
             expect. By default wherever documents change and the store can list its keys.
+        safe_chunks: refuse blocks of dask arrays that share chunks or shards where the store cannot swap values. If not,
+            such blocks are written one after the other there, as far as dask's locks reach.
         align_chunks: change the blocks of dask arrays where they would share chunks or shards.
         write_empty_chunks: store chunks that hold only the fill value; by default zarrv3's setting.
         write_inherited_coords: give nodes of a tree the coordinates of those above them.
         storage_options: options of the store.
+        zarr_format: 3.
+        chunkmanager_store_kwargs: what `dask.array.store` takes besides, such as `lock`.
 
     Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard and the store cannot swap values,
     `AssignmentError` for what does not fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
     """
     chosen = _mode(mode, append_dim, region)
+    if zarr_format not in {None, 3}:
+        raise ConfigurationError(f"zarrv3 writes Zarr version 3, not {zarr_format!r}")
     given = place(store, group, storage_options)
     with closed(given, keep=not compute):
         members = [*_members(data, write_inherited_coords, encoding or {})]
@@ -106,6 +120,7 @@ def to_zarrv3(
                     append_dim=append_dim,
                     region=region,
                     align=align_chunks,
+                    is_safe=safe_chunks,
                     write_empty=write_empty_chunks,
                 )
                 for path, member, own in members
@@ -115,7 +130,9 @@ def to_zarrv3(
                 _create(plans, where, chosen)
             except NodeExistsError as error:  # in the words of this function
                 raise NodeExistsError(str(error).replace("overwrite=True", "mode='w'")) from None
-            done = _write(plans, where, compute=compute)
+            lock = not (safe_chunks or where.store.capabilities.swap)
+            options = {"lock": lock, **(chunkmanager_store_kwargs or {})}
+            done = _write(plans, where, compute=compute, options=options)
         if consolidates:
             zarrv3.consolidate_metadata(given.store)
         given.store.flush()
@@ -124,7 +141,7 @@ def to_zarrv3(
 
 def _mode(mode: Mode | None, append_dim: Hashable | None, region: Region) -> Mode:
     if mode is None:
-        return "a" if append_dim is not None else "r+" if region is not None else "w-"
+        mode = "a" if append_dim is not None else "r+" if region is not None else "w-"
     if mode not in {"w", "w-", "a", "a-", "r+"}:
         raise ConfigurationError(f"mode must be w, w-, a, a- or r+, not {mode!r}")
     if append_dim is not None and mode not in {"a", "a-"}:
@@ -177,9 +194,11 @@ def _planned(
     append_dim: Hashable | None,
     region: Region,
     align: bool,
+    is_safe: bool,
     write_empty: bool | None,
 ) -> Plan:
-    arrays = _existing(where, mode)
+    there = _existing(where, mode)
+    arrays = dict(there.arrays()) if there else {}
     slices: Slices = {}
     if region is not None:
         slices = resolved(dataset, region, arrays)
@@ -192,24 +211,26 @@ def _planned(
         where.path,
         mode,
         arrays=arrays,
+        there=there.attrs.asdict() if there else {},
         append_dim=append_dim,
         region=slices,
         align=align,
+        is_safe=is_safe,
         write_empty=write_empty,
     )
     dataset.dump_to_store(store, encoding={name: dict(own) for name, own in encoding.items()})
     return store.plan
 
 
-def _existing(where: Place, mode: Mode) -> dict[str, Array]:
-    """The arrays in the group that are not to be replaced."""
+def _existing(where: Place, mode: Mode) -> Group | None:
+    """The group, if it is there and not to be replaced."""
     if mode in {"w", "w-"}:
-        return {}
+        return None
     found = nodes.find(where.store, where.path)
     if found is None and mode != "r+":
-        return {}
+        return None
     nodes.checked(where.store, where.path, found, GroupMetadata)
-    return dict(Group(where.store, where.path).arrays())
+    return Group(where.store, where.path)
 
 
 def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) -> None:
@@ -273,33 +294,91 @@ def _create(plans: list[Plan], where: Place, mode: Mode) -> None:
             Group(where.store, plan.path).attrs.put(plan.attributes)
 
 
-def _write(plans: list[Plan], where: Place, *, compute: bool) -> Any:
+def _write(plans: list[Plan], where: Place, *, compute: bool, options: Mapping[str, Any]) -> Any:
     """Write the values; those of dask arrays as one graph, which is returned unless it is computed."""
     created = {path: metadata for plan in plans for path, metadata in plan.arrays.items()}
-    later = []
-    for target in (target for plan in plans for target in plan.targets):
-        array = Array(
-            where.store, target.path, metadata=created.get(target.path), write_empty_chunks=target.write_empty
+    targets = [target for plan in plans for target in plan.targets]
+    with _grown(plans, where) as changed:
+        later = []
+        for target in targets:
+            metadata = created.get(target.path) or changed.get(target.path)
+            array = Array(where.store, target.path, metadata=metadata, write_empty_chunks=target.write_empty)
+            if not isinstance(target.values, Variable):
+                later.append(chunking.bridge().Write(target.values, array, target.region))
+            elif target.values.size:
+                array.write(target.region, np.asarray(target.values.data), is_new=target.path in created)
+        return (
+            chunking.bridge().write_many(later, compute=compute, **options) if later or not compute else None
         )
-        if target.grows is not None:
-            _grow(array, *target.grows)
-        if not isinstance(target.values, Variable):
-            later.append(chunking.bridge().Write(target.values, array, target.region))
-        elif target.values.size:
-            array.write(target.region, np.asarray(target.values.data), is_new=target.path in created)
-    if later or not compute:
-        return chunking.bridge().write_many(later, compute=compute, lock=None)
-    return None
 
 
-def _grow(array: Array, axis: int, before: int, after: int) -> None:
-    """Lengthen an array; `AssignmentError` if somebody else has done so meanwhile."""
+Change: TypeAlias = Callable[[ArrayMetadata], ArrayMetadata]
 
-    def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
+
+@contextmanager
+def _grown(plans: list[Plan], where: Place) -> Iterator[dict[str, ArrayMetadata]]:
+    """Give arrays their new lengths and attributes; their metadata by then. After an error lengths are as they were."""
+    grows = {
+        target.path: target.grows for plan in plans for target in plan.targets if target.grows is not None
+    }
+    attributes = {path: own for plan in plans for path, own in plan.changed.items()}
+    changes: dict[str, Change] = {
+        path: partial(
+            _changed,
+            grows=grows.get(path),
+            attributes=attributes.get(path),
+            name=nodes.where(where.store, path),
+        )
+        for path in {**grows, **attributes}
+    }
+    done: dict[str, ArrayMetadata] = {}
+    try:
+        _change(where, changes, done)
+        if done:
+            nodes.Above().tell(where.store, "changed", *done)
+        yield done
+    except BaseException:
+        for path in grows.keys() & done.keys():
+            axis, before, after = grows[path]
+            with suppress(ZarrError):
+                Array(where.store, path).resize_with(
+                    lambda shape, axis=axis, before=before, after=after: (  # type: ignore[misc]
+                        (*shape[:axis], before, *shape[axis + 1 :]) if shape[axis] == after else shape
+                    )
+                )
+        raise
+
+
+def _changed(
+    metadata: ArrayMetadata, *, grows: tuple[int, int, int] | None, attributes: Any, name: str
+) -> ArrayMetadata:
+    if grows is not None:
+        axis, before, after = grows
+        shape = metadata.shape
         if shape[axis] != before:
             raise AssignmentError(
-                f"{array!r} has become {shape[axis]} long, from {before}: somebody else appends; try again"
+                f"{name} has become {shape[axis]} long, from {before}: somebody else appends; try again"
             )
-        return (*shape[:axis], after, *shape[axis + 1 :])
+        metadata = metadata.with_shape((*shape[:axis], after, *shape[axis + 1 :]))
+    return metadata if attributes is None else metadata.with_attributes(attributes)
 
-    array.resize_with(longer)
+
+def _change(where: Place, changes: dict[str, Change], done: dict[str, ArrayMetadata]) -> None:
+    """Change the documents of arrays, with one swap where the store has that; `done` gets those that are changed."""
+    store, left = where.store, {nodes.document_key(path): path for path in changes}
+    if not store.capabilities.swap:
+        for path, change in changes.items():
+            done[path], _ = nodes.change(store, path, ArrayMetadata, change)
+        return
+    while left:
+        new = {}
+        for key, (document, _) in zip(left, found := store.get_versioned([*left]), strict=True):
+            metadata = nodes.parsed(store, left[key], document) if document is not None else None
+            new[key] = changes[left[key]](nodes.checked(store, left[key], metadata, ArrayMetadata))
+        swaps = {
+            key: (version, dump_document(new[key].to_document()))
+            for key, (_, version) in zip(left, found, strict=True)
+        }
+        refused = store.swap_many(swaps)
+        done |= {left[key]: new[key] for key in left if key not in refused}
+        left = {key: left[key] for key in refused}
