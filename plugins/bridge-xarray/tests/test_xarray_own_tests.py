@@ -46,6 +46,7 @@ EXPECTED = {
     "test_compressor_encoding": CODECS,
     "test_concurrent_load_multiple_objects": COUNTS,
     "test_indexing": COUNTS,
+    "test_invalid_dataarray_names_raise": "the error for a name that is not a text is in other words",
     "test_read_non_consolidated_warning": SILENT,
     "test_roundtrip_None_variable": "names that begin with __, under which xarray stores this variable, are reserved in Zarr V3",
     "TestFolders.test_shard_encoding_with_dask": SHARES,

@@ -29,10 +29,10 @@ DIMENSIONS = "_ARRAY_DIMENSIONS"
 class LazyArray(BackendArray):
     """The elements of an array, read when they are asked for. Pickles by the store's configuration. Thread-safe."""
 
-    __slots__ = ("_stored", "dtype", "shape")
+    __slots__ = ("_array", "dtype", "shape")
 
     def __init__(self, array: Array) -> None:
-        self._stored = array
+        self._array = array
         self.shape = array.shape
         is_bytes = array.dtype.hasobject and array.metadata.data_type.to_json() in {
             "bytes",
@@ -43,10 +43,10 @@ class LazyArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         """Read what one of xarray's indexers selects, in one go: every kind of them is a selection of ours."""
         if isinstance(key, indexing.VectorizedIndexer):
-            found = self._stored.get_coordinate_selection(tuple(np.broadcast_arrays(*key.tuple)))
+            found = self._array.get_coordinate_selection(tuple(np.broadcast_arrays(*key.tuple)))
         else:
-            found = self._stored.get_orthogonal_selection(key.tuple)
-        return np.asarray(found, self._stored.dtype)
+            found = self._array.get_orthogonal_selection(key.tuple)
+        return np.asarray(found, self._array.dtype)
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         """Read what an indexer selects, in another thread."""
