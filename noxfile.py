@@ -105,6 +105,7 @@ ONCE = [
     "plugins/cli",
     "plugins/store-mongodb",
     "plugins/store-fsspec",
+    "plugins/store-obstore",
 ]
 """What is tested on one interpreter only, to keep the whole run short."""
 

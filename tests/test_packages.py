@@ -22,6 +22,7 @@ FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/p
 EXTRAS = {
     "zarrv3-store-redis",
     "zarrv3-store-mongodb",
+    "zarrv3-store-obstore",
     "zarrv3-bridge-zarr",
     "zarrv3-bridge-xarray",
     "zarrv3-bridge-dask",

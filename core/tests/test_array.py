@@ -22,7 +22,10 @@ from zarrv3.errors import (
     NodeTypeError,
     ReadOnlyError,
     SelectionError,
+    UnsupportedError,
 )
+from zarrv3.store.memory import MemoryDriver
+from zarrv3.store.wrapping import DriverStore
 
 
 @pytest.fixture
@@ -306,6 +309,20 @@ def test_corrupt_chunks(compressor: Any, how: str) -> None:
 
 
 # ---------------------------------------------------------------- fill values and empty chunks
+
+
+def test_emptied_chunks_where_swaps_do_not_erase() -> None:
+    """A chunk of which a partial write leaves nothing is stored where it cannot be erased on a condition; covered ones go."""
+    driver = MemoryDriver({})
+    driver.capabilities = driver.capabilities.without("swap_erases", "transactions")
+    array = zarrv3.create_array(DriverStore(driver), shape=6, chunks=2, dtype="i4", compressors=None)
+    array[:] = range(1, 7)
+    array[1:6] = 0
+    array[0] = 0
+    assert {key: len(value) for key, value in array.store.items() if key != "zarr.json"} == {"c/0": 8}
+    assert array[...].tolist() == [0] * 6
+    with pytest.raises(UnsupportedError, match="on the condition that they have not changed"):
+        array.store.swap_many({"c/0": (array.store.get_versioned(["c/0"])[0][1], None)})
 
 
 @pytest.mark.parametrize("fill", [0.0, math.nan, -math.inf])

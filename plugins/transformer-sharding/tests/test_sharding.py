@@ -426,6 +426,23 @@ def test_swapping_chunks() -> None:
         half.swap_many({"c/0": (None, b"ab")})
 
 
+def test_emptied_shards_where_swaps_do_not_erase() -> None:
+    """A shard of which a partial change leaves nothing is an index alone where it cannot be erased on a condition."""
+    driver = MemoryDriver({})
+    driver.capabilities = driver.capabilities.without("swap_erases", "transactions")
+    array = zarrv3.create_array(
+        DriverStore(driver), shape=12, chunks=1, shards=4, dtype="u1", fill_value=0, compressors=None
+    )
+    array[:] = range(1, 13)
+    array.resize(6)
+    array.resize(4)
+    assert len(array.store["c/1"]) == 4 * 16 + 4
+    array.resize(12)
+    array[4:8] = range(4)
+    array[5:8] = 0
+    assert array[...].tolist() == [1, 2, 3, 4, *[0] * 8]
+
+
 def test_chunks_left_out() -> None:
     """Chunks that a change leaves out stay, also where all of the shard could have been replaced unread."""
     array = zarrv3.create(

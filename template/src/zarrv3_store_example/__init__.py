@@ -16,7 +16,7 @@ LOCK = RLock()
 class ExampleDriver:
     """The contract over one dict: three methods make a store, two more let many writers share it."""
 
-    capabilities = Capabilities(write=True, erase=True, list=True, swap=True)
+    capabilities = Capabilities(write=True, erase=True, list=True, swap=True, swap_erases=True)
 
     def __init__(self, name: str) -> None:
         self.values = DICTS.setdefault(name, {})

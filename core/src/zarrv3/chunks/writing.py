@@ -71,6 +71,7 @@ class _Writer:
     def __post_init__(self) -> None:
         layout = self.layout
         self.has_padding = _has_padding(layout)
+        self.can_empty = not layout.store.capabilities.swap or layout.store.capabilities.swap_erases
         self.is_empty = fill_test(layout.dtype, len(layout.cuts), layout.metadata.fill_value)
         self.kernel = kernel_for(layout, self.value, self.fields, layout.chain)
         self.memories: list[Any] = []
@@ -149,7 +150,8 @@ class _Writer:
     def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
         """The new value of a chunk, `None` for an empty one."""
         chunk = self._chunk(piece, olds[piece.chunk]) if is_kept else self._covered(piece)
-        if not self.write_empty and self.is_empty(chunk):
+        keeps_empty = self.write_empty or (is_kept and not self.can_empty)
+        if not keeps_empty and self.is_empty(chunk):
             return None
         return self.layout.chain_of(chunk.shape).encode(chunk)
 

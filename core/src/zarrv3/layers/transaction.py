@@ -42,7 +42,7 @@ class Transaction(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """Those of the store, but for swaps, transactions within transactions, and renaming in one step."""
-        return self.inner.capabilities.without("swap", "transactions", "replace")
+        return self.inner.capabilities.without("swap", "swap_erases", "transactions", "replace")
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         with self._lock.taken:

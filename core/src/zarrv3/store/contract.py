@@ -115,6 +115,8 @@ class Capabilities:
     """`list_prefix` works, and so all that lists."""
     swap: bool = False
     """`get_versioned` and `swap_many` work, atomically against every writer of the store, in any process."""
+    swap_erases: bool = False
+    """`swap_many` erases keys too: some object stores write on a condition, and erase without one."""
     transactions: bool = False
     """`apply_many` makes all changes at once or none."""
     replace: bool = False
@@ -139,7 +141,7 @@ class Capabilities:
 
     def read_only(self) -> "Capabilities":
         """These capabilities less all that change anything."""
-        return self.without("write", "erase", "swap", "transactions", "replace")
+        return self.without("write", "erase", "swap", "swap_erases", "transactions", "replace")
 
 
 # ---------------------------------------------------------------- what a driver has
@@ -221,8 +223,8 @@ class SwapsValues(Protocol):
         """Write the keys that still have the version they are given with; returns the others, which are left alone.
 
         Comparing and writing are one step for each key: of several concurrent callers with the same version, one wins.
-        `None` as version: the key must be missing; `None` as value: it is erased. N keys cost the backend's natural
-        bulk operation. The old value is not sent.
+        `None` as version: the key must be missing; `None` as value: it is erased, with the capability `swap_erases`.
+        N keys cost the backend's natural bulk operation. The old value is not sent.
         """
 
 

@@ -27,7 +27,9 @@ class MappingDriver:
     The version of a value is the value itself.
     """
 
-    capabilities = Capabilities(write=True, erase=True, list=True, swap=True, transactions=True, replace=True)
+    capabilities = Capabilities(
+        write=True, erase=True, list=True, swap=True, swap_erases=True, transactions=True, replace=True
+    )
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         self.mapping = mapping

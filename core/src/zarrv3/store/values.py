@@ -12,6 +12,7 @@ _DOING = {
     "erase": "erase keys",
     "list": "list its keys; consolidated metadata does without",
     "swap": "swap values atomically",
+    "swap_erases": "erase keys on the condition that they have not changed",
     "transactions": "make several changes at once",
 }
 
@@ -65,7 +66,7 @@ def check_swaps(store: BaseStore, swaps: Swaps) -> None:
         if value is not None:
             check_value(key, value)
         elif version is not None:
-            require(store, "erase", swaps)
+            require(store, "swap_erases", swaps)
 
 
 def require(store: BaseStore, capability: str, keys: Collection[str] = ()) -> None:

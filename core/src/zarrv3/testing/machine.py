@@ -168,7 +168,7 @@ class StoreMachine(RuleBasedStateMachine):
             same(remembered, expected, VERSIONS, f"the value that {key!r} had with version {version!r}")
         given: dict[str, tuple[Version | None, bytes | None]] = {}
         for key, (which, new) in swaps.items():
-            if new is None and not self.can.erase:
+            if new is None and not self.can.swap_erases:
                 continue
             old = now[key][1]
             given[key] = (

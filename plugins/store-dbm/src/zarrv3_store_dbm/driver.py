@@ -34,6 +34,7 @@ class DBMDriver:
             erase=True,
             list=True,
             swap=LOCKS,  # keep all other processes out
+            swap_erases=LOCKS,
             transactions=dumb,
             native_ranges=dumb,
             persistent=True,

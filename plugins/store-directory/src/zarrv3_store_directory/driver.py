@@ -90,6 +90,7 @@ class DirectoryDriver:
             list=True,
             replace=True,
             swap=anchored and _has_locks(root),
+            swap_erases=anchored and _has_locks(root),
             native_ranges=True,
             shared=True,
             persistent=True,

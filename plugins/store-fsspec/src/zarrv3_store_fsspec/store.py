@@ -233,7 +233,7 @@ class FSStore(Backend):
         if systems.is_read_only(fs):
             can = can.read_only()
         if isinstance(fs, MemoryFileSystem):
-            can = replace(can, swap=True, shared=False, persistent=False, durable=False)
+            can = replace(can, swap=True, swap_erases=True, shared=False, persistent=False, durable=False)
             return MemoryAccess(fs, base, missing), can
         if isinstance(fs, WholeFileCacheFileSystem):
             return CopiesAccess(fs, base, missing), can.without("native_ranges")
@@ -255,7 +255,9 @@ class FSStore(Backend):
         conditional = self.option("conditional_writes")
         most = _S3_KEY - len(base.partition("/")[2].encode())
         swap = is_amazons(fs) if conditional is None else conditional
-        return S3Access(fs, missing), replace(can, swap=swap, limits=Limits(key_bytes=max(1, most)))
+        return S3Access(fs, missing), replace(
+            can, swap=swap, swap_erases=swap, limits=Limits(key_bytes=max(1, most))
+        )
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; without the server."""

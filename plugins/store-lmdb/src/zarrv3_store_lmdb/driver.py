@@ -264,6 +264,7 @@ def _capabilities(*, readonly: bool, locking: bool) -> Capabilities:
         erase=True,
         list=True,
         swap=True,
+        swap_erases=True,
         transactions=True,
         native_ranges=True,
         shared=locking,

@@ -77,6 +77,7 @@ class MongoDBDriver:
             erase=True,
             list=True,
             swap=True,
+            swap_erases=True,
             shared=True,
             persistent=True,
             durable=True,

@@ -64,6 +64,7 @@ class RedisDriver:
             erase=True,
             list=True,
             swap=True,
+            swap_erases=True,
             transactions=True,
             native_ranges=True,
             shared=True,

@@ -58,6 +58,7 @@ class SQLDriver:
             erase=True,
             list=True,
             swap=True,
+            swap_erases=True,
             transactions=True,
             replace=True,
             native_ranges=True,

@@ -44,6 +44,7 @@ class ZipDriver:
             erase=True,
             list=True,
             swap=True,  # unflushed changes keep other processes out
+            swap_erases=True,
             transactions=True,
             native_ranges=stored and compression == ZIP_STORED,
             shared=mode == "r",

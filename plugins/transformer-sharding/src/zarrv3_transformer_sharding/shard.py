@@ -159,10 +159,13 @@ class ShardFormat:
 
     # ------------------------------------------------------------ writing
 
-    def pack(self, chunks: Sequence[Buffer | None]) -> bytes | None:
-        """The shard of some chunks, in C order and without gaps; `None` if there are none. Copies each byte once."""
+    def pack(self, chunks: Sequence[Buffer | None], *, keep_empty: bool = False) -> bytes | None:
+        """The shard of some chunks, in C order and without gaps. Copies each byte once.
+
+        Of no chunks it is `None`, or with `keep_empty` an index alone.
+        """
         present = [chunk for chunk in chunks if chunk is not None]
-        if not present:
+        if not present and not keep_empty:
             return None
         lengths = np.fromiter(map(len, present), np.int64, len(present))
         words = np.full((len(chunks), 2), MISSING, np.int64)

@@ -320,6 +320,8 @@ class ShardingTransformer(StorageTransformer):
             if not (replaces(key, chunks) and wanted.isdisjoint(chunks.values()))
         ]
         left: dict[Name, Buffer | None] = {}
+        can = self.inner.capabilities
+        keeps_empty = can.swap and not can.swap_erases and not at_once
 
         def make_shards(some: Collection[str], olds: Changes) -> Changes:
             opened = {key: self._opened(key, old, group.coords[key]) for key, old in olds.items()}
@@ -346,7 +348,11 @@ class ShardingTransformer(StorageTransformer):
                 for slot, value in changed.items():
                     blobs[slot] = value
                 shard = group.coords[key]
-                made[key] = blobs[0] if shard is None else self._format(shard).pack(blobs)
+                made[key] = (
+                    blobs[0]
+                    if shard is None
+                    else self._format(shard).pack(blobs, keep_empty=keeps_empty and key in opened)
+                )
             return made
 
         self._chunks.change_many(

@@ -44,6 +44,7 @@ def _look(store: BaseStore) -> None:
     _require(isinstance(can, Capabilities), f"`capabilities` is not a Capabilities but {shown(can)}")
     for name in ("swap", "transactions"):
         _require(can.write or not getattr(can, name), f"it claims `{name}` but not `write`")
+    _require(can.swap or not can.swap_erases, "it claims `swap_erases` but not `swap`")
     _require(not _read(store, ["basics/none"])[0], "get_many finds a value where none was written")
     if can.write:
         write: Callable[..., Any] = store.write_many

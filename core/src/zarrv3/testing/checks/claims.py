@@ -19,6 +19,7 @@ WRITES: Calls = {
     "rename_prefix": lambda store: store.rename_prefix("f/", "g/"),
     "get_versioned": lambda store: store.get_versioned(["k"]),
     "swap_many": lambda store: store.swap_many({"k": (None, b"v")}),
+    "erasing by swap_many": lambda store: store.swap_many({"k": ("version", None)}),
     "apply_many": lambda store: store.apply_many({"k": b"v", "l": None}),
 }
 """Every call that changes a store, and the one that prepares for it."""
@@ -30,6 +31,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "rename_prefix": ("write", "erase"),
     "get_versioned": ("swap",),
     "swap_many": ("swap",),
+    "erasing by swap_many": ("swap", "swap_erases"),
     "apply_many": ("transactions",),
 }
 

@@ -167,7 +167,11 @@ def check_ways_of_reading_agree(opener: Opener) -> None:
             _agree(store, _changed(state, changes), "after write_many")
             if can.swap:
                 versions = [version for _, version in store.get_versioned(["a", "f/b", "new"])]
-                changes = {"a": b"swapped%d" % turn, "f/b": None if can.erase else b"s", "new": b"n%d" % turn}
+                changes = {
+                    "a": b"swapped%d" % turn,
+                    "f/b": None if can.swap_erases else b"s",
+                    "new": b"n%d" % turn,
+                }
                 swaps = {key: (v, new) for (key, new), v in zip(changes.items(), versions, strict=True)}
                 same([*store.swap_many(swaps)], [], AGREEMENT, "what of some swaps was refused")
                 _agree(store, _changed(state, changes), "after swap_many")

@@ -82,7 +82,7 @@ def check_swap_replaces(opener: Opener) -> None:
         _swaps(store, b"", "older", b"new", done=False, later=b"x")
 
 
-@check("swap", "erase")
+@check("swap_erases")
 def check_swap_erases(opener: Opener) -> None:
     """A swap to `None` erases the key if it has its version still."""
     with opened(opener) as store:
@@ -98,7 +98,7 @@ def check_swap_erases(opener: Opener) -> None:
         same([*again], ["only/k"], SWAP, "erasing again, with the version that the key had")
 
 
-@check("swap", "erase")
+@check("swap_erases")
 def check_swap_of_a_key_made_again(opener: Opener) -> None:
     """A version is useless once its key is gone, or was made again with another value."""
     with opened(opener) as store:
@@ -121,7 +121,7 @@ def check_swap_of_a_key_made_again(opener: Opener) -> None:
 def check_swap_of_many(opener: Opener) -> None:
     """Of many swaps, those that are refused are returned, once each, and left alone; all others are made."""
     with opened(opener) as store:
-        erase = store.capabilities.erase
+        erase = store.capabilities.swap_erases
         items: dict[str, bytes | None] = {f"f/{i % 3}/{i}": b"%d" % i for i in range(240)}
         store.write_many(items)
         found = dict(zip(items, store.get_versioned([*items]), strict=True))
@@ -182,7 +182,7 @@ def check_threads_that_write_over(opener: Opener) -> None:
         threads_together([write, append, append, append])
 
 
-@check("swap", "erase")
+@check("swap_erases")
 def check_flapping_threads(opener: Opener) -> None:
     """A key that threads create and erase in turns, its folder coming and going, is won by one at a time."""
     with opened(opener) as store:
