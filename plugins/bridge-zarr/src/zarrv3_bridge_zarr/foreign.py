@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore, ObjectStore, WrapperStore
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+from zarr.storage import ObjectStore as ZarrObjectStore
 
 from zarrv3.errors import (
     InvalidKeyError,
@@ -109,7 +110,7 @@ class ForeignStore(Backend):
     def address(self, folder: str) -> Address:
         """See `BaseStore`; for stores over the folders of this machine, and over fsspec's file systems."""
         store: Any = self._unwrapped()
-        if isinstance(store, ObjectStore):
+        if isinstance(store, ZarrObjectStore):
             store, root = store.store, getattr(store.store, "prefix", None)
             is_local = type(store).__name__ == "LocalStore" and root is not None
         elif isinstance(store, LocalStore):

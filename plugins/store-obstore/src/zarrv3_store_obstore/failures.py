@@ -1,0 +1,45 @@
+"""What obstore's exceptions mean, known by their names: a forked child has classes of its own."""
+
+import re
+
+_CLASSES: dict[str, type[Exception]] = {
+    "NotFoundError": FileNotFoundError,
+    "PermissionDeniedError": PermissionError,
+    "UnauthenticatedError": PermissionError,
+    "NotSupportedError": NotImplementedError,
+    "AlreadyExistsError": FileExistsError,
+    "PreconditionError": FileExistsError,
+}
+
+_TIME = re.compile(r"tim(?:ed|e-?)\s?out|operation timed out|deadline", re.IGNORECASE)
+_LINE = re.compile(
+    r"error sending request|connect|dns|connection|body|reset|broken pipe|5\d\d ", re.IGNORECASE
+)
+_REFUSED = re.compile(
+    r"status.{0,12}\b40[13]\b|credential|InvalidAccessKey|SignatureDoesNotMatch", re.IGNORECASE
+)
+
+
+def plain(error: Exception) -> Exception:
+    """The Python exception equivalent to one of obstore's, with the first lines of its text."""
+    if not type(error).__module__.endswith("obstore.exceptions") and type(error).__name__ != "GenericError":
+        return error
+    text = str(error).partition("\n\nDebug source")[0].strip()
+    found = _CLASSES.get(type(error).__name__)
+    if found is None:
+        detail = str(error)
+        found = (
+            PermissionError
+            if _REFUSED.search(text)
+            else TimeoutError
+            if _TIME.search(detail)
+            else ConnectionError
+            if _LINE.search(text)
+            else OSError
+        )
+    return found(text)
+
+
+def is_kind(error: object, *names: str) -> bool:
+    """Whether an exception is one of obstore's with such a name."""
+    return type(error).__name__ in names

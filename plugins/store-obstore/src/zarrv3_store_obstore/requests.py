@@ -1,0 +1,75 @@
+"""Many requests under way at once: coroutines in one thread of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from zarrv3.forks import renew_in_children
+
+T = TypeVar("T")
+Asked = TypeVar("Asked")
+
+AT_ONCE = 128
+"""How many requests of one call are under way at once."""
+
+
+class Loop:
+    """An event loop in a thread of its own, started when it is first needed; a forked child has another."""
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin again without a thread."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns; an interrupt cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        found = self._loop
+        if found is None:
+            with self._lock:
+                found = self._loop
+                if found is None:
+                    found = asyncio.new_event_loop()
+                    threading.Thread(target=found.run_forever, name="zarrv3-obstore", daemon=True).start()
+                    self._loop = found
+        return found
+
+    def each(self, function: Callable[[Asked], Awaitable[T]], asked: Iterable[Asked]) -> list[T | Exception]:
+        """The results or exceptions of a coroutine function for each item, in order, `AT_ONCE` of them at a time."""
+        items = [*asked]
+        return self.run(_each(function, items)) if items else []
+
+
+async def _each(function: Callable[[Asked], Awaitable[T]], items: list[Asked]) -> list[T | Exception]:
+    found: list[Any] = [None] * len(items)
+    left = iter(enumerate(items))
+
+    async def take() -> None:
+        for place, item in left:
+            try:
+                found[place] = await function(item)
+            except Exception as error:  # noqa: BLE001 - whoever asked raises it
+                found[place] = error
+
+    if len(items) == 1:
+        await take()
+    else:
+        await asyncio.gather(*(take() for _ in range(min(AT_ONCE, len(items)))))
+    return found
+
+
+LOOP = Loop()

@@ -1,0 +1,194 @@
+"""Servers for the tests: moto's S3, Azurite, and web servers with and without ranges."""
+
+import base64
+import fcntl
+import functools
+import hashlib
+import hmac
+import http.server
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zarrv3_store_obstore import ObjectStore
+from zarrv3_store_obstore.testing import make_bucket, moto
+
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""What every Azurite has; Microsoft's documentation says so."""
+
+
+class S3Server:
+    """A server of our own, and what it was asked."""
+
+    def __init__(self, address: str, log: Path) -> None:
+        self.address = address
+        self.bucket = make_bucket(address)
+        self.log = log
+        self.options: dict[str, Any] = {
+            "endpoint_url": f"http://{address}",
+            "conditional_writes": True,
+            "key": "zarrv3-key",
+            "secret": "zarrv3-secret",
+        }
+
+    def requests(self, call: Callable[[], object]) -> list[str]:
+        """What a call asks of the server: one line a request."""
+        before = len(self.log.read_text().splitlines())
+        call()
+        return self.log.read_text().splitlines()[before:]
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server."""
+    log = tmp_path_factory.mktemp("moto") / "log"
+    log.touch()
+    with moto(log) as address:
+        yield S3Server(address, log)
+
+
+@pytest.fixture
+def s3_store(s3: S3Server) -> Callable[..., ObjectStore]:
+    """Opens a folder in the bucket that nobody else has; every call the same one."""
+    return partial(ObjectStore, f"s3://{s3.bucket}/test-{uuid.uuid4().hex}", **s3.options)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The address of Microsoft's emulator, which npm installs; the first run on a machine fetches it."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("Azurite comes with npm, which is not on this machine")
+    folder = Path(__file__).parents[3] / ".nox" / "azurite"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "node_modules" / ".bin" / "azurite-blob"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            command = [npm, "install", "--no-audit", "--no-fund", "--prefix", folder, "azurite@3"]
+            subprocess.run(command, check=True, capture_output=True, timeout=500)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = ["--blobPort", str(port), "--inMemoryPersistence", "--silent", "--skipApiVersionCheck"]
+    process = subprocess.Popen(
+        [program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+    )
+    try:
+        _wait_for(port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < end, "the server does not start"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def make_container(address: str) -> str:
+    """Make a container on an Azurite; returns its name."""
+    name, date, version = f"c{uuid.uuid4().hex}", formatdate(usegmt=True), "2021-08-06"
+    signed = "\n".join(
+        ["PUT", *[""] * 11, f"x-ms-date:{date}", f"x-ms-version:{version}", f"/{ACCOUNT}/{ACCOUNT}/{name}"]
+    )
+    text = f"{signed}\nrestype:container"
+    digest = hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()
+    headers = {
+        "x-ms-date": date,
+        "x-ms-version": version,
+        "Authorization": f"SharedKey {ACCOUNT}:{base64.b64encode(digest).decode()}",
+        "Content-Length": "0",
+    }
+    connection = HTTPConnection(address, timeout=30)
+    try:
+        connection.request("PUT", f"/{ACCOUNT}/{name}?restype=container", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 201, answer.read()
+    finally:
+        connection.close()
+    return name
+
+
+@pytest.fixture
+def azure_store(azurite: str) -> Callable[..., ObjectStore]:
+    """Opens a folder in a container that nobody else has; every call the same one."""
+    return partial(
+        ObjectStore,
+        f"az://{make_container(azurite)}/test",
+        account_name=ACCOUNT,
+        account_key=KEY,
+        endpoint_url=f"http://{azurite}/{ACCOUNT}",
+        conditional_writes=True,
+    )
+
+
+_WITH_RANGES = """
+import sys
+from aiohttp import web
+app = web.Application()
+app.router.add_static("/", sys.argv[1])
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), print=None)
+"""
+
+
+@pytest.fixture(scope="session", params=["ranges", "no ranges"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """The URL of a web server that knows ranges, or of one that does not, and the folder that it serves."""
+    folder = tmp_path_factory.mktemp("served")
+    if request.param == "ranges":
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WITH_RANGES, folder, str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for(port)
+            yield f"http://127.0.0.1:{port}", folder
+        finally:
+            process.kill()
+            process.wait()
+        return
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{plain.server_port}", folder
+        plain.shutdown()
+
+
+@pytest.fixture
+def web(server: tuple[str, Path]) -> tuple[str, Path]:
+    """The URL of a new folder on a web server, and the folder."""
+    url, folder = server
+    name = uuid.uuid4().hex
+    (folder / name).mkdir()
+    return f"{url}/{name}", folder / name
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
