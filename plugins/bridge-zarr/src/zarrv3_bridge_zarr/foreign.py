@@ -34,7 +34,7 @@ def from_zarr_store(store: Any, /, *, persistent: bool = False, concurrency: int
             buckets and servers, not with memory, zip files and sessions of icechunk. The foreign store does not say.
         concurrency: how many calls of one batch are under way at once.
     """
-    store = store if isinstance(store, Store) else ObjectStore(store)
+    store = store if isinstance(store, Store) else ZarrObjectStore(store)
     return ForeignStore(store, persistent=persistent, concurrency=concurrency)
 
 
