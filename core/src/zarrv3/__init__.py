@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from zarrv3_store_fsspec import FSStore as FSStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_lmdb import LMDBStore as LMDBStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_mongodb import MongoDBStore as MongoDBStore  # type: ignore[import-not-found,unused-ignore]
+    from zarrv3_store_obstore import ObjectStore as ObjectStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_redis import RedisStore as RedisStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_sql import SQLiteStore as SQLiteStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_sql import SQLStore as SQLStore  # type: ignore[import-not-found,unused-ignore]
