@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from zarrv3.forks import renew_in_children
+from zarrv3.store.undisturbed import undisturbed
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -29,13 +30,8 @@ class Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What a coroutine returns; an interrupt cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        """What a coroutine returns; an interrupt would leave the future locked for the loop."""
+        return undisturbed(lambda: asyncio.run_coroutine_threadsafe(work, self._running()).result())
 
     def _running(self) -> asyncio.AbstractEventLoop:
         found = self._loop
