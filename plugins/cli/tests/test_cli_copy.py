@@ -157,3 +157,45 @@ def test_nodes_that_cannot_be_copied(url: str, run: Run, tmp_path: Path) -> None
     assert ended.out.startswith("not copied: /z: ")
     assert np.array_equal(zarrv3.load(tmp_path / "two", "a/t"), zarrv3.load(url, "a/t"))
     assert not (tmp_path / "two/z/zarr.json").exists()
+
+
+def test_copy_by_the_names_of_dimensions(run: Run, tmp_path: Path) -> None:
+    """Lengths are given by name, or as JSON; arrays without the dimension pass through, and a name of none is an error."""
+    source, there = tmp_path / "old.zarr", tmp_path / "new.zarr"
+    group = zarrv3.create_group(source)
+    group.create_array("v", data=np.arange(24).reshape(6, 4), chunks=(2, 4), dimension_names=["time", "lat"])
+    group.create_array("lat", data=np.arange(4), chunks=2, dimension_names=["lat"])
+    ended = run("copy", source, there, "--chunks", "time=3", "--shards", "time=6")
+    assert ended.code == 0, ended.err
+    assert "(1 re-encoded)" in ended.out
+    copied = zarrv3.open_group(there, mode="r")
+    assert (copied["v"].chunks, copied["v"].shards, copied["lat"].chunks) == ((3, 4), (6, 4), (2,))
+    ended = run("copy", source, tmp_path / "no.zarr", "--chunks", "tiem=3")
+    assert (ended.code, ended.err) == (
+        1, "zarrv3: no array has a dimension 'tiem'; named dimensions: lat, time\n"
+    )  # fmt: skip
+    assert run("copy", f"{source}/v", tmp_path / "lists.zarr", "--chunks", "[[1,5],4]").code == 0
+    info = json.loads(run("info", tmp_path / "lists.zarr", "--json").out)
+    assert info["chunk_shape"] == [[[1, 1], [5, 1]], 4]
+    assert run("copy", source, there, "--chunks", "time=x").code == 2
+
+
+def test_texts_speak_of_options(url: str, run: Run, tmp_path: Path) -> None:
+    """What errors call arguments in Python are options here."""
+    there = tmp_path / "copy.zarr"
+    run("copy", url, there)
+    ended = run("copy", url, there)
+    assert "give --overwrite to replace it, or --resume to go on" in ended.err
+
+
+def test_another_format_is_not_copied_as_if_it_were_this(run: Run, tmp_path: Path) -> None:
+    """A hierarchy of another format, without its layer, is an error that names it, and nothing is written."""
+    old = tmp_path / "old"
+    old.mkdir()
+    core = "https://purl.org/zarr/spec/protocol/core/3.0"
+    (old / "zarr.json").write_text(json.dumps({"zarr_format": core, "metadata_encoding": core}))
+    ended = run("copy", old, tmp_path / "new")
+    assert ended.code == 1
+    assert "draft" in ended.err
+    assert "auto=True" not in ended.err
+    assert not (tmp_path / "new").exists()

@@ -103,10 +103,15 @@ def test_a_hierarchy_of_any_depth(tmp_path: Path, run: Run) -> None:
 
 
 def test_damaged_documents_are_shown(url: str, run: Run) -> None:
-    """A node whose document cannot be read is in the tree and the list, as such."""
+    """A node whose document cannot be read is in the tree and the list, as such, and then an error."""
     Path(url, "s/zarr.json").write_text("{")
-    assert "  s  unreadable  " in run("tree", url).out
-    listed = json.loads(run("ls", url, "--json").out)
+    drawn = run("tree", url)
+    assert "  s  unreadable  " in drawn.out
+    assert (drawn.code, drawn.err.count("\n")) == (1, 1)
+    assert "s/zarr.json" in drawn.err
+    ended = run("ls", url, "--json")
+    assert ended.code == 1
+    listed = json.loads(ended.out)
     assert [entry["type"] for entry in listed] == ["group", "unreadable", "array"]
     assert "s/zarr.json" in listed[1]["error"]
 
@@ -116,6 +121,7 @@ def test_ls(url: str, run: Run) -> None:
     assert run("ls", url).out == "a\ns\nz\n"
     long = [line.split("\t") for line in run("ls", "-l", url).out.splitlines()]
     assert long[2] == ["z", "array", "(2, 3, 4)", "float64", str(sizes(f"{url}/z"))]
+    assert run("ls", url, "-p", "z").out == "z\n"  # an array lists itself
     keys = dict(line.split("\t") for line in run("ls", url, "--keys", "-p", "s").out.splitlines())
     assert keys == {
         "s/c/0": str(sizes(f"{url}/s/c")),

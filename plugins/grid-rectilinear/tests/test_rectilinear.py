@@ -437,3 +437,65 @@ def test_shards_grow_by_whole_chunks() -> None:
     nested.append(np.arange(12, 17))
     assert nested.metadata.chunk_grid == RectilinearGrid((Edges.of([8, 4, 8]),))
     assert nested[...].tolist() == [*range(17)]
+
+
+# ---------------------------------------------------------------- other packages
+
+
+def test_copies_into_and_out_of_the_grid() -> None:
+    """Copies pass chunks through, or cut them anew from and to lists of lengths, and are verified."""
+    data = np.arange(240).reshape(12, 20)
+    source = zarrv3.create_array(data=data, chunks=[[3, 4, 5], 10])
+    for chunks in ("keep", (5, 5), [[1, 11], [7, 7, 6]]):
+        copied = zarrv3.MemoryStore()
+        report = zarrv3.copy(source.store, copied, chunks=chunks, verify=True)
+        array = zarrv3.open_array(copied)
+        assert array[...].tolist() == data.tolist()
+        assert report.recoded == (chunks != "keep")
+        assert zarrv3.verify(copied).chunks == array.nchunks
+    report = zarrv3.copy(source.store, sharded := zarrv3.MemoryStore(), chunks=1, shards=[[4, 8], 20])
+    assert zarrv3.open_array(sharded)[...].tolist() == data.tolist()
+    assert zarrv3.copy(sharded, zarrv3.MemoryStore(), compressors=None).recoded == 1
+
+
+def test_dask_arrays_of_it() -> None:
+    """The blocks of a dask array are its chunks, and blocks of any lengths become chunks by being named."""
+    from zarrv3_bridge_dask import from_dask, to_dask
+
+    data = np.arange(240).reshape(12, 20)
+    array = zarrv3.create_array(data=data, chunks=[[3, 4, 5], 10])
+    lazy = to_dask(array)
+    assert lazy.chunks == ((3, 4, 5), (10, 10))
+    assert lazy.compute().tolist() == data.tolist()
+    assert to_dask(array, chunks="auto").chunks == ((12,), (20,))
+    assert from_dask(lazy, chunks=lazy.chunks)[...].tolist() == data.tolist()
+    with pytest.raises(zarrv3.errors.ConfigurationError, match="give whole ones"):
+        to_dask(array, chunks=((6, 6), (20,)))
+
+
+def test_datasets_of_it(tmp_path: Any) -> None:
+    """Variables of xarray keep their lists of lengths, which reach farther where a variable has become longer."""
+    import xarray as xr
+
+    import zarrv3_bridge_xarray
+
+    group = zarrv3.create_group(str(tmp_path / "a"))
+    group.create_array("v", data=np.arange(12.0), chunks=[[3, 4, 5]], dimension_names=["t"])
+    found = xr.open_dataset(str(tmp_path / "a"), engine="zarrv3", chunks={})
+    assert found["v"].chunks == ((3, 4, 5),)
+    assert found["v"].encoding["chunks"] == ((3, 4, 5),)
+    zarrv3_bridge_xarray.to_zarrv3(found.load(), str(tmp_path / "b"))
+    assert zarrv3.open_array(str(tmp_path / "b"), path="v").read_chunk_sizes == ((3, 4, 5),)
+    longer = xr.concat([found, found], "t")
+    zarrv3_bridge_xarray.to_zarrv3(longer, str(tmp_path / "c"))
+    assert zarrv3.open_array(str(tmp_path / "c"), path="v").read_chunk_sizes[0][:4] == (3, 4, 5, 5)
+
+
+def test_consolidated_metadata_of_it() -> None:
+    """The grid is in consolidated metadata, which an append makes stale."""
+    store = zarrv3.MemoryStore()
+    zarrv3.create_group(store).create_array("a", data=np.arange(12), chunks=[[3, 4, 5]])
+    zarrv3.consolidate_metadata(store)
+    assert zarrv3.open_consolidated(store)["a"].read_chunk_sizes == ((3, 4, 5),)
+    with pytest.warns(zarrv3.errors.StaleMetadataWarning):
+        zarrv3.open_array(store, path="a").append([1])

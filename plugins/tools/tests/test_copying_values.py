@@ -604,3 +604,23 @@ def test_storage_transformers() -> None:
         made = zarrv3.open_array(store, path="x")
         assert_equal(array, made)
         assert made.shards == shards
+
+
+def test_lengths_by_the_names_of_dimensions() -> None:
+    """Dimensions that are named get new lengths, others keep theirs, and arrays without them pass through."""
+    store = zarrv3.MemoryStore()
+    group = zarrv3.create_group(store)
+    group.create_array("v", data=np.arange(24).reshape(6, 4), chunks=(2, 4), dimension_names=["time", "lat"])
+    group.create_array("lat", data=np.arange(4), chunks=2, dimension_names=["lat"])
+    group.create_array("plain", data=np.arange(4), chunks=2)
+    dest = zarrv3.MemoryStore()
+    report = zarrv3.copy(store, dest, chunks={"time": 3}, shards={"time": 6})
+    assert report.recoded == 1
+    copied = zarrv3.open_group(dest)
+    assert (copied["v"].chunks, copied["v"].shards) == ((3, 4), (6, 4))
+    assert (copied["lat"].chunks, copied["plain"].chunks) == ((2,), (2,))
+    for is_dry in (False, True):
+        unused = zarrv3.MemoryStore()
+        with pytest.raises(zarrv3.errors.ConfigurationError, match="no array has a dimension 'tiem'"):
+            zarrv3.copy(store, unused, chunks={"tiem": 3}, dry_run=is_dry)
+        assert not [*unused]

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from zarrv3.chunks.chunk_cache import ArrayChunks
 from zarrv3.chunks.transformers import StorageTransformer, plain
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import Codec, CodecChain
-from zarrv3.format.cuts import Cut, are_regular, clipped, grouped, largest, length_of
+from zarrv3.format.cuts import Cut, are_regular, clipped, grouped, largest, length_of, round_up
 from zarrv3.format.extensions import Guard
 from zarrv3.format.grids import ChunkGrid, RegularGrid, decode_key, grid_shape
 from zarrv3.format.metadata import ArrayMetadata
@@ -90,10 +91,16 @@ class Layout:
             shape = tuple([-(-n // count) for n, count in zip(self.metadata.shape, counts, strict=True)])
         return math.prod(shape) * (self.metadata.data_type.item_size or 16)
 
-    @property
+    @cached_property
     def stored(self) -> tuple[Cut, ...]:
         """How each dimension is cut into what is stored as one value: chunks, or shards."""
         return self.cuts if self.blocks is None else tuple(map(grouped, self.cuts, self.blocks))
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether what is stored as one value reaches over the array's edge."""
+        ends = zip(self.stored, self.metadata.shape, strict=True)
+        return any(round_up(cut, length) != length for cut, length in ends)
 
     def sizes(self, cuts: Sequence[Cut]) -> tuple[tuple[int, ...], ...]:
         """The lengths along each dimension of what lies in the array of chunks (or shards)."""

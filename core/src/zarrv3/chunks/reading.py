@@ -55,11 +55,10 @@ class _Reader:
         self.fill = fill if fields is None else np.asarray(fill)[fields][()]
         self.fixed = layout.metadata.data_type.item_size is not None
         self.reuse = self.fixed and bool(chain.compressors) and not chain.filters
-        self.form = self._form(layout.largest)
+        self.form = self._form(layout.largest, chain)
 
-    def _form(self, shape: tuple[int, ...]) -> _Form:
+    def _form(self, shape: tuple[int, ...], chain: CodecChain) -> _Form:
         layout, out, fields = self.layout, self.out, self.fields
-        chain = layout.chain_of(shape)
         direct = self.fixed and fields is None and out.dtype == layout.dtype and _may_fit(shape, out)
         return _Form(shape, chain, direct, kernel_for(layout, out, fields, chain))
 
@@ -71,7 +70,9 @@ class _Reader:
             return
         for shape, some in by_shape(layout, pieces).items():
             self._decode(
-                self._form(shape), [values[number] for number in some], [pieces[number] for number in some]
+                self._form(shape, layout.chain_of(shape)),
+                [values[number] for number in some],
+                [pieces[number] for number in some],
             )
 
     def _decode(self, form: _Form, values: Sequence[Buffer | None], pieces: Sequence[Piece]) -> None:

@@ -20,7 +20,7 @@ from zarrv3.chunks.layout import Layout
 from zarrv3.chunks.tasks import Array, Fields, Progress, by_shape, kernel_for, run, unreadable
 from zarrv3.chunks.transformers import Coords
 from zarrv3.errors import ZarrError
-from zarrv3.format.cuts import largest, round_up
+from zarrv3.format.cuts import largest
 from zarrv3.format.data_types import fill_test, filled
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
@@ -70,7 +70,7 @@ class _Writer:
 
     def __post_init__(self) -> None:
         layout = self.layout
-        self.has_padding = _has_padding(layout)
+        self.has_padding = layout.has_padding
         self.can_empty = not layout.store.capabilities.swap or layout.store.capabilities.swap_erases
         self.is_empty = fill_test(layout.dtype, len(layout.cuts), layout.metadata.fill_value)
         self.kernel = kernel_for(layout, self.value, self.fields, layout.chain)
@@ -153,7 +153,9 @@ class _Writer:
         keeps_empty = self.write_empty or (is_kept and not self.can_empty)
         if not keeps_empty and self.is_empty(chunk):
             return None
-        return self.layout.chain_of(chunk.shape).encode(chunk)
+        layout = self.layout
+        chain = layout.chain if chunk.shape == layout.largest else layout.chain_of(chunk.shape)
+        return chain.encode(chunk)
 
     def _is_partial(self, piece: Piece) -> bool:
         """Whether something of a chunk stays that is not in the value."""
@@ -166,8 +168,9 @@ class _Writer:
     def _covered(self, piece: Piece) -> Array:
         """The content of a chunk of which nothing stays; may be a view of the value."""
         part = self.value[(*piece.outside, ...)]
-        if part.shape == self.layout.shape_of(piece.chunk):
-            return part.astype(self.layout.dtype, copy=False)
+        layout = self.layout
+        if part.shape == (layout.largest if layout.is_regular else layout.shape_of(piece.chunk)):
+            return part.astype(layout.dtype, copy=False)
         return self._chunk(piece, None)  # it reaches over the array's edge
 
     def _chunk(self, piece: Piece, old: Buffer | None) -> Array:
@@ -180,26 +183,23 @@ class _Writer:
         return chunk
 
     def _old_chunk(self, coords: Coords, old: Buffer | None) -> Array:
-        layout, shape = self.layout, self.layout.shape_of(coords)
+        layout = self.layout
+        shape, chain = layout.largest, layout.chain
+        if not layout.is_regular:
+            shape = layout.shape_of(coords)
+            chain = layout.chain_of(shape)
         if old is None:
             return filled(shape, layout.metadata.fill_value, layout.dtype)
         try:
-            decode = layout.chain_of(shape).decode
             if layout.metadata.data_type.item_size is None:
-                return decode(old).copy()
-            return decode(old, np.empty(shape, layout.dtype))
+                return chain.decode(old).copy()
+            return chain.decode(old, np.empty(shape, layout.dtype))
         except ZarrError as error:
             so = ", so that part of it cannot be replaced"
             raise unreadable(layout, coords, error, so) from error
 
 
 _UNREAD = b"not looked at"
-
-
-def _has_padding(layout: Layout) -> bool:
-    """Whether chunks (or shards) reach over the array's edge."""
-    shape = layout.metadata.shape
-    return any(round_up(cut, length) != length for cut, length in zip(layout.stored, shape, strict=True))
 
 
 def erase(layout: Layout, plan: Plan) -> None:

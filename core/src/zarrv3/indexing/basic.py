@@ -6,7 +6,7 @@ from typing import Any
 from zarrv3.errors import SelectionError
 from zarrv3.format.cuts import Cut, count_of, start_of
 from zarrv3.indexing.arguments import as_index, as_range, expand
-from zarrv3.indexing.axes import Axis, integer_axis, slice_axis
+from zarrv3.indexing.axes import Axis, EdgesAxis, SliceAxis, integer_axis
 from zarrv3.indexing.plans import GridPlan, Plan
 
 
@@ -18,7 +18,10 @@ def plan_basic(selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Pla
     for number, entry in enumerate(entries):
         extent, cut = shape[number], cuts[number]
         if type(entry) is slice:
-            axis = slice_axis(as_range(entry, extent), extent, cut)
+            elements = as_range(entry, extent)
+            axis: SliceAxis | EdgesAxis = (
+                SliceAxis(elements, extent, cut) if isinstance(cut, int) else EdgesAxis(elements, extent, cut)
+            )
             lengths.append(axis.length)
             axes.append(axis)
         else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zarrv3.errors import UnsupportedError, escaped
+from zarrv3.errors import MetadataError, UnsupportedError, escaped
 from zarrv3.format.cuts import Cut
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.group import Group
@@ -63,6 +63,7 @@ def tree(
         for entry in flat(top):
             depth = 0 if entry is top else entry.path.count("/") - above
             output.line("  " * depth + _note(entry))
+    _fail_for([*flat(top)])
 
 
 def ls(
@@ -75,7 +76,7 @@ def ls(
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the members of a group."""
+    """List the members of a group, or an array itself."""
     here = place(url, option, path)
     with here.opener() as store:
         if keys:
@@ -87,16 +88,25 @@ def ls(
                 output.table(["key", "bytes"], found)
             return
         top = look(store, here.path, 1)
+    members = top.members if top.kind == "group" else [top]
     if as_json:
-        output.document([_shallow(member) for member in top.members])
+        output.document([_shallow(member) for member in members])
     elif long:
         output.table(
             ["name", "kind", "shape", "data type", "bytes"],
-            [[member.name, *member.fields()] for member in top.members],
+            [[member.name, *member.fields()] for member in members],
         )
     else:
-        for member in top.members:
+        for member in members:
             output.line(member.name)
+    _fail_for(members)
+
+
+def _fail_for(entries: Sequence[Entry]) -> None:
+    """Raise the error of the first node whose document is wrong, now that all has been shown."""
+    for entry in entries:
+        if isinstance(entry.metadata, MetadataError):
+            raise entry.metadata
 
 
 def _shallow(entry: Entry) -> dict[str, Any]:

@@ -89,8 +89,25 @@ def _message(error: Exception) -> tuple[str, int]:
         hint = f"; see {context.command_path} --help" if context is not None else ""
         return f"{error.format_message().rstrip('.')}{hint}", int(getattr(error, "exit_code", 1))
     if isinstance(error, ZarrError | OSError):
-        return str(error), 1
+        return _in_options(str(error)), 1
     return f"{type(error).__name__}: {error}; --debug shows where", 1
+
+
+_OPTIONS = {
+    "pass overwrite=True": "give --overwrite",
+    "overwrite=True": "--overwrite",
+    "resume=True": "--resume",
+    " or mode='w' for that path": "",
+    ", or pass auto=True": "",
+    ", or with auto=True": "",
+}
+"""What errors call arguments of functions, and what stands for them on a command line."""
+
+
+def _in_options(text: str) -> str:
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
 
 
 @contextmanager

@@ -18,11 +18,15 @@ Source = Annotated[str, typer.Argument(metavar="SRC", help="The store or node to
 Dest = Annotated[str, typer.Argument(metavar="DST", help="Where it goes.", show_default=False)]
 Chunks = Annotated[
     str | None,
-    typer.Option("--chunks", metavar="LENGTHS", help="New chunk shape: 100,100", show_default=False),
+    typer.Option(
+        "--chunks", metavar="LENGTHS", help="New chunk shape: 100,100 or time=30,lat=73", show_default=False
+    ),
 ]
 Shards = Annotated[
     str | None,
-    typer.Option("--shards", metavar="LENGTHS", help="New shard shape, or none.", show_default=False),
+    typer.Option(
+        "--shards", metavar="LENGTHS", help="New shard shape likewise, or none.", show_default=False
+    ),
 ]
 Compressors = Annotated[
     list[str] | None,
@@ -131,12 +135,19 @@ def _summary(done: "CopyReport") -> str:
     return f"{'would copy' if done.dry_run else 'copied'} {arrays}{recoded} and {groups}: {moved}{skipped}"
 
 
-def _lengths(text: str, name: str) -> tuple[int, ...]:
+def _lengths(text: str, name: str) -> Any:
+    """Lengths in order, by the names of dimensions, or as JSON where those of a dimension are listed."""
+    parts = [part.strip() for part in text.split(",") if part.strip() or text.count(",") == 0]
     try:
-        return tuple(int(part) for part in text.split(",") if part.strip() or text.count(",") == 0)
+        if text.strip().startswith(("[", "{")):
+            return json.loads(text)
+        if "=" in text:
+            pairs = [part.rpartition("=") for part in parts]
+            return {dimension.strip(): int(length) for dimension, _, length in pairs}
+        return tuple(map(int, parts))
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r} is not a shape; write it as 100,100", param_hint=f"'{name}'"
+            f"{text!r} is not a shape; write it as 100,100 or time=30,lat=73", param_hint=f"'{name}'"
         ) from error
 
 

@@ -109,6 +109,7 @@ class Copier:
         for found in walk(self.source, self.top):
             for _ in self._job(found):
                 pass
+        self.options.wanted.check_names()
 
     def plan(self) -> CopyReport:
         """Count what a run would copy; writes nothing."""

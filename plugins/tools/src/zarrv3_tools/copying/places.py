@@ -6,8 +6,11 @@ from typing import Any, Literal
 
 from zarrv3.errors import (
     ConfigurationError,
+    MetadataError,
     NodeExistsError,
+    NotPortableError,
     ReadOnlyError,
+    UnknownExtensionError,
     UnsupportedError,
 )
 from zarrv3.format.metadata import GroupMetadata
@@ -19,6 +22,9 @@ from zarrv3_tools.copying.copier import Copier, Options
 from zarrv3_tools.copying.recoding import KEEP, Wanted
 from zarrv3_tools.copying.report import CopyReport, Tally
 from zarrv3_tools.locations import Place, Progress, placed
+
+PASSED = (UnknownExtensionError, NotPortableError)
+"""What is wrong with documents that are passed through, or refused in words of their own."""
 
 
 def copy(
@@ -56,8 +62,9 @@ def copy(
             the store can replace it in one step; elsewhere it is erased first.
         progress: called as `progress(bytes done, bytes in all)`, where the latter is `None` if it cannot be known. The
             source is listed twice for that. Re-encoded arrays count with the bytes of their elements.
-        chunks: the new chunk shape, as `create_array` takes it, or a function that gets the source array and returns
-            one; `"keep"` leaves it, here and in the next four.
+        chunks: the new chunk shape, as `create_array` takes it, or lengths by the names of dimensions, `{"time": 30}`, which leave
+            alone arrays without these, or a function that gets the source array and returns one; `"keep"` leaves it, here and
+            in the next four.
         shards: the new shard shape; `None` for none.
         filters: the new codecs from array to array.
         serializer: the new codec from array to bytes.
@@ -85,13 +92,17 @@ def copy(
     with placed(source, source_path) as old, placed(dest, dest_path) as new:
         old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata
         _check(old, new, overwrite=overwrite, resume=resume, dry_run=dry_run)
+        top = nodes.look(old.store, [old.path])[0]
+        if isinstance(top, MetadataError) and not isinstance(top, PASSED) and not options.report_errors:
+            raise top
         total: int | None = None
         if dry_run or progress is not None:
             plan = Copier(old, new, options, Tally(None, None)).plan()
             if dry_run:
+                wanted.check_names()
                 return plan
             total = plan.bytes if old.store.capabilities.list else None
-        if overwrite:
+        if overwrite or wanted.names:
             Copier(old, new, options, Tally(None, None)).check()
 
         def size() -> int | None:

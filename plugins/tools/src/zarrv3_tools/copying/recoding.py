@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from zarrv3.errors import MetadataError
+from zarrv3.errors import ConfigurationError, MetadataError
+from zarrv3.format.cuts import Cut
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.creation import chunk_arguments, metadata_for
@@ -24,21 +26,54 @@ class Wanted:
     filters: Any = KEEP
     serializer: Any = KEEP
     compressors: Any = KEEP
+    met: set[str] = field(default_factory=set, init=False)
+    """The names of dimensions that arrays have."""
 
     @property
     def anything(self) -> bool:
         """Whether any array may change."""
-        return any(not _is_keep(getattr(self, field.name)) for field in fields(self))
+        return any(not _is_keep(value) for value in self._given().values())
+
+    @property
+    def names(self) -> set[str]:
+        """The names of dimensions for which lengths are given."""
+        return {name for given in (self.chunks, self.shards) if _is_named(given) for name in given}
 
     def of(self, array: Array) -> dict[str, Any]:
         """What is to change in one array."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        found = {name: value(array) if callable(value) else value for name, value in found.items()}
+        self.met.update(filter(None, array.dimension_names or ()))
+        found = {name: value(array) if callable(value) else value for name, value in self._given().items()}
+        layout = array.layout
+        for name, cuts in (("chunks", layout.cuts), ("shards", layout.stored)):
+            if _is_named(found[name]):
+                found[name] = _by_name(found[name], array.dimension_names or (), cuts)
         return {name: value for name, value in found.items() if not _is_keep(value)}
+
+    def check_names(self) -> None:
+        """Raise `ConfigurationError` for a name that no dimension of the arrays that were met has."""
+        if unknown := sorted(self.names - self.met):
+            known = ", ".join(sorted(self.met)) or "none"
+            raise ConfigurationError(f"no array has a dimension {unknown[0]!r}; named dimensions: {known}")
+
+    def _given(self) -> dict[str, Any]:
+        return {own.name: getattr(self, own.name) for own in fields(self) if own.init}
 
 
 def _is_keep(value: Any) -> bool:
     return isinstance(value, str) and value == KEEP
+
+
+def _is_named(value: Any) -> bool:
+    """Whether lengths are given by the names of dimensions; the document of a chunk grid has a text as its name."""
+    return isinstance(value, Mapping) and not isinstance(value.get("name"), str)
+
+
+def _by_name(given: Mapping[str, Any], names: Sequence[str | None], cuts: Sequence[Cut]) -> Any:
+    """The lengths for all dimensions: those not named keep theirs; `KEEP` where none is."""
+    if not set(given) & set(names):
+        return KEEP
+    own = [cut if isinstance(cut, int) else [*cut] for cut in cuts]
+    return [given.get(name, length) if name else length for name, length in zip(names, own, strict=True)]
 
 
 def recoded(array: Array, wanted: Wanted, dest: BaseStore) -> ArrayMetadata:
