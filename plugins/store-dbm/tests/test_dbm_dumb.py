@@ -169,3 +169,28 @@ def test_planted_links_lead_nowhere(name: str, link: Callable[..., None], tmp_pa
         assert theirs.read_text() == "precious"
         assert not (tmp_path / "missing").exists()
         (tmp_path / name).unlink(missing_ok=True)
+
+
+def test_what_a_flush_brings_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing, erasing and renaming alike: the values, the index, and the name of the index in the folder."""
+    synced: set[str] = set()
+    sync = os.fsync
+
+    def watched(fd: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{fd}").readlink().name)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    changes: list[Callable[[DBMStore], object]] = [
+        lambda store: store.update({"a/k": b"v", "b/k": b"w"}),
+        lambda store: store.write_many({"b/k": None}),
+        lambda store: store.rename_prefix("a/", "c/"),
+        lambda store: store.erase_prefix("c/"),
+    ]
+    with DBMStore(tmp_path / "d", module="dumb") as store:
+        for change in changes:
+            synced.clear()
+            change(store)
+            store.flush()
+            assert {"d.dat", tmp_path.name} <= synced
+            assert {"d.dir", "d.dir.new"} & synced

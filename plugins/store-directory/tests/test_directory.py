@@ -239,6 +239,23 @@ def test_folders_deeper_than_a_key(store: DirectoryStore, root: Path) -> None:
         subprocess.run(["rm", "-rf", str(root)], check=True)  # shutil's walk is as deep as Python's calls
 
 
+def test_a_folder_that_is_mounted_within_itself(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Erasing is refused there, and does not wait for its own lock for ever."""
+    store.update({"a/k": b"v", "a/b/k": b"w"})
+    same = os.path.samestat
+    there = (root / "a").stat()
+    monkeypatch.setattr(Folder, "status", lambda _: there)
+    monkeypatch.setattr(
+        os.path, "samestat", lambda one, other: other is there or same(one, other)
+    )  # mounting takes rights that tests may not have
+    with pytest.raises(StoreAccessError, match="mounted there again"):
+        store.erase_prefix("a/")
+    monkeypatch.undo()
+    assert store["a/b/k"] == b"w"
+
+
 def test_normalize_keys(tmp_path: Path) -> None:
     """With `normalize_keys`, keys that differ in case are one key, also for erasing, listing and renaming (defect 6)."""
     store = DirectoryStore(tmp_path, normalize_keys=True)

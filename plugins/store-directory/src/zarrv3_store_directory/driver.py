@@ -539,6 +539,10 @@ class DirectoryDriver:
                         dst_dir_fd=above[0].fd,
                     )
                     return True
+            if any(os.path.samestat(there, outer.status()) for outer in (*above, folder)):
+                raise StoreAccessError(
+                    f"{f'{folder.path}/{name}'!r} is a folder that it lies in, mounted there again; unmount it, then erase"
+                )
             kept = len(walk.descriptors)
             inner = walk.inside(folder, name)
             if inner is not None:

@@ -49,6 +49,10 @@ class Folder(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def status(self) -> os.stat_result:
+        """The status of the folder itself."""
+        return os.stat(self.path if self.fd is None else self.fd)  # noqa: PTH116 - a text path, or none
+
     def sync(self) -> None:
         """Make the names in it durable, where the system can."""
         if self.fd is not None:
