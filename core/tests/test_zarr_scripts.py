@@ -331,3 +331,25 @@ def test_data_types_of_another_class() -> None:
         zarr.dtype.Int8.from_native_dtype(np.dtype("int16"))
     with pytest.raises(AttributeError, match="Int9"):
         getattr(zarr.dtype, "Int9")  # noqa: B009 - a type checker knows that there is none
+
+
+def test_groups_from_stores() -> None:
+    """`Group.from_store` creates a group, and `GroupMetadata` describes one that `create_hierarchy` makes."""
+    group = zarr.core.group.Group.from_store(zarr.MemoryStore(), attributes={"a": 1})
+    assert dict(group.attrs) == {"a": 1}
+    with pytest.raises(zarr.errors.ContainsGroupError):
+        zarr.Group.from_store(group.store_path)
+    below = zarr.Group.from_store(group.store_path / "g", overwrite=True)
+    assert below == group["g"]
+    nodes = {"a/b": zarr.core.group.GroupMetadata(attributes={"name": "leaf"})}
+    assert dict(zarr.create_hierarchy(store=group.store, nodes=nodes)["a/b"].attrs) == {"name": "leaf"}
+
+
+def test_consolidated_metadata_as_objects() -> None:
+    """What a group's consolidated metadata say of the nodes below is there as metadata, by path."""
+    group = zarr.group(zarr.MemoryStore())
+    array = group.create_array("a/b", data=VALUES)
+    consolidated = zarr.consolidate_metadata(group.store)
+    inline = consolidated.metadata.consolidated_metadata
+    assert inline is not None
+    assert inline.metadata == {"a": group["a"].metadata, "a/b": array.metadata}

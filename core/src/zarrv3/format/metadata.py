@@ -67,12 +67,23 @@ class _NodeMetadata:
         )
 
 
+class Inline(dict[str, JSON]):
+    """Consolidated metadata as they stand in a document."""
+
+    @property
+    def metadata(self) -> "dict[str, ArrayMetadata | GroupMetadata]":
+        """The metadata of all nodes below, by path; `MetadataError` for a member that is not a document."""
+        with Reading("consolidated_metadata"):
+            documents: Any = self["metadata"]
+            return {path: _node(document, source=path) for path, document in documents.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class GroupMetadata(_NodeMetadata):
     """The metadata of a group. Two are equal if their documents are."""
 
     node_type = "group"
-    consolidated_metadata: Mapping[str, JSON] | None = field(default=None, compare=False)
+    consolidated_metadata: Inline | None = field(default=None, compare=False)
     """As it stands in the document (zarr-python writes `null` for none); layers know what to do with it."""
 
     @classmethod
@@ -90,15 +101,17 @@ class GroupMetadata(_NodeMetadata):
             consolidated = document.get("consolidated_metadata")
             if consolidated is not None and not isinstance(consolidated, Mapping):
                 raise MetadataError(f"consolidated_metadata must be an object, not {shown(consolidated)}")
+            inline = None if consolidated is None else Inline(consolidated)
         kept = dict(document)
-        return cls(attributes=kept.get("attributes", {}), consolidated_metadata=consolidated, document=kept)
+        return cls(attributes=kept.get("attributes", {}), consolidated_metadata=inline, document=kept)
 
     def with_consolidated_metadata(self, value: Mapping[str, JSON] | None) -> Self:
         """This group with other consolidated metadata, or none."""
         document = {name: item for name, item in self.document.items() if name != "consolidated_metadata"}
         if value is not None:
             document["consolidated_metadata"] = dict(value)
-        return replace(self, consolidated_metadata=value, document=document)
+        inline = None if value is None else Inline(value)
+        return replace(self, consolidated_metadata=inline, document=document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +273,10 @@ def _other_shapes(cuts: Sequence[Cut]) -> Iterator[Shape]:
 
 def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
     """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
-    document = load_document(data, source=source)
+    return _node(load_document(data, source=source), source=source)
+
+
+def _node(document: Mapping[str, JSON], *, source: str) -> ArrayMetadata | GroupMetadata:
     node_type = document.get("node_type")
     for cls in (ArrayMetadata, GroupMetadata):
         if node_type == cls.node_type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Self, TypeAlias, Unpack
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from zarrv3.hierarchy.arguments import (
 )
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.display import Tree
-from zarrv3.hierarchy.node import Node
+from zarrv3.hierarchy.node import Node, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
 from zarrv3.store.helpers import check_rename
@@ -51,6 +52,24 @@ class Group(Node[GroupMetadata]):
     """
 
     metadata_class = GroupMetadata
+
+    @classmethod
+    def from_store(
+        cls, store: StoreLike, *, attributes: Mapping[str, JSON] | None = None, overwrite: bool = False
+    ) -> Self:
+        """Create a group at the root of a store, or at a `StorePath`.
+
+        Args:
+            store: anything that `open_store` takes.
+            attributes: the user attributes.
+            overwrite: erase what is there first.
+
+        Raises `NodeExistsError` when a node is there and `overwrite` is false.
+        """
+        place, path = split_location(store)
+        located, metadata = as_store(place), GroupMetadata.create(attributes)
+        nodes.create(located, path, metadata, overwrite=overwrite)
+        return cls(located, path, metadata=metadata)
 
     # ------------------------------------------------------------ looking
 
