@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -24,6 +25,7 @@ from zarrv3.errors import (
     ZarrError,
 )
 from zarrv3.testing.processes import together
+from zarrv3.testing.restarts import restarted
 from zarrv3_store_mongodb import MongoDBStore
 from zarrv3_store_mongodb.client import make_client
 
@@ -271,6 +273,18 @@ def test_restarted_server(spare: Any) -> None:
         back.join()
         assert not store.swap_many({"k/3": (store.get_versioned(["k/3"])[0][1], b"swapped")})
         assert len(store) == 10
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_server(spare: Any, rounds: int) -> None:
+    """A server that is killed again and again loses nothing acknowledged, and no swap is made twice."""
+
+    def restart() -> None:
+        spare.kill()
+        spare.start()
+
+    opener = partial(MongoDBStore, f"killed{rounds}", url=spare.url, journal=True)
+    assert restarted(opener, restart, rounds).acknowledged >= 3 * rounds
 
 
 # ---------------------------------------------------------------- clients, forks

@@ -384,15 +384,22 @@ def test_full_disk(ours: tuple[str, str], failing: Callable[..., None]) -> None:
 
 
 def test_lost_connections(ours: tuple[str, str], failing: Callable[..., None]) -> None:
-    """A connection that breaks once is made again; one that keeps breaking is a retryable error."""
+    """A connection that breaks once is made again, though a swap is not sent again; one that keeps breaking is a retryable error."""
     with MongoDBStore(ours[1], url=ours[0]) as store:
         store["k"] = b"1"
         failing("find", "update", closeConnection=True)
         assert store["k"] == b"1"
         old = version(store, "k")
         failing("update", closeConnection=True)
+        with pytest.raises(StoreUnavailableError, match="'k'") as caught:
+            store.swap_many({"k": (old, b"2")})
+        assert caught.value.retryable
+        assert store["k"] == b"1"
         assert not store.swap_many({"k": (old, b"2")})
-        assert store["k"] == b"2"
+        failing("insert", closeConnection=True)
+        with pytest.raises(StoreUnavailableError, match="'new'"):
+            store.swap_many({"new": (None, b"v")})
+        assert store.getitems(["k", "new"]) == {"k": b"2"}
         failing("find", times=50, closeConnection=True)
         with pytest.raises(StoreUnavailableError, match="'k'"):
             store["k"]

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
-from pymongo import DeleteMany, InsertOne, ReplaceOne
+from pymongo import DeleteMany, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -26,7 +26,7 @@ from zarrv3.store.contract import Buffer, Version
 
 Document = dict[str, Any]
 Documents = MongoCollection[Document]
-Write = InsertOne[Document] | ReplaceOne[Document] | DeleteMany
+Write = ReplaceOne[Document] | DeleteMany
 
 PAGE = 5000
 """How many keys one command of a listing brings: no cursor stays open between pages."""
@@ -183,8 +183,8 @@ class Heads:
 
     def create_many(self, heads: Sequence[Document]) -> list[str]:
         """Insert documents in one batch; returns the keys that exist already."""
-        refused = self.write([InsertOne({**head}) for head in heads]) if heads else []
-        return [heads[number]["key"] for number in refused]
+        refused = self._once("insert", "documents", heads).get("writeErrors", []) if heads else []
+        return [heads[error["index"]]["key"] for error in refused]
 
     def swap(self, key: str, version: Version, head: Document | None) -> bool:
         """Replace or remove the document of a key if it has the version; whether it had."""
@@ -193,8 +193,22 @@ class Heads:
             return False
         condition = {"key": key, field: version}
         if head is None:
-            return self.documents.delete_one(condition).deleted_count == 1
-        return self.documents.replace_one(condition, head).matched_count == 1
+            return bool(self._once("delete", "deletes", [{"q": condition, "limit": 1}])["n"])
+        return bool(self._once("update", "updates", [{"q": condition, "u": head}])["n"])
+
+    def _once(self, command: str, field: str, items: Sequence[Document]) -> Document:
+        """The answer to a command that is never sent twice: when the connection breaks, whether it was done is unknown.
+
+        pymongo's own methods send again, and not every server recognises what it has done already.
+        """
+        concern = self.documents.write_concern.document
+        asked = {command: self.documents.name, field: [*items], "ordered": False}
+        answer: Document = self.documents.database.command(
+            asked | ({"writeConcern": concern} if concern else {})
+        )
+        told = [*answer.get("writeErrors", []), *filter(None, [answer.get("writeConcernError")])]
+        _refuse_but_duplicates(told)
+        return answer
 
     def write(self, writes: Sequence[Write], session: ClientSession | None = None) -> list[int]:
         """Send a batch; returns the numbers of the writes whose key already has a document."""
@@ -204,12 +218,15 @@ class Heads:
             if error.has_error_label("TransientTransactionError"):
                 raise
             failed = error.details.get("writeErrors", [])
-            for one in [*failed, *error.details.get("writeConcernErrors", [])]:
-                if one.get("code") != _DUPLICATE:
-                    text = f"{one.get('errmsg')} (code {one.get('code')})"
-                    raise WriteFailedError(text) from None
+            _refuse_but_duplicates([*failed, *error.details.get("writeConcernErrors", [])])
             return [one["index"] for one in failed]
         return []
+
+
+def _refuse_but_duplicates(told: Iterable[Mapping[str, Any]]) -> None:
+    for one in told:
+        if one.get("code") != _DUPLICATE:
+            raise WriteFailedError(f"{one.get('errmsg')} (code {one.get('code')})") from None
 
 
 _FIELDS: Mapping[type[Any], str] = {ObjectId: "version", str: "parts.generation", bytes: "value"}

@@ -51,7 +51,7 @@ _BY_TEXT: dict[str, type[StoreError]] = {
     "too big": LimitError,
     "timeout expired|timed out": StoreTimeoutError,
     "refused|resolve host|translate host|unreachable|closed the connection|reset by peer|broken pipe|starting up"
-    "|shutting down|too many clients|is the server running": StoreUnavailableError,
+    "|shutting down|recovery mode|accepting connections|too many clients|is the server running": StoreUnavailableError,
 }
 """By the messages of SQLite and of clients that cannot connect."""
 

@@ -50,31 +50,55 @@ def program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
 
 
-@contextmanager
-def mariadb() -> Iterator[str]:
-    """The URL of a database on a MariaDB server of its own, on a socket; the server and its data go at the end.
+class MariaDB:
+    """A MariaDB server of its own, on a socket.
 
-    The programs `mariadbd` and `mariadb-install-db` have to be installed.
+    Args:
+        folder: where its data, its socket and its log are.
+        options: of `mariadbd`.
     """
-    install, run = program("mariadb-install-db"), program("mariadbd")
-    if not (install and run):
-        raise FileNotFoundError("mariadbd and mariadb-install-db are not installed")
-    with tempfile.TemporaryDirectory(prefix="zarrv3-mariadb-") as folder:
+
+    def __init__(self, folder: str, *options: str) -> None:
+        install, run = program("mariadb-install-db"), program("mariadbd")
+        if not (install and run):
+            raise FileNotFoundError("mariadbd and mariadb-install-db are not installed")
         common = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
         subprocess.run(  # noqa: S603 - a program of the system
             [install, *common, "--auth-root-authentication-method=normal"], check=True, capture_output=True
         )
-        durability = ["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync"]
-        command = [run, *common, *durability, f"--socket={folder}/socket", "--skip-networking"]
-        with Path(folder, "log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - so is this
+        self.folder = folder
+        self.socket = Path(folder, "socket")
+        self.command = [run, *common, *options, f"--socket={self.socket}", "--skip-networking"]
+        self.url = f"mysql://root@localhost/test?unix_socket={self.socket}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again over the same data, and wait until it can be reached."""
+        with Path(self.folder, "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)  # noqa: S603 - so is this
+        end = time.monotonic() + 60
+        while not self.socket.exists():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise OSError(f"MariaDB has not started: {Path(self.folder, 'log').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+        self.socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """The URL of a database on a MariaDB server of its own; the server and its data go at the end.
+
+    The programs `mariadbd` and `mariadb-install-db` have to be installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="zarrv3-mariadb-") as folder:
+        server = MariaDB(folder, "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync")
         try:
-            end = time.monotonic() + 60
-            while not Path(folder, "socket").exists():
-                if server.poll() is not None or time.monotonic() > end:
-                    raise OSError(f"MariaDB has not started: {Path(folder, 'log').read_text()[-2000:]}")
-                time.sleep(0.05)
-            yield f"mysql://root@localhost/test?unix_socket={folder}/socket"
+            yield server.url
         finally:
-            server.terminate()
-            server.wait()
+            server.process.terminate()
+            server.process.wait()
