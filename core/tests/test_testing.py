@@ -41,7 +41,7 @@ from zarrv3.store.helpers import (
     stat_by_reading,
     unchanged,
 )
-from zarrv3.store.memory import MappingDriver, MemoryStore
+from zarrv3.store.memory import MappingDriver, MemoryDriver, MemoryStore
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing import (
     CHECKS,
@@ -58,6 +58,7 @@ from zarrv3.testing.checks.basics import basic_problem
 from zarrv3.testing.conformance import silent_overrides
 from zarrv3.testing.machine import check_like_a_dict
 from zarrv3.testing.processes import generation_of, stamped, together
+from zarrv3.testing.restarts import restarted
 
 # ---------------------------------------------------------------- stores that are wrong on purpose
 
@@ -1444,3 +1445,25 @@ def test_what_an_author_sees(tmp_path: Path) -> None:
     assert "2 failed" in found.splitlines()[-1], found
     assert "1 xfailed" in found.splitlines()[-1]
     assert "1 error" in found.splitlines()[-1]
+
+
+class Repeating(MemoryDriver):
+    """Takes the first swap after a restart for refused though it was made, as a client that sends again does."""
+
+    repeats = False
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Swap, and say otherwise."""
+        refused = super().swap_many(swaps)
+        repeats, self.repeats = self.repeats, False
+        return [*swaps] if repeats else refused
+
+
+def test_swaps_made_twice_are_found() -> None:
+    """A server's restarts show a store that makes a swap and says that it was refused; one that does neither passes."""
+    driver = Repeating({})
+    counts = restarted(lambda: DriverStore(driver), lambda: None, 2)
+    assert counts.acknowledged >= 6
+    assert not counts.failed
+    with pytest.raises(ConformanceError, match="swaps were made"):
+        restarted(lambda: DriverStore(driver), lambda: setattr(driver, "repeats", True), 2)
