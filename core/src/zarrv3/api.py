@@ -36,7 +36,6 @@ from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.hierarchy.replacing import replacing
-from zarrv3.indexing.casting import array_like
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
@@ -59,7 +58,7 @@ def open(  # noqa: A001 - zarr-python's name
     """Open the array or group at a path of a store, or create one where the mode allows.
 
     An array is created if a shape or data are given, otherwise a group. What describes a new array is used only if one is created,
-    except `write_empty_chunks`.
+    except `write_empty_chunks` and `config`. Thread-safe, as are the nodes that are returned.
 
     Raises `NodeNotFoundError` when nothing is there and nothing may be created, `NodeExistsError` for the modes `w-` and
     `x` when something is, `MetadataError` for a document that is not valid, and `TypeError` for an unknown argument.
@@ -102,7 +101,8 @@ def open_array(
 ) -> Array:
     """Open an array, or create it where the mode allows and a shape or data are given.
 
-    What describes a new array is used only if it is created, except `write_empty_chunks`.
+    What describes a new array is used only if it is created, except `write_empty_chunks` and `config`. Thread-safe, as is the
+    array that is returned.
 
     Raises `NodeNotFoundError` when there is no array and none may be created, `NodeTypeError` when a group is there, and
     what `open` raises.
@@ -184,9 +184,11 @@ def create_array(
     zarr_format: int | None = None,
     **arguments: Unpack[CreateArrayArguments],
 ) -> Array:
-    """Create an array, and the groups that are missing above it.
+    """Create an array (core specification, "Array metadata"), and the groups that are missing above it.
 
-    Everything is checked before anything is erased or written.
+    Everything is checked before anything is erased or written, and an array whose data cannot be written to their end is not left
+    behind. Of several callers, also in several processes, one creates the array where the store can swap; the others get
+    `NodeExistsError`.
 
     Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
     `MetadataError` for what does not fit, `ReadOnlyError`, and `TypeError` for an unknown argument.
@@ -272,7 +274,9 @@ def create_group(
     zarr_format: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Group:
-    """Create a group, and the groups that are missing above it.
+    """Create a group (core specification, "Group metadata"), and the groups that are missing above it.
+
+    Of several callers, also in several processes, one creates it where the store can swap; the others get `NodeExistsError`.
 
     Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
     and `ReadOnlyError`.
@@ -290,7 +294,8 @@ def create_hierarchy(
 ) -> dict[str, Array | Group]:
     """Create many nodes in one batch where the store can, and the groups that are missing in between.
 
-    Everything is checked before anything is erased or written.
+    Everything is checked before anything is erased or written. Returns the new nodes by their paths; raises what `create_array`
+    raises.
     """
     located, above, _ = _located(store, None, "a", None)
     full = {join_paths(above, path): metadata for path, metadata in nodes.items()}
@@ -415,7 +420,7 @@ def save_group(
 ) -> None:
     """Save arrays as a group. A store that is opened here is closed afterwards.
 
-    That all can be stored is checked before anything is erased or written. To overwrite, arrays that may lie there are brought into
+    Whether all can be stored is checked before anything is erased or written. To overwrite, arrays that may lie there are read into
     memory first.
 
     Raises `ConfigurationError` without an array, and what `create_array` raises.
@@ -425,10 +430,9 @@ def save_group(
     arrays = {**{f"arr_{number}": data for number, data in enumerate(args)}, **named}
     with _used(store, path) as (located, full_path):
         for name, data in arrays.items():
-            plain = array_like(creation.apart(data, located, full_path) if overwrite else data)
-            creation.metadata_for(located, data=plain)
             join_paths(full_path, name)
-            arrays[name] = plain
+            apart = creation.apart(data, located, full_path) if overwrite else data
+            arrays[name] = creation.storable(apart, located)
         size = sum(getattr(data, "nbytes", 0) for data in arrays.values())
         with replacing(located, full_path, lambda: size, overwrite=overwrite) as site:
             target = create_group(site.store, path=site.path, overwrite=overwrite)
@@ -450,7 +454,7 @@ def load(store: StoreLike, path: str | None = None) -> Any:
 
 
 def tree(node: StoreLike, path: str | None = None, level: int | None = None) -> Tree:
-    """A hierarchy as a drawing, in a terminal and in a notebook.
+    """A hierarchy as a drawing, for a terminal or a notebook; it is read when it is drawn.
 
     Args:
         node: a group, or anything that `open_store` takes.
@@ -464,7 +468,7 @@ def tree(node: StoreLike, path: str | None = None, level: int | None = None) -> 
 def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     """Write the metadata of everything below a group into the group's own document.
 
-    Readers that use it open the whole tree by one read. The form is that of zarr-python 3, the member
+    Readers that use them open the whole tree with one read. The form is that of zarr-python 3, the member
     `consolidated_metadata` with the `kind` `inline`, which is not part of the specification. Later changes below the group
     make it stale: consolidate again.
 

@@ -51,7 +51,8 @@ overwrite: erase the node at the path first; keys there that belong to no node s
     array is whole, where the store can replace a folder in one step, or has transactions and the data have at most 64 MiB;
     elsewhere whoever is killed in between leaves no array, or a part of the new one.
 shape: the length of each dimension; by default that of the data or prototype.
-data: values to write if the array is created.
+data: values to write if the array is created, as `value` of `Array.write`. Of an array in a store, whichever library's, parts are read
+    and written one after the other, in at most 64 MiB of memory.
 prototype: an array of zarrv3, or anything with a shape.
 dtype: anything that `np.dtype` takes, or a name of the specification; by default that of the data, else float64.
 chunks: the chunk shape, in elements: one length for all dimensions or one for each, `-1` or `None` for a whole dimension; `"auto"`
@@ -88,7 +89,8 @@ chunk_store: accepted for zarr-python 2, but only as `None`.
 meta_array: accepted for zarr-python 2, but only as `None`.
 out: a numpy array of the selection's shape to read into, of a dtype that the array's casts to without changing its kind; returned.
     By default a new array.
-value: what can be broadcast to the shape of the selection and cast to the array's dtype.
+value: what numpy makes an array of that can be broadcast to the shape of the selection and cast to the array's dtype: fractions
+    are cut off, floats rounded. An array in a store is read and written part by part, in at most 64 MiB of memory.
 fields: the name of a field of a structured dtype, or a list of several; by default all.
 progress: called as `progress(chunks done, chunks in all)`, from one thread at a time.
 """

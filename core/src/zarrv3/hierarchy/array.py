@@ -53,8 +53,9 @@ since stays nevertheless; elsewhere it is lost where it shares a chunk (or shard
 _READING = """Returns a numpy array, without dimensions where `array[selection]` is a scalar. Raises `SelectionError` (an
 `IndexError`) for a selection that does not fit, `AssignmentError` for an `out` that does not, and `CorruptDataError` for a chunk
 that cannot be decoded. Thread-safe."""
-_WRITING = """Raises `SelectionError` (an `IndexError`) for a selection that does not fit, `AssignmentError` for a value that does not,
-`CorruptDataError` for a chunk of which a part stays and that cannot be decoded, and `ReadOnlyError`. Thread-safe: concurrent
+_WRITING = """Raises `SelectionError` (an `IndexError`) for a selection that does not fit; `AssignmentError` for a value of another shape, or
+with elements that the array cannot hold (numbers out of range, longer texts, masked ones, …), before anything is written;
+`CorruptDataError` for a chunk of which a part stays and that cannot be decoded; and `ReadOnlyError`. Thread-safe: concurrent
 writes to different elements all take effect, those of several processes where the store can swap."""
 
 
@@ -470,7 +471,10 @@ class Array(Node[ArrayMetadata]):
     # ------------------------------------------------------------ writing
 
     def __setitem__(self, selection: Any, value: ArrayLike) -> None:
-        """Write a value, broadcast as numpy does, to what `array[selection]` selects; see `write`."""
+        """Write a value, broadcast and cast as numpy does, to what `array[selection]` selects.
+
+        Takes what `write` takes, and raises what it raises. Thread-safe.
+        """
         self._set(plan, selection, value)
 
     @takes(WriteArguments, raises=_WRITING, selection="what `array[selection]` takes.", is_new=_IS_NEW)
@@ -485,8 +489,8 @@ class Array(Node[ArrayMetadata]):
     ) -> None:
         """Write a value to a selection: `array[selection] = value`, with more options.
 
-        A chunk or shard of which a part stays is read, changed and written. Each is whole old or whole new for every reader;
-        all of them together are not one step.
+        A chunk or shard of which a part stays is read, changed and written. Readers see each of them whole, old or new; all
+        of them together are not one step.
         """
         self._set(plan, selection, value, is_new=is_new, progress=progress, **options)
 
@@ -540,7 +544,7 @@ class Array(Node[ArrayMetadata]):
         dtype = layout.dtype if fields is None else field_dtype(layout.dtype, fields)
         if is_stored(value) and planner in {plan, plan_basic} and selected.result_shape == tuple(value.shape):
             box = as_box(selection, layout.metadata.shape)
-            if box is not None and value.nbytes > BOX_BYTES:
+            if box is not None and math.prod(value.shape) * value.dtype.itemsize > BOX_BYTES:
                 self.castable(np.empty(0, value.dtype), dtype)
                 self._set_parts(box, value, selected.count, fields=fields, is_new=is_new, progress=progress)
                 return
@@ -590,13 +594,13 @@ class Array(Node[ArrayMetadata]):
         return bool(config.get("write_empty_chunks") if self._write_empty is None else self._write_empty)
 
     def castable(self, value: Any, dtype: np.dtype[Any] | None = None) -> NumpyArray:
-        """A value as a numpy array of which every part is sure to cast.
+        """A value as a numpy array any part of which can be cast to the array's dtype without becoming something else.
 
         Args:
-            value: what is to become elements.
-            dtype: their dtype; by default the array's.
+            value: what `write` takes.
+            dtype: the dtype to be cast to; by default the array's.
 
-        Raises `AssignmentError` for a value that cannot become such elements.
+        Raises `AssignmentError` where that cannot be, as `write` does.
         """
         return castable(value, self.dtype if dtype is None else dtype, self)
 
@@ -662,11 +666,11 @@ class Array(Node[ArrayMetadata]):
         interrupted gives its place back unless others have appended behind it; if the process dies, the fill value stays there.
 
         Args:
-            data: elements; in all other dimensions as long as the array.
+            data: elements, as `write` takes them, with the array's lengths in all other dimensions.
             axis: the dimension that grows; negative ones count from the last.
 
-        Raises `AssignmentError` for data that do not fit, `SelectionError` for an axis that there is not, and
-        `ReadOnlyError`.
+        Raises `AssignmentError` for data that do not fit and `SelectionError` for an axis that does not exist, before anything is
+        changed, and `ReadOnlyError`. Thread-safe.
         """
         if isinstance(data, Array):  # as it is now: it may be this one
             data = data.with_chunk_cache(data.chunk_cache)

@@ -96,6 +96,13 @@ def apart(data: Any, store: BaseStore, path: str) -> Any:
     return np.asanyarray(data) if isinstance(getattr(data, "dtype", None), np.dtype) else data
 
 
+def storable(data: Any, store: BaseStore) -> Any:
+    """Data with a shape and a dtype of numpy's, of which a new array can be made in a store; raises what `metadata_for` raises."""
+    data = array_like(data)
+    metadata_for(store, data=data)
+    return data
+
+
 def metadata_for(
     store: BaseStore,
     *,

@@ -196,7 +196,7 @@ class Group(Node[GroupMetadata]):
         return sum(1 for _ in self.members(max_depth))
 
     def tree(self, level: int | None = None) -> Tree:
-        """The hierarchy as a drawing, in a terminal and in a notebook.
+        """The hierarchy as a drawing, for a terminal or a notebook; it is read when it is drawn.
 
         Args:
             level: how many levels to draw; by default all.
@@ -244,7 +244,8 @@ class Group(Node[GroupMetadata]):
     def create_array(self, name: str, **arguments: Unpack[CreateArrayArguments]) -> Array:
         """Create an array at a path below this group, and the groups that are missing above it.
 
-        Everything is checked before anything is erased or written.
+        Everything is checked before anything is erased or written, and an array whose data cannot be written to their end is not left
+        behind.
 
         Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
         `MetadataError` for what does not fit, and `ReadOnlyError`.
@@ -360,7 +361,7 @@ class Group(Node[GroupMetadata]):
         return spellings.create(self._store, self._new(name), **arguments)._share(self._above)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Create an array with the values of `value`, replacing the array that may be there."""
+        """Create an array with the values of `value`, in place of the array that may be there; `NodeExistsError` for a group."""
         there = self.get(name)
         if isinstance(there, Group):
             raise NodeExistsError(f"{there!r} is a group; erase it before an array takes its place")
