@@ -20,6 +20,7 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
 from zarrv3.errors import InvalidKeyError
+from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, parse_document
 from zarrv3.store.contract import Buffer, ByteRange, Capabilities, Changes, Request, whole
 from zarrv3.store.helpers import chunked, rename_by_copy, resolve
@@ -257,7 +258,7 @@ class ZarrDriver:
         metadata = parse_document(await self._read(document, None) or b"", source=document)
         if not isinstance(metadata, ArrayMetadata):
             raise NotImplementedError(f"the keys below {folder!r} cannot be listed")
-        coords = product(*map(range, metadata.chunk_grid.grid_shape(metadata.shape)))
+        coords = product(*map(range, grid_shape(metadata.chunk_grid.cuts, metadata.shape)))
         keys = [folder + metadata.chunk_key_encoding.encode(one) for one in coords]
         found = await self._each(keys, self._is_key)
         return [document, *(key for key, is_there in zip(keys, found, strict=True) if is_there)]
