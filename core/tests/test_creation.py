@@ -192,6 +192,16 @@ def test_a_codec_class_whose_package_is_missing(monkeypatch: pytest.MonkeyPatch)
     registry.reset()
 
 
+def test_the_serializer_is_that_of_what_filters_make() -> None:
+    """Filters may give elements a byte order, and take it away."""
+    for dtype, stored, expected in (
+        ("u1", "<i4", {"endian": "little"}),
+        ("i4", "|u1", None),
+    ):
+        _, serializer, _ = codecs_of(dtype=dtype, filters=codecs.numcodecs.AsType(encode_dtype=stored))
+        assert serializer.get("configuration") == expected
+
+
 def test_codecs_by_name_alone() -> None:
     """A name stands for the codec with its defaults; names of numcodecs do without the prefix."""
     assert names_of(compressors="gzip") == ["bytes", "gzip"]

@@ -59,7 +59,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bool": "zarrv3.format.data_types.numerics:Bool",
         **dict.fromkeys(_INTEGERS, "zarrv3.format.data_types.numerics:Integer"),
         **dict.fromkeys(("float16", "float32", "float64"), "zarrv3.format.data_types.numerics:Float"),
-        **dict.fromkeys(("complex64", "complex128"), "zarrv3.format.data_types.numerics:Complex"),
+        **dict.fromkeys(
+            ("complex64", "complex128", "complex_float32", "complex_float64"),
+            "zarrv3.format.data_types.numerics:Complex",
+        ),
         "raw_bytes": "zarrv3.format.data_types.binary:Raw",
         "null_terminated_bytes": "zarrv3.format.data_types.binary:NullTerminatedBytes",
         **dict.fromkeys(("bytes", "variable_length_bytes"), "zarrv3.format.data_types.binary:VariableBytes"),
@@ -86,10 +89,11 @@ _NUMCODECS = (
     "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
     "pickle",
 )  # fmt: skip
+_REGISTERED = ("bitround", "cast_value", "conditional", "n5_default", "reshape", "scale_offset")
 _ML_DTYPES = (
     "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
     "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2",
-    "uint4",
+    "uint4", "complex_float16", "complex_bfloat16",
 )  # fmt: skip
 
 OFFERED: dict[str, dict[str, str]] = {
@@ -118,6 +122,8 @@ OFFERED: dict[str, dict[str, str]] = {
     },
     "codecs": {
         "sharding_indexed": "zarrv3-transformer-sharding",
+        "zfp": "zarrv3-codecs-zfp",
+        **dict.fromkeys(_REGISTERED, "zarrv3-codecs-registered"),
         **dict.fromkeys(
             ("packbits", *(f"numcodecs.{name}" for name in _NUMCODECS)), "zarrv3-codecs-numcodecs"
         ),

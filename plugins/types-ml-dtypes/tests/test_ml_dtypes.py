@@ -17,7 +17,8 @@ import zarrv3
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, parse_codec
 from zarrv3.format.data_types import data_type_of, fill_test, parse_data_type
-from zarrv3_types_ml_dtypes import SmallFloat, SmallInteger
+from zarrv3.testing import DataTypeConformance
+from zarrv3_types_ml_dtypes import SmallComplex, SmallFloat, SmallInteger
 
 FLOATS = sorted(SmallFloat.names)
 INTEGERS = sorted(SmallInteger.names)
@@ -170,3 +171,35 @@ def test_arrays(name: str, tmp_path: Path) -> None:
     for path in ("by-dtype", "by-name"):
         found = zarrv3.open_array(tmp_path / path)[:]
         assert (found.dtype, found.tobytes()) == (values.dtype, values.tobytes())
+
+
+class TestComplex(DataTypeConformance):
+    """Complex numbers of two small floats."""
+
+    @pytest.fixture(params=sorted(SmallComplex.names))
+    def data_type(self, request: pytest.FixtureRequest) -> Any:
+        """Each of them."""
+        return request.param
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "bits"),
+    [
+        ("complex_float16", ml_dtypes.complex32, "003c 00c0"),
+        ("complex_bfloat16", ml_dtypes.bcomplex32, "803f 00c0"),
+    ],
+)
+@pytest.mark.parametrize("codec", [LITTLE, BIG, "packbits"], ids=str)
+def test_complex_numbers(name: str, dtype: Any, bits: str, codec: Any) -> None:
+    """An element is its real and then its imaginary part, each in the byte order that the codec says."""
+    values = np.array([1 - 2j, 0, 3 + 4j]).astype(dtype)
+    assert data_type_of(values.dtype).to_json() == name
+    array = zarrv3.create_array(data=values, codecs=[codec], fill_value=[0.0, "NaN"])
+    assert array[:].tobytes() == values.tobytes()
+    stored = bytes(array.store["c/0"])[:4]
+    assert stored == (
+        b"".join(bytes.fromhex(part)[::-1] for part in bits.split()) if codec is BIG else bytes.fromhex(bits)
+    )
+    array.resize(4)
+    assert array.metadata.to_document()["fill_value"] == [0.0, "NaN"]
+    assert np.isnan(complex(array[3]).imag)

@@ -181,7 +181,7 @@ def _check_encodes(array: Array) -> None:
     """Encode one element: a codec whose library is missing or lacks something shows now, not at the first write."""
     spec = array.layout.chain.spec
     one = spec._replace(shape=(1,) * len(spec.shape))
-    sample = np.full(one.shape, spec.data_type.default_fill(), spec.data_type.numpy)
+    sample = np.full(one.shape, spec.fill_value, spec.data_type.numpy)
     try:
         chain = CodecChain.build(array.codecs, one)
     except MetadataError:  # a codec that needs the real shape, which it has seen
@@ -328,10 +328,14 @@ def _chain(spec: ChunkSpec, filters: Any, serializer: Any, compressors: Any, ord
         of_kind[parsed.kind].append(parsed)
     is_auto = serializer is None or (isinstance(serializer, str) and serializer == "auto")
     serializers = [*of_kind["array-bytes"], *([] if is_auto else [serializer])]
+    behind = spec
+    for codec in [*map(parse_codec, first), *of_kind["array-array"]]:
+        with Guard("codecs", codec, "filters"):
+            behind = codec.evolve(behind).resolve(behind)
     return [
         *first,
         *of_kind["array-array"],
-        *(serializers or [default_serializer(spec.data_type)]),
+        *(serializers or [default_serializer(behind.data_type)]),
         *of_kind["bytes-bytes"],
         *_listed(compressors, [ZSTD]),
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
@@ -59,7 +59,8 @@ class PackBits(Declared, ArrayBytesCodec):
             )
             if place != -items * kept % 8:
                 raise CorruptDataError(f"packbits: says {place} bits of padding")
-        width = data_type.numpy.itemsize // components * 8
+        word = _word(data_type)
+        width = word.itemsize * 8
         rows = np.zeros((items, width), np.uint8)
         rows[:, first : last + 1] = np.unpackbits(data, count=items * kept, bitorder="little").reshape(
             items, kept
@@ -68,8 +69,7 @@ class PackBits(Declared, ArrayBytesCodec):
             top = component_bits(data_type)  # int2 and int4 leave the rest of their byte empty
             rows[:, last + 1 : top] = rows[:, last : last + 1]  # repeat the sign
         words = np.packbits(rows, axis=1, bitorder="little")
-        word = data_type.carrier.newbyteorder("<") if data_type.carrier.kind != "b" else np.dtype(np.uint8)
-        array: Array = words.reshape(-1).view(word).astype(word.newbyteorder("="), copy=False)
+        array: Array = words.reshape(-1).view(word.newbyteorder("<")).astype(word, copy=False)
         array = array.view(data_type.numpy).reshape(spec.shape)
         if out is None:
             return array
@@ -81,14 +81,14 @@ class PackBits(Declared, ArrayBytesCodec):
         width = component_bits(data_type)
         first = 0 if self.first_bit is None else self.first_bit
         last = width - 1 if self.last_bit is None else self.last_bit
-        return first, last, 2 if data_type.numpy.kind == "c" else 1
+        return first, last, _components(data_type)
 
 
 def component_bits(data_type: DataType) -> int:
     """The bits that count of one component of an element."""
     name = data_type.to_json()
-    if data_type.numpy.kind == "c":
-        return data_type.numpy.itemsize * 4
+    if data_type.number == "complex":
+        return data_type.component.itemsize * 8
     if name == "bool":
         return 1
     for prefix, bits in (("int2", 2), ("uint2", 2), ("int4", 4), ("uint4", 4), ("float4", 4), ("float6_", 6)):
@@ -99,10 +99,18 @@ def component_bits(data_type: DataType) -> int:
     return data_type.numpy.itemsize * 8
 
 
+def _components(data_type: DataType) -> int:
+    """The parts of an element."""
+    return data_type.numpy.itemsize // data_type.component.itemsize
+
+
+def _word(data_type: DataType) -> np.dtype[Any]:
+    """An unsigned integer of the size of a component."""
+    return np.dtype(f"u{data_type.component.itemsize}")
+
+
 def _little(array: Array, data_type: DataType) -> Array:
     """The little-endian bytes of every component, a row each."""
-    words = array.reshape(-1).view(data_type.carrier if data_type.carrier.kind != "b" else np.uint8)
-    if words.dtype.kind == "c":
-        words = words.view(f"f{words.dtype.itemsize // 2}")
+    words = array.reshape(-1).view(_word(data_type))
     little = words.astype(words.dtype.newbyteorder("<"), copy=False)
     return little.view(np.uint8).reshape(words.size, words.dtype.itemsize)

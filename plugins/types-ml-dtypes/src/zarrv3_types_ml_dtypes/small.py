@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import ml_dtypes
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.data_types.numerics import Float, FloatForms, Integer
+from zarrv3.format.data_types.numerics import Complex, Float, FloatForms, Integer
 
 FLOATS = frozenset({
     "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
@@ -96,3 +96,32 @@ class SmallInteger(Integer):
 
     def scalar(self, number: int) -> Any:
         return np.array(number, dtype=np.int8).astype(self.numpy)[()]
+
+
+COMPLEX = {"complex_float16": ("complex32", "float16"), "complex_bfloat16": ("bcomplex32", "bfloat16")}
+"""What ml_dtypes calls them, and what it calls their parts."""
+
+
+@dataclass(frozen=True)
+class SmallComplex(Complex):
+    """`complex_float16` and `complex_bfloat16`."""
+
+    names: ClassVar[frozenset[str]] = frozenset(COMPLEX)
+
+    @classmethod
+    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
+        return next((cls(name) for name, (theirs, _) in COMPLEX.items() if theirs == dtype.name), None)
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, COMPLEX[self.name][0]))
+        return dtype
+
+    @cached_property
+    def carrier(self) -> np.dtype[Any]:
+        return np.dtype([("real", np.uint16), ("imaginary", np.uint16)])
+
+    @cached_property
+    def forms(self) -> FloatForms:
+        part = COMPLEX[self.name][1]
+        return FloatForms(np.dtype(getattr(ml_dtypes, part, part)))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 
@@ -19,6 +19,9 @@ class DataType(ABC):
 
     zero_is_default: ClassVar[bool] = False
     """The integer 0 stands for the default fill value, as in zarr 2: for types without a zero."""
+
+    number: ClassVar[Literal["integer", "float", "complex"] | None] = None
+    """What kind of number an element is; `None` for what is not a number."""
 
     portable: ClassVar[bool] = True
     """Documents with it may be stored; false for types that exist only in what a layer shows."""
@@ -61,6 +64,11 @@ class DataType(ABC):
     @property
     def carrier(self) -> np.dtype[Any]:
         """A dtype of the same layout that numpy can byte-swap: what the `bytes` codec handles."""
+        return self.numpy
+
+    @property
+    def component(self) -> np.dtype[Any]:
+        """The dtype of either part of a complex number; of everything else that of an element."""
         return self.numpy
 
     @abstractmethod

@@ -87,6 +87,7 @@ class Bool(_Number):
 class Integer(_Number):
     """`int8` … `int64`, `uint8` … `uint64`."""
 
+    number = "integer"
     names: ClassVar[frozenset[str]] = frozenset(
         f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
     )
@@ -214,6 +215,7 @@ class FloatForms:
 class Float(_Number):
     """`float16`, `float32`, `float64`; NaN payloads survive in every direction."""
 
+    number = "float"
     names: ClassVar[frozenset[str]] = frozenset({"float16", "float32", "float64"})
 
     @cached_property
@@ -235,14 +237,23 @@ class Float(_Number):
 
 
 class Complex(_Number):
-    """`complex64`, `complex128`."""
+    """`complex64`, `complex128`, which are also called `complex_float32` and `complex_float64`."""
 
+    number = "complex"
     names: ClassVar[frozenset[str]] = frozenset({"complex64", "complex128"})
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype({"complex_float32": "c8", "complex_float64": "c16"}.get(self.name, self.name))
 
     @cached_property
     def forms(self) -> FloatForms:
         """The JSON forms of either part."""
         return FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
+
+    @property
+    def component(self) -> np.dtype[Any]:
+        return self.forms.dtype
 
     def fill_from_user(self, value: Any) -> Any:
         """A number, or a pair of what a real part may be; each part keeps its bits (`1+inf j` stays that)."""
