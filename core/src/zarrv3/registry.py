@@ -202,7 +202,12 @@ def load(kind: Kind, name: str) -> Any:
         module, _, attribute = built_in.partition(":")
         found = getattr(importlib.import_module(module), attribute)
     else:
-        found = _import_entry_point(_entry_point(kind, name))
+        point = _entry_point(kind, name)
+        found = _import_entry_point(point)
+        if point.group != f"zarrv3.{kind}":  # made for another library
+            found = _import_entry_point(
+                _the_only(f"the adapter of {point.group}", _adapters(kind)[point.group])
+            )(found)
     _loaded[kind, name] = found
     return found
 
@@ -233,10 +238,12 @@ def plugins(kind: Kind | None = None) -> list[Plugin]:
         for name, value in names.items()
     ]
     for group, names_ in _entry_points().items():
+        own = group.removeprefix("zarrv3.")
         found += [
-            Plugin(group.removeprefix("zarrv3."), point.name, point.value, *_origin(point))
+            Plugin(own, point.name, point.value, *_origin(point))
             for points in names_.values()
             for point in points
+            if own in {*NOUN, "hooks"}
         ]
     return sorted(plugin for plugin in found if kind in {None, plugin.kind})
 
@@ -331,7 +338,15 @@ def _the_only(what: str, points: "list[EntryPoint]") -> "EntryPoint":
 
 
 def _points(kind: str, name: str) -> "list[EntryPoint]":
-    return _matching(_entry_points().get(f"zarrv3.{kind}", {}), name) or []
+    """Who provides a name: plugins, else those of other libraries that a plugin has an adapter for."""
+    own = _matching(_entry_points().get(f"zarrv3.{kind}", {}), name)
+    foreign = (_entry_points().get(group, {}).get(name) for group in _adapters(kind))
+    return own or next((points for points in foreign if points), [])
+
+
+def _adapters(kind: str) -> "dict[str, list[EntryPoint]]":
+    """The groups of other libraries' entry points, each with the function that makes a class of ours of one of theirs."""
+    return _entry_points().get(f"zarrv3.adapters.{kind}", {})
 
 
 def _class_points(name: str) -> "dict[str, EntryPoint]":
@@ -379,8 +394,10 @@ def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":
     with _lock.taken:
         if _scan is None:
             found: dict[str, dict[str, list[EntryPoint]]] = {}
-            for point in _installed():
-                if point.group.startswith("zarrv3."):
+            points = [*_installed()]
+            foreign = {point.name for point in points if point.group.startswith("zarrv3.adapters.")}
+            for point in points:
+                if point.group.startswith("zarrv3.") or point.group in foreign:
                     same = found.setdefault(point.group, {}).setdefault(point.name, [])
                     if not any(origin(other) == origin(point) for other in same):
                         same.append(point)
