@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from interop_peers import BIG, LITTLE, SINGLE, Case, named
 
-__all__ = ["FILLS", "KEYS", "SMALL", "codec", "every_case", "filled"]
+__all__ = ["COMPLEX", "FILLS", "KEYS", "SMALL", "codec", "every_case", "filled"]
 
 # ---------------------------------------------------------------- values
 
@@ -91,6 +91,13 @@ def _numbers() -> dict[str, np.ndarray]:
     found |= _FLOATS
     found["complex64"] = _FLOATS["float32"].view("c8")
     found["complex128"] = _FLOATS["float64"].view("c16")
+    found["complex_float32"], found["complex_float64"] = found["complex64"], found["complex128"]
+    found["complex_float16"] = of_bits("f2", 0x7E01, 0xFE00, 0x8000, 1, 0, 0, 0x7C00, 0xFC00).view(
+        ml_dtypes.complex32
+    )
+    found["complex_bfloat16"] = of_bits("u2", 0x7FC1, 0xFFC0, 0x8000, 1, 0, 0, 0x7F80, 0xFF80).view(
+        ml_dtypes.bcomplex32
+    )
     return found
 
 
@@ -110,6 +117,8 @@ SMALL = (
     "bfloat16", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
     "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "int2", "int4", "uint2", "uint4",
 )  # fmt: skip
+
+COMPLEX = ("complex_float16", "complex_bfloat16", "complex_float32", "complex_float64")
 
 _RECORDS = np.array(
     [(1, -0.5, True), (-(2**31), np.inf, False), (0, 0, False), (0, 0, False)], dtype="i4, f8, ?"
@@ -152,6 +161,7 @@ def data_types() -> list[Case]:
         "bool": False,
         "complex64": [0.0, 0.0],
         "complex128": [0.0, 0.0],
+        **{name: [0.0, 0.0] for name in COMPLEX},
         "float8_e8m0fnu": "0x00",
     }
     numbers = _numbers() | {name: _small(name) for name in SMALL}
@@ -263,6 +273,34 @@ def compressed() -> list[Case]:
 def packed() -> list[Case]:
     """`packbits` of zarr-extensions."""
     return _cubes("packbits", ("bool",), codec("packbits"), codec("gzip", level=1))
+
+
+def registered() -> list[Case]:
+    """The other codecs of zarr-extensions, with values that they keep; shards behind them lack chunks of the fill value."""
+    scaled = codec("scale_offset", offset=1, scale=8)
+    cast = codec("cast_value", data_type="int32")
+    cases = [
+        *_cubes("scale_offset", ("float64",), scaled, LITTLE),
+        *_cubes("cast_value", ("float64",), scaled, cast, LITTLE),
+        *_cubes("bitround", ("float32", "float64"), codec("bitround", keepbits=20), LITTLE),
+        *_cubes("bitround", ("uint8",), codec("bitround", keepbits=8), SINGLE),
+        *_cubes("reshape", ("int16",), codec("reshape", shape=[[0, 1], [2]]), LITTLE),
+        *_cubes("conditional", ("int32",), codec("conditional", codecs=[codec("gzip", level=1)])),
+    ]
+    values = cube("float64")
+    values[:, 10:12] = 2.5
+    chain = (scaled, cast, sharding((2, 2, 4)))
+    cases.append(
+        Case("cast_value-sharded", "float64", values, 2.5, CHUNKS, chain, tags=frozenset({"sharded"}))
+    )
+    inner = [codec("transpose", order=[2, 1, 0]), BIG, codec("gzip", level=1)]
+    for name, one in (
+        ("n5_default", codec("n5_default", codecs=inner)),
+        ("zfp", codec("zfp", mode="reversible")),
+    ):
+        values = cube("int32") >> 2
+        cases.append(Case(f"{name}-int32", "int32", values, 0, CHUNKS, (one,), KEYS["v2/"]))
+    return cases
 
 
 def foreign() -> list[Case]:
@@ -484,7 +522,7 @@ def every_case() -> list[Case]:
     """All cases; their names are unique."""
     cases = [
         *data_types(), *transposed(), *compressed(), *packed(), *foreign(), *keyed(), *shaped(), *filled(),
-        *sharded(),
+        *sharded(), *registered(),
     ]  # fmt: skip
     assert len({case.name for case in cases}) == len(cases)
     return cases

@@ -21,6 +21,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 import zarrv3
+from zarrv3.format.data_types import parse_data_type
 
 LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 BIG = {"name": "bytes", "configuration": {"endian": "big"}}
@@ -87,7 +88,7 @@ class ZarrV3:
 
     def write(self, folder: Path, case: Case) -> None:
         """Create the array through the public interface and assign the values."""
-        kind = zarrv3.format.metadata.parse_data_type(case.data_type)
+        kind = parse_data_type(case.data_type)
         zarrv3.create(
             case.values.shape,
             store=str(folder),
