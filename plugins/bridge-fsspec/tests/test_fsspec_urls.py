@@ -83,6 +83,13 @@ def test_references(tmp_path: Path) -> None:
     assert (zarr.open_array(store, path="a", mode="r", zarr_format=2)[:] == np.arange(6)).all()
 
 
+def test_urls_as_options(tmp_path: Path) -> None:
+    """What other file systems are told of a store, such as where references lead to, is any URL of it."""
+    for url in (f"sqlite:///{tmp_path}/data.db", f"zarrv3://sqlite:///{tmp_path}/data.db"):
+        fsspec.filesystem("zarrv3", store=url).pipe_file("k", b"v")
+        assert fsspec.open(f"{url}|zarr3:k").open().read() == b"v"
+
+
 def test_nothing_has_to_be_imported(tmp_path: Path) -> None:
     """A program that imports zarr-python alone opens a URL."""
     url = f"sqlite:///{tmp_path}/x.db"

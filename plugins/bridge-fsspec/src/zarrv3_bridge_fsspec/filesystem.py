@@ -75,6 +75,8 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         if store is None:
             store = {"store": self._kind(), **options}
             options = {}
+        if isinstance(store, str):
+            store = store.removeprefix(ANY)
         self.store = open_store(store, **options)
         self._url = store if isinstance(store, str) else None
         self._gatherers = Gatherers()
