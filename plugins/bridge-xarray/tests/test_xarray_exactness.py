@@ -142,6 +142,18 @@ def test_native_times(way: str, dtype: str, values: list[Any]) -> None:
             to_zarrv3(one(np.array([1, 1], f"{dtype[0]}8[ns]")), store, **WAYS[way])
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_spans_of_time_in_other_units(way: str) -> None:
+    """Spans of time go where they are stored in finer units, and are refused where the units are too coarse."""
+    store, first = zarrv3.MemoryStore(), np.array([1, 2], "m8[ms]")
+    to_zarrv3(one(first), store)
+    second = np.array([3, 4], "m8[s]")
+    to_zarrv3(one(second), store, **WAYS[way])
+    np.testing.assert_array_equal(opened(store)["v"], kept(way, [*first], [*second]))
+    with pytest.raises(AssignmentError, match="without loss"):
+        to_zarrv3(one(np.array([1, 1], "m8[us]")), store, **WAYS[way])
+
+
 def test_longer_texts_are_not_cut(tmp_path: Any) -> None:
     """Texts that are combined with shorter ones are stored whole; a length that is asked for is refused if it cuts."""
     for name in ("ab", "abcdef"):

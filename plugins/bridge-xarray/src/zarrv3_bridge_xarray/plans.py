@@ -286,7 +286,8 @@ def _like_stored(array: Array, variable: Variable) -> Variable:
     if array.dtype.kind in "mM" and new.dtype.kind == array.dtype.kind:
         stored = Variable(new.dims, new.data, {k: v for k, v in new.attrs.items() if k != "units"})
     else:
-        if decoded.dtype.kind in "fc" and new.dtype.kind in "iub":
+        kinds = new.dtype.kind, decoded.dtype.kind
+        if kinds == ("m", "m") or (kinds[0] in "iub" and kinds[1] in "fc"):
             new = new.copy(deep=False, data=cast(new, decoded.dtype, array.basename, rounds=False))
         new.encoding = _like(raw, decoded)
         _check_calendar(array, raw, new)
