@@ -290,3 +290,28 @@ def test_conditional_compresses_where_that_is_shorter() -> None:
         array.store["c/0"] = damaged
         with pytest.raises(CorruptDataError):
             array[:]
+
+
+@pytest.mark.parametrize(
+    ("filters", "compressor"),
+    [
+        ([named("scale_offset", offset=1, scale=2)], "zstd"),
+        ([named("cast_value", data_type="int16")], "blosc"),
+        ([named("bitround", keepbits=30)], "blosc"),
+        ([named("reshape", shape=[-1])], "zstd"),
+        ([], named("conditional", codecs=["zstd"])),
+    ],
+    ids=str,
+)
+def test_kernels_leave_such_chains_to_python(filters: list[Any], compressor: Any) -> None:
+    """The stored bytes and the values are the same with kernels and without."""
+    values = np.arange(2400.0).reshape(24, 100) // 7
+    stored = []
+    for kernels in ("native", "none"):
+        with zarrv3.config.set(kernels=kernels):
+            array = zarrv3.create_array(
+                data=values, chunks=(4, 10), shards=(8, 20), filters=filters, compressors=compressor
+            )
+            assert np.array_equal(array[3:19, 5:44], values[3:19, 5:44])
+            stored.append({key: bytes(array.store[key]) for key in array.store})
+    assert stored[0] == stored[1]
