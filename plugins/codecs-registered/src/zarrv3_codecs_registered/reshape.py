@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import ArrayArrayCodec, ChunkSpec
 from zarrv3.format.codecs.base import Array, Declared
+from zarrv3.format.cuts import MAX_LENGTH
 from zarrv3.format.extensions import integer, integers, shown
-from zarrv3.format.grids import MAX_DIMENSIONS, MAX_LENGTH, check_shape
+from zarrv3.format.grids import MAX_DIMENSIONS, check_shape
 
 
 def _shape(owner: str, value: Any) -> tuple[int | tuple[int, ...], ...]:
