@@ -22,6 +22,7 @@ from zarrv3.errors import (
     UnsupportedError,
 )
 from zarrv3.store.contract import ByteRange, Request, Version
+from zarrv3.testing.cutting import cutting
 from zarrv3_store_fsspec import FSStore, systems
 
 Opener = Callable[..., FSStore]
@@ -231,6 +232,22 @@ def test_writes_that_met_another_are_compared_again(
     monkeypatch.setattr(access, "_put", put)
     assert [*store.swap_many({"a": (a, b"2"), "b": (b, b"2")})] == ["b"]
     assert dict(store.items()) == {"a": b"2", "b": b"1"}
+
+
+def test_a_swap_whose_answer_is_lost_is_sent_once(s3: Any, folder: str) -> None:
+    """It is an error that may be retried, never a refusal, and was made once, on connections that were used before."""
+    target = s3.options["endpoint_url"].removeprefix("http://")
+    with cutting(target) as proxy, FSStore(folder, **{**s3.options, "endpoint_url": proxy.url}) as store:
+        store["k"] = b"1"
+        for new in (b"2", b"3", None):
+            ((_, version),) = store.get_versioned(["k"])
+            proxy.cut, proxy.lost = {"PUT", "DELETE"}, []
+            with pytest.raises(StoreUnavailableError) as caught:
+                store.swap_many({"k": (version, new)})
+            assert caught.value.retryable
+            assert proxy.lost == ["DELETE" if new is None else "PUT"]
+            proxy.cut = set()
+            assert store.get("k") == new
 
 
 def test_refused_erasures_are_errors(s3_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

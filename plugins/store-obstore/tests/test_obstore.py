@@ -23,6 +23,7 @@ from zarrv3.errors import (
 )
 from zarrv3.store.contract import ByteRange, Request
 from zarrv3.testing import InterruptConformance, Opener, StoreConformance
+from zarrv3.testing.cutting import cutting
 from zarrv3_store_obstore import ObjectStore
 
 Make = Callable[..., ObjectStore]
@@ -124,6 +125,21 @@ def test_pieces_of_two_versions_are_read_again(s3_store: Make) -> None:
     driver._get = late
     first, last = store.get_many([Request("k", ByteRange(0, 2)), Request("k", ByteRange(199_000, 199_002))])
     assert (bytes(first or b""), bytes(last or b"")) in {(new[:2], new[:2]), (old[:2], old[:2])}
+
+
+def test_a_swap_whose_answer_is_lost_is_sent_once(s3: Any, s3_store: Make) -> None:
+    """It is an error that may be retried, never a refusal, and was made once, on connections that were used before."""
+    with cutting(s3.address) as proxy, s3_store(endpoint_url=proxy.url) as store:
+        store["k"] = b"1"
+        for new in (b"2", b"3"):
+            ((_, version),) = store.get_versioned(["k"])
+            proxy.cut, proxy.lost = {"PUT"}, []
+            with pytest.raises(StoreUnavailableError) as caught:
+                store.swap_many({"k": (version, new)})
+            assert caught.value.retryable
+            assert proxy.lost == ["PUT"]
+            proxy.cut = set()
+            assert store.get("k") == new
 
 
 def test_a_forked_child_has_a_library_of_its_own(s3_store: Make) -> None:

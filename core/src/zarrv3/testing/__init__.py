@@ -9,6 +9,8 @@ machine      a hypothesis state machine: the store against a dict
 processes    values that prove themselves whole, processes that write together, a writer that is killed
 interrupts   a call interrupted at every point, one after the other
 faults       `Faults`: a layer that fails on purpose
+restarts     writers whose server dies and comes back
+cutting      a web server whose answers get lost
 
 Importing this package imports neither pytest nor hypothesis; the classes are looked up on first use.
 """

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from aiobotocore.httpsession import AIOHTTPSession  # type: ignore[import-untyped]
 from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
@@ -149,10 +150,20 @@ class S3Access(ObjectAccess):
     def _once(self) -> Any:
         """A copy of a file system that does not repeat: a write whose answer was lost must not be refused for it."""
         options = {**self.fs.storage_options, "skip_instance_cache": True}
-        options["config_kwargs"] = {**options.get("config_kwargs", {}), "retries": {"total_max_attempts": 1}}
+        config = {"http_session_cls": _SentOnce, **options.get("config_kwargs", {})}
+        options["config_kwargs"] = {**config, "retries": {"total_max_attempts": 1}}
         fs = type(self.fs)(*self.fs.storage_args, **options)
         fs.retries = 1
         return fs
+
+
+class _SentOnce(AIOHTTPSession):  # type: ignore[misc]
+    """Connections that send no request twice, as aiohttp does when one is cut before the answer, also for `PUT` and `DELETE`."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        session._retry_connection = False
+        return session
 
 
 def _check(path: str) -> None:
