@@ -118,6 +118,32 @@ def test_other_engine_appends_to_ours(series: Days, tmp_path: Path) -> None:
         xr.testing.assert_equal(xr.open_dataset(path, engine=engine).load(), series(0, 8))
 
 
+def test_encoding_left_by_other_backends(tmp_path: Path) -> None:
+    """What xarray's backends note about a variable's origin says nothing about its array, and is ignored."""
+    data = xr.Dataset({"v": ("x", [1.0])})
+    encoding = {"v": {"source": "a.nc", "original_shape": (1,), "preferred_chunks": {"x": 1}, "chunks": (1,)}}
+    data.to_zarr(tmp_path / "theirs", zarr_format=3, encoding=encoding)
+    store = zarrv3.MemoryStore()
+    to_zarrv3(data, store, encoding=encoding)
+    xr.testing.assert_identical(opened(store), opened(str(tmp_path / "theirs")))
+    with pytest.raises(ConfigurationError, match="unknown encoding 'szip'"):
+        to_zarrv3(data, store, mode="w", encoding={"v": {"szip": True}})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "w"}, {"mode": "a"}, {"append_dim": "x"}, {"region": "auto"}, {"region": {"x": slice(2)}}],
+)
+def test_unknown_lengths(options: dict[str, Any]) -> None:
+    """Dask arrays whose lengths are not known are refused with the call that helps, before anything is changed."""
+    store = zarrv3.MemoryStore()
+    to_zarrv3(xr.Dataset({"v": ("x", np.arange(4.0))}), store)
+    before, values = content(store), xr.DataArray(np.arange(6), dims="x").chunk(3).data
+    with pytest.raises(ConfigurationError, match="compute_chunk_sizes"):
+        to_zarrv3(xr.Dataset({"v": ("x", values[values > 2])}), store, **options)
+    assert content(store) == before
+
+
 # ---------------------------------------------------------------- modes
 
 
@@ -243,6 +269,35 @@ def test_only_what_grows(series: Days) -> None:
     assert opened(store).sizes == {"time": 4, "x": 4}
 
 
+def test_trees_grow_node_by_node(series: Days) -> None:
+    """Every node of a tree that has the dimension grows; where one of them cannot, none does."""
+    store = zarrv3.MemoryStore()
+    other = xr.Dataset({"height": ("x", np.arange(4))}, {"x": [*"abcd"]})
+
+    def tree(start: int, stop: int) -> xr.DataTree:
+        rain = series(start, stop)
+        return xr.DataTree.from_dict(
+            {"/": rain[["time"]], "/a": rain[["rain"]], "/b": rain * 2, "/c/d": other}
+        )
+
+    to_zarrv3(tree(0, 3), store)
+    to_zarrv3(tree(3, 4), store, append_dim="time")
+    to_zarrv3(tree(4, 6).chunk(time=1), store, append_dim="time")
+    xr.testing.assert_identical(xr.open_datatree(store, engine="zarrv3").load(), tree(0, 6))
+    before = content(store)
+    incomplete = tree(6, 7)
+    incomplete["b"] = xr.DataTree(other)
+    cases: list[tuple[xr.DataTree, str, dict[str, Any]]] = [
+        (incomplete, "would stay shorter", {}),
+        (tree(6, 7), "no dimension 'day'", {"append_dim": "day"}),
+        (tree(6, 7), "with group=", {"append_dim": None, "region": "auto"}),
+    ]
+    for data, message, options in cases:
+        with pytest.raises((AssignmentError, ConfigurationError), match=message):
+            to_zarrv3(data, store, **{"append_dim": "time", **options})
+        assert content(store) == before, message
+
+
 def test_of_two_appenders_one_is_told(series: Days, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who appends between the check and the growth is not overwritten."""
     from zarrv3_bridge_xarray import writing
@@ -304,6 +359,11 @@ def test_refused_regions(series: Days) -> None:
         assert content(store) == before, message
     with pytest.raises(ConfigurationError, match="region goes with"):
         to_zarrv3(part, store, region="auto", mode="w")
+    twice = part.assign_coords(time=[2, 2])
+    again = zarrv3.MemoryStore()
+    to_zarrv3(twice, again)
+    with pytest.raises(AssignmentError, match="2 occurs more than once"):
+        to_zarrv3(twice, again, region="auto")
     to_zarrv3(part.drop_vars(["time", "x"]) * 0, store, region={"time": slice(1, 3)})
     assert opened(store)["rain"].sum("x").to_numpy().tolist()[1:3] == [0, 0]
 
@@ -479,7 +539,7 @@ def test_trees(series: Days) -> None:
     for encoding in ({"/c": {}}, {"/a/b": {"rain": {"chunk": 3}}}):
         with pytest.raises(ConfigurationError):
             to_zarrv3(tree, store, encoding=encoding)
-    with pytest.raises(ConfigurationError, match="one by one"):
+    with pytest.raises(ConfigurationError, match="no array in the store"):
         to_zarrv3(tree, store, append_dim="time")
     assert store.list() == []
     to_zarrv3(tree, store, group="g", encoding={"/a/b": {"rain": {"chunks": (1, 4)}}})

@@ -569,21 +569,22 @@ def test_capabilities_are_the_inner_ones() -> None:
 
 
 def test_the_log_says_what_failed(flaky: Flaky, caplog: pytest.LogCaptureFixture) -> None:
-    """A plain log has a line for each failed attempt with its number and error, and never a value that was being written."""
-    flaky.plan["write_many"] = [*lost(2), StoreUnavailableError("cannot write 'key' in Store(): refused")]
+    """Each failed attempt has a line with its number, store, error and pause, and never a value that was being written."""
+    last = f"cannot write 'key' in {flaky.describe()}: refused"
+    flaky.plan["write_many"] = [*lost(2), StoreUnavailableError(last)]
     stamina.instrumentation.set_on_retry_hooks([stamina.instrumentation.LoggingOnRetryHook])
     try:
-        with caplog.at_level(logging.DEBUG), pytest.raises(StoreUnavailableError):
-            Retry(flaky, attempts=3).write_many({"key": b"the-content"})
+        with stamina.set_testing(False), caplog.at_level(logging.DEBUG), pytest.raises(StoreUnavailableError):
+            Retry(flaky, attempts=3, wait_initial=0.001, wait_jitter=0).write_many({"key": b"the-content"})
     finally:
         stamina.instrumentation.set_on_retry_hooks(None)
     assert not [record for record in caplog.records if "the-content" in repr(vars(record))]
     lines = [record for record in caplog.records if record.name != "stamina"]
     assert len(caplog.records) - len(lines) == 2
     assert [line.getMessage() for line in lines] == [
-        "attempt 1 of 3 failed: lost 0",
-        "attempt 2 of 3 failed: lost 1",
-        "attempt 3 of 3 failed: cannot write 'key' in Store(): refused",
+        f"attempt 1 of 3 failed in {flaky.describe()}, the next 0.001 s later or more: lost 0",
+        f"attempt 2 of 3 failed in {flaky.describe()}, the next 0.002 s later or more: lost 1",
+        f"attempt 3 of 3 failed: {last}",
     ]
     assert {(line.name, line.levelno) for line in lines} == {("zarrv3_layer_retry", logging.WARNING)}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from xarray import Variable
+from xarray import Dataset, Variable
 
 from zarrv3 import Array
 from zarrv3.errors import AssignmentError, ConfigurationError
@@ -21,6 +21,13 @@ def bridge() -> Any:
         raise ConfigurationError(
             'variables of dask arrays are written with: pip install "zarrv3-bridge-xarray[dask]"'
         ) from error
+
+
+def check_known(dataset: Dataset) -> None:
+    """Raise `ConfigurationError` for dask arrays whose lengths are known only when they are computed."""
+    for variable in dataset.variables.values():
+        if variable.chunks is not None:
+            bridge().arithmetic.check_known(variable.chunks)
 
 
 def fitting(values: Any, shards: Any, *, align: bool) -> dict[str, Any]:
@@ -51,8 +58,8 @@ def aligned(
 
     With `align` the blocks may be changed for that.
 
-    Unless the store can swap values or `is_safe` is false, raises `UnalignedBlocksError` where two blocks of a dask array would write to one chunk
-    or shard, and unless `partial` where the region ends inside one.
+    Unless the store can swap values or `is_safe` is false, raises `UnalignedBlocksError` where two blocks of a dask array
+    would write to one chunk or shard, and unless `partial` where the region ends inside one.
     """
     if variable.chunks is None:
         return variable
@@ -62,7 +69,6 @@ def aligned(
         raise AssignmentError(
             f"values in blocks are written if they are dask arrays, not {type(values).__name__}"
         )
-    arithmetic.check_known(values.chunks)
     unit = array.layout.stored
     offset = [part.start for part in region]
     if align:

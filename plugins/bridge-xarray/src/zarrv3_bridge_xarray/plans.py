@@ -31,6 +31,9 @@ OPTIONS = frozenset(
 )  # fmt: skip
 """What a variable's encoding may say about its array, besides what xarray's conventions take from it."""
 
+IGNORED = frozenset({"preferred_chunks", "source", "original_shape", "dtype"})
+"""What xarray's backends leave in encodings about where values came from, and what has been carried out by then."""
+
 
 class Target(NamedTuple):
     """Values of a variable and where they go."""
@@ -156,12 +159,11 @@ class PlanStore(AbstractWritableDataStore):
     def _options(self, stored: Variable, *, is_strict: bool) -> dict[str, Any]:
         """What a variable's encoding says about its array, and chunks that fit the blocks of a dask array."""
         given = {str(key): value for key, value in stored.encoding.items() if value is not None}
-        ignored = {"preferred_chunks", "source", "original_shape", "compressor", "dtype", "szip", "zlib"}
-        if is_strict and (unknown := sorted(set(given) - OPTIONS - {"preferred_chunks", "dtype"})):
+        if is_strict and (unknown := sorted(set(given) - OPTIONS - IGNORED)):
             raise ConfigurationError(
                 f"unknown encoding {unknown[0]!r}; known are {', '.join(sorted(OPTIONS))} and those of CF conventions"
             )
-        options = {key: value for key, value in given.items() if key in OPTIONS - ignored}
+        options = {key: value for key, value in given.items() if key in OPTIONS}
         if not is_strict and not _holds(stored.dtype, options.get("fill_value")):
             options.pop("fill_value", None)  # of another dtype
         for key in ("chunks", "shards"):  # of another array, whose number of dimensions was another

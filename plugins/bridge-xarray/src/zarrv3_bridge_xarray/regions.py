@@ -92,6 +92,11 @@ def _detected(dataset: Dataset, dim: str, arrays: Mapping[str, Array], length: i
             f"region[{dim!r}] = 'auto' needs the coordinate {dim!r} in the store; give a slice"
         )
     index = pd.Index(_stored(dim, arrays[dim]).values)
+    if not index.is_unique:
+        twice = index[index.duplicated()][0]
+        raise AssignmentError(
+            f"region[{dim!r}] = 'auto': {twice} occurs more than once among the store's coordinates; give a slice"
+        )
     places = index.get_indexer(pd.Index(dataset[dim].values))
     if (places == -1).any():
         raise AssignmentError(

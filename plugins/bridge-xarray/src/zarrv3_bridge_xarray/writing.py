@@ -74,7 +74,7 @@ def to_zarrv3(
         encoding: for each variable what its array is to be: chunks, shards, compressors, filters, serializer, fill_value,
             chunk_key_encoding, storage_transformers, write_empty_chunks, and what CF conventions know (dtype,
             scale_factor, add_offset, _FillValue, units, calendar). For a tree: by path of the node.
-        append_dim: the dimension along which variables that are there grow by these.
+        append_dim: the dimension along which variables that are there grow by these, in every node of a tree that has it.
         region: a slice for dimensions, or `"auto"` for those or all: where coordinates are found in the store.
         compute: write the values; else return a `dask.delayed.Delayed` that writes those of dask arrays.
         consolidated: bring consolidated metadata of the store's root up to date, as other readers of xarray datasets
@@ -97,9 +97,14 @@ def to_zarrv3(
     given = place(store, group, storage_options)
     with closed(given, keep=not compute):
         members = [*_members(data, write_inherited_coords, encoding or {})]
-        if len(members) > 1 and (append_dim is not None or region is not None):
+        if len(members) > 1 and region is not None:
             raise ConfigurationError(
-                "append_dim and region are for datasets; write the nodes of a tree one by one"
+                "region is for datasets; write the nodes of a tree one by one, with group="
+            )
+        if append_dim is not None and not any(append_dim in member.dims for _, member, _ in members):
+            dims = [*dict.fromkeys(dim for _, member, _ in members for dim in member.dims)]
+            raise ConfigurationError(
+                f"append_dim: there is no dimension {append_dim!r} in what is written; it has {dims}"
             )
         consolidates = consolidated or (
             consolidated is None and chosen != "r+" and given.store.capabilities.list
@@ -197,6 +202,7 @@ def _planned(
     is_safe: bool,
     write_empty: bool | None,
 ) -> Plan:
+    chunking.check_known(dataset)
     there = _existing(where, mode)
     arrays = dict(there.arrays()) if there else {}
     slices: Slices = {}
@@ -234,12 +240,8 @@ def _existing(where: Place, mode: Mode) -> Group | None:
 
 
 def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) -> None:
-    if dim not in dataset.dims:
-        raise ConfigurationError(
-            f"append_dim: the dataset has no dimension {dim!r}; it has {[*dataset.dims]}"
-        )
     there = {name: array for name, array in arrays.items() if dim in dimensions(array)}
-    if not there:
+    if not there and dim in dataset.dims:
         raise ConfigurationError(f"append_dim: no array in the store has the dimension {dim!r}")
     left = [name for name in there if name not in dataset.variables]
     if left:

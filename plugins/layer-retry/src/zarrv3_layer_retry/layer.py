@@ -23,7 +23,7 @@ _SECONDS: dict[str, Any] = {
 
 _POSITIVE = "a positive number of seconds"
 
-_log = logging.getLogger("zarrv3_layer_retry")
+_logger = logging.getLogger("zarrv3_layer_retry")
 
 
 def _is_positive(seconds: float) -> bool:
@@ -81,10 +81,8 @@ class Retry(Layer):
         )
 
     @cached_property
-    def _attempt(self) -> stamina.BoundRetryingCaller:
-        # `stamina.RetryingCaller` passes no arguments of a call to the hooks that log retries: no values.
-        settings = {name: self.option(name) for name in self._options}
-        return stamina.RetryingCaller(**settings).on(_is_retryable)
+    def _settings(self) -> dict[str, Any]:
+        return {name: self.option(name) for name in self._options}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -171,19 +169,22 @@ class Retry(Layer):
 
     def _repeat(self, call: Callable[..., T], *arguments: Any) -> T:
         """What a call finally returns; logs every failed attempt."""
-        attempts = 0
+        # `stamina.retry_context` passes no arguments of a call to the hooks that log retries: no values
+        for attempt in stamina.retry_context(_is_retryable, **self._settings):
+            with attempt:
+                try:
+                    return call(*arguments)
+                except StoreError as error:
+                    if error.retryable:
+                        self._log(attempt, error)
+                    raise
+        raise AssertionError  # pragma: no cover - the last error has been raised
 
-        def attempt() -> T:
-            nonlocal attempts
-            attempts += 1
-            try:
-                return call(*arguments)
-            except StoreError as error:
-                if error.retryable:
-                    _log.warning("attempt %d of %d failed: %s", attempts, self.option("attempts"), error)
-                raise
-
-        return self._attempt(attempt)
+    def _log(self, attempt: stamina.Attempt, error: StoreError) -> None:
+        store, attempts = self.inner.describe(), self._settings["attempts"]
+        where = "" if store in str(error) else f" in {store}"  # a driver may raise one of its own
+        pause = f", the next {attempt.next_wait:.3g} s later or more" if attempt.num < attempts else ""
+        _logger.warning("attempt %d of %d failed%s%s: %s", attempt.num, attempts, where, pause, error)
 
     def _resumed(self, start: Callable[[], Iterator[T]], key_of: Callable[[T], str]) -> Iterator[T]:
         """The items of a listing, each key once, however often it is started again.
