@@ -126,3 +126,19 @@ def test_consolidated_metadata_above_are_told_to_be_stale(store: Without) -> Non
     with pytest.warns(zarrv3.errors.StaleMetadataWarning) as told:
         zarrv3.save(store, np.arange(5), path="g/old", overwrite=True)
     assert len(told) == 1
+
+
+def test_what_somebody_puts_into_the_folder_meanwhile_is_kept() -> None:
+    """A file that is not Zarr's, put there after the new node was begun, is not erased with the old one."""
+    store = zarrv3.MemoryStore()
+    zarrv3.save(store, np.arange(3), path="a")
+    before = store.getitems(keys(store))
+
+    def replaced() -> None:
+        with replacing(store, "a", lambda: 100) as site:
+            zarrv3.save(site.store, np.arange(4), path=site.path)
+            store["a/notes.txt"] = b"mine"
+
+    with pytest.raises(NodeExistsError, match="not Zarr's"):
+        replaced()
+    assert store.getitems(keys(store)) == before | {"a/notes.txt": b"mine"}

@@ -69,9 +69,13 @@ def replacing(
 
 
 def _check_kept(store: BaseStore, path: str, begun: str) -> None:
-    """Raise where somebody has erased the old node meanwhile, and with it what was written until then."""
+    """Raise where somebody has meanwhile erased the old node, and with it what was written, or put there what is not Zarr's."""
     if store.stat_many([begun])[0] is None:
         raise NodeExistsError(f"{nodes.where(store, path)} was replaced or erased by somebody else meanwhile")
+    if not belongings.is_all(store, path):
+        raise NodeExistsError(
+            f"{nodes.where(store, path)} was not replaced: meanwhile somebody else put something there that is not Zarr's"
+        )
 
 
 def _is_small(store: BaseStore, size: int | None) -> bool:

@@ -57,6 +57,8 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 SETS_TIME = os.utime in os.supports_fd
 _DEEP = 50  # how many folders are open at once, and calls deep, while they are erased
 _VANISHED = 500  # how often a write starts again because its folder was erased in the meantime
+_NOTHING: Any = (None, (None, None))  # answers for a missing key
+_HELD = 20  # of how many folders it is made sure at once that they stayed where they are
 _IS_LINK = {errno.ELOOP, errno.EMLINK}
 _IS_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
@@ -110,9 +112,7 @@ class DirectoryDriver:
         return self._answers(whole(keys), versions=True)
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        with self._walk() as walk:
-            found = [folder and self._stat(folder, name) for folder, name in self._located(walk, keys)]
-        return [there.st_size if there and stat.S_ISREG(there.st_mode) else None for there in found]
+        return self._confirmed(keys, lambda numbers: self._sizes([keys[number] for number in numbers]))
 
     # ------------------------------------------------------------ listing
 
@@ -224,18 +224,24 @@ class DirectoryDriver:
 
     def _put(self, walk: Walk, source: str, target: str) -> None:
         """Put a folder in the place of one that it lies in."""
-        inner, place, outer = walk.folder(source), walk.around(source), walk.folder(target)
-        above = walk.around(target)
-        if inner is None or place is None or outer is None:
-            return
-        with contextlib.ExitStack() as locks:
-            for folder in (above[0] if above else None, outer):
-                if folder is not None:
-                    locks.enter_context(self._locked(walk, folder, exclusive=True))
-            there = put(inner, place, outer, above, partial(self._discard, walk))
-            for changed in (above[0] if above else None, there) if self.fsync else ():
-                if changed is not None:
-                    changed.sync()
+        for _ in range(_VANISHED):
+            inner, place, outer = walk.folder(source), walk.around(source), walk.folder(target)
+            above = walk.around(target)
+            if inner is None or place is None or outer is None:
+                return
+            with contextlib.ExitStack() as locks:
+                for folder in (above[0] if above else None, outer):
+                    if folder is not None:
+                        locks.enter_context(self._locked(walk, folder, exclusive=True))
+                if walk.is_in_place(source) and walk.is_in_place(target):
+                    there = put(inner, place, outer, above, partial(self._discard, walk))
+                    for changed in (above[0] if above else None, there) if self.fsync else ():
+                        if changed is not None:
+                            changed.sync()
+                    break
+            walk.forget()  # somebody else replaced it while this waited for the locks
+        else:
+            raise StoreAccessError(f"{target!r} was replaced each of the {_VANISHED} times it was locked")
         self._discard(walk, there, OLD)
         if self.fsync:
             there.sync()
@@ -276,7 +282,16 @@ class DirectoryDriver:
     # ------------------------------------------------------------ one file
 
     def _answers(self, requests: Sequence[Request], *, versions: bool) -> Sequence[Any]:
-        """The requested values, with versions where they are wanted: by a kernel, and what it leaves undone by Python.
+        """The requested values, with versions where they are wanted."""
+        keys = [request.key for request in requests]
+
+        def look(numbers: Sequence[int]) -> Sequence[Any]:
+            return self._looked_up([requests[number] for number in numbers], versions=versions)
+
+        return self._confirmed(keys, look)
+
+    def _looked_up(self, requests: Sequence[Request], *, versions: bool) -> Sequence[Any]:
+        """Answers from one look: by a kernel, and what it leaves undone by Python.
 
         Requests for one key stand together, so that its file is opened once: the next time it may be another one.
         """
@@ -310,6 +325,45 @@ class DirectoryDriver:
         if repeats:
             found = dict(zip(order, answers, strict=True))
             answers = [found[number] for number in range(len(order))]
+        return answers
+
+    def _sizes(self, keys: Sequence[str]) -> list[int | None]:
+        with self._walk() as walk:
+            found = [folder and self._stat(folder, name) for folder, name in self._located(walk, keys)]
+        return [there.st_size if there and stat.S_ISREG(there.st_mode) else None for there in found]
+
+    def _confirmed(self, keys: Sequence[str], look: Callable[[Sequence[int]], Sequence[T]]) -> Sequence[T]:
+        """What a look for some keys, by their numbers, finds; those not found are looked for again while their folders are held.
+
+        Where a folder took another one's place meanwhile, the look may have gone through the old one while that was cleared.
+        """
+        answers = [*look(range(len(keys)))]
+        folders: dict[str, list[int]] = {}
+        for number, answer in enumerate(answers):
+            if answer in _NOTHING:
+                folders.setdefault(parent(keys[number]), []).append(number)
+        left, looks = [*folders], 0
+        while left and looks < _VANISHED:
+            looks += 1
+            paths = left[-_HELD:]
+            with self._walk() as walk:
+                nearest = [walk.nearest(self._folder_name(path)) for path in paths]
+                again = [
+                    number
+                    for path, there in zip(paths, nearest, strict=True)
+                    if there is not None and len(there) == len(path)
+                    for number in folders[path]
+                ]
+                for number, answer in zip(again, look(again) if again else (), strict=True):
+                    answers[number] = answer
+                moved = [
+                    path
+                    for path, there in zip(paths, nearest, strict=True)
+                    if there is not None and not walk.is_in_place(there)
+                ]
+            if len(moved) < len(paths):
+                looks = 0
+            left[-_HELD:] = moved
         return answers
 
     def _read(

@@ -165,6 +165,24 @@ class Walk:
             return Folder(above, self.open(above, _OPEN_FOLDER) if self.anchored else None), name
         return None
 
+    def nearest(self, path: str) -> str | None:
+        """The path of a folder, or else of the innermost around it that exists; `None` where there is no root."""
+        while self.folder(path) is None:
+            if not path:
+                return None
+            path = path[: path[:-1].rfind("/") + 1]
+        return path
+
+    def is_in_place(self, path: str) -> bool:
+        """Whether a folder that is open still is what its path leads to, as far as the system takes paths of that length."""
+        folder = self._folders[path]
+        try:
+            return folder is not None and os.path.samestat(os.stat(folder.path), folder.status())  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
     def is_deepest(self, folder: Folder) -> bool:
         """Whether no key can lie in a folder in this one."""
         return folder.path.count(os.sep) - self.root.count(os.sep) >= MOST_DEEP

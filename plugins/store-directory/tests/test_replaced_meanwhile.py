@@ -1,0 +1,85 @@
+"""A folder takes another one's place while somebody is on the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zarrv3.store.contract import whole
+from zarrv3_store_directory import DirectoryStore, driver
+from zarrv3_store_directory.driver import DirectoryDriver
+from zarrv3_store_directory.folders import Folder, Walk
+
+
+def filled(root: Path, *replacers: str) -> DirectoryStore:
+    """A store with a node, and what some are about to put in its place."""
+    store = DirectoryStore(root)
+    store.write_many({"a/zarr.json": b"old", "a/c/0": b"old"})
+    for name in replacers:
+        store.write_many({f"a/__new-{name}/zarr.json": name.encode(), f"a/__new-{name}/c/0": name.encode()})
+    return store
+
+
+READS: list[Callable[[DirectoryStore], Any]] = [
+    lambda store: [store.get_many(whole(["a/c/0"]))[0]],
+    lambda store: [store.get_versioned(["a/c/0"])[0][0]],
+    lambda store: ["there" if store.stat_many(["a/c/0"])[0] == len(b"new") else None],
+]
+
+
+@pytest.mark.parametrize("read", READS, ids=["get_many", "get_versioned", "stat_many"])
+def test_who_is_in_the_old_folder_looks_again(
+    read: Callable[[DirectoryStore], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that has opened the folder of a node, which is then replaced and cleared, misses nothing that both have."""
+    store, another = filled(tmp_path, "new"), DirectoryStore(tmp_path)
+    monkeypatch.setattr(driver, "file_kernel", lambda: None)
+    folder, left = Walk.folder, ["new"]
+
+    def watched(walk: Walk, path: str, **options: bool) -> Folder | None:
+        found = folder(walk, path, **options)
+        if path == "a/c/" and left:
+            another.rename_prefix(f"a/__new-{left.pop()}/", "a/")
+        return found
+
+    monkeypatch.setattr(Walk, "folder", watched)
+    assert read(store) in (["new"], [b"new"], ["there"])
+    assert not left
+
+
+def test_a_folder_that_was_replaced_while_its_lock_was_awaited_is_looked_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that replace a node at once the second replaces what the first put there, or has been replaced with the old one."""
+    store, another = filled(tmp_path, "one", "two"), DirectoryStore(tmp_path)
+    locked, left = DirectoryDriver._locked, ["one"]
+
+    def watched(self: DirectoryDriver, *arguments: Any, **options: bool) -> AbstractContextManager[None]:
+        if left:
+            another.rename_prefix(f"a/__new-{left.pop()}/", "a/")
+        return locked(self, *arguments, **options)
+
+    monkeypatch.setattr(DirectoryDriver, "_locked", watched)
+    store.rename_prefix("a/__new-two/", "a/")
+    assert not left
+    assert store.getitems(["a/zarr.json", "a/c/0"]) == {"a/zarr.json": b"one", "a/c/0": b"one"}
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "a/c/0",
+        "a/zarr.json",
+    ]
+
+
+def test_missing_keys_may_be_as_long_as_keys_can_be(tmp_path: Path) -> None:
+    """Their paths may be longer than the system takes at once."""
+    store = DirectoryStore(tmp_path)
+    folder = "/".join(["f" * 199] * 19) + "/"
+    store.write_many({folder + "k": b"k"})
+    missing = folder + "n" * 180
+    assert len(str(tmp_path / missing)) > 4000 - 50
+    assert store.get_many(whole([missing]))[0] is None
+    assert store.get_versioned([missing])[0][0] is None
+    assert store.stat_many([missing])[0] is None
