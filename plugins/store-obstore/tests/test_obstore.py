@@ -18,6 +18,7 @@ from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
     StoreAccessError,
+    StoreTimeoutError,
     StoreUnavailableError,
     UnsupportedError,
 )
@@ -246,6 +247,12 @@ def test_failures(s3: Any, s3_store: Make) -> None:
     elsewhere = ObjectStore("s3://no-such-bucket/p", **s3.options)
     with pytest.raises(StoreAccessError, match="cannot write 'k'"):
         elsewhere["k"] = b"v"
+    with pytest.raises(StoreAccessError, match="bucket does not exist") as refused:
+        elsewhere.swap_many({"k": (None, b"v")})  # not that somebody else was faster
+    assert "Debug source" not in str(refused.value)
+    with pytest.raises(StoreAccessError, match="bucket does not exist") as caught:
+        [*elsewhere.list_dir("")]
+    assert not isinstance(caught.value, StoreUnavailableError)  # which would be tried again
     with pytest.raises(InvalidKeyError, match="does not keep in names"):
         s3_store()["a\tb"] = b"v"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -254,6 +261,12 @@ def test_failures(s3: Any, s3_store: Make) -> None:
     with pytest.raises(StoreUnavailableError, match=r"connect_timeout=3\.0") as caught:
         gone.get("k")
     assert "zarrv3-secret" not in str(caught.value)
+    assert not isinstance(caught.value, StoreTimeoutError)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = {**s3.options, "endpoint_url": address, "read_timeout": 0.1}
+        with pytest.raises(StoreTimeoutError, match=r"read_timeout=0\.1"):
+            ObjectStore("s3://b/p", **options, retries=0).get("k")
     with pytest.raises(UnsupportedError, match="list"):
         [*ObjectStore("http://127.0.0.1:1/p")]
 

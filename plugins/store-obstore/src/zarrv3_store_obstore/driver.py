@@ -238,9 +238,9 @@ class ObjectDriver:
         try:
             await self.library.put_async(self.once, key, new, mode=mode, use_multipart=False)
         except Exception as error:
-            if is_kind(error, "AlreadyExistsError", "PreconditionError") or isinstance(
-                error, FileNotFoundError
-            ):
+            # "not found" refuses a change; of a creation it says that the bucket is missing
+            gone = version is not None and isinstance(error, FileNotFoundError)
+            if gone or is_kind(error, "AlreadyExistsError", "PreconditionError"):
                 return False
             raise
         return True

@@ -4,6 +4,7 @@ import re
 
 _CLASSES: dict[str, type[Exception]] = {
     "NotFoundError": FileNotFoundError,
+    "FileNotFoundError": FileNotFoundError,
     "PermissionDeniedError": PermissionError,
     "UnauthenticatedError": PermissionError,
     "NotSupportedError": NotImplementedError,
@@ -11,7 +12,8 @@ _CLASSES: dict[str, type[Exception]] = {
     "PreconditionError": FileExistsError,
 }
 
-_TIME = re.compile(r"tim(?:ed|e-?)\s?out|operation timed out|deadline", re.IGNORECASE)
+_TIME = re.compile(r"kind: Timeout\b|\bTimedOut\b|timed out|RequestTimeout")
+_ELSEWHERE = re.compile(r"https?://\S+|<.*", re.DOTALL)  # addresses and documents have any words in them
 _LINE = re.compile(
     r"error sending request|connect|dns|connection|body|reset|broken pipe|5\d\d ", re.IGNORECASE
 )
@@ -22,19 +24,20 @@ _REFUSED = re.compile(
 
 def plain(error: Exception) -> Exception:
     """The Python exception equivalent to one of obstore's, with the first lines of its text."""
-    if not type(error).__module__.endswith("obstore.exceptions") and type(error).__name__ != "GenericError":
+    detail = str(error)
+    text, debug, _ = detail.partition("\n\nDebug source")  # Python's own FileNotFoundError has it too
+    if not (debug or type(error).__module__.endswith("obstore.exceptions") or is_kind(error, "GenericError")):
         return error
-    text = str(error).partition("\n\nDebug source")[0].strip()
+    text = text.strip()
     found = _CLASSES.get(type(error).__name__)
     if found is None:
-        detail = str(error)
         found = (
             PermissionError
             if _REFUSED.search(text)
             else TimeoutError
             if _TIME.search(detail)
             else ConnectionError
-            if _LINE.search(text)
+            if _LINE.search(_ELSEWHERE.sub("", text))
             else OSError
         )
     return found(text)
