@@ -302,7 +302,7 @@ def test_data_types_by_their_names(name: str) -> None:
         "NullTerminatedBytes": {"length": 3},
         "RawBytes": {"length": 3},
         "DateTime64": {"unit": "s", "scale_factor": 10},
-        "TimeDelta64": {"unit": "ms", "scale_factor": 1},
+        "TimeDelta64": {"unit": "ms"},
     }
     if name.startswith("Struct"):
         native = np.dtype([("a", "<i4"), ("b", "<f8")])

@@ -35,6 +35,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 _UNIT_BYTES = {"FixedLengthUTF32": 4, "NullTerminatedBytes": 1, "RawBytes": 1}
 """The bytes of a unit of `length`."""
 
+_TIMES = {"scale_factor": 1, "unit": "generic"}
+"""What zarr-python's times have by default."""
+
 
 @dataclass(frozen=True, init=False)
 class ZDType:
@@ -48,6 +51,8 @@ class ZDType:
         configuration.pop("endianness", None)
         if length is not None:
             configuration["length_bytes"] = length * _UNIT_BYTES[type(self).__name__]
+        if type(self).__name__ in {"DateTime64", "TimeDelta64"}:
+            configuration = {**_TIMES, **configuration}
         document = NamedConfig(self.names[0], configuration).to_json()
         object.__setattr__(self, "data_type", data_type_of(document))
 
