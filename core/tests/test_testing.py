@@ -51,6 +51,7 @@ from zarrv3.testing import (
     NotApplicableError,
     StoreConformance,
     processes,
+    restarts,
     run_checks,
 )
 from zarrv3.testing.checks import interrupts
@@ -1467,3 +1468,24 @@ def test_swaps_made_twice_are_found() -> None:
     assert not counts.failed
     with pytest.raises(ConformanceError, match="swaps were made"):
         restarted(lambda: DriverStore(driver), lambda: setattr(driver, "repeats", True), 2)
+
+
+class Down(MemoryDriver):
+    """A server that never comes back."""
+
+    is_down = False
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Fail, once it is down."""
+        if self.is_down:
+            raise ConnectionError("the server is away")
+        return super().swap_many(swaps)
+
+
+def test_writers_whose_calls_always_fail_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not come back ends the check of restarts, which says what the calls raised."""
+    monkeypatch.setattr(restarts, "PATIENCE", 0.3)
+    driver = Down({})
+    driver.is_down = True
+    with pytest.raises(ConformanceError, match=r"made 0 swaps of 3 in 0\.3 s, .*the server is away"):
+        restarted(lambda: DriverStore(driver), lambda: None, 1)

@@ -30,7 +30,7 @@ def restarted(opener: Callable[[], BaseStore], restart: Callable[[], None], roun
     """Kill a server again and again while threads swap one value and write two in a transaction, where the store can.
 
     Every failure is an error of ours that says that it may be tried again; what was acknowledged is there, and nothing that was
-    never tried: a swap whose answer was lost is not made twice.
+    never tried: a swap whose answer was lost is not made twice. Writers whose calls go on failing are given up after `PATIENCE`.
     """
     with opener() as store:
         transactions = store.capabilities.transactions
@@ -55,10 +55,7 @@ def restarted(opener: Callable[[], BaseStore], restart: Callable[[], None], roun
             thread.start()
         try:
             for turn in range(rounds):
-                while min(writer.done for writer in found) < 3 * (turn + 1) and all(
-                    map(threading.Thread.is_alive, threads)
-                ):
-                    time.sleep(0.01)
+                _wait(found, threads, 3 * (turn + 1))
                 restart()
         finally:
             ended.set()
@@ -68,6 +65,18 @@ def restarted(opener: Callable[[], BaseStore], restart: Callable[[], None], roun
     with opener() as store:
         _check(store, found)
     return Counts(sum(writer.done for writer in found), sum(len(writer.errors) for writer in found))
+
+
+def _wait(found: list[_Writer], threads: list[threading.Thread], count: int) -> None:
+    """Until each writer has made so many swaps, or has ended."""
+    limit = time.monotonic() + PATIENCE
+    while (least := min(found, key=lambda writer: writer.done)).done < count:
+        if not all(map(threading.Thread.is_alive, threads)):
+            return
+        last = repr(least.errors[-1]) if least.errors else "no error"
+        told = f"a writer made {least.done} swaps of {count} in {PATIENCE:g} s, with {len(least.errors)} errors, the last: {last}"
+        require(time.monotonic() < limit, FAULTS, told)
+        time.sleep(0.01)
 
 
 def _check(store: BaseStore, found: list[_Writer]) -> None:
