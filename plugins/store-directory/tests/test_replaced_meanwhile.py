@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import whole
 from zarrv3_store_directory import DirectoryStore, driver
 from zarrv3_store_directory.driver import DirectoryDriver
 from zarrv3_store_directory.folders import Folder, Walk
+from zarrv3_store_directory.replacing import OLD
 
 
 def filled(root: Path, *replacers: str) -> DirectoryStore:
@@ -83,3 +86,22 @@ def test_missing_keys_may_be_as_long_as_keys_can_be(tmp_path: Path) -> None:
     assert store.get_many(whole([missing]))[0] is None
     assert store.get_versioned([missing])[0][0] is None
     assert store.stat_many([missing])[0] is None
+
+
+def test_what_cannot_be_erased_afterwards_is_told_apart_from_what_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may not erase the old chunks learns that the new node is there, and where the old ones are."""
+    store = filled(tmp_path, "new")
+    discard = DirectoryDriver._discard
+
+    def watched(self: DirectoryDriver, walk: Walk, folder: Folder, name: str, *above: Any) -> bool:
+        if name == OLD:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return discard(self, walk, folder, name, *above)
+
+    monkeypatch.setattr(DirectoryDriver, "_discard", watched)
+    with pytest.raises(StoreAccessError, match=rf"'a/' was replaced.*left in '{OLD}' within it"):
+        store.rename_prefix("a/__new-new/", "a/")
+    assert store["a/zarr.json"] == b"new"
+    assert (tmp_path / "a" / OLD / "c/0").read_bytes() == b"old"

@@ -242,7 +242,12 @@ class DirectoryDriver:
             walk.forget()  # somebody else replaced it while this waited for the locks
         else:
             raise StoreAccessError(f"{target!r} was replaced each of the {_VANISHED} times it was locked")
-        self._discard(walk, there, OLD)
+        try:
+            self._discard(walk, there, OLD)
+        except (OSError, StoreAccessError) as error:
+            raise StoreAccessError(
+                f"{target!r} was replaced, but what was there cannot be erased and is left in {there.at(OLD)!r} within it: {error}"
+            ) from error
         if self.fsync:
             there.sync()
 
