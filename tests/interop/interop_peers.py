@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import ml_dtypes  # noqa: F401 - registers bfloat16 and its kin with numpy
 import numpy as np
 import tensorstore
 import zarr
+import zarr.registry
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
@@ -115,8 +117,14 @@ class ZarrV3:
         return np.asarray(zarrv3.open_array(str(folder), mode="r")[...])
 
 
+def _is_ours(found: Any) -> bool:
+    """Whether a codec of zarr-python's registry is one that `zarrv3-bridge-zarr` brings."""
+    points = (point.value for point in found.lazy_load_list)
+    return any(value.startswith("zarrv3_bridge_zarr.") for value in (*found, *points))
+
+
 class ZarrPython:
-    """zarr-python with its own codecs."""
+    """zarr-python with its own codecs, without those that our bridge brings."""
 
     name = "zarr-python"
 
@@ -147,7 +155,14 @@ class ZarrPython:
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
         """The codecs to use; zarr-python's remarks about extensions are not errors here."""
-        with warnings.catch_warnings(), zarr.config.set(self.options()):
+        registries = vars(zarr.registry)["__codec_registries"]
+        with (
+            warnings.catch_warnings(),
+            zarr.config.set(self.options()),
+            patch.dict(
+                registries, {name: type(found)() for name, found in registries.items() if _is_ours(found)}
+            ),
+        ):
             quiet()
             yield
 

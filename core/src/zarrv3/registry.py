@@ -340,7 +340,11 @@ def _the_only(what: str, points: "list[EntryPoint]") -> "EntryPoint":
 def _points(kind: str, name: str) -> "list[EntryPoint]":
     """Who provides a name: plugins, else those of other libraries that a plugin has an adapter for."""
     own = _matching(_entry_points().get(f"zarrv3.{kind}", {}), name)
-    foreign = (_entry_points().get(group, {}).get(name) for group in _adapters(kind))
+    foreign = (
+        [point for point in _entry_points().get(group, {}).get(name, []) if origin(point) not in exporters]
+        for group, adapters in _adapters(kind).items()
+        for exporters in [{*map(origin, adapters)}]  # what an adapter's distribution has there is ours
+    )
     return own or next((points for points in foreign if points), [])
 
 

@@ -1,5 +1,6 @@
 """Codecs made for zarr-python: found by their entry points, used and written like ours, exchanged with zarr-python."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -194,3 +195,67 @@ def test_names_are_known_without_being_imported() -> None:
     assert not [
         plugin for plugin in registry.plugins() if "foreign" in plugin.name or "adapters" in plugin.kind
     ]
+
+
+ZSTD: Any = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+TRANSPOSED: Any = {"name": "transpose", "configuration": {"order": [1, 0]}}
+BIG: Any = {"name": "bytes", "configuration": {"endian": "big"}}
+GZIP: Any = {"name": "gzip", "configuration": {"level": 1}}
+EXPORTED: dict[str, tuple[str, list[Any]]] = {
+    "bitround": ("f4", [{"name": "bitround", "configuration": {"keepbits": 5}}, LITTLE]),
+    "conditional": ("i4", [LITTLE, {"name": "conditional", "configuration": {"codecs": [ZSTD]}}]),
+    "n5_default": ("i4", [{"name": "n5_default", "configuration": {"codecs": [TRANSPOSED, BIG, GZIP]}}]),
+    "packbits": ("bool", [{"name": "packbits", "configuration": {}}]),
+    "reshape": ("i4", [{"name": "reshape", "configuration": {"shape": [[0, 1]]}}, LITTLE]),
+    "zfp": ("f4", [{"name": "zfp", "configuration": {"mode": "reversible"}}]),
+}
+
+
+def test_zarr_python_opens_our_codecs(tmp_path: Path) -> None:
+    """zarr-python in another process reads and writes arrays with the codecs of ours that it lacks; the bytes are the same."""
+    values = {}
+    for name, (dtype, codecs) in EXPORTED.items():
+        metadata = {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [6, 5],
+            "data_type": np.dtype(dtype).name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [4, 4]}},
+            "chunk_key_encoding": {"name": "default"},
+            "fill_value": False if dtype == "bool" else 0,
+            "codecs": codecs,
+        }
+        for folder in ("ours", "theirs"):
+            zarrv3.open_store(f"{tmp_path}/{folder}")[f"{name}/zarr.json"] = json.dumps(metadata).encode()
+        array = zarrv3.open_array(f"{tmp_path}/ours", path=name, mode="r+")
+        array[:, :4] = (np.arange(24).reshape(6, 4) % 3).astype(dtype)
+        values[name] = array[:].tolist()
+    code = """
+        import json, sys, numpy as np, zarr
+        folder, found = sys.argv[1], {}
+        for name in sys.argv[2:]:
+            found[name] = zarr.open_array(f"{folder}/ours/{name}", mode="r")[:].tolist()
+            array = zarr.open_array(f"{folder}/theirs/{name}", mode="r+")
+            array[:, :4] = (np.arange(24).reshape(6, 4) % 3).astype(array.dtype)
+            array[0, 0] = array[0, 0]
+        print(json.dumps(found))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path), *EXPORTED],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == values
+    ours, theirs = (dict(zarrv3.open_store(f"{tmp_path}/{folder}").items()) for folder in ("ours", "theirs"))
+    assert {key: bytes(value) for key, value in ours.items() if "zarr.json" not in key} == {
+        key: bytes(value) for key, value in theirs.items() if "zarr.json" not in key
+    }
+
+
+def test_codecs_exported_to_zarr_python_are_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package that has a codec, what is made of it for zarr-python is not found in its place."""
+    points = registry._entry_points()
+    assert points["zarr.codecs"]["zfp"]
+    monkeypatch.setitem(points["zarrv3.codecs"], "zfp", [])
+    assert not registry.installed("codecs", "zfp")

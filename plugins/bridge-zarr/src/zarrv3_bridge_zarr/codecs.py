@@ -93,7 +93,7 @@ class _ArrayArray(_Foreign, ArrayArrayCodec):
         """As the codec says, with its fill value."""
         found = _asked(self.name, self.codec.resolve_metadata, _spec(spec))
         data_type = parse_data_type(found.dtype.to_json(zarr_format=3))
-        return ChunkSpec(tuple(found.shape), data_type, _fill(data_type, found.fill_value))
+        return ChunkSpec(tuple(found.shape), data_type, fill_of(data_type, found.fill_value))
 
     def encode(self, array: Array, spec: ChunkSpec) -> Array:
         """See `ArrayArrayCodec`."""
@@ -162,7 +162,7 @@ def _spec(spec: ChunkSpec) -> ArraySpec:
     )
 
 
-def _fill(data_type: DataType, value: Any) -> Any:
+def fill_of(data_type: DataType, value: Any) -> Any:
     """A fill value of zarr-python, which may be a number of another type."""
     try:
         return data_type.cast_fill(value)
