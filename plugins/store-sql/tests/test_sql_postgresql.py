@@ -23,7 +23,7 @@ from sqlalchemy import event
 from zarrv3 import ByteRange, create_array, open_store
 from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
 from zarrv3.store.contract import Request
-from zarrv3.testing.interrupts import interruptions, unheard
+from zarrv3.testing.interrupts import interruptions, points, unheard
 from zarrv3.testing.processes import threads_together
 from zarrv3_store_sql import SQLStore, engines
 from zarrv3_store_sql.testing import program
@@ -381,3 +381,12 @@ def test_no_interrupt_leaves_the_pool_taken(store: SQLStore) -> None:
         outcome: SimpleQueue[bytes] = SimpleQueue()
         threading.Thread(target=lambda: outcome.put(store["k"]), daemon=True).start()  # noqa: B023
         assert outcome.get(timeout=30) == b"v", error
+
+
+def test_no_interrupt_comes_into_the_making_of_an_engine() -> None:
+    """Opening leaves no lock of SQLAlchemy taken: Ctrl-C is let in at some points of ours, not at its thousands."""
+    made = [SQLStore("postgresql://nobody@localhost/none").connect()]
+    store = SQLStore("postgresql://nobody@localhost/none")
+    assert points(lambda: made.append(store.connect())) < 100
+    for driver in made:
+        driver.close()

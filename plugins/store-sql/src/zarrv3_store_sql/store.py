@@ -24,6 +24,7 @@ from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
 from zarrv3.store.file_backend import FileBackend
+from zarrv3.store.undisturbed import undisturbed
 from zarrv3_store_sql import engines
 from zarrv3_store_sql.dialects import DIALECTS, Dialect
 from zarrv3_store_sql.driver import SQLDriver
@@ -139,6 +140,9 @@ class SQLStore(_Table):
 
     def connect(self) -> Driver:
         """The driver over an engine; a server is asked when it is needed, MySQL's for its limits at once."""
+        return undisturbed(self._connect)  # an interrupt can leave locks of SQLAlchemy taken
+
+    def _connect(self) -> Driver:
         url = self.option("url")
         if isinstance(url, Engine):
             return self._driver(engines.given(url))
