@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -169,7 +170,7 @@ def server(parsed: URL, connect_timeout: float, prepare_threshold: int | None) -
     driver = parsed.get_driver_name()
     if driver == "psycopg":
         arguments |= {"client_encoding": "utf8", "cursor_factory": _binary_cursor()}
-        arguments["prepare_threshold"] = prepare_threshold
+        arguments["prepare_threshold"] = None  # until it is known who answers
     elif driver == "pg8000":
         arguments = {"timeout": connect_timeout}
     try:
@@ -188,7 +189,7 @@ def server(parsed: URL, connect_timeout: float, prepare_threshold: int | None) -
     if driver in LISTENED_TO:
         _listen(engine)
     if driver == "psycopg" and prepare_threshold is not None:
-        event.listen(engine, "connect", _look_for_a_pool)
+        event.listen(engine, "connect", partial(_look_for_a_pool, prepare_threshold))
     return Server(engine, own=True, connect_timeout=connect_timeout)
 
 
@@ -227,16 +228,16 @@ def _listen(engine: Engine) -> None:
             raise InvalidatePoolError from error
 
 
-def _look_for_a_pool(connection: Any, _: Any) -> None:
-    """Prepare no statements on a connection that a pool before the server, such as PgBouncer, made up.
+def _look_for_a_pool(prepare_threshold: int, connection: Any, _: Any) -> None:
+    """Prepare statements from their so many-th use on, but none on a connection that a pool before the server made up.
 
-    Each transaction may go to another session of the server, where a statement of that name may be another one. Who
-    answers is not who the connection was introduced to: a pool has process numbers of its own.
+    Behind PgBouncer for instance, each transaction may go to another session of the server, where a statement of that name
+    may be another one. Who answers is not who the connection was introduced to: a pool has process numbers of its own.
     """
     with connection.cursor() as cursor:
         ((process,),) = cursor.execute("SELECT pg_backend_pid()", prepare=False)
-    if process != connection.info.backend_pid:
-        connection.prepare_threshold = None
+    if process == connection.info.backend_pid:
+        connection.prepare_threshold = prepare_threshold
 
 
 def _is_quiet(connection: Any) -> bool:
