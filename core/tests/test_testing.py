@@ -1449,15 +1449,17 @@ def test_what_an_author_sees(tmp_path: Path) -> None:
 
 
 class Repeating(MemoryDriver):
-    """Takes the first swap after a restart for refused though it was made, as a client that sends again does."""
+    """Takes the first swap that is made after a restart for refused, as a client that sends again does."""
 
     repeats = False
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Swap, and say otherwise."""
         refused = super().swap_many(swaps)
-        repeats, self.repeats = self.repeats, False
-        return [*swaps] if repeats else refused
+        if refused or not self.repeats:
+            return refused
+        self.repeats = False
+        return [*swaps]
 
 
 def test_swaps_made_twice_are_found() -> None:

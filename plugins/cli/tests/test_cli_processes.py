@@ -237,11 +237,11 @@ def test_completion(process: Run) -> None:
 
 
 def test_imports_are_few(environment: dict[str, str]) -> None:
-    """`import zarrv3_cli` imports neither typer nor rich, help imports no plugin, no rich and no test tools."""
+    """`import zarrv3_cli` imports neither typer nor rich, help imports no store that needs a library, no rich and no test tools."""
     program = (
         "import sys\nimport zarrv3_cli\nassert not {'typer', 'rich'} & set(sys.modules)\n"
         "assert zarrv3_cli.main(['--help']) == 0\n"
-        "heavy = {'rich', 'pytest', 'hypothesis', 'fsspec', 'sqlalchemy', 'zarrv3.testing', 'zarrv3_store_directory'}\n"
+        "heavy = {'rich', 'pytest', 'hypothesis', 'fsspec', 'sqlalchemy', 'zarrv3.testing', 'zarrv3_store_sql'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     ended = subprocess.run(

@@ -198,13 +198,12 @@ def test_filters_fill_in_the_dtype() -> None:
     assert chain_of("f4", "numcodecs.shuffle").to_json()[-1]["configuration"] == {"elementsize": 4}
 
 
-@pytest.mark.parametrize("name", ["pcodec", "zfpy"])
-def test_missing_libraries_are_named(name: str) -> None:
+def test_missing_libraries_are_named() -> None:
     """At the first chunk, not when the document is read."""
-    chain = chain_of("f4", f"numcodecs.{name}")
-    with pytest.raises(UnknownExtensionError, match=f"pip install {name}"):
+    chain = chain_of("f4", "numcodecs.pcodec")
+    with pytest.raises(UnknownExtensionError, match="pip install pcodec"):
         chain.encode(sample(chain))
-    with pytest.raises(UnknownExtensionError, match=f"pip install {name}"):
+    with pytest.raises(UnknownExtensionError, match="pip install pcodec"):
         chain.decode(b"xxxx")
 
 

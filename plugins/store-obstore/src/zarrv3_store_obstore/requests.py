@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
@@ -33,6 +34,14 @@ class Loop:
         """What a coroutine returns; an interrupt would leave the future locked for the loop."""
         return undisturbed(lambda: asyncio.run_coroutine_threadsafe(work, self._running()).result())
 
+    def end(self) -> None:
+        """Stop the thread: the interpreter would end it in the middle of the library's code, which does not bear that."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                loop.call_soon_threadsafe(loop.stop)
+                self._thread.join()
+
     def _running(self) -> asyncio.AbstractEventLoop:
         found = self._loop
         if found is None:
@@ -40,7 +49,8 @@ class Loop:
                 found = self._loop
                 if found is None:
                     found = asyncio.new_event_loop()
-                    threading.Thread(target=found.run_forever, name="zarrv3-obstore", daemon=True).start()
+                    self._thread = threading.Thread(target=found.run_forever, name="zarrv3-obstore", daemon=True)
+                    self._thread.start()
                     self._loop = found
         return found
 
@@ -69,3 +79,4 @@ async def _each(function: Callable[[Asked], Awaitable[T]], items: list[Asked]) -
 
 
 LOOP = Loop()
+atexit.register(LOOP.end)
