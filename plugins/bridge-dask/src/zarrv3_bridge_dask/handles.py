@@ -1,5 +1,6 @@
 """An array as the tasks of a graph carry it: by configuration, opened again by each process, refused where that is unsafe."""
 
+import threading
 from typing import Any, Self
 
 import numpy as np
@@ -7,6 +8,9 @@ from dask.tokenize import tokenize
 
 from zarrv3 import Array
 from zarrv3.errors import ConfigurationError, UnsupportedError
+
+PATIENCE = 60.0
+"""Seconds for which tasks that are writing are waited for when their graph has failed."""
 
 
 class Handle:
@@ -58,11 +62,32 @@ class Source(Handle):
 class Target(Handle):
     """An array that tasks write; a store that loses unflushed writes with its process is flushed after each."""
 
+    def __init__(self, array: Array) -> None:
+        super().__init__(array)
+        self._changed = threading.Condition()
+        self._writers = 0
+        self._given_up = False
+
     def __setitem__(self, selection: Any, value: Any) -> None:
         """Write to what is selected; `AssignmentError` for what cannot become elements, masked ones for instance."""
-        self.array[selection] = value
-        if not self.array.store.capabilities.durable:
-            self.array.store.flush()
+        with self._changed:
+            if self._given_up:
+                return
+            self._writers += 1
+        try:
+            self.array[selection] = value
+            if not self.array.store.capabilities.durable:
+                self.array.store.flush()
+        finally:
+            with self._changed:
+                self._writers -= 1
+                self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Have later tasks of this process write nothing, and wait for those that are writing: dask leaves them to themselves."""
+        with self._changed:
+            self._given_up = True
+            self._changed.wait_for(lambda: not self._writers, timeout=PATIENCE)
 
 
 def token(array: Array) -> str:

@@ -211,14 +211,19 @@ def write_many(writes: Sequence[Write], *, compute: bool, lock: Lock, **options:
     for write in writes:
         _check_scheduler(write.array, compute=compute)
     stored: Any = ()
+    targets: list[Any] = [Target(write.array) for write in writes]
     if writes:
-        targets: list[Any] = [Target(write.array) for write in writes]
         sources, regions = [write.source for write in writes], [write.region for write in writes]
         stored = da.store(sources, targets, regions=regions, lock=lock or False, compute=False)
     arrays = stored if isinstance(stored, tuple) else (stored,)
     if not compute:
         return _later(optimize(*arrays))
-    compute_now(*arrays, **options)
+    try:
+        compute_now(*arrays, **options)
+    except BaseException:
+        for target in targets:  # what is written later would come back when an array grows again
+            target.give_up()
+        raise
     for write in writes:
         write.array.store.flush()
     return None
