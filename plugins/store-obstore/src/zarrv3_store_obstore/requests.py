@@ -49,7 +49,9 @@ class Loop:
                 found = self._loop
                 if found is None:
                     found = asyncio.new_event_loop()
-                    self._thread = threading.Thread(target=found.run_forever, name="zarrv3-obstore", daemon=True)
+                    self._thread = threading.Thread(
+                        target=found.run_forever, name="zarrv3-obstore", daemon=True
+                    )
                     self._thread.start()
                     self._loop = found
         return found
