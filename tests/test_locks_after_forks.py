@@ -106,7 +106,7 @@ def use(array: zarrv3.Array, cached: zarrv3.Array) -> bool:
 
 @pytest.mark.parametrize(
     "place",
-    [name if name in {"cache", "archive"} else pytest.param(name, marks=pytest.mark.slow) for name in URLS],
+    [name if name == "archive" else pytest.param(name, marks=pytest.mark.slow) for name in URLS],
 )
 def test_no_lock_of_the_parent_stops_a_child(place: str, tmp_path: Path) -> None:
     """Every lock that is alive is held by a thread of the parent while a child is forked, one after the other."""

@@ -126,9 +126,12 @@ def test_emptying_costs_one_erasing_a_window(store: zarrv3.Counting, window: int
     array[:] = 1
     store.reset()
     array[:] = -1
-    assert store.bytes_written == 0
     assert store.calls["write_many"] <= math.ceil(CHUNKS / window)
-    assert store.list() == ["zarr.json"]
+    if (
+        store.capabilities.swap_erases or not store.capabilities.swap
+    ):  # otherwise the one that reaches over the edge stays
+        assert store.bytes_written == 0
+        assert store.list() == ["zarr.json"]
 
 
 def test_opening_is_one_call(store: zarrv3.Counting) -> None:
