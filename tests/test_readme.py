@@ -39,7 +39,7 @@ def test_python_examples_run(readme: Path, tmp_path: Path) -> None:
     assert code, "an example is missing"
     with contextlib.ExitStack() as stack:
         for scheme, server in servers(readme):
-            there = re.search(rf'"{scheme}://[^"]*"', code)
+            there = re.search(rf'"{scheme}(?:\+\w+)?://[^"]*"', code)
             if there:
                 code = code.replace(there[0], repr(stack.enter_context(server)))
         run(readme, code, tmp_path)
