@@ -141,7 +141,7 @@ def test_opening_by_url_does_not_grow(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "most"), [("memory", 355), ("directory", 475), ("lmdb", 610), ("sqlite", 1500)]
+    ("backend", "most"), [("memory", 350), ("directory", 470), ("lmdb", 605), ("sqlite", 1500)]
 )
 def test_opening_by_url(backend: str, most: int, tmp_path: Path) -> None:
     """Opening an array by URL calls a bounded number of Python functions."""

@@ -23,8 +23,10 @@ def castable(value: Any, dtype: np.dtype[Any], owner: object) -> NumpyArray:
         return _cast(_read(value, dtype), dtype)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         given = getattr(value, "dtype", type(value).__name__)
-        raise (OutOfRangeError if isinstance(error, OverflowError) else AssignmentError)(
-            f"a value of {given} cannot become elements of {dtype} of {owner!r}: {error}"
+        is_large = isinstance(error, OverflowError)
+        why = "times are out of range" if is_large and dtype.kind in "mM" else error
+        raise (OutOfRangeError if is_large else AssignmentError)(
+            f"a value of {given} cannot become elements of {dtype} of {owner!r}: {why}"
         ) from error
 
 

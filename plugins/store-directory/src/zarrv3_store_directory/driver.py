@@ -86,13 +86,14 @@ class DirectoryDriver:
         self.spelling = Spelling()
         self.locks = NamedLocks()  # of folders, where the system has none
         self.name = RootName(root)
+        swaps = anchored and _has_locks(root)
         self.capabilities = Capabilities(
             write=True,
             erase=True,
             list=True,
             replace=True,
-            swap=anchored and _has_locks(root),
-            swap_erases=anchored and _has_locks(root),
+            swap=swaps,
+            swap_erases=swaps,
             native_ranges=True,
             shared=True,
             persistent=True,
