@@ -155,7 +155,8 @@ class ZarrPython:
     @contextlib.contextmanager
     def settings(self) -> Iterator[None]:
         """The codecs to use; zarr-python's remarks about extensions are not errors here."""
-        registries = vars(zarr.registry)["__codec_registries"]
+        names = vars(zarr.registry)
+        registries = names.get("_codec_registries") or names["__codec_registries"]  # since 3.4, before
         with (
             warnings.catch_warnings(),
             zarr.config.set(self.options()),
