@@ -1,6 +1,8 @@
 """Calls that no interrupt comes into."""
 
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -129,3 +131,28 @@ def test_in_forked_children() -> None:
     """A forked child has a thread of its own for it."""
     undisturbed(thread)
     assert together(_in_child, None, 2) == [0, 1]
+
+
+@pytest.fixture
+def switching() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("switching")
+def test_nothing_is_held_on_to() -> None:
+    """When an answer is there, the other thread holds neither what was called nor its result: a dropped store is gone."""
+
+    class Thing:
+        def itself(self) -> "Thing":
+            return self
+
+    for _ in range(2000):
+        thing = Thing()
+        seen = weakref.ref(thing)
+        assert undisturbed(thing.itself) is thing
+        del thing
+        assert seen() is None

@@ -11,7 +11,7 @@ import sys
 import threading
 from _thread import start_new_thread
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial, wraps
 from itertools import islice
 from queue import SimpleQueue
@@ -32,18 +32,18 @@ class Worker:
     """A thread that does calls for others, who wait; what can be interrupted there is C, and leaves no lock."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[Context, Callable[[], Any], _Answers] | None] = SimpleQueue()
         start_new_thread(_work, (self._jobs,))  # `Thread.start` waits for an event
 
     def run(self, call: Callable[[], T]) -> T:
         """What a call returns. An interrupt waits until it has ended: nothing is written behind what follows; a second one does not."""
         answers: _Answers = SimpleQueue()
         try:
-            self._jobs.put(partial(_answer, copy_context(), call, answers))
+            self._jobs.put((copy_context(), call, answers))
             result, error = answers.get()
         except BaseException:
-            ended: SimpleQueue[None] = SimpleQueue()
-            self._jobs.put(partial(ended.put, None))
+            ended: _Answers = SimpleQueue()
+            self._jobs.put((copy_context(), _nothing, ended))
             ended.get()
             raise
         if error is not None:
@@ -56,17 +56,23 @@ class Worker:
         self._jobs.put(None)
 
 
-def _answer(context: Any, call: Callable[[], Any], answers: _Answers) -> None:
-    try:
-        answers.put((context.run(call), None))
-    except BaseException as error:  # noqa: BLE001 - the caller gets it
-        answers.put((None, error))
-
-
-def _work(jobs: SimpleQueue[Callable[[], object] | None]) -> None:
+def _work(jobs: SimpleQueue[tuple[Context, Callable[[], Any], _Answers] | None]) -> None:
+    """Do the calls; when the caller has an answer, nothing here holds on to what was called."""
     while (job := jobs.get()) is not None:
-        job()
+        context, call, answers = job
         del job
+        answer: tuple[Any, BaseException | None]
+        try:
+            answer = context.run(call), None
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
+            answer = None, error
+        del context, call
+        answers.put(answer)
+        del answer, answers
+
+
+def _nothing() -> None:
+    """What is asked for to learn that all before it is done."""
 
 
 class _Main:
