@@ -765,6 +765,63 @@ def test_permission_errors(tmp_path: Path) -> None:
         assert dict(store.items()) == {"k": b"v", "closed/k": b"secret"}
 
 
+@pytest.mark.parametrize("kernels", ["native", "none"])
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_a_replaced_value_keeps_its_permissions(
+    store: DirectoryStore, root: Path, kernels: str, mode: int
+) -> None:
+    """What was made private, or shared with a group, stays so whichever way it is written; a new file has the usual ones."""
+    store.update({"k": b"old", "other": b"old"})
+    usual = (root / "k").stat().st_mode
+    (root / "k").chmod(mode)
+    with config.set(kernels=kernels):
+        store.write_many({"k": b"new", "new": b"new"})
+        assert (root / "k").stat().st_mode & 0o777 == mode
+        if store.capabilities.swap:
+            assert not store.swap_many({"k": (store.get_versioned(["k"])[0][1], b"newer")})
+    assert (root / "k").stat().st_mode & 0o777 == mode
+    assert (root / "new").stat().st_mode == (root / "other").stat().st_mode == usual
+    assert dict(store.items()) == {
+        "k": b"newer" if store.capabilities.swap else b"new",
+        "new": b"new",
+        "other": b"old",
+    }
+
+
+def _replaces_as_a_stranger(root: str) -> dict[str, int]:
+    os.umask(0)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    for kernels in ("native", "none"):
+        with config.set(kernels=kernels):
+            DirectoryStore(root)[kernels] = b"new"
+    return {name: Path(root, name).stat().st_mode & 0o777 for name in ("native", "none")}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_a_replaced_value_keeps_its_owner_where_that_may_be(tmp_path: Path) -> None:
+    """Root leaves a file to its owner and group; a user who may not gives his own group no more than everybody had."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        store = DirectoryStore(name)
+        for kernels in ("native", "none"):
+            store[kernels] = b"old"
+            os.chown(Path(name, kernels), 12345, 23456)
+            Path(name, kernels).chmod(0o664)
+            with config.set(kernels=kernels):
+                store[kernels] = b"new"
+            there = Path(name, kernels).stat()
+            assert (there.st_uid, there.st_gid, there.st_mode & 0o777) == (12345, 23456, 0o664)
+        Path(name).chmod(0o777)
+        child = Child(_replaces_as_a_stranger, name)
+        try:
+            assert child.result() == {"native": 0o644, "none": 0o644}
+        finally:
+            child.kill()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of one MiB."""

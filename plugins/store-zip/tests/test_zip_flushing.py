@@ -48,7 +48,10 @@ def test_a_flush_replaces_the_archive(path: Path) -> None:
         opened.comment = b"made by hand"
     path.chmod(0o640)
     with zipfile.ZipFile(path) as reader:
-        fill(path, l=b"new")
+        with ZipStore(path) as store:
+            store["l"] = b"new"
+            (waiting,) = path.parent.glob(f".{path.name}.zarrv3-*")
+            assert waiting.stat().st_mode & 0o777 == 0o640
         assert reader.read("k") == b"old"
     assert path.stat().st_mode & 0o777 == 0o640
     with zipfile.ZipFile(path) as reader:

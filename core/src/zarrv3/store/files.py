@@ -1,15 +1,17 @@
-"""Files that stores keep beside their data, and making names durable."""
+"""Files that stores keep beside their data, files that replace others, and making names durable."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from contextlib import suppress
 from functools import partial
 
 from zarrv3.errors import StoreAccessError
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_HAS_OWNERS = hasattr(os, "fchown")
 _TOLD = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # else it is a folder that cannot be opened or synchronised
 
 
@@ -19,9 +21,8 @@ def check_helper_file(path: str) -> None:
     For libraries that open theirs themselves; a store's own are opened with `O_NOFOLLOW`, and new ones with `O_EXCL` too. The
     file is not opened for it: that it is closed would release the locks that a library has on it in this process.
     """
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    status = status_of(path)
+    if status is None:
         return
     what = None
     if stat.S_ISLNK(status.st_mode):
@@ -32,6 +33,40 @@ def check_helper_file(path: str) -> None:
         what = "a file with other names (hard links), and would be overwritten under them too"
     if what:
         raise StoreAccessError(f"{path!r}, which this store needs for itself, is {what}; remove it")
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """The status of what is at a path, of a link itself; `None` where there is nothing."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def narrow(before: os.stat_result | None) -> int:
+    """The mode to create a file with that is to replace another one: until it has that one's group, its group may do what all may."""
+    mode = before.st_mode if before is not None and stat.S_ISREG(before.st_mode) else 0o666
+    return mode & 0o707 | (mode & 0o007) << 3
+
+
+def inherit(fd: int, before: os.stat_result | None) -> None:
+    """Give a new file, opened with the mode `narrow`, the owner, group and permissions of the one that it is to replace.
+
+    As far as this process may: whatever it may not set, nobody can do more with the new file than with the old one.
+    """
+    if before is None or not stat.S_ISREG(before.st_mode) or not _HAS_OWNERS:
+        return
+    new = os.fstat(fd)
+    if (new.st_uid, new.st_gid) != (before.st_uid, before.st_gid):
+        for owner in (before.st_uid, -1):
+            with suppress(OSError):
+                os.fchown(fd, owner, before.st_gid)
+                break
+        new = os.fstat(fd)
+    mode = before.st_mode & 0o777 if new.st_gid == before.st_gid else narrow(before)
+    if new.st_mode & 0o777 != mode:
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(fd, mode)
 
 
 def sync_folder(path: str) -> None:

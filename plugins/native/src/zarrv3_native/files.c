@@ -227,7 +227,12 @@ static bool stamp(int fd) {
     return futimens(fd, times) == 0;
 }
 
-/* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. */
+static bool same_rights(const struct stat *one, const struct stat *other) {
+    return one->st_mode == other->st_mode && one->st_uid == other->st_uid && one->st_gid == other->st_gid;
+}
+
+/* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. Where
+ * the new file would have another owner, group or permissions than the old one, it is left to Python. */
 static bool replace_file(int folder, const char *prefix, int flags, const Value *value) {
     char temporary[2 * MAX_NAME + 1];
     size_t length = strlen(value->name);
@@ -235,7 +240,10 @@ static bool replace_file(int folder, const char *prefix, int flags, const Value 
     snprintf(temporary, sizeof temporary, "%s%s", prefix, tail);
     int fd = openat(folder, temporary, flags, MODE);
     if (fd < 0) return false;
-    bool written = write_all(fd, value->value.buf, value->value.len) && stamp(fd);
+    struct stat old, new;
+    bool replaces = fstatat(folder, value->name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode);
+    bool written = (!replaces || (fstat(fd, &new) == 0 && same_rights(&old, &new))) &&
+                   write_all(fd, value->value.buf, value->value.len) && stamp(fd);
     written = close(fd) == 0 && written;
     if (written && renameat(folder, temporary, folder, value->name) == 0) return true;
     unlinkat(folder, temporary, 0);

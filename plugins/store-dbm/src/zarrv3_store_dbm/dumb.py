@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import Buffer, Changes, Request
-from zarrv3.store.files import check_helper_file, sync_folder
+from zarrv3.store.files import check_helper_file, inherit, status_of, sync_folder
 from zarrv3.store.helpers import resolve
 from zarrv3_store_dbm.space import Space
 
@@ -181,6 +181,7 @@ class DumbHandle:
             with suppress(FileNotFoundError):
                 os.unlink(fresh)  # noqa: PTH108 - a dead writer's, or a link
             with self._open(fresh, writing=True, flags=os.O_EXCL) as file:
+                inherit(file.fileno(), status_of(self._dir))
                 _write(file, text, 0)
                 os.fsync(file.fileno())
             os.replace(fresh, self._dir)  # noqa: PTH105

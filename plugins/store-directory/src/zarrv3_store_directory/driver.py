@@ -28,6 +28,7 @@ from zarrv3.store.contract import (
     Versioned,
     whole,
 )
+from zarrv3.store.files import inherit, narrow
 from zarrv3.store.helpers import by_key, digest, rename_by_copy, resolve, unrolled
 from zarrv3.store.keys import parent
 from zarrv3.store.locks import NamedLocks
@@ -507,15 +508,19 @@ class DirectoryDriver:
         if not self.spelling.is_exact(folder, name):
             raise self.spelling.error(folder, name)
         kept, made, in_the_way = len(walk.descriptors), False, list[str]()
+        before = folder.stat(name)
+        mode = 0o666 if before is None else narrow(before)
         temporary = first = folder.at(_temporary(name))
         try:
             while len(walk.descriptors) == kept:
                 try:
-                    walk.open(temporary, _CREATE, folder.fd)
+                    walk.open(temporary, _CREATE, folder.fd, mode)
                 except FileExistsError:
                     in_the_way.append(temporary)
                     temporary = f"{first}~{len(in_the_way)}"
             made, fd = True, walk.descriptors[-1]
+            if before is not None:
+                inherit(fd, before)
             _write_fully(fd, value)
             if SETS_TIME:
                 now = time.time_ns()

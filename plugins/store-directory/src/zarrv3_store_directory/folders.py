@@ -113,9 +113,9 @@ class Walk:
             if self.descriptors:  # an interrupt came before anything was closed
                 self.forget()
 
-    def open(self, name: str, flags: int, folder: int | None = None) -> int:
+    def open(self, name: str, flags: int, folder: int | None = None, mode: int = 0o666) -> int:
         """Open a file, perhaps relative to a folder's descriptor."""
-        self.descriptors.extend(map(partial(os.open, mode=0o666, dir_fd=folder), (name,), (flags,)))
+        self.descriptors.extend(map(partial(os.open, mode=mode, dir_fd=folder), (name,), (flags,)))
         return self.descriptors[-1]
 
     def close(self, kept: int) -> None:

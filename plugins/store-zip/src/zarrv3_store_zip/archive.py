@@ -10,7 +10,7 @@ from typing import Any
 from zarrv3.errors import StoreAccessError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Version
-from zarrv3.store.files import sync_names
+from zarrv3.store.files import inherit, status_of, sync_names
 from zarrv3.store.helpers import unchanged
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.sharing import Sharing
@@ -35,7 +35,6 @@ class Archive:
         self._index = MemoryDriver({})
         self._comment = b""
         self._seen: Stamp | None = None
-        self._mode = 0o666
         self._spool: Spool | None = None
         self._flushing: tuple[Spool, File, dict[str, Entry]] | None = None
         renew_in_children(self)
@@ -78,7 +77,6 @@ class Archive:
         if there is not None:
             file = File(self.path, os.O_RDONLY)
             there = file.stamp()
-            self._mode = os.fstat(file.fd).st_mode & 0o7777
             if there.size:  # an empty file is an archive without entries
                 with file.stream("rb") as stream:
                     directory = read_directory(stream, repr(self.path))
@@ -215,7 +213,7 @@ class Archive:
                 copies.update(first | more)
             finish(file, end, {**mapping, **copies}, self._comment)
             if self._seen is not None:
-                os.fchmod(file.fd, self._mode)
+                inherit(file.fd, status_of(self.path))
             if fsync:
                 os.fsync(file.fd)
             os.replace(file.path, self.path)  # noqa: PTH105 - texts are all there is

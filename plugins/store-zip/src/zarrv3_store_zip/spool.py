@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer
-from zarrv3.store.files import check_helper_file
+from zarrv3.store.files import check_helper_file, inherit, narrow, status_of
 
 try:
     import fcntl
@@ -59,12 +59,12 @@ class File:
 
     __slots__ = ("__del__", "_opened", "close", "path")
 
-    def __init__(self, path: str, flags: int) -> None:
+    def __init__(self, path: str, flags: int, mode: int = 0o666) -> None:
         self.path = path
         self._opened = [-1]
         self.close = partial(any, map(os.close, iter(self._opened.pop, -1)))
         self.__del__: Callable[[], bool] = self.close  # nothing of ours, which could be interrupted
-        self._opened.extend(map(os.open, (path,), (flags | _FLAGS,), (0o666,)))
+        self._opened.extend(map(os.open, (path,), (flags | _FLAGS,), (mode,)))
 
     @property
     def fd(self) -> int:
@@ -154,7 +154,7 @@ class Spool:
     _lock: File | None = None
 
     def __init__(self, archive: str) -> None:
-        place = Path(archive)
+        self._archive = place = Path(archive)
         self._owner = os.getpid()
         self.path = place.with_name(f".{place.name}.zarrv3")
         self._places = [place.with_name(f"{self.path.name}-{number}") for number in (1, 2)]
@@ -197,10 +197,12 @@ class Spool:
         """A new file to copy into; it becomes the archive or the next spool."""
         return self._made(next(place for place in self._places if str(place) != self.file.path))
 
-    @staticmethod
-    def _made(place: Path) -> File:
+    def _made(self, place: Path) -> File:
         place.unlink(missing_ok=True)  # a dead writer's
-        return File(str(place), os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        before = status_of(str(self._archive))
+        file = File(str(place), os.O_RDWR | os.O_CREAT | os.O_EXCL, narrow(before))
+        inherit(file.fd, before)
+        return file
 
     def replace(self, file: File, end: int) -> None:
         """Continue in the second file."""
