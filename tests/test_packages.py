@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 EXTRAS = {
     "zarrv3-codecs-zfp",
+    "zarrv3-serve",
     "zarrv3-store-redis",
     "zarrv3-store-mongodb",
     "zarrv3-store-obstore",
