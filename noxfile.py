@@ -99,6 +99,7 @@ ONCE = [
     "tests/test_many_writers.py",
     "tests/test_packages.py",
     "tests/test_readme.py",
+    "tests/test_real_version_2.py",
     "tests/test_template.py",
     "plugins/bridge-dask",
     "plugins/bridge-xarray/tests/test_xarray_own_tests.py",

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import textwrap
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,16 +57,10 @@ def translated(source: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def pages(source_distribution: Callable[[str], Path]) -> dict[str, list[str]]:
     """The blocks of each page that zarr-python's own tests run, from its source distribution."""
-    folder = tmp_path_factory.mktemp("sdist")
-    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-    command = [python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", f"zarr=={VERSION}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip(f"zarr-python's documentation cannot be downloaded: {done.stderr.strip()[-300:]}")
     found: dict[str, list[str]] = {}
-    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+    with tarfile.open(source_distribution(f"zarr=={VERSION}")) as archive:
         for member in archive:
             if "/docs/" in member.name and member.name.endswith(".md"):
                 file = archive.extractfile(member)

@@ -235,7 +235,6 @@ EXPECTED = [
     ("not-json", "meta/root.group.json"),
     ("old-datetime", "meta/root/old.array.json"),
     ("order-unknown", "meta/root/f.array.json"),
-    ("orphan-chunks", "data/root/__mine/c0"),
     ("orphan-chunks", "data/root/gone/c0"),
     ("orphan-chunks", "data/root/top/c0/1"),
     ("other-format", ".zgroup"),

@@ -117,7 +117,7 @@ class Hierarchy:
         Without `implicit`, groups without documents are not looked for.
         """
         suffix = self.suffix
-        wanted = [path for path in dict.fromkeys(paths) if keys.is_path(path)]
+        wanted = list(dict.fromkeys(paths))
         names = [keys.draft_document(path, kind, suffix) for path in wanted for kind in ("array", "group")]
         values = self.store.get_many(whole(names)) if names else []
         nodes: dict[str, Found | None] = dict.fromkeys(paths)
@@ -187,7 +187,7 @@ class Hierarchy:
                 names.add(split[0].rpartition("/")[2])
         if not path and self._hides_consolidated(names):
             names.discard(keys.CONSOLIDATED)
-        return sorted(name for name in names if keys.is_path(name) and "/" not in name and name)
+        return sorted(name for name in names if name)
 
     def below(self, path: str) -> list[Listed]:
         """All nodes below a path, not itself, sorted: one listing."""
@@ -204,7 +204,7 @@ class Hierarchy:
         kinds.pop(path, None)
         if not path and self._hides_consolidated(kinds):
             del kinds[keys.CONSOLIDATED]
-        return [Listed(name, kinds[name]) for name in sorted(kinds) if keys.is_path(name)]
+        return [Listed(name, kinds[name]) for name in sorted(kinds)]
 
     def nodes(self, path: str) -> Iterator[tuple[str, Found]]:
         """A node and all below it, translated; documents are read in batches."""

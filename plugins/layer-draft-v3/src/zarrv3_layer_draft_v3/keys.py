@@ -7,8 +7,6 @@ numbers. So an array may be called `c0`, or `0` in a group `c`.
 import re
 from typing import NamedTuple
 
-from zarrv3.errors import NodeNameError
-from zarrv3.format.node_names import normalize_path
 from zarrv3_layer_draft_v3.entry import ENTRY
 
 META = "meta/root"
@@ -39,20 +37,8 @@ class Grid(NamedTuple):
 
 
 def node_of(key: str) -> str | None:
-    """The path of the node whose final document has this key, `None` if it is not one, or its name is not allowed."""
-    if key != ENTRY and not key.endswith("/" + ENTRY):
-        return None
-    path = key[: -len(ENTRY) - 1]
-    return path if is_path(path) else None
-
-
-def is_path(path: str) -> bool:
-    """Whether all names of a path are allowed in the final format."""
-    try:
-        normalize_path(path)
-    except NodeNameError:
-        return False
-    return True
+    """The path of the node whose final document has this key, `None` if it is not one."""
+    return key[: -len(ENTRY) - 1] if key == ENTRY or key.endswith("/" + ENTRY) else None
 
 
 def final_document(path: str) -> str:

@@ -214,13 +214,10 @@ class DraftV3(ReadOnly):
 
     def _names(self, folder: str) -> Iterator[str]:
         path = folder[:-1]
-        given: set[str] = set()
-        node = None
-        if keys.is_path(path):
-            node = self._hierarchy.look([path])[path]
-            given |= {keys.final_document(path)} if node is not None else set()
-            given |= {f"{folder}{name}/" for name in self._hierarchy.members(path)}
-            yield from given
+        node = self._hierarchy.look([path])[path]
+        given = {f"{folder}{name}/" for name in self._hierarchy.members(path)}
+        given |= {keys.final_document(path)} if node is not None else set()
+        yield from given
         if not isinstance(node, DraftGroup):
             chunks = children(self._listing.chunks_below(folder), folder)
             yield from (name for name in chunks if name not in given)

@@ -26,13 +26,12 @@ class Listing:
         """The keys of a folder that start with a prefix, with their sizes if these are asked for (else 0)."""
         path = folder[:-1]
         arrays: dict[str, DraftArray] = {}
-        if keys.is_path(path):
-            for name, node in self._hierarchy.nodes(path):
-                if isinstance(node, DraftArray):
-                    arrays[name] = node
-                key = keys.final_document(name)
-                if key.startswith(prefix):
-                    yield key, len(node.document) if sized else 0
+        for name, node in self._hierarchy.nodes(path):
+            if isinstance(node, DraftArray):
+                arrays[name] = node
+            key = keys.final_document(name)
+            if key.startswith(prefix):
+                yield key, len(node.document) if sized else 0
         above = self._array_above(path)
         if above is not None:
             arrays[above[0]] = above[1]
@@ -43,7 +42,7 @@ class Listing:
     def chunks_below(self, folder: str) -> Iterator[str]:
         """The chunk keys in a folder that belong to the array there, or above if it is a folder of chunks."""
         path = folder[:-1]
-        arrays = self._hierarchy.arrays({path}) if keys.is_path(path) else {}
+        arrays = self._hierarchy.arrays({path})
         above = self._array_above(path)
         if above is not None:
             arrays[above[0]] = above[1]
@@ -55,7 +54,7 @@ class Listing:
     def _array_above(self, path: str) -> tuple[str, DraftArray] | None:
         """The array whose chunks lie in a folder such as `a/c` or `a/c/0`."""
         chunk = keys.split_final(path)
-        if chunk is None or chunk.separator == "." or not keys.is_path(chunk.path):
+        if chunk is None or chunk.separator == ".":
             return None
         node = self._hierarchy.look([chunk.path], implicit=False)[chunk.path]
         is_above = isinstance(node, DraftArray) and node.grid.separator == "/"

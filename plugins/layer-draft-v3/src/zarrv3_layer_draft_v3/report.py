@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
+from zarrv3.hierarchy.nodes import is_path
 from zarrv3.store.contract import JSON, whole
 from zarrv3_layer_draft_v3 import keys
 from zarrv3_layer_draft_v3.documents import DraftArray
@@ -20,7 +21,7 @@ KINDS: Mapping[str, str] = {
     "lost-transformer": "an array whose values are shards, though its document names no sharding; see `repair`",
     "orphan-chunks": "chunks of no array: of one that was deleted, or of another grid; they are not shown",
     "below-array": "a node below an array; it is shown, but walking through groups does not find it",
-    "forbidden-name": "a node whose name the final format forbids; it is not shown",
+    "forbidden-name": "a node whose name the final format forbids; it is shown, but walking through groups does not find it",
     "no-entry-point": "a hierarchy without its `zarr.json`; it is read as if the suffix were `.json`",
     "empty": "an entry point without nodes: a failed attempt to read leaves that behind",
     "stale-consolidated": "consolidated metadata that differ from the documents; only the documents are used",
@@ -113,8 +114,13 @@ def _lost(hierarchy: Hierarchy, path: str, array: DraftArray, given: bool) -> It
 
 
 def _misplaced(key: str, path: str, arrays: Mapping[str, DraftArray]) -> Iterator[Damage]:
-    if not keys.is_path(path):
-        yield Damage(path, key, "forbidden-name", "the final format forbids this name; the node is not shown")
+    if path and not is_path(path):
+        yield Damage(
+            path,
+            key,
+            "forbidden-name",
+            "the final format forbids this name; `|prefix:` shows what is there, and a copy keeps it",
+        )
     parts = path.split("/")
     for end in range(1, len(parts)):
         if "/".join(parts[:end]) in arrays:

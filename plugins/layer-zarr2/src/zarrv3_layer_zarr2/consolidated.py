@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from zarrv3.errors import MetadataError
 from zarrv3.format.documents import load_document
 from zarrv3.format.extensions import shown
+from zarrv3.hierarchy.nodes import is_path
 from zarrv3.store.contract import JSON
 from zarrv3_layer_zarr2 import documents, keys
 from zarrv3_layer_zarr2.unreadable import unreadable
@@ -30,7 +31,7 @@ def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[st
     entries = {
         path: _final(path, nodes.get(path, {}), source, separator)
         for path in sorted(found | implicit)
-        if path and keys.is_path(path) and arrays.isdisjoint(keys.above(path))
+        if is_path(path) and arrays.isdisjoint(keys.above(path))
     }
     return {"kind": "inline", "must_understand": False, "metadata": entries}
 

@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zarrv3.errors import NodeNameError
-from zarrv3.format.node_names import normalize_path
-
 DOCUMENT = "zarr.json"
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 NODES = frozenset({ARRAY, GROUP})
@@ -30,19 +27,10 @@ def split(key: str) -> Split:
     return Split(key[:cut], key[cut:])
 
 
-def is_path(path: str) -> bool:
-    """Whether all names of a path are allowed in the final format."""
-    try:
-        return normalize_path(path) == path
-    except NodeNameError:
-        return False
-
-
 def node_of(key: str) -> str | None:
-    """The path of the node whose final document has this key; `None` if it is another key, or a name is not allowed."""
+    """The path of the node whose final document has this key; `None` if it is another key."""
     folder, name = split(key)
-    path = folder[:-1]
-    return path if name == DOCUMENT and is_path(path) else None
+    return folder[:-1] if name == DOCUMENT else None
 
 
 def document(path: str) -> str:

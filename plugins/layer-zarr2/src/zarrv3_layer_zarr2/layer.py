@@ -107,7 +107,7 @@ class Zarr2(Layer):
             if name.endswith("/") or _is_shown(name):
                 yield name
             has_document |= keys.split(name).name in keys.NODES
-        if keys.is_path(path) and (has_document or self._nodes.look([path])[path] is not None):
+        if has_document or self._nodes.look([path])[path] is not None:
             yield keys.document(path)
 
     def _shown(self, listed: Iterator[tuple[str, int]], folder: str) -> Iterator[tuple[str, int]]:
@@ -123,8 +123,7 @@ class Zarr2(Layer):
                     if node in known or not keys.folder_of(node).startswith(folder):
                         break
                     known.add(node)
-                    if keys.is_path(node):
-                        yield keys.document(node), 0
+                    yield keys.document(node), 0
 
     # ------------------------------------------------------------ writing
 
