@@ -13,6 +13,9 @@ from zarrv3.store.contract import JSON, Buffer
 MAX_DEPTH = 128
 """How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
 _PLAIN = (str, int, float, type(None))
+_ALWAYS_JSON = {str, bool, type(None)}
+_MAX_BITS = 13_000
+"""Longer integers, of about 4,000 digits, Python would refuse to read when it has written them."""
 _WITHOUT_JSON = "gGmM"
 """numpy's long numbers, which Python does not have either, and its times, which it would take for numbers."""
 _MAX_USER_DEPTH = 100  # leaves room for what stands around a user's value, consolidated metadata for instance
@@ -24,7 +27,8 @@ def load_document(data: Buffer, *, source: str) -> dict[str, JSON]:
     Bare `NaN` and `Infinity`, which are not JSON but which zarr-python writes, are read as floats.
     """
     try:
-        document = json.loads(bytes(data).decode("utf-8"), object_pairs_hook=_unique)
+        data = bytes(data)
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise MetadataError(
             f"{source}: the document is not UTF-8 ({error.reason} at byte {error.start})"
@@ -35,7 +39,8 @@ def load_document(data: Buffer, *, source: str) -> dict[str, JSON]:
         raise MetadataError(f"{source}: the document is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise MetadataError(f"{source}: the document must be an object, not {shown(document)}")
-    _check_depth(document, MAX_DEPTH, source)
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(document, MAX_DEPTH, source)
     return document
 
 
@@ -79,7 +84,7 @@ def _checked(value: Any, member: str, kept: Any) -> JSON:
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):
-        if abs(value) >= 10**4000:  # Python refuses to read what it wrote
+        if value.bit_length() > _MAX_BITS:
             raise MetadataError(f"{member}: an integer of thousands of digits")
         return int(value)
     if isinstance(value, float):
@@ -89,14 +94,30 @@ def _checked(value: Any, member: str, kept: Any) -> JSON:
     if isinstance(value, list | tuple):
         others = kept[: len(value)] if isinstance(kept, list | tuple) else ()
         pairs = enumerate(zip_longest(value, others))
-        return [_checked(item, f"{member}[{index}]", other) for index, (item, other) in pairs]
+        return [
+            item if _is_json(item) else _checked(item, f"{member}[{index}]", other)
+            for index, (item, other) in pairs
+        ]
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
                 raise MetadataError(f"{member}: names must be strings, not {shown(name)}")
         known = kept if isinstance(kept, Mapping) else {}
-        return {name: _checked(item, f"{member}.{name}", known.get(name)) for name, item in value.items()}
+        return {
+            name: item if _is_json(item) else _checked(item, f"{member}.{name}", known.get(name))
+            for name, item in value.items()
+        }
     raise MetadataError(f"{member}: JSON cannot hold {type(value).__name__} {shown(value)}")
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value needs no further look: most of a document's do not."""
+    kind = type(value)
+    return (
+        kind in _ALWAYS_JSON
+        or (kind is int and value.bit_length() <= _MAX_BITS)
+        or (kind is float and math.isfinite(value))
+    )
 
 
 def _plain(value: Any) -> Any:

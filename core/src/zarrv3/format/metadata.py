@@ -75,7 +75,7 @@ class Inline(dict[str, JSON]):
         """The metadata of all nodes below, by path; `MetadataError` for a member that is not a document."""
         with Reading("consolidated_metadata"):
             documents: Any = self["metadata"]
-            return {path: _node(document, source=path) for path, document in documents.items()}
+            return {path: metadata_of(document, source=path) for path, document in documents.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,10 +273,11 @@ def _other_shapes(cuts: Sequence[Cut]) -> Iterator[Shape]:
 
 def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
     """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
-    return _node(load_document(data, source=source), source=source)
+    return metadata_of(load_document(data, source=source), source=source)
 
 
-def _node(document: Mapping[str, JSON], *, source: str) -> ArrayMetadata | GroupMetadata:
+def metadata_of(document: Mapping[str, JSON], *, source: str) -> ArrayMetadata | GroupMetadata:
+    """The metadata in a document that has been parsed; see `parse_document`."""
     node_type = document.get("node_type")
     for cls in (ArrayMetadata, GroupMetadata):
         if node_type == cls.node_type:

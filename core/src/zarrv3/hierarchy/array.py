@@ -645,7 +645,9 @@ class Array(Node[ArrayMetadata]):
     def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[tuple[int, ...], bool]:
         """Do as `resize_with` says; returns what the lengths were, and whether they are others now."""
         before = self.shape
-        refused = self._store.is_snapshot(document_key(self._path))  # the change of the document will be
+        refused = (
+            self._store.snapshot(document_key(self._path)) is not None
+        )  # the change of the document will be
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
             nonlocal before

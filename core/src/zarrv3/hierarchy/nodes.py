@@ -23,12 +23,12 @@ from zarrv3.errors import (
 )
 from zarrv3.forks import Lock
 from zarrv3.format.documents import dump_document
-from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, parse_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, metadata_of, parse_document
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import belongings
 from zarrv3.opening import hooks
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, whole
+from zarrv3.store.contract import JSON, Buffer, whole
 
 Metadata: TypeAlias = ArrayMetadata | GroupMetadata
 M = TypeVar("M", ArrayMetadata, GroupMetadata)
@@ -83,18 +83,20 @@ def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
 
 def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
     """As `find_many`, but with the error in place of an unreadable document."""
-    if not paths:
-        return []
-    return _parsed(store, paths, store.get_many(whole(map(document_key, paths))))
+    recorded = [store.snapshot(document_key(path)) for path in paths]
+    asked = [document_key(path) for path, document in zip(paths, recorded, strict=True) if document is None]
+    read = iter(store.get_many(whole(asked)) if asked else ())
+    return _parsed(store, paths, [next(read) if document is None else document for document in recorded])
 
 
 def _parsed(
-    store: BaseStore, paths: Sequence[str], documents: Sequence[Buffer | None]
+    store: BaseStore, paths: Sequence[str], documents: Sequence[Buffer | Mapping[str, JSON] | None]
 ) -> list[Metadata | MetadataError | None]:
     found: list[Metadata | MetadataError | None] = []
+    place = store.describe()
     for path, document in zip(paths, documents, strict=True):
         try:
-            found.append(None if document is None else parsed(store, path, document))
+            found.append(None if document is None else parsed(store, path, document, place))
         except MetadataError as error:
             found.append(error)
     return found
@@ -154,10 +156,15 @@ def is_path(text: object) -> bool:
         return False
 
 
-def parsed(store: BaseStore, path: str, document: Buffer) -> Metadata:
-    """The metadata in a node's document; a `MetadataError` names its key and the store."""
+def parsed(
+    store: BaseStore, path: str, document: Buffer | Mapping[str, JSON], place: str | None = None
+) -> Metadata:
+    """The metadata in a node's document; a `MetadataError` names its key and the store, which is described by `place`."""
+    source = f"{document_key(path)!r} in {place or store.describe()}"
+    if isinstance(document, Mapping):
+        return metadata_of(document, source=source)
     try:
-        return parse_document(document, source=named(store, path))
+        return parse_document(document, source=source)
     except MetadataError as error:
         if advice := _foreign(store, path, document):
             raise type(error)(f"{error}{advice}") from error
@@ -244,9 +251,7 @@ def create_many(
     _check_above(store, {path: nodes[path] for path in nodes if path in parents})
     for path in nodes:
         _check_free(store, path, found[path], overwrite=overwrite)
-    documents = {
-        document_key(path): dump_document(metadata.to_document()) for path, metadata in nodes.items()
-    }
+    documents = {document_key(path): dump_document(metadata.document) for path, metadata in nodes.items()}
     for path in nodes if overwrite and store.capabilities.erase else ():
         if not any(parent in nodes for parent in _ancestors(path)):
             erase(store, path)
@@ -317,7 +322,7 @@ erase = belongings.erase
 
 
 def _create_group(store: BaseStore, path: str) -> None:
-    document = dump_document(GroupMetadata.create().to_document())
+    document = dump_document(GroupMetadata.create().document)
     if not store.capabilities.swap:
         store.write_many({document_key(path): document})
     elif store.swap_many({document_key(path): (None, document)}):  # somebody else's group is as good
@@ -352,7 +357,7 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
             if not isinstance(metadata, wanted):
                 raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
             result = changed(metadata)
-            new = dump_document(result.to_document())
+            new = dump_document(result.document)
             if new == document:
                 return result, False
             if not swaps:

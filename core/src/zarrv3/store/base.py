@@ -121,9 +121,12 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The store without layers on top that show documents as they were earlier."""
         return self
 
-    def is_snapshot(self, key: str, /) -> bool:  # noqa: ARG002 - asked of layers
-        """Whether a value is shown as it was earlier, by a layer on top that has it recorded."""
-        return False
+    def snapshot(self, key: str, /) -> Mapping[str, JSON] | None:  # noqa: ARG002 - asked of layers
+        """The document that a layer on top shows as it was earlier, parsed; `None` where it is shown as it is now.
+
+        It is not to be changed.
+        """
+        return None
 
     def items(self) -> Items:
         """All keys and values, read in batches."""

@@ -378,7 +378,7 @@ def _change(where: Place, changes: dict[str, Change], done: dict[str, ArrayMetad
             metadata = nodes.parsed(store, left[key], document) if document is not None else None
             new[key] = changes[left[key]](nodes.checked(store, left[key], metadata, ArrayMetadata))
         swaps = {
-            key: (version, dump_document(new[key].to_document()))
+            key: (version, dump_document(new[key].document))
             for key, (_, version) in zip(left, found, strict=True)
         }
         refused = store.swap_many(swaps)

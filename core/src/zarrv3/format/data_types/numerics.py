@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -212,6 +212,10 @@ class FloatForms:
         return f"0x{bits:0{self.dtype.itemsize * 2}x}"
 
 
+float_forms = lru_cache(FloatForms)
+"""The forms of a number of a dtype, made once."""
+
+
 class Float(_Number):
     """`float16`, `float32`, `float64`; NaN payloads survive in every direction."""
 
@@ -221,7 +225,7 @@ class Float(_Number):
     @cached_property
     def forms(self) -> FloatForms:
         """The JSON forms of a number of this type."""
-        return FloatForms(self.numpy)
+        return float_forms(self.numpy)
 
     def fill_from_user(self, value: Any) -> Any:
         """A real number that does not overflow, or one of the JSON texts."""
@@ -249,7 +253,7 @@ class Complex(_Number):
     @cached_property
     def forms(self) -> FloatForms:
         """The JSON forms of either part."""
-        return FloatForms(np.dtype(f"f{self.numpy.itemsize // 2}"))
+        return float_forms(np.dtype(f"f{self.numpy.itemsize // 2}"))
 
     @property
     def component(self) -> np.dtype[Any]:

@@ -20,13 +20,41 @@ MEMBER = "consolidated_metadata"
 KIND = "inline"
 
 
+class Contents(Mapping[str, bytes]):
+    """The bytes of documents, made when they are asked for.
+
+    Args:
+        parsed: the documents, by key.
+    """
+
+    def __init__(self, parsed: Mapping[str, Mapping[str, JSON]]) -> None:
+        self.parsed = parsed
+        self._dumped: dict[str, bytes] = {}
+
+    def __getitem__(self, key: str) -> bytes:
+        """Compact, and with the bare NaN of other writers left as it was read."""
+        found = self._dumped.get(key)
+        if found is None:
+            found = self._dumped[key] = json.dumps(self.parsed[key]).encode("ascii")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parsed)
+
+    def __len__(self) -> int:
+        return len(self.parsed)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.parsed
+
+
 @dataclass(frozen=True, kw_only=True)
 class Documents:
     """The documents of a group and of everything below it, as the group's own document has them. Immutable."""
 
     path: str
     """The path of the group."""
-    contents: Mapping[str, bytes]
+    contents: Contents
     """The keys of the documents with their content."""
     arrays: frozenset[str]
     """The paths of the arrays."""
@@ -82,7 +110,7 @@ def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
         raise UnknownExtensionError(f"{source}: {MEMBER} is of the unknown kind {shown(kind)}")
     if value is None or kind != KIND:
         return None
-    contents = {document_key(path): _dumped(metadata.document)}
+    parsed: dict[str, Mapping[str, JSON]] = {document_key(path): metadata.document}
     arrays: set[str] = set()
     for name, document in _entries(value, "", source):
         node = folder_of(path) + name
@@ -94,9 +122,9 @@ def read(metadata: GroupMetadata, path: str, source: str) -> Documents | None:
         if node_type == "array":
             arrays.add(node)
         own = {member: item for member, item in document.items() if member != MEMBER}
-        contents.setdefault(document_key(node), _dumped(own))
-    documents = Documents(path=path, contents=contents, arrays=frozenset(arrays))
-    for key in contents:
+        parsed.setdefault(document_key(node), own)
+    documents = Documents(path=path, contents=Contents(parsed), arrays=frozenset(arrays))
+    for key in parsed:
         if not documents.holds(key):
             raise MetadataError(f"{source}: {MEMBER} has {key!r} below an array; {_ADVICE}")
     return documents
@@ -129,14 +157,9 @@ def consolidate(store: BaseStore, path: str) -> Group:
     if not nodes.exists(store, path) and nodes.names(store, path):
         nodes.create(store, path, GroupMetadata.create())  # an old hierarchy whose root has no document
     group = Group(store, path)
-    found = {name: node.metadata.to_document() for name, node in group.members(None)}
+    found = {name: node.metadata.document for name, node in group.members(None)}
     plain = {name: {n: v for n, v in one.items() if n != MEMBER} for name, one in found.items()}
     member = {"kind": KIND, "must_understand": False, "metadata": plain}
     group._change_quietly(lambda metadata: metadata.with_consolidated_metadata(member))
     nodes.Above.consolidations += 1
     return group
-
-
-def _dumped(document: Mapping[str, JSON]) -> bytes:
-    """Compact, and with the bare NaN of other writers left as it was read."""
-    return json.dumps(document).encode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, NoReturn, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of, named, pat
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Changes, Request, Swaps, Versioned, whole
+from zarrv3.store.contract import JSON, Buffer, Changes, Request, Swaps, Versioned, whole
 from zarrv3.store.helpers import by_digest, cut
 from zarrv3.store.keys import split_prefix
 
@@ -114,9 +114,9 @@ class ConsolidatedMetadataStore(Layer):
         """The store below: documents there are as they are now."""
         return self.inner.live
 
-    def is_snapshot(self, key: str, /) -> bool:
-        """Whether a document is taken from the consolidated metadata."""
-        return key in self.documents.contents
+    def snapshot(self, key: str, /) -> Mapping[str, JSON] | None:
+        """A document of the consolidated metadata."""
+        return self.documents.contents.parsed.get(key)
 
     def forget(self) -> None:
         """Read the consolidated metadata again at the next use."""
@@ -154,7 +154,7 @@ class ConsolidatedMetadataStore(Layer):
         ours = [key.endswith(DOCUMENT) and self.documents.holds(key) for key in keys]
         rest = [one for one, is_ours in zip(asked, ours, strict=True) if not is_ours]
         theirs = iter(ask(rest) if rest else ())
-        contents = self.documents.contents if any(ours) else {}
+        contents: Mapping[str, bytes] = self.documents.contents if any(ours) else {}
         return [
             answer(contents.get(key), one) if is_ours else next(theirs)
             for key, one, is_ours in zip(keys, asked, ours, strict=True)
@@ -295,7 +295,7 @@ def with_consolidated(store: BaseStore, path: str, metadata: GroupMetadata, want
     """
     if wanted is False:
         return store.live
-    if store.is_snapshot(document_key(path)):
+    if store.snapshot(document_key(path)) is not None:
         return store
     source = named(store, path)
     documents = read(metadata, path, source)

@@ -168,7 +168,7 @@ class Copier:
             new = recoded(Array(self.source, job.path, metadata=metadata), self.options.wanted, self.dest)
             if new is not metadata:
                 job.metadata = new
-                job.document = dump_document(new.to_document())
+                job.document = dump_document(new.document)
         elif not self.can_list and metadata.storage_transformers:  # which keys there are only they know
             job.metadata = metadata
         (job.metadata or metadata).check_portable()
@@ -210,7 +210,7 @@ class Copier:
         taken = []
         for key in reversed(keys):
             try:
-                self.dest.write_many({key: dump_document(GroupMetadata.create().to_document())})
+                self.dest.write_many({key: dump_document(GroupMetadata.create().document)})
             except (StoreAccessError, InvalidKeyError):
                 continue
             taken.append(key)
@@ -387,7 +387,7 @@ def _array(found: Found) -> ArrayMetadata:
 
 def _without_consolidated(found: Found) -> bytes:
     assert isinstance(found.metadata, GroupMetadata)
-    return dump_document(found.metadata.with_consolidated_metadata(None).to_document())
+    return dump_document(found.metadata.with_consolidated_metadata(None).document)
 
 
 def _grid(metadata: ArrayMetadata) -> tuple[int, ...]:

@@ -124,7 +124,7 @@ def _walkable(source: Place) -> Place:
     metadata = nodes.look(store, [path])[0]
     if isinstance(metadata, GroupMetadata):
         seen = consolidated.with_consolidated(store, path, metadata, None)
-        if not seen.is_snapshot(nodes.document_key(path)):
+        if seen.snapshot(nodes.document_key(path)) is None:
             raise UnsupportedError(
                 f"cannot copy {nodes.where(store, path)}: the store cannot list its keys and the group has no "
                 "consolidated metadata that would tell what is there; call zarrv3.consolidate_metadata where it was written"
