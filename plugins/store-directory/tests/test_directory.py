@@ -878,7 +878,10 @@ def test_a_file_that_shrinks_is_noticed(tmp_path: Path, monkeypatch: pytest.Monk
     store = DirectoryStore(tmp_path)
     store["k"] = b"12345678"
     monkeypatch.setattr(os, "read", lambda fd, length: b"")
-    with pytest.raises(StoreAccessError, match="became shorter while it was read"):
+    with (
+        config.set(kernels="none"),
+        pytest.raises(StoreAccessError, match="became shorter while it was read"),
+    ):
         store.get("k")
 
 
@@ -946,6 +949,102 @@ def test_a_file_system_that_ignores_case(ignoring_case: None, tmp_path: Path) ->
     assert dict(store.items()) == {"foo": b"v", "dir/x": b"w"}
     store["foo"] = b"again"
     assert store["foo"] == b"again"
+
+
+def _mounted(name: str, image: Path, place: Path) -> bool:
+    """Make and mount a file system that ignores case; `False` where that is not possible."""
+    commands = {
+        "exfat": [["mkfs.exfat", str(image)], ["mount.exfat-fuse", "LOOP", str(place)]],
+        "ntfs": [
+            ["mkfs.ntfs", "-qF", str(image)],
+            ["lowntfs-3g", "-o", "ignore_case", str(image), str(place)],
+        ],
+    }[name]
+    if os.getuid() or not all(shutil.which(command) for command, *_ in [*commands, ["losetup"]]):
+        return False
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    run = partial(subprocess.run, capture_output=True, check=False, text=True, timeout=60)
+    done = run(commands[0])
+    loop = ""
+    if not done.returncode and "LOOP" in commands[1]:
+        done = run(["losetup", "--find", "--show", str(image)])
+        loop = done.stdout.strip()
+    if not done.returncode:
+        done = run([loop if part == "LOOP" else part for part in commands[1]])
+    if loop:
+        run(["losetup", "--detach", loop])  # when it is unmounted
+    return not done.returncode and os.path.ismount(place)
+
+
+@pytest.fixture(params=["exfat", "ntfs"])
+def ignoring_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A disk that ignores case, which exFAT keeps and this driver of NTFS turns into lower case."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if not _mounted(request.param, tmp_path / "image", place):
+        pytest.skip(f"cannot mount {request.param} here (root, losetup, exfat-fuse, exfatprogs, ntfs-3g)")
+    yield request.param, place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("kernels", ["native", "none"])
+def test_a_disk_that_ignores_case(ignoring_disk: tuple[str, Path], kernels: str) -> None:
+    """Of keys that lead to one file the first is written; the others are refused, read as missing, and erase nothing."""
+    kind, root = ignoring_disk
+    with config.set(kernels=kernels):
+        pairs = [("a", "A"), ("é", "É"), ("d/1", "D/1"), ("d/1", "D/2"), ("ab", "aB")]
+        for number, (one, other) in enumerate(pairs):
+            store = DirectoryStore(root / f"batch {number}")
+            with pytest.raises(InvalidKeyError, match="ignores case"):
+                store.write_many({other: b"other", one: b"one"})
+            for key in store.list():
+                assert store[key] == (b"one" if key == one else b"other")
+            store = DirectoryStore(root / f"one by one {number}")
+            store[one] = b"one"
+            with pytest.raises(InvalidKeyError, match="ignores case"):
+                store[other] = b"other"
+            with pytest.raises(InvalidKeyError, match="ignores case"):
+                store.swap_many({other: (None, b"other")})
+            store.write_many({other: None})
+            store.erase_prefix("D/")
+            assert (store.get(other), [*store.list_prefix("D/")]) == (None, [])
+            assert dict(store.items()) == {one: b"one"}
+        store = DirectoryStore(root / "alone")
+        if kind == "exfat":
+            store["Foo/Bar"] = b"kept"
+            assert dict(store.items()) == {"Foo/Bar": b"kept"}
+        else:
+            for key in ("Foo", "Foo/bar"):
+                with pytest.raises(InvalidKeyError, match="ignores case"):
+                    store[key] = b"lost"
+            store["f/k"] = b"v"
+            with pytest.raises(InvalidKeyError, match="ignores case"):
+                store.rename_prefix("f/", "G/")
+            assert dict(store.items()) == {"f/k": b"v"}
+
+
+def _write_each(root: str, letter: str) -> list[int]:
+    written = []
+    for number in range(60):
+        with suppress(InvalidKeyError):
+            DirectoryStore(root)[f"{number}{letter}"] = letter.encode()
+            written.append(number)
+    return written
+
+
+def test_writers_on_a_disk_that_ignores_case(ignoring_disk: tuple[str, Path]) -> None:
+    """Of two processes that write `a` and `A` at once, one is refused, and what the other one wrote is there."""
+    _, root = ignoring_disk
+    children = {letter: Child(_write_each, str(root / "data"), letter) for letter in "aA"}
+    try:
+        written = {letter: child.result() for letter, child in children.items()}
+    finally:
+        for child in children.values():
+            child.kill()
+    assert {*written["a"]}.isdisjoint(written["A"])
+    kept = {f"{number}{letter}": letter.encode() for letter in "aA" for number in written[letter]}
+    assert dict(DirectoryStore(root / "data").items()) == kept
 
 
 def test_keys_are_told_apart_in_each_mode(store: DirectoryStore) -> None:

@@ -215,6 +215,8 @@ class DirectoryDriver:
             here, there = above_old.at(_last(old)), above_new.at(_last(new))
             try:
                 os.rename(here, there, src_dir_fd=above_old.fd, dst_dir_fd=above_new.fd)
+                back = partial(os.rename, there, here, src_dir_fd=above_new.fd, dst_dir_fd=above_old.fd)
+                self.spelling.check(above_new, _last(new), back)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
@@ -463,7 +465,8 @@ class DirectoryDriver:
 
     def _replace(self, walk: Walk, values: list[tuple[str, Buffer]], folder: Folder) -> None:
         """Write values under their names; those written are removed from the list."""
-        with self._locked(walk, folder, exclusive=False):
+        alone = self.spelling.may_coincide([name for name, _ in values])
+        with self._locked(walk, folder, exclusive=alone):
             dead = self._write_all(walk, folder, values)
         self._remove_dead(walk, folder, dead)
 
@@ -505,11 +508,11 @@ class DirectoryDriver:
 
         The names of temporary files belong to the key, so that one left by a killed writer is met again.
         """
-        if not self.spelling.is_exact(folder, name):
-            raise self.spelling.error(folder, name)
         kept, made, in_the_way = len(walk.descriptors), False, list[str]()
-        before = folder.stat(name)
-        mode = 0o666 if before is None else narrow(before)
+        before, mode = folder.stat(name), 0o666
+        if before is not None:
+            self.spelling.check(folder, name)
+            mode = narrow(before)
         temporary = first = folder.at(_temporary(name))
         try:
             while len(walk.descriptors) == kept:
@@ -519,8 +522,7 @@ class DirectoryDriver:
                     in_the_way.append(temporary)
                     temporary = f"{first}~{len(in_the_way)}"
             made, fd = True, walk.descriptors[-1]
-            if before is not None:
-                inherit(fd, before)
+            inherit(fd, before)
             _write_fully(fd, value)
             if SETS_TIME:
                 now = time.time_ns()
@@ -529,6 +531,9 @@ class DirectoryDriver:
                 os.fsync(fd)
             walk.close(kept)
             os.replace(temporary, folder.at(name), src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+            made = False
+            if before is None and (self.spelling.ignores_case is not False or not name.isascii()):
+                self.spelling.check(folder, name, partial(self._discard, walk, folder, name))
         except BaseException as error:
             if made or len(walk.descriptors) > kept:
                 with contextlib.suppress(OSError):

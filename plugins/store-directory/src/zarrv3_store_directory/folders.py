@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import repeat
@@ -239,10 +239,12 @@ class Walk:
         if child is not None and not self.spelling.is_exact(parent, name):
             child = None
             if create:
-                raise self.spelling.error(parent, name)
+                self.spelling.check(parent, name)
         if child is None and create:
             with suppress(FileExistsError):
                 os.mkdir(parent.at(name), dir_fd=parent.fd)
+                self.spelling.check(parent, name, partial(os.rmdir, parent.at(name), dir_fd=parent.fd))
+            self.spelling.check(parent, name)  # somebody else may have made it
             child = self.inside(parent, name)
             there = parent.stat(name) if child is None else None
             if there is not None and not stat.S_ISDIR(there.st_mode):  # a folder would be one made just now
@@ -282,11 +284,11 @@ class RootName:
 
 
 class Spelling:
-    """Whether a file system keeps the names it is given, tested as names are used.
+    """Whether a file system keeps the names it is given, asked as names are used.
 
     On one that ignores case or normalises Unicode a file can be opened under names it does not have; without
-    care the keys `foo` and `Foo` would share one value. A folder is listed only where a name's twin leads to
-    the same file.
+    care the keys `foo` and `Foo` would share one value. There a folder is listed to see under which name a file lies. Whether
+    two names lead to one file is not asked of the system: some number files by the names they are asked for.
     """
 
     def __init__(self) -> None:
@@ -294,32 +296,42 @@ class Spelling:
 
     def is_exact(self, folder: Folder, name: str) -> bool:
         """Whether an existing file is stored under this very name; true when there is none."""
-        if self.ignores_case is None and name.swapcase() != name:
-            own = folder.stat(name)
-            if own is not None:
-                self.ignores_case = self._is_twin(folder, own, name.swapcase())
-        if name.isascii() and not self.ignores_case:
+        plain = name.isascii()
+        if self.ignores_case is None and plain and name.swapcase() != name:
+            self._ask(folder, name)
+        if plain and (not self.ignores_case or name.swapcase() == name):
             return True
-        own = folder.stat(name)
-        twins = {name.swapcase(), *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))} - {name}
-        if own is None or not any(self._is_twin(folder, own, twin) for twin in twins):
+        twins = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} - {name}
+        if self.ignores_case is False and not any(map(folder.stat, twins)):
             return True
-        with folder.scan() as entries:
-            return any(entry.name == name for entry in entries)
+        return folder.stat(name) is None or name in _names(folder)
 
-    @staticmethod
-    def error(folder: Folder, name: str) -> InvalidKeyError:
-        """The error for writing under another spelling of an existing name."""
-        return InvalidKeyError(
-            f"{name!r} coincides with another name in {folder.path!r}, whose file system ignores case or normalises "
-            "Unicode; choose names that differ in more"
-        )
+    def may_coincide(self, names: Iterable[str]) -> bool:
+        """Whether some names may lead to files of other names, as far as is known: who writes there has to be alone."""
+        text = "".join(names)
+        return not text.isascii() or (self.ignores_case is not False and text.swapcase() != text)
 
-    @staticmethod
-    def _is_twin(folder: Folder, own: os.stat_result, twin: str) -> bool:
-        other = folder.stat(twin)
-        return (
-            other is not None
-            and os.path.samestat(own, other)
-            and (own.st_nlink == 1 or stat.S_ISDIR(own.st_mode))
-        )
+    def check(self, folder: Folder, name: str, undo: Callable[[], object] = bool) -> None:
+        """Raise `InvalidKeyError`, after undoing what was just done, where what a name leads to has another name."""
+        if not self.is_exact(folder, name):
+            with suppress(OSError):
+                undo()
+            raise InvalidKeyError(
+                f"{name!r} is another name for what {folder.path!r} holds, whose file system ignores case or normalises "
+                "Unicode; choose lower-case names that differ in more than that"
+            )
+
+    def _ask(self, folder: Folder, name: str) -> None:
+        """Learn whether the system ignores case from a name with letters, if it exists."""
+        twin = name.swapcase()
+        if folder.stat(name) is None:
+            return
+        if folder.stat(twin) is not None:
+            self.ignores_case = not {name, twin} <= _names(folder)
+        elif folder.stat(name) is not None:  # still
+            self.ignores_case = False
+
+
+def _names(folder: Folder) -> set[str]:
+    with folder.scan() as entries:
+        return {entry.name for entry in entries}
