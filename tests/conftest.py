@@ -18,7 +18,7 @@ def source_distribution(tmp_path_factory: pytest.TempPathFactory) -> Callable[[s
     def archive(requirement: str) -> Path:
         folder = tmp_path_factory.mktemp("sdist")
         command = [python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", requirement]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
         if done.returncode:
             pytest.skip(f"{requirement} cannot be downloaded: {done.stderr.strip()[-300:]}")
         return next(folder.glob("*.tar.gz"))
