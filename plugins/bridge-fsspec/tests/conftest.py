@@ -1,17 +1,17 @@
-"""What lets zarr-python's asynchronous tests run, and a server."""
+"""What lets zarr-python's asynchronous tests run, and servers: the user's own (`ZARRV3_TEST_REDIS_URL`, …), or ours."""
 
 import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
+from urllib.parse import urlsplit
 
 import pytest
+from redis import Redis
 
 from zarrv3 import registry
-
-OWN = "ZARRV3_TEST_REDIS_URL"
-"""An environment variable: the URL of a server to test instead, with a database that may be emptied."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,15 +32,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[Callable[[], str]]:
-    """What starts a server when it is first asked for, and gives its URL: that of a socket, which needs `zarrv3://` before it."""
-    with ExitStack() as servers:
-        urls: list[str] = []
+def server_url() -> Iterator[Callable[[str], str]]:
+    """What starts the server of a kind of store when it is first asked for, and gives its URL.
 
-        def url() -> str:
-            if not urls:
-                server = registry.load("stores", "redis").example_server
-                urls.append(f"zarrv3://{os.environ.get(OWN) or servers.enter_context(server())}")
-            return urls[0]
+    MySQL's is started where it is installed.
+    """
+    with ExitStack() as servers:
+
+        @cache
+        def url(kind: str) -> str:
+            if own := os.environ.get(f"ZARRV3_TEST_{kind.upper()}_URL"):
+                return f"{own}/test" if kind == "mongodb" else own
+            if kind != "mysql":
+                started = servers.enter_context(registry.load("stores", kind).example_server())
+                return by_port(started) if kind == "redis" else str(started)
+            testing = pytest.importorskip("zarrv3_store_sql.testing")
+            if not testing.program("mariadbd"):
+                pytest.skip(
+                    "ZARRV3_TEST_MYSQL_URL names no MySQL or MariaDB server, and mariadbd is not installed"
+                )
+            return str(servers.enter_context(testing.mariadb()))
 
         yield url
+
+
+def by_port(url: str) -> str:
+    """The URL `redis://…` of a server that is known by its socket."""
+    parts = urlsplit(url)
+    with Redis(unix_socket_path=parts.path) as client:
+        port = client.config_get("port")["port"]
+    return f"redis://127.0.0.1:{port}?{parts.query}"

@@ -24,20 +24,23 @@ URLS = {
     "memory": "zarrv3://memory://{}",
     "cached": "sqlite:///{}/data.db|lru-cache:?max_size=64MiB",
     "retried": "lmdb://{}/data|retry:?attempts=2|prefix:a/b",
-    "redis": "",
 }
 VALUES = np.arange(400.0).reshape(20, 20)
 
 
-@pytest.fixture(params=URLS)
-def url(request: pytest.FixtureRequest, tmp_path: Path, redis_url: Callable[[], str]) -> str:
+SERVERS = ["redis", "mongodb", "postgresql", "mysql"]
+
+
+@pytest.fixture(params=[*URLS, *SERVERS])
+def url(request: pytest.FixtureRequest, tmp_path: Path, server_url: Callable[[str], str]) -> str:
     """New data in every kind of store, with and without layers."""
-    if request.param != "redis":
+    if request.param in URLS:
         return URLS[request.param].format(tmp_path)
-    fs, _ = fsspec.url_to_fs(redis_url())
+    there = server_url(request.param)
+    fs, _ = fsspec.url_to_fs(there)
     fs.store.clear()
     fs.close()
-    return redis_url()
+    return there
 
 
 def test_zarr(url: str) -> None:
@@ -69,9 +72,8 @@ def test_pandas(url: str) -> None:
     assert pd.read_csv(f"{url}|zarr3:tables/t.csv").equals(table)
 
 
-def test_references(tmp_path: Path) -> None:
+def test_references(url: str) -> None:
     """References as kerchunk makes them lie in a store, and lead to parts of values there."""
-    url = f"sqlite:///{tmp_path}/data.db"
     fs, _ = fsspec.url_to_fs(url)
     array = {"zarr_format": 2, "shape": [6], "chunks": [3], "dtype": "<i4", "order": "C", "fill_value": 0}
     parts = {f"a/{i}": [f"{url}|zarr3:raw", 4 + 12 * i, 12] for i in range(2)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -304,6 +305,25 @@ def test_client_is_used_and_not_closed(url: str, database: str) -> None:
         with pytest.raises(ConfigurationError, match="live object"):
             store.spec()
         assert "client=" in repr(store)
+
+
+def test_a_dropped_store_closes_its_client(url: str, database: str) -> None:
+    """A store that nobody closed, as those that fsspec opens, closes its client when it is collected, from another thread."""
+    store = MongoDBStore(database, url=url)
+    store["k"] = b"v"
+    client = store.driver.client  # type: ignore[attr-defined]
+    cycle = [store]
+    cycle.append(cycle)  # type: ignore[arg-type]
+    del store, cycle
+    gc.collect()
+
+    def ask_for_a_minute() -> None:
+        for _ in range(6000):
+            client.admin.command("ping")
+            time.sleep(0.01)
+
+    with pytest.raises(pymongo.errors.InvalidOperation):
+        ask_for_a_minute()
 
 
 def test_fork(url: str, database: str) -> None:

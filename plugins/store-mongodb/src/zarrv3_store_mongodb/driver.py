@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
+import os
 import threading
 import time
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
@@ -64,7 +68,6 @@ class MongoDBDriver:
 
     def __init__(self, client: MongoClient[Document], database: str, collection: str, *, owned: bool) -> None:
         self.client = client
-        self.owned = owned
         hello = client.admin.command("hello")
         ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - time.time()
         self.direct: int = hello["maxBsonObjectSize"] - SPARE
@@ -84,6 +87,10 @@ class MongoDBDriver:
             transactions="setName" in hello or hello.get("msg") == "isdbgrid",
             limits=Limits(batch_keys=BATCH, batch_bytes=32 << 20, key_bytes=8 << 10),
         )
+        self.left: weakref.finalize[Any, Any] | None = None
+        if owned:
+            self.left = weakref.finalize(self, _close_elsewhere, client, os.getpid())
+            self.left.atexit = False
 
     # ------------------------------------------------------------ the contract
 
@@ -218,7 +225,8 @@ class MongoDBDriver:
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""
-        if self.owned:
+        if self.left is not None:
+            self.left.detach()
             self.client.close()
 
     # ------------------------------------------------------------ reading
@@ -295,3 +303,13 @@ class MongoDBDriver:
         dead = self.heads.split(condition).values() if self.parts.any else ()
         self.heads.documents.delete_many(condition)
         self.parts.remove(dead)
+
+
+def _close_elsewhere(client: MongoClient[Document], process: int) -> None:
+    """Close the client of a store that was dropped; never that of a parent process.
+
+    The garbage collector may run in any thread, also in one of the client's own that holds its locks. So another one closes it.
+    """
+    if process == os.getpid():
+        with suppress(RuntimeError):  # there are no new threads at the end of the interpreter
+            _thread.start_new_thread(client.close, ())
