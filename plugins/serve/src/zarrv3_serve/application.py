@@ -27,6 +27,8 @@ from zarrv3.errors import (
 from zarrv3.opening.stores import StoreLike, recognised
 from zarrv3.store.keys import check_folder, check_key
 from zarrv3_serve.listing import listing
+from zarrv3_serve.page import answers as page
+from zarrv3_serve.page.answers import FOLDER
 from zarrv3_serve.replies import ASGI, Headers, Receive, Reply, Scope, Send, headers, send_reply, text
 from zarrv3_serve.requests import NotSatisfiable, headers_of, path_of
 from zarrv3_serve.values import Values
@@ -195,9 +197,16 @@ class Application:
         if values is None:
             values = self._values = await self.workers.run(self._made)
         if method in {"GET", "HEAD"}:
-            if not path or path.endswith("/"):
+            if path.startswith(FOLDER):
+                query = scope.get("query_string", b"")
+                return await self.workers.run(page.answer, values.store, path.removeprefix(FOLDER), query)
+            is_folder, to_look_at = not path or path.endswith("/"), b"text/html" in asked.get(b"accept", b"")
+            if is_folder and not to_look_at:
                 return await listing(values.store, self.workers, check_folder(path))
-            return await values.get(check_key(path), asked, is_head=method == "HEAD")
+            found = None if is_folder else await values.get(check_key(path), asked, is_head=method == "HEAD")
+            if found is None or (to_look_at and found.status == 404):
+                return page.page(scope.get("root_path", ""))
+            return found
         if method in {"PUT", "DELETE"} and self._write:
             value = await self._body(receive) if method == "PUT" else None
             return await values.put(check_key(path), asked, value)
