@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from zarrv3_bridge_zarr import from_zarr_store as from_zarr_store  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_draft_v3 import DraftV3 as DraftV3  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_lru_cache import LRUStoreCache as LRUStoreCache  # type: ignore[import-not-found,unused-ignore]
+    from zarrv3_layer_overlay import OverlayLayer as OverlayLayer  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_retry import Retry as Retry  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_zarr2 import Zarr2 as Zarr2  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_dbm import DBMStore as DBMStore  # type: ignore[import-not-found,unused-ignore]

@@ -112,6 +112,7 @@ OFFERED: dict[str, dict[str, str]] = {
     "layers": {
         "draft-v3": "zarrv3-layer-draft-v3",
         "lru-cache": "zarrv3-layer-lru-cache",
+        "overlay": "zarrv3-layer-overlay",
         "retry": "zarrv3-layer-retry",
         "zarr2": "zarrv3-layer-zarr2",
         "zip": "zarrv3-store-zip",
@@ -144,6 +145,7 @@ OFFERED_CLASSES: dict[str, str] = {
     "LRUStoreCache": "zarrv3-layer-lru-cache",
     "MongoDBStore": "zarrv3-store-mongodb",
     "ObjectStore": "zarrv3-store-obstore",
+    "OverlayLayer": "zarrv3-layer-overlay",
     "RedisStore": "zarrv3-store-redis",
     "Retry": "zarrv3-layer-retry",
     "SQLStore": "zarrv3-store-sql",

@@ -304,6 +304,10 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The store that this one lies on and where a folder lies there; a store that holds data itself, as it is."""
         return self, folder
 
+    def beside(self, folder: str) -> Sequence[tuple[BaseStore, str]]:  # noqa: ARG002 - asked of layers
+        """Other stores than that below from which what lies in a folder is read too, and where it lies there."""
+        return ()
+
     def ground(self, folder: str = "") -> tuple[BaseStore, str]:
         """The store below all layers, which holds the data, and where a folder lies there."""
         store: BaseStore = self

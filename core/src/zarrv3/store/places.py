@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -35,12 +36,15 @@ def overlap(source: BaseStore, folder: str, dest: BaseStore, target: str, *, pro
     that is written into a folder that is read is not meant: nothing there is replaced.
 
     Args:
-        source: what is read.
+        source: what is read, with what its layers read besides.
         folder: where.
         dest: what is going to be written.
         target: where.
         probe: where nothing else tells, write a new key to `dest`, look for it in `source`, and erase it.
     """
+    for store, where in _read(source, folder):
+        if overlap(store, where, dest, target, probe=probe):
+            return True
     one, other = ground(source, folder), ground(dest, target)
     mine, theirs = one.address, other.address
     if mine.file is not None and theirs.file is not None:
@@ -54,6 +58,16 @@ def overlap(source: BaseStore, folder: str, dest: BaseStore, target: str, *, pro
         return False
     can = other.store.capabilities
     return probe and can.write and can.erase and _shows(one, other, is_known=is_known)
+
+
+def _read(store: BaseStore, folder: str) -> Iterator[tuple[BaseStore, str]]:
+    """The stores that a store and its layers read besides what is below them, each with the place of a folder."""
+    while True:
+        yield from store.beside(folder)
+        below, folder = store.below(folder)
+        if below is store:
+            return
+        store = below
 
 
 def _is_same(one: BaseStore, other: BaseStore) -> bool:
