@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import zarrv3
@@ -70,7 +69,7 @@ def app(  # noqa: D417 - `store` is what `open_store` takes
         workers: how many threads call the store.
         requests: how many requests are worked on at once; others wait.
         longest: the most bytes that PUT takes.
-        s3: speak the protocol of S3 instead of plain HTTP.
+        s3: speak the protocol of S3 instead of plain HTTP: the bucket `zarr`, the access key `zarrv3`, the token as its secret.
     """
     opened = store if isinstance(store, BaseStore) else zarrv3.open_store(store)
     if write and not token:
@@ -222,12 +221,17 @@ class Application:
     def _inner_app(self) -> ASGI:
         """What speaks S3, made on first use; whoever may come here has passed the gate."""
         if self._inner is None:
-            s3 = import_module("zarrv3_serve.s3")
-            self._inner = s3.s3_app(
-                self.store, workers=self.workers, write=self._write, longest=self._longest
+            from zarrv3_serve.s3 import ACCESS_KEY, s3_app
+
+            self._inner = s3_app(
+                self.store,
+                keys=None if self._token is None else {ACCESS_KEY: self._token},
+                public=self._public,
+                writable=self._write,
+                largest=self._longest,
+                workers=self.workers,
             )
-        inner: ASGI = self._inner
-        return inner
+        return self._inner
 
     async def _body(self, receive: Receive) -> bytes:
         """The body of a request, if it is not too long."""

@@ -87,6 +87,9 @@ def zarrv3_commands(app: Any) -> None:
             with listen(host, port) as listening:
                 address = f"[{host}]" if ":" in host else host
                 note(f"serving {store.describe()} at http://{address}:{listening.getsockname()[1]}/")
+                if s3:
+                    keys = "access key 'zarrv3', the token as its secret" if token else "any keys"
+                    note(f"S3: bucket 'zarr', {keys}")
                 run(made, ready=listening)
 
     app.command("serve")(serve)
