@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import zarrv3
-from zarrv3.errors import NodeExistsError, UnsupportedError
+from zarrv3.errors import NodeExistsError, StaleMetadataWarning, UnsupportedError
+from zarrv3_bridge_xarray import to_zarrv3
 from zarrv3_layer_zarr2 import Zarr2
+from zarrv3_layer_zarr2.keys import CONSOLIDATES
 
 
 def test_values_shapes_and_attributes(below: Any) -> None:
@@ -37,7 +41,7 @@ def test_values_shapes_and_attributes(below: Any) -> None:
 
 
 def test_attributes_of_groups(below: Any) -> None:
-    """A group with a document takes attributes; consolidated metadata stay as they are."""
+    """A group with a document takes attributes."""
     zarrv3.open_group(Zarr2(below), mode="r+").attrs["new"] = [1]
     assert json.loads(below[".zattrs"]) == {"title": "old", "new": [1]}
 
@@ -47,7 +51,7 @@ REFUSED: dict[str, Callable[[Any], object]] = {
     "create a group": lambda store: zarrv3.create_group(store, path="g/n"),
     "erase a node": lambda store: zarrv3.open_group(store, mode="r+").__delitem__("g"),
     "overwrite": lambda store: zarrv3.open_group(store, mode="w"),
-    "consolidate": zarrv3.consolidate_metadata,
+    "consolidate below": lambda store: zarrv3.consolidate_metadata(store, "g/h"),
     "erase a folder": lambda store: store.erase_prefix("g/"),
     "move a folder": lambda store: store.rename_prefix("g/", "h/"),
     "a hidden key": lambda store: store.write_many({"g/x/.zarray": b"{}"}),
@@ -64,6 +68,50 @@ def test_refused(below: Any, change: Callable[[Any], object]) -> None:
     with pytest.raises((UnsupportedError, NodeExistsError)):
         change(Zarr2(below))
     assert dict(below.items()) == before
+
+
+def check_consolidated(below: Any) -> None:
+    """Check that `.zmetadata` says what the documents say."""
+    held = json.loads(below[".zmetadata"])["metadata"]
+    documents = {key: json.loads(below[key]) for key in below if key.rpartition("/")[2] in CONSOLIDATES}
+    assert repr(sorted(held.items())) == repr(sorted(documents.items()))
+
+
+def test_consolidated_metadata_are_written(below: Any) -> None:
+    """`.zmetadata` has every document as it is stored, NaN too; twice is the same as once."""
+    below["g/x/.zattrs"] = b'{"_ARRAY_DIMENSIONS": ["y", "x"], "bad": NaN}'
+    below["g/__old/.zgroup"] = b'{"zarr_format": 2}'
+    for _ in range(2):
+        zarrv3.consolidate_metadata(Zarr2(below))
+        check_consolidated(below)
+        assert zarrv3.open_group(Zarr2(below), mode="r").metadata.consolidated_metadata is not None
+
+
+@pytest.mark.parametrize("use", [True, False])
+def test_consolidated_metadata_are_not_stale(mixed: Any, use: bool) -> None:
+    """Attributes of the root are in `.zmetadata` too; of other nodes a warning says so, and what it advises helps."""
+    mixed.consolidate()
+    below = zarrv3.MemoryStore(mixed.content)
+    store = Zarr2(below, consolidated=use)
+    zarrv3.open_group(store, mode="r+").attrs["title"] = "new"
+    assert json.loads(below[".zattrs"]) == {"title": "new"}
+    check_consolidated(below)
+    with nullcontext() if not use else pytest.warns(StaleMetadataWarning, match="consolidate_metadata"):
+        zarrv3.open_array(store, path="g/x", mode="r+").append(np.ones((1, 4)))
+    zarrv3.consolidate_metadata(store)
+    check_consolidated(below)
+
+
+def test_a_dataset_is_appended_to(tmp_path: Path) -> None:
+    """A dataset of version 2 is appended to, with and without consolidated metadata, which zarr-python then uses."""
+    for consolidated in (True, False):
+        url = f"{tmp_path}/{consolidated}.zarr"
+        xr.Dataset({"t": ("x", [1.5, 2.5])}, {"x": [0, 1]}).to_zarr(
+            url, zarr_format=2, consolidated=consolidated
+        )
+        to_zarrv3(xr.Dataset({"t": ("x", [3.5])}, {"x": [2]}), f"{url}|zarr2:", append_dim="x")
+        with xr.open_zarr(url, zarr_format=2, consolidated=True) as found:
+            assert found["t"].to_numpy().tolist() == [1.5, 2.5, 3.5]
 
 
 def test_chunks_without_fill_value_are_not_erased(writer: Any) -> None:

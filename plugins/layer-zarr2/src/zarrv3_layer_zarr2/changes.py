@@ -1,4 +1,4 @@
-"""Changed final documents as documents of version 2: shapes and attributes can change, nothing else."""
+"""Changed final documents as documents of version 2: shapes, attributes and consolidated metadata can change, nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any
 from zarrv3.errors import UnsupportedError
 from zarrv3.format.documents import load_document
 from zarrv3.format.metadata import parse_document
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import JSON, Buffer, whole
+from zarrv3.store.helpers import BATCH, chunked
 from zarrv3_layer_zarr2 import documents, keys
 from zarrv3_layer_zarr2.members import valid_attributes
 from zarrv3_layer_zarr2.nodes import Nodes, Raw
@@ -42,10 +43,7 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
         wanted = documents.array(own, attributes, where, nodes.separator)
     old = nodes.document(path, raw)
     consolidated = None if old is None else _members(old, where).get(_CONSOLIDATED)
-    if final.pop(_CONSOLIDATED, consolidated) != consolidated:
-        raise UnsupportedError(
-            f"consolidated metadata of Zarr version 2 are not written ({where}); {_ADVICE}"
-        )
+    wished = final.pop(_CONSOLIDATED, None)
     if final != _members(json.dumps(wanted).encode(), where):
         raise UnsupportedError(
             f"only shape and attributes of a node of Zarr version 2 can be changed ({where}); {_ADVICE}"
@@ -56,7 +54,31 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
         changes[folder + keys.ARRAY] = _dumped(own)
     if repr(attributes) != repr(stored):  # NaN equals NaN
         changes[folder + keys.ATTRIBUTES] = _dumped(attributes)
+    if wished != consolidated:
+        changes |= _consolidated(nodes, path, changes, where, wished=wished is not None)
+    elif not path and changes and raw.consolidated is not None:  # it has the attributes of the root too
+        held = load_document(raw.consolidated, source=nodes.location(path, keys.CONSOLIDATED))
+        if isinstance(metadata := held.get("metadata"), dict):
+            metadata |= {key: json.loads(value) for key, value in changes.items()}
+            changes[keys.CONSOLIDATED] = _dumped(held)
     return changes
+
+
+def _consolidated(
+    nodes: Nodes, path: str, changes: Mapping[str, bytes], where: str, *, wished: bool
+) -> dict[str, bytes]:
+    """`.zmetadata` as it is after some changes, of all documents that are stored."""
+    if path or not wished:
+        what = "erased" if not wished else "written elsewhere than at the root"
+        raise UnsupportedError(f"consolidated metadata of Zarr version 2 are not {what} ({where}); {_ADVICE}")
+    names = (key for key in nodes.store.list_prefix("") if keys.split(key).name in keys.CONSOLIDATES)
+    held: dict[str, JSON] = {}
+    for part in chunked(names, BATCH):
+        for key, value in zip(part, nodes.store.get_many(whole(part)), strict=True):
+            if value is not None:
+                held[key] = load_document(changes.get(key, value), source=f"{key!r} in {where}")
+    held |= {key: json.loads(value) for key, value in changes.items()}
+    return {keys.CONSOLIDATED: _dumped({"metadata": held, "zarr_consolidated_format": 1})}
 
 
 def _members(document: Buffer, source: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ DOCUMENT = "zarr.json"
 ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED = ".zarray", ".zgroup", ".zattrs", ".zmetadata"
 NODES = frozenset({ARRAY, GROUP})
 """The names of documents that make a node."""
+CONSOLIDATES = NODES | {ATTRIBUTES}
+"""The names of documents that consolidated metadata have."""
 HIDDEN = frozenset({ARRAY, GROUP, ATTRIBUTES, CONSOLIDATED, DOCUMENT})
 """The names of keys below that are not shown: documents of version 2, and those of Zarr V3 that lie beside them."""
 

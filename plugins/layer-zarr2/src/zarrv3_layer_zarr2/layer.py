@@ -21,8 +21,8 @@ class Zarr2(Layer):
     """A hierarchy of Zarr version 2 as final Zarr V3; adapter `|zarr2:`.
 
     Documents are translated when they are read. Chunks keep their keys (the final documents say `chunk_key_encoding: v2`) and
-    their bytes, so that they are read, written, swapped and listed by the store below. Shapes and attributes can be changed; all
-    else about documents is refused. Documents are not
+    their bytes, so that they are read, written, swapped and listed by the store below. Shapes and attributes can be changed, and
+    consolidated metadata be written; all else about documents is refused. Documents are not
     remembered. Thread-safe.
     """
 
@@ -128,11 +128,11 @@ class Zarr2(Layer):
     # ------------------------------------------------------------ writing
 
     def write_many(self, changes: Changes, /) -> None:
-        """As the contract says; of documents, shapes and attributes can change."""
+        """As the contract says; of documents, shapes and attributes can change, and consolidated metadata."""
         self.inner.write_many(self._translated(changes))
 
     def apply_many(self, changes: Changes, /) -> None:
-        """As the contract says; of documents, shapes and attributes can change."""
+        """As the contract says; of documents, shapes and attributes can change, and consolidated metadata."""
         self.inner.apply_many(self._translated(changes))
 
     def _translated(self, changes: Changes) -> dict[str, Buffer | None]:

@@ -42,7 +42,7 @@ class Nodes:
 
     def names(self, path: str) -> list[str]:
         """The keys of a node's documents, in the order of `Raw`; only those of the root have `.zmetadata`."""
-        names = NAMES if self._consolidated and not path else NAMES[:3]
+        names = NAMES[:3] if path else NAMES
         return [keys.folder_of(path) + name for name in names]
 
     def all_names(self, paths: Iterable[str]) -> list[str]:
@@ -78,7 +78,8 @@ class Nodes:
         def loaded(value: Buffer | None, name: str) -> dict[str, JSON]:
             return {} if value is None else load_document(value, source=self.location(path, name))
 
-        if raw.array is None and raw.group is None and raw.consolidated is None:
+        held = raw.consolidated if self._consolidated else None
+        if raw.array is None and raw.group is None and held is None:
             return None
         attributes = loaded(raw.attributes, keys.ATTRIBUTES)
         if raw.array is not None:
@@ -87,10 +88,10 @@ class Nodes:
         source = self.location(path, keys.GROUP)
         own = None if raw.group is None else loaded(raw.group, keys.GROUP)
         final = documents.group(own, attributes, source)
-        if raw.consolidated is not None:
-            held = loaded(raw.consolidated, keys.CONSOLIDATED)
+        if held is not None:
             source = self.location(path, keys.CONSOLIDATED)
-            final["consolidated_metadata"] = consolidated.member(held, source, self.separator)
+            member = consolidated.member(loaded(held, keys.CONSOLIDATED), source, self.separator)
+            final["consolidated_metadata"] = member
         return final
 
     def location(self, path: str, name: str) -> str:
