@@ -26,6 +26,7 @@ from zarrv3.errors import (
     NodeExistsError,
     NodeNotFoundError,
     NodeTypeError,
+    StaleMetadataWarning,
 )
 from zarrv3_bridge_dask import UnalignedBlocksError
 from zarrv3_bridge_xarray import Accessor, to_zarrv3
@@ -116,6 +117,20 @@ def test_other_engine_appends_to_ours(series: Days, tmp_path: Path) -> None:
     to_zarrv3(series(5, 8), path, append_dim="time")
     for engine in ("zarr", "zarrv3"):
         xr.testing.assert_equal(xr.open_dataset(path, engine=engine).load(), series(0, 8))
+
+
+def test_an_unreadable_neighbour_is_no_reason_to_write_again(series: Days) -> None:
+    """What was appended stays, and that another node kept it from being consolidated is a warning, or a note if that was asked."""
+    store = zarrv3.MemoryStore()
+    zarrv3.create_group(store, path="sub")
+    to_zarrv3(series(0, 2), store, mode="a")
+    store["sub/bad/zarr.json"] = b'{"zarr_format": 3, "node_type": "array"}'
+    with pytest.warns(StaleMetadataWarning, match="everything is written.*sub/bad/zarr.json"):
+        to_zarrv3(series(2, 3), store, append_dim="time")
+    with pytest.raises(MetadataError) as raised:
+        to_zarrv3(series(3, 4), store, append_dim="time", consolidated=True)
+    assert "everything is written" in raised.value.__notes__[0]
+    assert xr.open_dataset(store, engine="zarrv3", consolidated=False).equals(series(0, 4))
 
 
 def test_encoding_left_by_other_backends(tmp_path: Path) -> None:

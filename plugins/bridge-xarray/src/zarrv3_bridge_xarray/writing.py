@@ -17,6 +17,7 @@ from zarrv3 import Array, Group
 from zarrv3.errors import (
     AssignmentError,
     ConfigurationError,
+    MetadataError,
     NodeExistsError,
     NodeTypeError,
     StaleMetadataWarning,
@@ -28,6 +29,7 @@ from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike
+from zarrv3.store.base import BaseStore
 from zarrv3_bridge_xarray import chunking
 from zarrv3_bridge_xarray.groups import Place, closed, place
 from zarrv3_bridge_xarray.plans import Mode, Plan, PlanStore
@@ -78,7 +80,8 @@ def to_zarrv3(
         region: a slice for dimensions, or `"auto"` for those or all: where coordinates are found in the store.
         compute: write the values; else return a `dask.delayed.Delayed` that writes those of dask arrays.
         consolidated: bring consolidated metadata of the store's root up to date, as other readers of xarray datasets
-            expect. By default wherever documents change and the store can list its keys.
+            expect. By default wherever documents change and the store can list its keys, as far as the documents of other
+            nodes can be read.
         safe_chunks: refuse blocks of dask arrays that share chunks or shards where the store cannot swap values. If not,
             such blocks are written one after the other there, as far as dask's locks reach.
         align_chunks: change the blocks of dask arrays where they would share chunks or shards.
@@ -139,9 +142,21 @@ def to_zarrv3(
             options = {"lock": lock, **(chunkmanager_store_kwargs or {})}
             done = _write(plans, where, compute=compute, options=options)
         if consolidates:
-            zarrv3.consolidate_metadata(given.store)
+            _consolidate(given.store, wanted=consolidated is True)
         given.store.flush()
         return done
+
+
+def _consolidate(store: BaseStore, *, wanted: bool) -> None:
+    """Consolidate metadata when all is written: whatever is wrong with other nodes, nobody should write the data again."""
+    try:
+        zarrv3.consolidate_metadata(store)
+    except ZarrError as error:
+        text = "everything is written, but the metadata could not be consolidated"
+        if wanted or not isinstance(error, MetadataError):
+            error.add_note(text)
+            raise
+        warnings.warn(f"{text}: {error}", StaleMetadataWarning, stacklevel=3)
 
 
 def _mode(mode: Mode | None, append_dim: Hashable | None, region: Region) -> Mode:

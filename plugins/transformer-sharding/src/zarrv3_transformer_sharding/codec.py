@@ -3,10 +3,10 @@
 # ruff: noqa: D102 - what the methods do is said in the base class
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import partial
 from itertools import product
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from zarrv3.format.grids import RegularGrid
 from zarrv3.store.contract import Buffer
 from zarrv3_transformer_sharding.shard import Location, ShardFormat
 from zarrv3_transformer_sharding.transformer import ShardingTransformer
+
+WriteOrder: TypeAlias = Literal["morton", "unordered", "lexicographic", "colexicographic"]
 
 MAX_DEPTH = 8
 """How many levels of shards within shards there may be."""
@@ -51,9 +53,12 @@ class ShardingCodec(Declared, ArrayBytesCodec):
     index_codecs: Annotated[tuple[Codec, ...], _chain] = (BytesCodec(), Crc32cCodec())
     """What encodes the index."""
     index_location: Annotated[Location, partial(choice, allowed=("start", "end"))] = "end"
+    subchunk_write_order: InitVar[WriteOrder] = "morton"
+    """How zarr-python orders the chunks that it writes, which no document says. Here they are in C order, whatever is given."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, subchunk_write_order: WriteOrder) -> None:
         super().__post_init__()
+        choice("subchunk_write_order", subchunk_write_order, get_args(WriteOrder))
         if self.depth > MAX_DEPTH:
             raise MetadataError(f"codec 'sharding_indexed': nested deeper than {MAX_DEPTH} levels")
 
