@@ -29,7 +29,8 @@ from zarrv3.errors import (
 )
 from zarrv3.testing import InterruptConformance, StoreConformance
 from zarrv3.testing.checks.table import Opener
-from zarrv3_bridge_zarr import ForeignStore, as_zarr_store, from_zarr_store, loop
+from zarrv3_bridge_zarr import ForeignStore, as_zarr_store, from_zarr_store
+from zarrv3_bridge_zarr.loop import LOOP
 
 
 def local(folder: Path) -> Opener:
@@ -366,12 +367,12 @@ def test_from_the_thread_of_a_loop() -> None:
     np.testing.assert_array_equal(array[:], np.arange(100))
 
 
-def test_the_loop_starts_anew() -> None:
+def test_the_loop_starts_again() -> None:
     """After the thread has been stopped, the next call starts another one."""
     store = from_zarr_store(MemoryStore())
     store["k"] = b"v"
-    loop.stop()
-    loop.stop()
+    LOOP.stop()
+    LOOP.stop()
     assert store["k"] == b"v"
 
 

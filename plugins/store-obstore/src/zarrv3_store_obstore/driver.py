@@ -19,7 +19,7 @@ from zarrv3.store.contract import (
 )
 from zarrv3.store.helpers import chunked, cut, resolve
 from zarrv3_store_obstore.failures import is_kind
-from zarrv3_store_obstore.requests import LOOP
+from zarrv3_store_obstore.requests import LOOP, each
 
 GAP = 1 << 16
 """Ranges of one object with at most this many unwanted bytes between them are fetched by one request."""
@@ -101,7 +101,7 @@ class ObjectDriver:
             wanted.setdefault(key, set()).add(part)
         spans = {key: _spans(key, ranges) for key, ranges in wanted.items()}
         asked = [*dict.fromkeys(span for own in spans.values() for span in own.values())]
-        parts = dict(zip(asked, _raised(LOOP.each(self._get, asked)), strict=True))
+        parts = dict(zip(asked, _raised(each(self._get, asked)), strict=True))
         values: dict[Request, Buffer | None] = {}
         torn = []
         for key, own in spans.items():
@@ -114,7 +114,7 @@ class ObjectDriver:
                 if value is None and parts[span] is not None:
                     torn.append(key)
                     break
-        for key, whole in zip(torn, _raised(LOOP.each(self._get, map(Span, torn))), strict=True):
+        for key, whole in zip(torn, _raised(each(self._get, map(Span, torn))), strict=True):
             for part in spans[key]:
                 values[Request(key, part)] = None if whole is None else cut(whole.data, part)
         return [values[Request(key, part)] for key, part in requests]
@@ -185,7 +185,7 @@ class ObjectDriver:
         )
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        heads = _raised(LOOP.each(self._head, keys))
+        heads = _raised(each(self._head, keys))
         return [None if head is None else head[0] for head in heads]
 
     # ------------------------------------------------------------ writing
@@ -193,7 +193,7 @@ class ObjectDriver:
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says: one batch of writes, and one that erases."""
         self._check(changes)
-        _raised(LOOP.each(self._put, [(k, bytes(v)) for k, v in changes.items() if v is not None]))
+        _raised(each(self._put, [(k, bytes(v)) for k, v in changes.items() if v is not None]))
         self._erase([key for key, value in changes.items() if value is None])
 
     def _check(self, changes: Changes) -> None:
@@ -209,7 +209,7 @@ class ObjectDriver:
     def _erase(self, keys: Sequence[str]) -> None:
         keys = [key for key in keys if not self.unfit.search(key)]
         batches: Iterable[Any] = chunked(keys, BULK) if self.bulk else keys
-        for answer in LOOP.each(self._delete, batches):
+        for answer in each(self._delete, batches):
             if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
                 raise answer
 
@@ -217,7 +217,7 @@ class ObjectDriver:
         await self.library.delete_async(self.store, keys)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        parts = _raised(LOOP.each(self._get, map(Span, keys)))
+        parts = _raised(each(self._get, map(Span, keys)))
         return [(None, None) if part is None else (part.data, part.mark) for part in parts]
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
@@ -229,7 +229,7 @@ class ObjectDriver:
                 raise UnsupportedError(f"{key!r} cannot be erased on a condition")
         refused = [key for key, size in zip(none, self.stat_many(none), strict=True) if size is not None]
         given = {key: (version, bytes(new)) for key, (version, new) in swaps.items() if new is not None}
-        done = _raised(LOOP.each(self._swap, [(key, *swap) for key, swap in given.items()]))
+        done = _raised(each(self._swap, [(key, *swap) for key, swap in given.items()]))
         return [*refused, *(key for key, is_done in zip(given, done, strict=True) if not is_done)]
 
     async def _swap(self, item: tuple[str, Any, bytes]) -> bool:
@@ -288,7 +288,7 @@ class ObjectDriver:
         async def copy(key: str) -> None:
             await self.library.copy_async(self.store, key, target + key[len(source) :])
 
-        _raised(LOOP.each(copy, keys))
+        _raised(each(copy, keys))
         self._erase(keys)
 
 

@@ -1,0 +1,123 @@
+"""Event loops in threads of their own, for libraries whose functions are coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Any, TypeVar
+
+from zarrv3.errors import StoreUnavailableError
+from zarrv3.forks import renew_in_children
+from zarrv3.store.undisturbed import undisturbed
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+"""How many seconds the end of the interpreter waits for what is under way."""
+
+
+class Loop:
+    """An event loop in a thread, started when it is first needed; a forked child has another one.
+
+    When the interpreter ends, what is under way is waited for, and nothing new begins but in the main thread: a library whose
+    own threads come back to an interpreter that has gone, in order to hand over a result, ends the process with a signal.
+
+    Args:
+        name: of the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._loop: _Loop | None = None
+        self.renew()
+        renew_in_children(self)
+        atexit.register(self.stop, for_good=True)
+
+    def renew(self) -> None:
+        """Begin again without a thread."""
+        self._inherited = self._loop  # a loop that goes without being closed warns
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._loop = None
+        self._under_way: set[Future[Any]] = set()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine returns; an interrupt would leave the future locked for the loop."""
+        if self._is_over and threading.current_thread() is threading.main_thread():
+            return asyncio.run(work)
+        return undisturbed(lambda: self._begun(work).result())
+
+    def stop(self, *, for_good: bool = False) -> None:
+        """End the thread when what is under way is done; the next use starts another one, unless it is for good."""
+        with self._lock:
+            self._is_over = for_good
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join(2 * PATIENCE)
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._lock:
+            if self._is_over:
+                work.close()
+                raise StoreUnavailableError("the process is about to end, so nothing new can begin")
+            if self._loop is None:
+                self._loop = _Loop()
+                self._thread = threading.Thread(
+                    target=self._serve, args=[self._loop], name=self.name, daemon=True
+                )
+                self._thread.start()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._under_way.add(future)
+            future.add_done_callback(self._under_way.discard)
+            return future
+
+    def _serve(self, loop: _Loop) -> None:
+        try:
+            loop.run_forever()
+            loop.run_until_complete(_settled(self._under_way))
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.let_go()
+        finally:
+            loop.close()
+
+
+class _Loop(getattr(asyncio, "ProactorEventLoop", asyncio.SelectorEventLoop)):  # type: ignore[misc] # one of two
+    """An event loop that knows which other threads are just telling it something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tellers: set[int] = set()
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As in any loop. Within it a thread lets others go on, which may find the result that it brings, and end all."""
+        thread = threading.get_ident()
+        self._tellers.add(thread)
+        try:
+            handle: asyncio.Handle = super().call_soon_threadsafe(callback, *args, context=context)
+            return handle
+        finally:
+            self._tellers.discard(thread)
+
+    def let_go(self) -> None:
+        """Wait until all of them have returned."""
+        latest = time.monotonic() + PATIENCE
+        while self._tellers and time.monotonic() < latest:
+            time.sleep(0.001)
+
+
+async def _settled(under_way: set[Future[Any]]) -> None:
+    """Wait for what was asked for, and cancel what is left then."""
+    asked = asyncio.gather(*map(asyncio.wrap_future, [*under_way]), return_exceptions=True)
+    await asyncio.wait([asked], timeout=PATIENCE)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
