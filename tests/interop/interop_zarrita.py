@@ -1,27 +1,23 @@
-"""zarrita.js: run by Node, over HTTP, against stores of this project that a small server of the test serves.
-
-The server is what any web server does for a folder: GET with byte ranges, HEAD, and for writing PUT.
-"""
+"""zarrita.js: run by Node, over HTTP, against stores of this project that `zarrv3-serve` serves."""
 
 import atexit
 import base64
 import json
-import re
 import shutil
 import subprocess
 import tempfile
 import threading
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
+import uvicorn
 from interop_peers import Case
 
 import zarrv3
-from zarrv3 import ByteRange
+import zarrv3_serve
+from zarrv3_serve.running import listen
 
 HERE = Path(__file__).parent / "zarrita"
 
@@ -41,55 +37,17 @@ class ZarritaError(Exception):
     """What zarrita.js has thrown."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One store below `/`, by the number that is the first part of a path."""
-
-    stores: dict[str, zarrv3.BaseStore]
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        """Answer with a value or a range of it."""
-        store, key = self._place()
-        given = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if given is None:
-            self._answer(200, store.get(key))
-            return
-        first, last = given.groups()
-        wanted = ByteRange(int(first), int(last) + 1) if first else ByteRange(-int(last), None)
-        (value,) = store.get_many([(key, wanted)])
-        self._answer(206, value)
-
-    def do_HEAD(self) -> None:
-        """Answer with a length."""
-        self.do_GET()
-
-    def do_PUT(self) -> None:
-        """Store a value."""
-        store, key = self._place()
-        store[key] = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, b"")
-
-    def _place(self) -> tuple[zarrv3.BaseStore, str]:
-        _, number, key = unquote(self.path).split("/", 2)
-        return self.stores[number], key
-
-    def _answer(self, status: int, value: Any) -> None:
-        body = b"" if value is None else bytes(value)
-        self.send_response(404 if value is None else status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+TOKEN = "of zarrita"
+"""What `peer.mjs` brings to be allowed to write."""
 
 
-class _Server(ThreadingHTTPServer):
-    """Takes as many connections at once as Node opens."""
+class _Stores(dict[str, zarrv3_serve.Application]):
+    """An application in which stores are mounted, each below the number that is the first part of a path."""
 
-    daemon_threads = True
-    request_queue_size = 512
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let the store's own application answer."""
+        number = scope["path"].split("/")[1]
+        await self[number]({**scope, "root_path": f"/{number}"}, receive, send)
 
 
 class _Node:
@@ -101,8 +59,12 @@ class _Node:
             shutil.copy(HERE / name, self.folder)
         install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
         subprocess.run(install, cwd=self.folder, check=True, capture_output=True, timeout=300)
-        self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"stores": {}}))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.stores = _Stores()
+        self.socket = listen("127.0.0.1", 0)
+        self.server = uvicorn.Server(
+            uvicorn.Config(self.stores, lifespan="off", access_log=False, log_config=None)
+        )
+        threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True).start()
         self.process = subprocess.Popen(
             ["node", "peer.mjs"], cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -111,13 +73,12 @@ class _Node:
 
     def ask(self, store: zarrv3.BaseStore, **command: Any) -> dict[str, Any]:
         """The answer to a command about a store."""
-        stores = self.server.RequestHandlerClass.stores  # type: ignore[attr-defined]
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with self.lock:
-            number = str(len(stores))
-            stores[number] = store
-            url = f"http://127.0.0.1:{self.server.server_port}/{number}"
+            number = str(len(self.stores))
+            self.stores[number] = zarrv3_serve.app(store, write=True, token=TOKEN, public=True, workers=2)
+            url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/{number}"
             self.process.stdin.write(json.dumps({**command, "url": url}, default=repr) + "\n")
             self.process.stdin.flush()
             answer: dict[str, Any] = json.loads(self.process.stdout.readline())
@@ -127,8 +88,7 @@ class _Node:
 
     def close(self) -> None:
         """End both."""
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.should_exit = True
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()

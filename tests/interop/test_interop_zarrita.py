@@ -1,5 +1,6 @@
-"""zarrita.js reads our groups, attributes, consolidated metadata and any store of ours that is served over HTTP."""
+"""zarrita.js reads our groups, attributes, consolidated metadata and any store of ours that is served over HTTP, old formats too."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,22 @@ def test_consolidated_metadata(tree: Path) -> None:
     assert kinds == {"/": "group", "/a": "group", "/a/b": "group", "/a/b/numbers": "array"}
     assert found["described"]["/"]["attributes"] == ATTRIBUTES
     assert found["described"]["/a/b/numbers"]["names"] == ["t"]
+
+
+def test_version_2() -> None:
+    """It reads data of version 2 as final Zarr V3."""
+    array = {
+        "zarr_format": 2,
+        "shape": [4],
+        "chunks": [2],
+        "dtype": "<i4",
+        "compressor": None,
+        "fill_value": 0,
+    }
+    document = json.dumps({**array, "order": "C", "filters": None}).encode()
+    values = np.arange(4, dtype="<i4")
+    store = zarrv3.open_store({".zarray": document, "0": values[:2].tobytes(), "1": values[2:].tobytes()})
+    check_same(decoded(node().ask(store, do="read")), values)
 
 
 @pytest.mark.parametrize("kind", ["memory", "zip", "sqlite"])

@@ -12,7 +12,7 @@ import * as zarr from "zarrita";
 class Store extends zarr.FetchStore {
   async set(key, value) {
     const url = new URL(key.slice(1), this.url + "/");
-    const response = await fetch(url, { method: "PUT", body: value });
+    const response = await fetch(url, { method: "PUT", body: value, headers: { Authorization: "Bearer of zarrita" } });
     if (!response.ok) throw new Error(`PUT answered ${response.status}`);
   }
 }

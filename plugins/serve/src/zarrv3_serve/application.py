@@ -8,7 +8,9 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from errno import ENAMETOOLONG
 from typing import Any
+from urllib.parse import quote
 
 import zarrv3
 from zarrv3 import BaseStore
@@ -16,6 +18,7 @@ from zarrv3.errors import (
     ConfigurationError,
     InvalidKeyError,
     LimitError,
+    MetadataError,
     ReadOnlyError,
     StoreError,
     StoreUnavailableError,
@@ -23,9 +26,10 @@ from zarrv3.errors import (
     ZarrError,
     escaped,
 )
+from zarrv3.hierarchy import nodes
 from zarrv3.opening.stores import StoreLike, recognised
 from zarrv3.store.keys import check_folder, check_key
-from zarrv3_serve.listing import listing
+from zarrv3_serve.listing import JSON, LINKS, is_folder, listing
 from zarrv3_serve.page import answers as page
 from zarrv3_serve.page.answers import FOLDER
 from zarrv3_serve.replies import ASGI, Headers, Receive, Reply, Scope, Send, headers, send_reply, text
@@ -199,22 +203,33 @@ class Application:
             if path.startswith(FOLDER):
                 query = scope.get("query_string", b"")
                 return await self.workers.run(page.answer, values.store, path.removeprefix(FOLDER), query)
-            is_folder, to_look_at = not path or path.endswith("/"), b"text/html" in asked.get(b"accept", b"")
-            if is_folder and not to_look_at:
-                return await listing(values.store, self.workers, check_folder(path))
-            found = None if is_folder else await values.get(check_key(path), asked, is_head=method == "HEAD")
-            if found is None or (to_look_at and found.status == 404):
-                return page.page(scope.get("root_path", ""))
-            return found
+            return await self._found(scope, values, path, asked)
         if method in {"PUT", "DELETE"} and self._write:
             value = await self._body(receive) if method == "PUT" else None
             return await values.put(check_key(path), asked, value)
         return text(405, allow=f"{METHODS}, PUT, DELETE" if self._write else METHODS)
 
+    async def _found(self, scope: Scope, values: Values, path: str, asked: Mapping[bytes, bytes]) -> Reply:
+        """The answer to GET and HEAD of a key or folder: what is there, or for a browser the page that shows it."""
+        accepted = asked.get(b"accept", b"")
+        if path and not path.endswith("/"):
+            found = await values.get(check_key(path), asked, is_head=scope["method"] == "HEAD")
+            if found.status != 404:
+                return found
+            if b"text/html" not in accepted:
+                is_there = await self.workers.run(is_folder, values.store, path)
+                name = quote(path.rpartition("/")[2])
+                return text(308, location=f"./{name}/") if is_there else found
+        elif b"text/html" not in accepted:
+            form = JSON if b"json" in accepted else LINKS
+            return await listing(values.store, self.workers, check_folder(path), form)
+        return page.page(scope.get("root_path", ""))
+
     def _made(self) -> Values:
         """What answers for keys: of data that have no final documents, as the layer shows them that knows them."""
         store = self.store
-        if store.get("zarr.json") is None:
+        (root,) = nodes.look(store, [""])
+        if root is None or isinstance(root, MetadataError):
             store, _ = recognised(store, "")
         return Values(store, self.workers)
 
@@ -317,6 +332,8 @@ def told(error: Exception) -> Reply:
         log.error("a request has failed", exc_info=error)
     if isinstance(error, StoreError) and isinstance(error.__cause__, PermissionError):
         return text(403)
+    if isinstance(error, StoreError) and getattr(error.__cause__, "errno", None) == ENAMETOOLONG:
+        return text(400, "a name is too long for this store")
     known = (answer for kind, answer in _ANSWERS.items() if isinstance(error, kind))
     return next(known, text(500, f"the server has failed: {type(error).__name__}"))
 
