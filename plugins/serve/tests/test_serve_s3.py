@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +41,7 @@ from zarrv3.store.contract import Limits
 from zarrv3.store.memory import MemoryDriver
 from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing.faults import Faults
+from zarrv3_serve import served
 from zarrv3_serve.s3 import s3_app
 from zarrv3_serve.s3.chunks import SIGNED, Chunks
 from zarrv3_serve.s3.errors import S3Error
@@ -358,6 +361,7 @@ def test_trailers(app: Any, store: BaseStore) -> None:
     assert ask(app, "PUT", "/zarr/k", body % b"y/Q5Jg==", **headers).status == 200
     assert store["k"] == b"123456789"
     assert ask(app, "PUT", "/zarr/l", body % b"4waSgw==", **headers).code == "BadDigest"
+    assert ask(app, "PUT", "/zarr/l", b"9\r\n123456789\r\n0\r\n\r\n", **headers).code == "IncompleteBody"
     short = {**headers, "x-amz-decoded-content-length": "10"}
     assert ask(app, "PUT", "/zarr/l", body % b"y/Q5Jg==", **short).code == "IncompleteBody"
     assert store.list() == ["k"]
@@ -635,6 +639,54 @@ def test_names_that_xml_cannot_hold(app: Any, store: BaseStore) -> None:
 
 
 # ---------------------------------------------------------------- over real connections
+
+
+def test_beside_plain_http(store: BaseStore) -> None:
+    """A server that speaks S3 asks for signatures by its token where plain HTTP would ask for the token itself."""
+    store["k"] = b"value"
+    with served(store, s3=True, write=True, token="secret") as url:
+        place = urlsplit(url).netloc
+        for keys, status in ((Credentials("zarrv3", "secret"), 200), (Credentials("zarrv3", "other"), 403)):
+            request = AWSRequest("GET", f"{url}/zarr/k")
+            S3SigV4Auth(keys, "s3", "us-east-1").add_auth(request)
+            client = http.client.HTTPConnection(place, timeout=30)
+            client.request("GET", "/zarr/k", headers=dict(request.headers.items()))
+            assert client.getresponse().status == status
+            client.close()
+        client = http.client.HTTPConnection(place, timeout=30)
+        client.request("PUT", "/zarr/k", b"x", {"Authorization": "Bearer secret"})
+        assert client.getresponse().status == 400
+        client.close()
+    assert store["k"] == b"value"
+
+
+def test_a_killed_server(tmp_path: Path) -> None:
+    """What a server has acknowledged before it was killed is in the store, and nothing is there in part."""
+    place = f"sqlite:///{tmp_path}/killed.db"
+    acknowledged: list[str] = []
+    begun = threading.Event()
+
+    def write(address: str) -> None:
+        client = http.client.HTTPConnection(address, timeout=30)
+        with suppress(OSError, http.client.HTTPException):
+            for number in range(100_000):
+                client.request("PUT", f"/zarr/{number}", str(number).encode() * 1000)
+                answer = client.getresponse()
+                assert (answer.status, answer.read()) == (200, b"")
+                acknowledged.append(str(number))
+                if number == 20:
+                    begun.set()
+        client.close()
+
+    with server(place, writable=True) as url:
+        writer = threading.Thread(target=write, args=(urlsplit(url).netloc,))
+        writer.start()
+        assert begun.wait(60)
+    writer.join()
+    with zarrv3.open_store(place) as store:
+        found = dict(store)
+    assert found.keys() >= {*acknowledged}
+    assert all(value == key.encode() * 1000 for key, value in found.items())
 
 
 @pytest.fixture(scope="module")

@@ -272,10 +272,8 @@ class _Exchange:
 
     async def _get(self) -> Response:
         is_signed = self.signature is not None
-        get = partial(objects.get, self.app.store, self.request, is_signed=is_signed)
-        response = await self._call(get)
-        self.account.take(len(response.body))
-        return response
+        get = partial(objects.get, self.app.store, self.request, self.account, is_signed=is_signed)
+        return await self._call(get)
 
     def _buckets(self) -> Response:
         bucket: Tree = {"Name": self.app.bucket, "CreationDate": now()}
@@ -313,7 +311,7 @@ class _Exchange:
         return await self._call(put, *await self._body(self.app.largest))
 
     async def _copy(self) -> Response:
-        tag = await self._call(objects.copy, self.app.store, self.request, self.app.bucket)
+        tag = await self._call(objects.copy, self.app.store, self.request, self.app.bucket, self.account)
         return _document("CopyObjectResult", {"LastModified": now(), "ETag": tag})
 
     async def _delete(self) -> Response:
@@ -358,7 +356,7 @@ class _Exchange:
         if "x-amz-copy-source" in request.headers:
 
             def copy() -> str:
-                value, _, _ = objects.source(self.app.store, request, self.app.bucket)
+                value, _, _ = objects.source(self.app.store, request, self.app.bucket, self.account)
                 part = objects.part_of(value, request.headers.get("x-amz-copy-source-range"))
                 return uploads.put(key, name, number, part)
 
@@ -481,11 +479,20 @@ class _Exchange:
             chunks.finish()
         if size is not None and len(value) != size:
             raise S3Error("IncompleteBody", f"the body has {len(value)} bytes, not the {size} that were said")
-        return value, {**headers, **(chunks.trailers if chunks else {})}
+        trailers = chunks.trailers if chunks else {}
+        for name in headers.get("x-amz-trailer", "").split(","):
+            if name and name.strip().lower() not in trailers:
+                raise S3Error("IncompleteBody", f"the body ended before its {name.strip()}")
+        return value, {**headers, **trailers}
 
     async def drain(self) -> None:
-        """Take the body of a request that is refused, if it is short, so that the client hears why."""
-        if self.is_taken or self.scope["method"] in {"GET", "HEAD"}:
+        """Take the body of a request that is refused, if it is short, so that the client hears why.
+
+        One that waits to be asked for its body hears it anyway.
+        """
+        headers = dict(self.scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if self.is_taken or b"expect" in headers or not length.isdigit() or int(length) > _DRAINED:
             return
         left = _DRAINED
         with suppress(S3Error):

@@ -8,13 +8,15 @@ from email.utils import formatdate
 from urllib.parse import unquote
 
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Version
+from zarrv3.store.contract import Buffer, ByteRange, Version
 from zarrv3.store.contract import Request as Wanted
 from zarrv3.store.keys import check_key
 from zarrv3_serve.s3.checksums import etag
 from zarrv3_serve.s3.errors import S3Error
-from zarrv3_serve.s3.requests import Request, Response
+from zarrv3_serve.s3.requests import Account, Request, Response
 
+SMALL = 4 << 20
+"""Values below this size are read without asking for their size."""
 _RANGE = re.compile(r"bytes=(?:(\d{1,20})-(\d{1,20})?|-(\d{1,20}))")
 _LOST = (
     "x-amz-server-side-encryption",
@@ -36,21 +38,34 @@ def checked(store: BaseStore, key: str) -> str:
     return key
 
 
-def read(store: BaseStore, key: str) -> tuple[Buffer, str]:
-    """A value and its entity tag; both of one version, whatever others write meanwhile, and so of the whole value."""
-    [value] = store.get_many([Wanted(checked(store, key))])
+def read(store: BaseStore, key: str, account: Account) -> tuple[Buffer, str]:
+    """A value and its entity tag; both of one version, whatever others write meanwhile, and so of the whole value.
+
+    Where that costs no more, it is known beforehand whether there is memory for it.
+    """
+    wanted = Wanted(checked(store, key))
+    size = 0
+    value: Buffer | None = None
+    if store.capabilities.native_ranges:
+        [value] = store.get_many([wanted._replace(range=ByteRange(0, SMALL))])
+        if value is not None and len(value) == SMALL:
+            size = store.stat_many([key])[0] or 0
+            account.take(size)
+    if size or not store.capabilities.native_ranges:
+        [value] = store.get_many([wanted])
     if value is None:
         raise S3Error("NoSuchKey", f"there is no {key!r}")
+    account.take(max(0, len(value) - size))
     return value, etag(value)
 
 
-def get(store: BaseStore, request: Request, *, is_signed: bool) -> Response:
+def get(store: BaseStore, request: Request, account: Account, *, is_signed: bool) -> Response:
     """A value, or a range of it, unless a condition says otherwise; who signs may choose headers of the answer, as with S3."""
     asked = request.headers
     if request.query.get("partNumber", "1") != "1":
         raise S3Error("NotImplemented", "values have no parts once they are complete")
     chosen = _chosen(request.query, is_signed=is_signed)
-    value, tag = read(store, request.key)
+    value, tag = read(store, request.key, account)
     headers = {
         "ETag": tag,
         "Last-Modified": formatdate(usegmt=True),
@@ -165,7 +180,7 @@ def _version(store: BaseStore, key: str, tags: str, *, erases: bool) -> Version:
     return version
 
 
-def source(store: BaseStore, request: Request, bucket: str) -> tuple[Buffer, str, str]:
+def source(store: BaseStore, request: Request, bucket: str, account: Account) -> tuple[Buffer, str, str]:
     """What is to be copied: its key, value and entity tag, if the conditions for it hold."""
     headers = request.headers
     encoded, _, version = headers["x-amz-copy-source"].partition("?versionId=")
@@ -177,7 +192,7 @@ def source(store: BaseStore, request: Request, bucket: str) -> tuple[Buffer, str
     found, _, key = place.partition("/")
     if found != bucket:
         raise S3Error("NoSuchBucket", f"there is no bucket {found!r}")
-    value, tag = read(store, key)
+    value, tag = read(store, key, account)
     match, none_match = (headers.get(f"x-amz-copy-source-if-{kind}") for kind in ("match", "none-match"))
     if (match is not None and not _matches(match, tag)) or (
         none_match is not None and _matches(none_match, tag)
@@ -188,9 +203,9 @@ def source(store: BaseStore, request: Request, bucket: str) -> tuple[Buffer, str
     return value, tag, key
 
 
-def copy(store: BaseStore, request: Request, bucket: str) -> str:
+def copy(store: BaseStore, request: Request, bucket: str, account: Account) -> str:
     """Copy a value; returns its entity tag. One that is copied to its own place is left alone: others may be writing it."""
-    value, tag, key = source(store, request, bucket)
+    value, tag, key = source(store, request, bucket, account)
     if key != request.key or {"if-match", "if-none-match"} & request.headers.keys():
         write(store, request.key, value, request.headers)
     return tag

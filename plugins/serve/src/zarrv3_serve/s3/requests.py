@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -67,6 +68,16 @@ class Budget:
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
+        self._lock = threading.Lock()
+
+    def change(self, account: Account, size: int) -> None:
+        """Count bytes that an account takes, or gives back."""
+        with self._lock:
+            others = self.held - account.held
+            if size > 0 and others and self.held + size > self.most:
+                raise S3Error("SlowDown", "too much is under way just now; try again")
+            self.held += size
+            account.held += size
 
     @contextmanager
     def account(self) -> Iterator[Account]:
@@ -75,7 +86,7 @@ class Budget:
         try:
             yield account
         finally:
-            self.held -= account.held
+            self.change(account, -account.held)
 
 
 class Account:
@@ -87,10 +98,7 @@ class Account:
 
     def take(self, size: int) -> None:
         """Count bytes that are there or will be; raises `S3Error` where they are too many together with those of others."""
-        if self.budget.held > self.held and self.budget.held + size > self.budget.most:
-            raise S3Error("SlowDown", "too much is under way just now; try again")
-        self.budget.held += size
-        self.held += size
+        self.budget.change(self, size)
 
 
 class Pace:
