@@ -257,6 +257,9 @@ def test_archives_in_open_files(tmp_path: Path) -> None:
             assert [*group] == ["a"]
             with pytest.raises(ConfigurationError, match="path"):
                 zarr.storage.ZipStore(given, mode="a")
+            for other in (zarr.ZipStore, zarr.open_store):
+                with pytest.raises(ConfigurationError, match=r"zarrv3\.storage\.ZipStore\(file\)"):
+                    other(given)
     with pytest.raises(zarr.errors.StoreError):
         zarr.open_group(zarr.storage.ZipStore(io.BytesIO(content[:-30])), mode="r")
 

@@ -50,9 +50,12 @@ def wrap(store: object) -> BaseStore:
         return DriverStore(store)
     if isinstance(store, MutableMapping):
         return KVStore(store)
-    raise ConfigurationError(
-        f"not a store: {type(store).__name__}; give a store object, a mutable mapping, a URL or a configuration"
+    what = (
+        "zarrv3.storage.ZipStore(file)"
+        if hasattr(store, "read")
+        else "a store object, a mutable mapping, a URL or a configuration"
     )
+    raise ConfigurationError(f"not a store: {type(store).__name__}; give {what}")
 
 
 def as_mapping(store: object) -> MutableMapping[str, bytes]:

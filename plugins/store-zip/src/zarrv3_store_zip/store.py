@@ -6,7 +6,7 @@ import os
 import zipfile
 from typing import Annotated, Any, ClassVar, Literal
 
-from zarrv3.errors import LimitError, StoreAccessError
+from zarrv3.errors import ConfigurationError, LimitError, StoreAccessError
 from zarrv3.options.declared import Option
 from zarrv3.store.backend import ErrorTable
 from zarrv3.store.base import Separator
@@ -67,6 +67,8 @@ class ZipStore(FileBackend):
         *,
         fsync: Annotated[bool, Option("return from `flush` only once the archive is on the disk")] = True,
     ) -> None:
+        if hasattr(path, "read"):
+            raise ConfigurationError("an archive in an open file is read by zarrv3.storage.ZipStore(file)")
         super().__init__(
             path,
             compression=compression,
