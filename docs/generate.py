@@ -37,7 +37,7 @@ def backends() -> dict[type[zarrv3.BaseStore], list[str]]:
     """The classes of installed stores, each with its schemes."""
     found: dict[type[zarrv3.BaseStore], list[str]] = {}
     for plugin in registry.plugins("stores"):
-        found.setdefault(registry.load("stores", plugin.name), []).append(plugin.name)
+        found.setdefault(registry.load_plugin(plugin), []).append(plugin.name)
     return dict(sorted(found.items(), key=lambda item: item[0].__name__))
 
 

@@ -50,7 +50,7 @@ def servers(readme: Path) -> Iterator[tuple[str, AbstractContextManager[str]]]:
     package = f"zarrv3_{readme.parent.name.replace('-', '_')}"
     for plugin in registry.plugins("stores"):
         if plugin.value.startswith(f"{package}:"):
-            server = registry.load("stores", plugin.name.rstrip("*+")).example_server()
+            server = registry.load_plugin(plugin).example_server()
             if server is not None:
                 yield plugin.name.rstrip("*+"), server
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from zarrv3 import registry
-from zarrv3.errors import RegistryError
-from zarrv3.opening.stores import open_store
+from zarrv3.errors import ConfigurationError, RegistryError
+from zarrv3.opening.stores import open_store, preferred
+from zarrv3.options.settings import config
 from zarrv3.store.memory import MemoryStore
 
 _numbers = itertools.count()
@@ -179,6 +180,75 @@ def test_two_distributions_with_one_name(install: Install) -> None:
         RegistryError, match=r"store 'twice' is claimed by first 1\.2 and second 1\.2; uninstall"
     ):
         registry.load("stores", "twice")
+
+
+_TAKING = """
+    from typing import Annotated, Any
+    from zarrv3.options.declared import Option
+    from zarrv3.store.memory import MemoryStore
+    class Store(MemoryStore):
+        kind = "{name}"
+        def __init__(self, name: str | None = None, {option}: Annotated[bool, Option("only here")] = False) -> None:
+            super().__init__(name=name)
+"""
+
+
+@pytest.fixture
+def two(install: Install) -> None:
+    """Two packages that serve `shared://`: one claims the name, the other one stands behind it."""
+    install(
+        "claims", "[zarrv3.stores]\nclaims = MODULE:Store\nshared = MODULE:Store\n",
+        _TAKING.format(name="claims", option="quick"),
+    )  # fmt: skip
+    install(
+        "behind", "[zarrv3.stores]\nbehind = MODULE:Store\n[zarrv3.fallbacks.stores]\nshared = MODULE:Store\n",
+        _TAKING.format(name="behind", option="careful"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "prefer", "kind"),
+    [
+        ("shared:", "", "claims"),
+        ("shared:", "behind", "behind"),
+        ("shared:", "redis, behind,claims", "behind"),
+        ("shared:?quick=yes", "behind", "claims"),
+        ("shared:?careful=yes", "", "behind"),
+        ({"store": "shared", "careful": True}, "", "behind"),
+        ("behind:", "claims", "behind"),
+    ],
+)
+def test_who_serves_a_name(
+    two: None, url: Any, prefer: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several packages that serve a name, the first that takes all options is used: preferred ones, the claim, fallbacks."""
+    with config.set(prefer=prefer):
+        assert open_store(url).kind == kind
+    monkeypatch.setenv("ZARRV3_PREFER", prefer)
+    assert open_store(url).kind == kind
+    order = ["behind", "claims"] if "behind" in prefer else ["claims", "behind"]
+    assert [plugin.distribution for plugin in registry.providers("stores", "shared", preferred())] == order
+
+
+def test_nobody_takes_an_option(two: None) -> None:
+    """Where no package takes an option, the error has what each of them says."""
+    with pytest.raises(ConfigurationError, match=r"^claims: .*quick.*; behind: .*'carefull'.*careful"):
+        open_store("shared:?carefull=yes")
+    with config.set(prefer="behnid"), pytest.raises(RegistryError, match="did you mean 'behind'"):
+        open_store("shared:")
+    with config.set(prefer="behnid"):
+        assert open_store("behind:").kind == "behind"  # where there is no choice, nothing is preferred
+
+
+def test_two_claims_and_a_preference(install: Install) -> None:
+    """Of two distributions that claim a name, the preferred one is used, and the other one stands behind it."""
+    for name in ("left", "right"):
+        points = f"[zarrv3.stores]\ntwice = MODULE:Store\n{name} = MODULE:Store\n"
+        install(name, points, STORE.format(name=name))
+    with pytest.raises(RegistryError, match="name one by the setting 'prefer'"):
+        open_store("twice:")
+    with config.set(prefer="right"):
+        assert open_store("twice:").kind == "right"
 
 
 def test_one_distribution_found_twice(

@@ -3,12 +3,15 @@
 A plugin is an entry point: its group says the kind, its name is a URL scheme or the name used in metadata, its value is
 the class. `import zarrv3` looks at none of them; the first lookup of a name that the core does not have itself scans the
 installed distributions once. Only the plugin asked for is imported, so a broken one breaks its own name alone.
+
+Several packages may serve one name: one claims it (`zarrv3.stores`), others stand behind it (`zarrv3.fallbacks.stores`). Whom a
+user prefers is asked first.
 """
 
 import contextlib
 import importlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from zarrv3.errors import RegistryError
@@ -81,9 +84,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
 """The core's own plugins: found without a scan, and never replaced by somebody else's. `*` stands for any ending."""
 
 _FSSPEC = (
-    "fsspec", "fsspec+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https", "ftp", "sftp", "ssh", "smb",
-    "hdfs", "webhdfs", "github", "hf", "reference",
+    "fsspec", "fsspec+*", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "github", "hf", "reference",
 )  # fmt: skip
+_OBSTORE = ("obstore", "obstore+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 _NUMCODECS = (
     "base64", "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
     "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
@@ -101,7 +104,7 @@ OFFERED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("directory", "file"), "zarrv3-store-directory"),
         "zip": "zarrv3-store-zip",
         **dict.fromkeys(_FSSPEC, "zarrv3-store-fsspec"),
-        **dict.fromkeys(("obstore", "obstore+*"), "zarrv3-store-obstore"),
+        **dict.fromkeys(_OBSTORE, "zarrv3-store-obstore"),
         **dict.fromkeys(("redis", "rediss", "unix", "valkey"), "zarrv3-store-redis"),
         **dict.fromkeys(("mongodb", "mongodb+srv"), "zarrv3-store-mongodb"),
         "dbm": "zarrv3-store-dbm",
@@ -185,12 +188,13 @@ class Plugin(NamedTuple):
 
 
 _lock = Lock()
-_loaded: dict[tuple[str, str], Any] = {}
+_loaded: dict[tuple[str, ...], Any] = {}
+"""What a name means; where several packages serve it, what it means to each: by kind, name and value."""
 _scan: dict[str, dict[str, "list[EntryPoint]"]] | None = None
 
 
 def load(kind: Kind, name: str) -> Any:
-    """The class registered under a name.
+    """The class registered under a name; where several packages serve it, that of the one that claims it.
 
     Raises `RegistryError`: the name is unknown (with the `pip install` line or a did-you-mean), two distributions claim
     it, or its plugin cannot be imported (naming the distribution). Thread-safe; found classes are cached.
@@ -198,20 +202,38 @@ def load(kind: Kind, name: str) -> Any:
     try:
         return _loaded[kind, name]
     except KeyError:
-        pass
+        return next(alternatives(kind, name))
+
+
+def alternatives(kind: Kind, name: str, prefer: Sequence[str] = ()) -> Iterator[Any]:
+    """The classes that serve a name, each imported when its turn comes; at least one. Raises as `load` does.
+
+    First those of the plugins that `prefer` lists by names of their own (`"fsspec"`), then the one that claims the name,
+    then its fallbacks.
+    """
     built_in = _matching(BUILT_IN[kind], name)
-    if built_in:
+    if built_in and (kind, name) not in _loaded:
         module, _, attribute = built_in.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-    else:
-        point = _entry_point(kind, name)
-        found = _import_entry_point(point)
-        if point.group != f"zarrv3.{kind}":  # made for another library
-            found = _import_entry_point(
-                _the_only(f"the adapter of {point.group}", _adapters(kind)[point.group])
-            )(found)
-    _loaded[kind, name] = found
-    return found
+        _loaded[kind, name] = getattr(importlib.import_module(module), attribute)
+    if (kind, name) in _loaded:
+        yield _loaded[kind, name]
+        return
+    points = [*_in_order(kind, name, prefer)]
+    for point in points:
+        place = (kind, name) if len(points) == 1 else (kind, name, point.value)
+        if place not in _loaded:
+            _loaded[place] = _class_of(kind, point)
+        yield _loaded[place]
+
+
+def _class_of(kind: Kind, point: "EntryPoint") -> Any:
+    found = _import_entry_point(point)
+    if point.group in {f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}"}:
+        return found
+    adapter = _the_only(
+        f"the adapter of {point.group}", _adapters(kind)[point.group]
+    )  # for another library's
+    return _import_entry_point(adapter)(found)
 
 
 def register(kind: Kind, name: str, found: Any) -> None:
@@ -240,14 +262,32 @@ def plugins(kind: Kind | None = None) -> list[Plugin]:
         for name, value in names.items()
     ]
     for group, names_ in _entry_points().items():
-        own = group.removeprefix("zarrv3.")
-        found += [
-            Plugin(own, point.name, point.value, *_origin(point))
-            for points in names_.values()
-            for point in points
-            if own in {*NOUN, "hooks"}
-        ]
+        own = group.removeprefix("zarrv3.").removeprefix("fallbacks.")
+        if own in {*NOUN, "hooks"}:
+            found += [_plugin(own, point) for points in names_.values() for point in points]
     return sorted(plugin for plugin in found if kind in {None, plugin.kind})
+
+
+def providers(kind: str, name: str, prefer: Sequence[str] = ()) -> list[Plugin]:
+    """The plugins that serve a name which is not the core's, in the order of `alternatives`; imports none of them."""
+    if kind not in BUILT_IN or _matching(BUILT_IN[kind], name) is not None:
+        return []
+    return [_plugin(kind, point) for point in _in_order(kind, name, prefer)]
+
+
+def load_plugin(plugin: Plugin) -> Any:
+    """What one plugin of `plugins` provides, whoever else serves its name."""
+    groups = (f"zarrv3.{plugin.kind}", f"zarrv3.fallbacks.{plugin.kind}")
+    for point in itertools.chain.from_iterable(
+        _entry_points().get(g, {}).get(plugin.name, []) for g in groups
+    ):
+        if _plugin(plugin.kind, point) == plugin:
+            return _import_entry_point(point)
+    return load(plugin.kind, plugin.name)  # type: ignore[arg-type]  # the core's own
+
+
+def _plugin(kind: str, point: "EntryPoint") -> Plugin:
+    return Plugin(kind, point.name, point.value, *_origin(point))
 
 
 def find_class(name: str) -> Any:
@@ -322,32 +362,51 @@ def _matching(table: Mapping[str, T], name: str) -> T | None:
     return table[max(fitting, key=len)] if fitting else None
 
 
-def _entry_point(kind: Kind, name: str) -> "EntryPoint":
-    points = _points(kind, name)
-    if not points:  # perhaps installed since the last look, from a notebook
+def _in_order(kind: str, name: str, prefer: Sequence[str] = ()) -> "Iterator[EntryPoint]":
+    """Who serves a name, in the order of `alternatives`. Two that claim it are an error, unless one of them is preferred."""
+    tiers = _tiers(kind, name)
+    if not any(tiers):  # perhaps installed since the last look, from a notebook
         reset()
-        points = _points(kind, name)
-    if not points:
+        tiers = _tiers(kind, name)
+    if not any(tiers):
         raise RegistryError(_unknown(kind, name))
-    return _the_only(f"{NOUN[kind]} {name!r}", points)
+    taken = []
+    for own in prefer if len([*itertools.chain(*tiers)]) > 1 else ():
+        values = {point.value for point in itertools.chain(*_tiers(kind, own))}
+        if not values and _matching(OFFERED[kind], own) is None:
+            raise RegistryError(f"preferred is {own!r}: {_unknown(kind, own)}")
+        taken += [p for p in itertools.chain(*tiers) if p.value in values and p not in taken]
+    yield from taken
+    for tier in tiers:
+        left = [point for point in tier if point not in taken]
+        if left:
+            way_out = ", or name one by the setting 'prefer'" if kind == "stores" else ""
+            yield _the_only(f"{NOUN[kind]} {name!r}", left, way_out)
 
 
-def _the_only(what: str, points: "list[EntryPoint]") -> "EntryPoint":
+def _the_only(what: str, points: "list[EntryPoint]", way_out: str = "") -> "EntryPoint":
     if len(points) > 1:
         owners = " and ".join(sorted(map(origin, points)))
-        raise RegistryError(f"{what} is claimed by {owners}; uninstall all but one")
+        raise RegistryError(f"{what} is claimed by {owners}; uninstall all but one{way_out}")
     return points[0]
 
 
 def _points(kind: str, name: str) -> "list[EntryPoint]":
-    """Who provides a name: plugins, else those of other libraries that a plugin has an adapter for."""
-    own = _matching(_entry_points().get(f"zarrv3.{kind}", {}), name)
+    return [*itertools.chain(*_tiers(kind, name))]
+
+
+def _tiers(kind: str, name: str) -> "list[list[EntryPoint]]":
+    """Who claims a name, and who stands behind it; else those of other libraries that a plugin has an adapter for."""
+    own = [
+        _matching(_entry_points().get(group, {}), name) or []
+        for group in (f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}")
+    ]
     foreign = (
         [point for point in _entry_points().get(group, {}).get(name, []) if origin(point) not in exporters]
         for group, adapters in _adapters(kind).items()
         for exporters in [{*map(origin, adapters)}]  # what an adapter's distribution has there is ours
     )
-    return own or next((points for points in foreign if points), [])
+    return own if any(own) else [next((points for points in foreign if points), [])]
 
 
 def _adapters(kind: str) -> "dict[str, list[EntryPoint]]":
@@ -376,12 +435,14 @@ def _import_entry_point(point: "EntryPoint") -> Any:
         ) from error
 
 
-def _unknown(kind: Kind, name: str) -> str:
+def _unknown(kind: str, name: str) -> str:
     noun = NOUN[kind]
     offered = _matching(OFFERED[kind], name)
     if offered:
         return f"{noun} {name!r} is not installed; it comes with: pip install {offered}"
-    known = sorted({*BUILT_IN[kind], *_entry_points().get(f"zarrv3.{kind}", {}), *OFFERED[kind]})
+    groups = (f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}")
+    installed_here = itertools.chain.from_iterable(_entry_points().get(group, {}) for group in groups)
+    known = sorted({*BUILT_IN[kind], *installed_here, *OFFERED[kind]})
     return f"no {noun} is called {name!r}; {nearest(name, known, 'known here')}"
 
 

@@ -47,13 +47,16 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[EntryPoint]
 
 
 def test_stores(run: Run) -> None:
-    """Every name of every kind is listed with its distribution and version."""
+    """Every name of every kind is listed with its distribution and version, and which of several is asked first."""
     ended = run("stores")
     assert ended.code == 0
     rows = [line.split("\t") for line in ended.out.splitlines()]
     assert [
         [plugin.kind, plugin.name, plugin.distribution, plugin.version] for plugin in registry.plugins()
-    ] == rows
+    ] == [row[:4] for row in rows]
+    assert {row[4] for row in rows if row[1] == "sqlite"} == {""}
+    both = {row[2]: row[4] for row in rows if row[1] == "s3"}
+    assert both == {"zarrv3-store-obstore": "first", "zarrv3-store-fsspec": "next"}
     some = json.loads(run("stores", "--kind", "layers", "--json").out)
     assert {"kind": "layers", "name": "prefix"}.items() <= next(
         entry.items() for entry in some if entry["name"] == "prefix"
@@ -91,7 +94,7 @@ def test_stores_imports_nothing(run: Run, installed: Callable[[EntryPoint], None
     lines = [
         line for line in run("stores", "--kind", "stores", "--check").out.splitlines() if "\tbroken\t" in line
     ]
-    assert lines[0].split("\t")[4].startswith("broken: ")
+    assert lines[0].split("\t")[5].startswith("broken: ")
 
 
 def test_names_that_two_claim(run: Run, installed: Callable[[EntryPoint], None]) -> None:

@@ -26,6 +26,7 @@ from s3fs import S3FileSystem
 from webdav4.fsspec import WebdavFileSystem
 from wsgidav.wsgidav_app import WsgiDAVApp
 
+import zarrv3
 from zarrv3_store_fsspec import FSStore
 
 OWN = "ZARRV3_TEST_S3_ENDPOINT"
@@ -93,6 +94,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "TestS3FSStore" in item.nodeid and item.name.removeprefix("test_") in _LONG:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _fsspec() -> Iterator[None]:
+    """Plain `s3://` is fsspec's here, whatever else is installed."""
+    with zarrv3.config.set(prefer="fsspec"):
+        yield
 
 
 @pytest.fixture(scope="session")

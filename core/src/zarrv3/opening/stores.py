@@ -1,7 +1,7 @@
 """From whatever a user names a store by to the store: URL, path, configuration, mapping or store object."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -134,7 +134,7 @@ def _raise(given: Mapping[str, Any], error: Exception) -> NoReturn:
 def _root(url: Url, options: Mapping[str, Any]) -> BaseStore:
     if url.scheme == "store":
         return _named((url.authority or "") + url.path, url.query, options)
-    return _store_class(url.scheme or "directory").from_url(url, **options)
+    return _opened(url.scheme or "directory", lambda cls: cls.from_url(url, **options))
 
 
 def _named(name: str, query: Mapping[str, str], options: Mapping[str, Any]) -> BaseStore:
@@ -172,8 +172,10 @@ def _built(own: dict[str, Any], options: Mapping[str, Any], query: Mapping[str, 
     if not isinstance(named, str):
         raise ConfigurationError(f"{member!r} of a store configuration is text, not {type(named).__name__}")
     if member == "store":
-        cls = _store_class(named)
-        opened = cls.from_options({**as_templates(own), **cls.declared().from_query(query), **options})
+        own = as_templates(own)
+        opened = _opened(
+            named, lambda cls: cls.from_options({**own, **cls.declared().from_query(query), **options})
+        )
     else:
         opened = _from_url(named, {**as_templates(own), **options}, query)
     for layer in layers:
@@ -203,16 +205,39 @@ def _is_spec(mapping: dict[str, Any]) -> bool:
     return False
 
 
+def preferred() -> list[str]:
+    """The stores that the setting `prefer` names."""
+    return [name for name in (config.get("prefer") or "").replace(" ", "").split(",") if name]
+
+
+def _opened(name: str, make: Callable[[type[BaseStore]], BaseStore]) -> BaseStore:
+    """A store of the first class under a name that takes what was given; where none does, the error has what each says."""
+    refused = {}
+    for cls in _store_classes(name):
+        try:
+            return make(cls)
+        except ConfigurationError as error:
+            refused[cls.kind] = error
+    first, *others = refused.values()
+    if not others:
+        raise first
+    raise ConfigurationError("; ".join(f"{kind}: {error}" for kind, error in refused.items()))
+
+
 def _store_class(name: str) -> type[BaseStore]:
-    return _checked_class("stores", name, BaseStore)  # type: ignore[type-abstract]
+    return next(_store_classes(name))
+
+
+def _store_classes(name: str) -> Iterator[type[BaseStore]]:
+    for found in registry.alternatives("stores", name, preferred()):
+        yield _checked("stores", name, found, BaseStore)  # type: ignore[type-abstract]
 
 
 def _layer_class(name: str) -> type[Layer]:
-    return _checked_class("layers", name, Layer)
+    return _checked("layers", name, registry.load("layers", name), Layer)
 
 
-def _checked_class(kind: registry.Kind, name: str, base: type[T]) -> type[T]:
-    found = registry.load(kind, name)
+def _checked(kind: registry.Kind, name: str, found: Any, base: type[T]) -> type[T]:
     if isinstance(found, type) and issubclass(found, base):
         return found
     raise RegistryError(

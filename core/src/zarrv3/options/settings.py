@@ -53,6 +53,12 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             "native",
             "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
         ),
+        "prefer": Setting(
+            str,
+            lambda value: value is None or isinstance(value, str),
+            None,
+            "names of stores, separated by commas, that are asked first where several packages serve a URL: 'fsspec'",
+        ),
         "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
         "unpacked_bytes": Setting(
             int,

@@ -173,7 +173,7 @@ def _is_our_url(text: str) -> bool:
     if adapters:
         known = {plugin.name for plugin in registry.plugins("layers")} | {"zarr3", "zip"}
         return all(adapter.scheme in known for adapter in adapters)
-    schemes = {
-        plugin.name for plugin in registry.plugins("stores") if plugin.distribution != "zarrv3-store-fsspec"
-    }
-    return "://" in text and root.scheme in {"store", *schemes} - ELSEWHERE
+    stores = registry.plugins("stores")
+    others = {plugin.name for plugin in stores if plugin.distribution == "zarrv3-store-fsspec"}
+    schemes = {"store", *(plugin.name for plugin in stores)} - others - ELSEWHERE
+    return "://" in text and root.scheme in schemes

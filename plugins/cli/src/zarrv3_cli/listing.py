@@ -2,12 +2,14 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
 
 from zarrv3 import BaseStore, Capabilities, open_store, registry
+from zarrv3.opening.stores import preferred
 from zarrv3.options.urls import parse_pipeline
 from zarrv3.registry import Plugin
 from zarrv3_cli import output
@@ -38,7 +40,7 @@ def stores(
 ) -> None:
     """List the installed plugins of all kinds.
 
-    With their distributions and versions. Without --capabilities and --check, none of them is imported. With a name, list
+    With their distributions and versions, and of packages that serve the same name, in which order they are asked. Without --capabilities and --check, none of them is imported. With a name, list
     the options of that store or layer.
     """
     if name is not None:
@@ -58,7 +60,7 @@ def stores(
     if as_json:
         output.document(entries)
     else:
-        heads = ["kind", "name", "distribution", "version"]
+        heads = ["kind", "name", "distribution", "version", "asked"]
         heads += ["capabilities"] * capabilities + ["state"] * check
         output.table(heads, _rows(entries))
     broken = [entry for entry in entries if entry.get("error")]
@@ -68,8 +70,9 @@ def stores(
 
 def _options(name: str, *, as_json: bool) -> None:
     kind: registry.Kind = "layers" if registry.installed("layers", name) else "stores"
+    cls = next(registry.alternatives(kind, name, preferred() if kind == "stores" else ()))
     heads = ["option", "takes", "default", "meaning"]
-    rows = [[cell.replace("`", "") for cell in row] for row in registry.load(kind, name).declared().rows()]
+    rows = [[cell.replace("`", "") for cell in row] for row in cls.declared().rows()]
     if as_json:
         output.document([dict(zip(heads, row, strict=True)) for row in rows])
     else:
@@ -78,7 +81,7 @@ def _options(name: str, *, as_json: bool) -> None:
 
 def _rows(entries: list[dict[str, Any]]) -> Iterator[list[str]]:
     for entry in entries:
-        row = [entry["kind"], entry["name"], entry["distribution"], entry["version"]]
+        row = [entry["kind"], entry["name"], entry["distribution"], entry["version"], entry["asked"] or ""]
         if "capabilities" in entry:
             row.append(", ".join(entry["capabilities"] or ()))
         if "error" in entry:
@@ -87,12 +90,15 @@ def _rows(entries: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 
 def _entry(plugin: Plugin, *, capabilities: bool, check: bool) -> dict[str, Any]:
-    found: dict[str, Any] = plugin._asdict()
+    found: dict[str, Any] = {**plugin._asdict(), "asked": None}
     error = None
     can: list[str] | None = None
+    with suppress(LookupError):  # two claim a name
+        found["asked"] = _turn(plugin)
     if check or (capabilities and plugin.kind == "stores"):
         try:
-            loaded = _loaded(plugin)
+            _turn(plugin)
+            loaded = registry.load_plugin(plugin)
             if capabilities and isinstance(loaded, type) and issubclass(loaded, BaseStore):
                 can = _capabilities(loaded, plugin.name)
         except Exception as problem:  # noqa: BLE001 - whatever a plugin does when it is imported
@@ -106,13 +112,10 @@ def _entry(plugin: Plugin, *, capabilities: bool, check: bool) -> dict[str, Any]
     return found
 
 
-def _loaded(plugin: Plugin) -> Any:
-    if plugin.kind in registry.NOUN:
-        kind: Any = plugin.kind
-        return registry.load(kind, plugin.name)
-    from importlib_metadata import EntryPoint
-
-    return EntryPoint(plugin.name, plugin.value, f"zarrv3.{plugin.kind}").load()
+def _turn(plugin: Plugin) -> str | None:
+    """When a plugin is asked, of several that serve its name; `None` where it is the only one."""
+    served = registry.providers(plugin.kind, plugin.name, preferred() if plugin.kind == "stores" else ())
+    return ("first" if served[0] == plugin else "next") if len(served) > 1 else None
 
 
 def _capabilities(cls: type[BaseStore], name: str) -> list[str] | None:

@@ -35,6 +35,13 @@ ANSWER = 30
 _UNLISTED = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "ftp"}
 """Protocols whose file systems can be told not to remember listings."""
 
+_OF_S3 = {
+    "region": ("client_kwargs", "region_name"),
+    "connect_timeout": ("config_kwargs", "connect_timeout"),
+    "read_timeout": ("config_kwargs", "read_timeout"),
+}
+"""Options by which region and time-outs are given as for `zarrv3-store-obstore`, and where s3fs has them."""
+
 _TEXTS = re.compile(r"user|name|account|project|_id$", re.IGNORECASE)  # text, though it may consist of digits
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None}
@@ -121,6 +128,7 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     try:
         if protocol:
             options = configured(protocol, options)
+            options = _spelled(protocol, options)
             options = {**options, **_defaults(protocol, options)}
         if protocol in _LOGINS:
             url, login = _login(protocol, url)
@@ -146,6 +154,15 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
 def configured(protocol: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The given options, and those of fsspec's own configuration."""
     found: Mapping[str, Any] = apply_config(fsspec.get_filesystem_class(protocol), options)
+    return found
+
+
+def _spelled(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as s3fs has them, of S3: those that `zarrv3-store-obstore` has by name are put into the mapping that has them."""
+    found = dict(options)
+    for name, (mapping, its) in _OF_S3.items() if protocol in {"s3", "s3a"} else ():
+        if name in found:
+            found[mapping] = {its: found.pop(name), **(found.get(mapping) or {})}
     return found
 
 
@@ -229,6 +246,8 @@ def options_of(protocol: str) -> dict[str, inspect.Parameter]:
         found = {**found, **named, **found}
         if len(named) == len(parameters):  # it passes nothing on
             break
+    if protocol in {"s3", "s3a"}:
+        found |= {name: _plain(name) for name in _OF_S3}
     return {name: found[name] for name in found if name not in _LIVE}
 
 

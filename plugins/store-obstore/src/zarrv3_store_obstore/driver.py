@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
 from zarrv3.errors import InvalidKeyError, UnsupportedError
 from zarrv3.store.contract import (
@@ -30,6 +31,13 @@ BULK = 1000
 PAGE = 1000
 """How many names are taken from a listing at once."""
 _ATTEMPTS = 10
+
+# What object_store says of web servers: that an object was there once, and that they sent another range or not its size.
+_GONE = "status code: 410 Gone"
+_OTHER_RANGE = re.compile(r"Requested \d+\.\.|CONTENT_RANGE", re.IGNORECASE)
+
+Asked = TypeVar("Asked")
+T = TypeVar("T")
 
 
 class Span(NamedTuple):
@@ -61,36 +69,50 @@ class ObjectDriver:
 
     Args:
         library: obstore of this process.
-        store: one of its object stores; it repeats requests that fail.
-        once: another one for the same objects, which repeats nothing: a write on a condition whose answer was lost would be
-            refused, though it had been done.
+        stores: makes two of its object stores for the same objects, before the first request. One repeats requests that
+            fail, the other one nothing: a write on a condition whose answer was lost would be refused, though it had been done.
         capabilities: what can be done there.
         suffixes: whether the last bytes can be asked for without knowing the size.
         unfit: what no name can have.
         bulk: whether many objects are erased with one request, also such as do not exist.
         forbidden_is_missing: take an object that must not be read for a missing one.
+        web: whether any web server may be there, which does with ranges what it likes.
     """
 
     def __init__(
         self,
         library: Any,
-        store: Any,
-        once: Any,
+        stores: Callable[[], tuple[Any, Any]],
         capabilities: Capabilities,
         *,
         suffixes: bool,
         unfit: re.Pattern[str],
         bulk: bool,
         forbidden_is_missing: bool,
+        web: bool,
     ) -> None:
         self.library = library
-        self.store = store
-        self.once = once
+        self._make = stores
         self.capabilities = capabilities
         self.suffixes = suffixes
         self.unfit = unfit
         self.bulk = bulk
         self.forbidden_is_missing = forbidden_is_missing
+        self.web = web
+
+    @cached_property
+    def _stores(self) -> tuple[Any, Any]:
+        return self._make()
+
+    @property
+    def store(self) -> Any:
+        """The object store that repeats requests."""
+        return self._stores[0]
+
+    def _each(self, function: Callable[[Asked], Awaitable[T]], asked: Iterable[Asked]) -> list[T | Exception]:
+        """As `each`; what the stores are made of may have to be waited for, but not by the loop."""
+        _ = self._stores
+        return each(function, asked)
 
     # ------------------------------------------------------------ reading
 
@@ -101,7 +123,7 @@ class ObjectDriver:
             wanted.setdefault(key, set()).add(part)
         spans = {key: _spans(key, ranges) for key, ranges in wanted.items()}
         asked = [*dict.fromkeys(span for own in spans.values() for span in own.values())]
-        parts = dict(zip(asked, _raised(each(self._get, asked)), strict=True))
+        parts = dict(zip(asked, _raised(self._each(self._get, asked)), strict=True))
         values: dict[Request, Buffer | None] = {}
         torn = []
         for key, own in spans.items():
@@ -114,7 +136,7 @@ class ObjectDriver:
                 if value is None and parts[span] is not None:
                     torn.append(key)
                     break
-        for key, whole in zip(torn, _raised(each(self._get, map(Span, torn))), strict=True):
+        for key, whole in zip(torn, _raised(self._each(self._get, map(Span, torn))), strict=True):
             for part in spans[key]:
                 values[Request(key, part)] = None if whole is None else cut(whole.data, part)
         return [values[Request(key, part)] for key, part in requests]
@@ -133,9 +155,9 @@ class ObjectDriver:
         except Exception as error:
             if self._is_missing(error):
                 return None
-            if options is not None and is_kind(
-                error, "NotSupportedError"
-            ):  # a web server that knows no ranges
+            if options is not None and (
+                is_kind(error, "NotSupportedError") or (self.web and _OTHER_RANGE.search(str(error)))
+            ):
                 return await self._get(Span(key))
             if options is not None and is_kind(error, "GenericError"):
                 return await self._behind(span, error)
@@ -180,12 +202,14 @@ class ObjectDriver:
         return meta["size"], _mark(meta)
 
     def _is_missing(self, error: Exception) -> bool:
-        return isinstance(error, FileNotFoundError) or (
-            self.forbidden_is_missing and is_kind(error, "PermissionDeniedError")
+        return (
+            isinstance(error, FileNotFoundError)
+            or (self.forbidden_is_missing and is_kind(error, "PermissionDeniedError"))
+            or (self.web and _GONE in str(error))
         )
 
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
-        heads = _raised(each(self._head, keys))
+        heads = _raised(self._each(self._head, keys))
         return [None if head is None else head[0] for head in heads]
 
     # ------------------------------------------------------------ writing
@@ -193,7 +217,7 @@ class ObjectDriver:
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says: one batch of writes, and one that erases."""
         self._check(changes)
-        _raised(each(self._put, [(k, bytes(v)) for k, v in changes.items() if v is not None]))
+        _raised(self._each(self._put, [(k, bytes(v)) for k, v in changes.items() if v is not None]))
         self._erase([key for key, value in changes.items() if value is None])
 
     def _check(self, changes: Changes) -> None:
@@ -209,7 +233,7 @@ class ObjectDriver:
     def _erase(self, keys: Sequence[str]) -> None:
         keys = [key for key in keys if not self.unfit.search(key)]
         batches: Iterable[Any] = chunked(keys, BULK) if self.bulk else keys
-        for answer in each(self._delete, batches):
+        for answer in self._each(self._delete, batches):
             if isinstance(answer, Exception) and not isinstance(answer, FileNotFoundError):
                 raise answer
 
@@ -217,7 +241,7 @@ class ObjectDriver:
         await self.library.delete_async(self.store, keys)
 
     def get_versioned(self, keys: Sequence[str], /) -> Sequence[Versioned]:
-        parts = _raised(each(self._get, map(Span, keys)))
+        parts = _raised(self._each(self._get, map(Span, keys)))
         return [(None, None) if part is None else (part.data, part.mark) for part in parts]
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
@@ -229,14 +253,14 @@ class ObjectDriver:
                 raise UnsupportedError(f"{key!r} cannot be erased on a condition")
         refused = [key for key, size in zip(none, self.stat_many(none), strict=True) if size is not None]
         given = {key: (version, bytes(new)) for key, (version, new) in swaps.items() if new is not None}
-        done = _raised(each(self._swap, [(key, *swap) for key, swap in given.items()]))
+        done = _raised(self._each(self._swap, [(key, *swap) for key, swap in given.items()]))
         return [*refused, *(key for key, is_done in zip(given, done, strict=True) if not is_done)]
 
     async def _swap(self, item: tuple[str, Any, bytes]) -> bool:
         key, version, new = item
         mode = "create" if version is None else {n: v for n, v in zip(_MARK, version, strict=True) if v}
         try:
-            await self.library.put_async(self.once, key, new, mode=mode, use_multipart=False)
+            await self.library.put_async(self._stores[1], key, new, mode=mode, use_multipart=False)
         except Exception as error:
             # "not found" refuses a change; of a creation it says that the bucket is missing
             gone = version is not None and isinstance(error, FileNotFoundError)
@@ -264,13 +288,13 @@ class ObjectDriver:
             yield before
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        found = LOOP.run(self._listed(folder))
+        found = LOOP.run(self._listed(self.store, folder))
         yield from (f"{name}/" for name in found["common_prefixes"])
         yield from (meta["path"] for meta in found["objects"])
 
-    async def _listed(self, folder: str) -> Mapping[str, Any]:
+    async def _listed(self, store: Any, folder: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self.library.list_with_delimiter_async(
-            self.store, folder.rstrip("/") or None
+            store, folder.rstrip("/") or None
         )
         return found
 
@@ -288,7 +312,7 @@ class ObjectDriver:
         async def copy(key: str) -> None:
             await self.library.copy_async(self.store, key, target + key[len(source) :])
 
-        _raised(each(copy, keys))
+        _raised(self._each(copy, keys))
         self._erase(keys)
 
 

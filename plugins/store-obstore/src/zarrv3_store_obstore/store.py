@@ -14,9 +14,9 @@ from zarrv3.options.urls import Url
 from zarrv3.store.backend import Backend, ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Capabilities, Driver, Limits
-from zarrv3_store_obstore.clouds import CLOUDS, make, place_of, writes_on_condition
+from zarrv3_store_obstore.clouds import check, located, make, place_of, target
 from zarrv3_store_obstore.driver import ObjectDriver
-from zarrv3_store_obstore.failures import plain
+from zarrv3_store_obstore.failures import is_kind, plain
 from zarrv3_store_obstore.library import library
 
 _KEY = 1024
@@ -59,7 +59,8 @@ class ObjectStore(Backend):
             str | None,
             Option("S3: a session's token; Google: the file with the credentials, or `anon`", secret=True),
         ] = None,
-        region: Annotated[str | None, Option("S3: the region")] = None,
+        profile: Annotated[str | None, Option("S3: the profile in the files of the AWS command line")] = None,
+        region: Annotated[str | None, Option("S3: the region; `None`: Amazon is asked")] = None,
         requester_pays: Annotated[bool | None, Option("S3: pay for the requests")] = None,
         account_name: Annotated[str | None, Option("Azure: the storage account")] = None,
         account_key: Annotated[str | None, Option("Azure: its key", secret=True)] = None,
@@ -92,7 +93,11 @@ class ObjectStore(Backend):
             ),
         ] = 3,
         **config: Annotated[
-            Any, Option("further options of object_store: `virtual_hosted_style_request`, `use_emulator`, …")
+            Any,
+            Option(
+                "further options of object_store: `virtual_hosted_style_request`, `use_emulator`, …",
+                convert=str,
+            ),
         ],
     ) -> None:
         super().__init__(
@@ -104,6 +109,7 @@ class ObjectStore(Backend):
             key=key,
             secret=secret,
             token=token,
+            profile=profile,
             region=region,
             requester_pays=requester_pays,
             account_name=account_name,
@@ -119,6 +125,8 @@ class ObjectStore(Backend):
             **config,
         )
         self._passed = (*_PASSED, *config)
+        given = {name: self._options[name] for name in _PASSED if self._options[name] is not None}
+        check(self._options["url"], given, config)
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:
@@ -141,17 +149,15 @@ class ObjectStore(Backend):
     def connect(self) -> Driver:
         """The driver over an object store; nothing is sent."""
         url = self.option("url")
-        place = place_of(url)
-        cloud = CLOUDS[place.scheme]
-        options = {name: self.option(name) for name in self._passed}
+        found = target(url, {name: self.option(name) for name in self._passed})
+        place, cloud = found.place, found.cloud
         times = {name: self.option(name) for name in ("connect_timeout", "read_timeout", "retries")}
         conditional = self.option("conditional_writes")
         can = Capabilities(
             write=cloud.writes,
             erase=cloud.writes,
             list=cloud.lists,
-            swap=cloud.writes
-            and (writes_on_condition(place, options) if conditional is None else conditional),
+            swap=cloud.writes and (found.is_the_providers if conditional is None else conditional),
             native_ranges=True,
             shared=True,
             persistent=True,
@@ -159,15 +165,21 @@ class ObjectStore(Backend):
             limits=Limits(key_bytes=max(1, _KEY - len(place.prefix.encode()) - bool(place.prefix))),
         )
         obstore = library()
+        make(obstore, url, found, times=times, repeat=True)  # whether options and URL fit together
+
+        def stores() -> tuple[Any, Any]:
+            where = located(found, times["connect_timeout"])
+            return tuple(make(obstore, url, where, times=times, repeat=repeat) for repeat in (True, False))
+
         return ObjectDriver(
             obstore,
-            make(obstore, url, options, times=times, repeat=True),
-            make(obstore, url, options, times=times, repeat=False),
+            stores,
             can.read_only() if self.option("mode") == "r" else can,
             suffixes=cloud.suffixes,
             unfit=cloud.unfit,
             bulk=cloud.bulk,
             forbidden_is_missing=self.option("missing_exceptions") is not None,
+            web=cloud.cls == "HTTPStore",
         )
 
     def address(self, folder: str) -> Address:
@@ -178,6 +190,10 @@ class ObjectStore(Backend):
     def plain_error(self, error: Exception) -> Exception:
         """The Python exception equivalent to one of obstore's."""
         found = plain(error)
+        if isinstance(found, PermissionError) and is_kind(error, "PermissionDeniedError"):
+            return PermissionError(
+                f"{found}; if it answers so for what is not there, set missing_exceptions=PermissionError"
+            )
         if isinstance(found, TimeoutError | ConnectionError):
             times = ", ".join(f"{n}={self.option(n)}" for n in ("connect_timeout", "read_timeout", "retries"))
             return type(found)(f"{found} (options: {times})")
@@ -190,6 +206,7 @@ _PASSED = (
     "key",
     "secret",
     "token",
+    "profile",
     "region",
     "requester_pays",
     "account_name",

@@ -21,7 +21,10 @@ log = open(sys.argv[1], "a", buffering=1) if sys.argv[1:] else None
 
 def app(environ, start):
     if log:
-        log.write(environ["REQUEST_METHOD"] + " " + environ["PATH_INFO"] + "?" + environ["QUERY_STRING"] + "\\n")
+        who = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/20")[0]
+        token, payer = (environ.get(f"HTTP_X_AMZ_{name}", "") for name in ("SECURITY_TOKEN", "REQUEST_PAYER"))
+        path = environ["PATH_INFO"] + "?" + environ["QUERY_STRING"]
+        log.write(" ".join(filter(None, (environ["REQUEST_METHOD"], path, who, token, payer))) + "\\n")
     return moto(environ, start)
 
 server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=Quiet)  # one at a time: moto checks, then acts
@@ -32,7 +35,7 @@ server.serve_forever()
 
 @contextmanager
 def moto(log: Path | None = None) -> Iterator[str]:
-    """Start a server in a process of its own; yields its address. The log gets a line for each request."""
+    """Start a server in a process of its own; yields its address. The log gets a line for each request: what is asked for, and by whom."""
     process = subprocess.Popen(  # noqa: S603 - a program of this module
         [sys.executable, "-c", _MOTO, *([] if log is None else [str(log)])],
         stdout=subprocess.PIPE,

@@ -77,7 +77,7 @@ def _parts(store: BaseStore) -> Iterator[BaseStore]:
 def _is_installed(cls: type[BaseStore]) -> bool:
     """Whether a class can be opened by a name at all; under another one than its `kind`, it is as if it could."""
     return any(
-        plugin.value.partition(":")[2] == cls.__name__ and registry.load(kind, plugin.name) is cls
+        plugin.value.partition(":")[2] == cls.__name__ and registry.load_plugin(plugin) is cls
         for kind in ("stores", "layers")
         for plugin in registry.plugins(kind)
     )
