@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,56 @@ def test_who_is_in_the_old_folder_looks_again(
     monkeypatch.setattr(Walk, "folder", watched)
     assert read(store) in (["new"], [b"new"], ["there"])
     assert not left
+
+
+LISTS: list[Callable[[DirectoryStore], list[Any]]] = [
+    lambda store: [*store.list_prefix("")],
+    lambda store: [*store.list_prefix("a/")],
+    lambda store: [key for key, size in store.list_sizes("") if size == len(b"new")],
+    lambda store: (
+        [f"a/c/{name}" for name in store.listdir("a/c")] + [f"a/{n}" for n in store.listdir("a") if n != "c"]
+    ),
+    lambda store: [key for name in store.list_dir("") for key in store.list_prefix(name)],
+]
+
+
+@pytest.mark.parametrize("lists", LISTS, ids=["everything", "node", "sizes", "dirs", "mixed"])
+@pytest.mark.parametrize("moment", ["a", "c", "entry"])
+def test_who_lists_the_old_folder_looks_again(
+    lists: Callable[[DirectoryStore], list[Any]],
+    moment: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A listing in whose midst a node is replaced has each key that both nodes have, once."""
+    store, another = DirectoryStore(tmp_path), DirectoryStore(tmp_path)
+    keys = ["zarr.json", *(f"c/{number}" for number in range(2))]
+    store.write_many({f"a/{key}": b"old" for key in keys} | {f"a/__new-new/{key}": b"new" for key in keys})
+    scan, left = Folder.scan, ["new"]
+
+    def replace() -> None:
+        if left:
+            another.rename_prefix(f"a/__new-{left.pop()}/", "a/")
+
+    @contextmanager
+    def watched(folder: Folder) -> Iterator[Iterator[Any]]:
+        with scan(folder) as entries:
+            name = Path(folder.path).name
+            if name == moment:
+                replace()
+            yield _and_then(entries, replace if moment == "entry" and name in {"a", "c"} else lambda: None)
+
+    monkeypatch.setattr(Folder, "scan", watched)
+    found = [key for key in lists(store) if "__new" not in key]
+    assert sorted(found) == sorted(f"a/{key}" for key in keys)
+    assert not left
+
+
+def _and_then(entries: Iterator[Any], action: Callable[[], None]) -> Iterator[Any]:
+    """An action follows the first of some entries."""
+    for entry in entries:
+        yield entry
+        action()
 
 
 def test_a_folder_that_was_replaced_while_its_lock_was_awaited_is_looked_up_again(

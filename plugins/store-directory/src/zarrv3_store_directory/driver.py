@@ -123,22 +123,20 @@ class DirectoryDriver:
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         with self._walk() as walk:
-            there = walk.folder(self._folder_name(folder))
-            if there is None:
-                return
-            with there.scan() as entries:
-                for entry in entries:
-                    if entry.name.startswith(TEMPORARY):
-                        continue
-                    if entry.is_dir():
-                        yield f"{folder}{entry.name}/"
-                    elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
-                        yield f"{folder}{entry.name}"
+            for entry in self._entries(walk.folder(self._folder_name(folder)), folder):
+                if entry.is_dir():
+                    yield f"{folder}{entry.name}/"
+                elif entry.is_file() or entry.is_symlink():  # not a pipe, socket or device
+                    yield f"{folder}{entry.name}"
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         for key, entry in self._files(folder):
-            with contextlib.suppress(FileNotFoundError):  # erased since its folder was read
-                yield key, entry.stat(follow_symlinks=self.follow).st_size
+            try:
+                size: int | None = entry.stat(follow_symlinks=self.follow).st_size
+            except FileNotFoundError:  # erased since its folder was read, or another folder took its place
+                (size,) = self.stat_many([key])
+            if size is not None:
+                yield key, size
 
     # ------------------------------------------------------------ writing
 
@@ -421,31 +419,46 @@ class DirectoryDriver:
 
     def _files(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         with self._walk() as walk:
-            start = walk.folder(self._folder_name(folder))
-            if start is not None:
-                yield from unrolled(self._below(walk, start, folder))
+            yield from unrolled(self._below(walk, walk.folder(self._folder_name(folder)), folder))
 
     def _below(
-        self, walk: Walk, folder: Folder, path: str
+        self, walk: Walk, folder: Folder | None, path: str
     ) -> Iterator[tuple[str, os.DirEntry[str]] | Iterator[Any]]:
         folders = []
-        with folder.scan() as entries:
-            for entry in entries:
-                if entry.name.startswith(TEMPORARY):
-                    continue
-                if entry.is_symlink() and not self.follow:
-                    raise link_error(f"{folder.path}/{entry.name}")
-                if entry.is_dir():
-                    if not walk.is_deepest(folder):
-                        folders.append(entry.name)
-                elif entry.is_file():  # not a pipe, socket or device
-                    yield path + entry.name, entry
+        for entry in self._entries(folder, path):
+            if entry.is_symlink() and not self.follow:
+                raise link_error(os.path.join(self.root, path, entry.name))  # noqa: PTH118
+            if entry.is_dir():
+                if path.count("/") < MOST_DEEP:
+                    folders.append(entry.name)
+            elif entry.is_file():  # not a pipe, socket or device
+                yield path + entry.name, entry
         for name in folders:
             kept = len(walk.descriptors)
-            inner = walk.inside(folder, name)
-            if inner is not None:
-                yield self._below(walk, inner, f"{path}{name}/")
+            yield self._below(walk, folder and walk.inside(folder, name), f"{path}{name}/")
             walk.close(kept)
+
+    def _entries(self, folder: Folder | None, path: str) -> Iterator[os.DirEntry[str]]:
+        """What lies in a folder, each name once; looked for again, by its path, where there is none or another one took its place.
+
+        Who is in the old one finds less and less there, since it is cleared.
+        """
+        names: set[str] = set()
+        with self._walk() as walk:
+            for _ in range(_VANISHED):
+                if folder is not None:
+                    with folder.scan() as entries:
+                        for entry in entries:
+                            if entry.name not in names and not entry.name.startswith(TEMPORARY):
+                                names.add(entry.name)
+                                yield entry
+                    if folder.is_in_place():
+                        return
+                walk.forget()
+                nearest = walk.nearest(self._folder_name(path))
+                if nearest is None or (len(nearest) < len(path) and walk.is_in_place(nearest)):
+                    return
+                folder = walk.folder(self._folder_name(path))
 
     # ------------------------------------------------------------ files of one folder
 

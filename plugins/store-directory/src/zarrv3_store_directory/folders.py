@@ -53,6 +53,15 @@ class Folder(NamedTuple):
         """The status of the folder itself."""
         return os.stat(self.path if self.fd is None else self.fd)  # noqa: PTH116 - a text path, or none
 
+    def is_in_place(self) -> bool:
+        """Whether it still is what its path leads to, as far as the system takes paths of that length."""
+        try:
+            return os.path.samestat(os.stat(self.path), self.status())  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
     def sync(self) -> None:
         """Make the names in it durable, where the system can."""
         if self.fd is not None:
@@ -174,14 +183,9 @@ class Walk:
         return path
 
     def is_in_place(self, path: str) -> bool:
-        """Whether a folder that is open still is what its path leads to, as far as the system takes paths of that length."""
+        """See `Folder`."""
         folder = self._folders[path]
-        try:
-            return folder is not None and os.path.samestat(os.stat(folder.path), folder.status())  # noqa: PTH116
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
+        return folder is not None and folder.is_in_place()
 
     def is_deepest(self, folder: Folder) -> bool:
         """Whether no key can lie in a folder in this one."""
