@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -214,24 +215,31 @@ class IgnoresVersions(MappingDriver):
         return []
 
 
-class RacesOnSwap(MappingDriver):
-    """Compares, waits, then writes."""
-
-    pause = 0.001
+class RacesOnSwapQuickly(MappingDriver):
+    """Compares, then writes, without a lock around both."""
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """Wrong with two threads."""
         changes, refused = unchanged(swaps, [self.mapping.get(key) for key in swaps])
-        if self.pause:
-            time.sleep(self.pause)
+        self.between()
         self.write_many(changes)
         return refused
 
+    def between(self) -> None:
+        """Go on at once."""
 
-class RacesOnSwapQuickly(RacesOnSwap):
-    """Compares, then writes, without a lock around both."""
 
-    pause = 0
+class RacesOnSwap(RacesOnSwapQuickly):
+    """Compares, waits a moment for another thread to get as far, then writes."""
+
+    two = threading.Barrier(2)
+
+    def between(self) -> None:
+        """Meet another thread, on a busy machine too."""
+        with suppress(threading.BrokenBarrierError):
+            self.two.wait(0.05)
+            return
+        self.two.reset()
 
 
 class RacesWithinBatches(MappingDriver):
