@@ -97,6 +97,7 @@ def open_array(
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
     chunk_cache: ChunkCache | int | str | None = None,
+    write_buffer: int | str | None = None,
     **arguments: Unpack[ArrayArguments],
 ) -> Array:
     """Open an array, or create it where the mode allows and a shape or data are given.
@@ -112,20 +113,26 @@ def open_array(
     present = _present(located, full_path, mode, ArrayMetadata)
     if present is not None:
         metadata = nodes.checked(located, full_path, present, ArrayMetadata)
-        return Array(
-            located,
-            full_path,
-            read_only=mode == "r",
-            metadata=metadata,
-            chunk_cache=chunk_cache,
-            **usage_of(arguments),
-        )
-    if shape is None and data is None:
+    elif shape is None and data is None:
         raise ShapeMissingError(
             f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
         )
-    made = spellings.create(located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments)
-    return made if chunk_cache is None else made.with_chunk_cache(chunk_cache)
+    else:
+        made = spellings.create(
+            located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments
+        )
+        if chunk_cache is None and write_buffer is None:
+            return made
+        metadata = made.metadata
+    return Array(
+        located,
+        full_path,
+        read_only=mode == "r",
+        metadata=metadata,
+        chunk_cache=chunk_cache,
+        write_buffer=write_buffer,
+        **usage_of(arguments),
+    )
 
 
 @takes(VersionArguments)
@@ -368,6 +375,7 @@ def open_like(
     storage_options: Mapping[str, Any] | None = None,
     auto: bool = False,
     chunk_cache: ChunkCache | int | str | None = None,
+    write_buffer: int | str | None = None,
     **arguments: Unpack[OpenLikeArguments],
 ) -> Array:
     """Open an array, or create it with the shape, chunks and dtype of another."""
@@ -377,6 +385,7 @@ def open_like(
         storage_options=storage_options,
         auto=auto,
         chunk_cache=chunk_cache,
+        write_buffer=write_buffer,
         **spellings.like(prototype, arguments),
     )
 

@@ -66,10 +66,7 @@ class ChunkCache:
     """
 
     def __init__(self, max_size: int | str) -> None:
-        size = byte_size(max_size) if isinstance(max_size, str) else max_size
-        if type(size) is not int or size < 0:
-            raise ConfigurationError(f"{max_size!r} is not a size; write it like 1000, '64KiB' or '1.5GB'")
-        self.max_size = size
+        self.max_size = size_of(max_size)
         self._stores: dict[int, weakref.ref[BaseStore]] = {}
         self._next = 0
         self.renew()
@@ -201,6 +198,14 @@ class ArrayChunks(NamedTuple):
 def as_cache(cache: ChunkCache | int | str | None) -> ChunkCache | None:
     """A cache as it is, or a new one of some size."""
     return cache if cache is None or isinstance(cache, ChunkCache) else ChunkCache(cache)
+
+
+def size_of(given: int | str) -> int:
+    """A size in bytes that may be given as text; `ConfigurationError` for what is not one."""
+    size = byte_size(given) if isinstance(given, str) else given
+    if type(size) is not int or size < 0:
+        raise ConfigurationError(f"{given!r} is not a size; write it like 1000, '64KiB' or '1.5GB'")
+    return size
 
 
 def _size(chunk: Chunk) -> int:

@@ -102,6 +102,16 @@ class Layout:
         ends = zip(self.stored, self.metadata.shape, strict=True)
         return any(round_up(cut, length) != length for cut, length in ends)
 
+    def reshaped(self, metadata: ArrayMetadata) -> Layout | None:
+        """The layout of an array that differs from this one in shape and attributes only, where nothing else depends on these.
+
+        `None` where something may: metadata that were read anew, transformers.
+        """
+        ours, plain = self.metadata, not self.metadata.storage_transformers and self.blocks is None
+        names = ("data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")
+        same = all(getattr(metadata, name) is getattr(ours, name) for name in names)
+        return replace(self, metadata=metadata) if plain and same else None
+
     def sizes(self, cuts: Sequence[Cut]) -> tuple[tuple[int, ...], ...]:
         """The lengths along each dimension of what lies in the array of chunks (or shards)."""
         return tuple(map(clipped, cuts, self.metadata.shape))

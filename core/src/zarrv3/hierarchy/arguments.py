@@ -78,6 +78,8 @@ write_data: whether `data` are written; otherwise they only say what shape and d
 chunk_shape: what zarr-python 3 also calls `chunks`.
 chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache` that several arrays
     may share; `None` remembers nothing.
+write_buffer: write late, in whole chunks, until `flush` is called or the array is forgotten: how many bytes may wait, or text such as
+    `"256MiB"`; see `Array.buffered`. `None` writes at once.
 zarr_version: 3; others are refused.
 zarr_format: 3; others are refused.
 object_codec: `VLenUTF8()` or `VLenBytes()` of numcodecs: the data type is `string` or `bytes`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias, Unpack
 
@@ -21,6 +21,7 @@ from zarrv3.format.codecs import Codec
 from zarrv3.format.cuts import Cut, are_regular, count_of, largest, start_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
+from zarrv3.hierarchy.buffering import Buffering
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
@@ -99,6 +100,8 @@ class Array(Node[ArrayMetadata]):
         chunk_cache: remember decoded chunks for reading: a size in bytes or as text such as `"64MiB"`, or a `ChunkCache`
             that several arrays share. What others write is then not seen before `refresh`. Chunks whose elements vary
             in length are not remembered.
+        write_buffer: write late, in whole chunks, as in a block of `buffered` that ends with `flush`, or when the array is forgotten:
+            how many bytes may wait, or text such as `"256MiB"`.
 
     Raises `NodeNotFoundError` when nothing is there, `NodeTypeError` when it is a group, and `MetadataError` for a document
     that is not valid.
@@ -116,12 +119,17 @@ class Array(Node[ArrayMetadata]):
         memory_order: Literal["C", "F"] | None = None,
         metadata: ArrayMetadata | None = None,
         chunk_cache: ChunkCache | int | str | None = None,
+        write_buffer: int | str | None = None,
     ) -> None:
+        self._buffering: Buffering | None = None
         super().__init__(store, path, read_only=read_only, metadata=metadata)
         self._write_empty = write_empty_chunks
         self._memory_order: Literal["C", "F"] = memory_order or config.get("order")
         self._cache = as_cache(chunk_cache)
         self._layout = self._arranged(self._metadata)
+        self._write_buffer = write_buffer
+        if write_buffer is not None:
+            self._buffer(write_buffer)
 
     def _arranged(self, metadata: ArrayMetadata) -> Layout:
         layout = arrange(self._store, folder_of(self._path), metadata)
@@ -130,15 +138,26 @@ class Array(Node[ArrayMetadata]):
         return replace(layout, cache=self._cache.of(self._store, form_of(metadata)))
 
     def _adopt(self, metadata: ArrayMetadata) -> None:
-        self._layout = self._arranged(metadata)
+        if self._buffering is not None:
+            self._buffering.array._adopt(metadata)
+        self.show(metadata)
+
+    def show(self, metadata: ArrayMetadata) -> None:
+        """Be an array of other metadata from now on, without asking the store or telling it.
+
+        Args:
+            metadata: the array's.
+        """
+        self._layout = self._layout.reshaped(metadata) or self._arranged(metadata)
         super()._adopt(metadata)
 
     def refresh(self) -> Self:
         """Read the metadata again and forget decoded chunks, to see what another process or object has changed.
 
-        Returns this array. Raises `NodeNotFoundError` or `NodeTypeError` when it is no longer there.
+        Stores what waits first. Returns this array. Raises `NodeNotFoundError` or `NodeTypeError` when it is no longer there.
         """
-        super().refresh()
+        with self._stored():
+            super().refresh()
         if self._layout.cache is not None:
             self._layout.cache.forget(self._layout.folder)
         return self
@@ -159,7 +178,13 @@ class Array(Node[ArrayMetadata]):
         told = {name: value for name, value in usage_of({"config": config}).items() if value is not None}
         return self._with(**told)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it takes to open the array again; what waits is stored first."""
+        self.flush()
+        return super().__reduce__()
+
     def _with(self, **options: Any) -> Self:
+        self.flush()
         return type(self)(
             self._store, self._path, metadata=self._metadata, **{**self._options(), **options}
         )._share(self._above)
@@ -170,6 +195,7 @@ class Array(Node[ArrayMetadata]):
             "write_empty_chunks": self._write_empty,
             "memory_order": self._memory_order,
             "chunk_cache": self._cache,
+            "write_buffer": self._write_buffer,
         }
 
     @property
@@ -437,6 +463,21 @@ class Array(Node[ArrayMetadata]):
         fields: Fields = None,
         progress: Progress | None = None,
     ) -> NumpyArray:
+        buffering = self._buffering
+        if buffering is not None:
+            with buffering.buffer.taken:
+                return self._read(buffering, planner, selection, out, fields, progress)
+        return self._read(None, planner, selection, out, fields, progress)
+
+    def _read(
+        self,
+        buffering: Buffering | None,
+        planner: Planner,
+        selection: Any,
+        out: NumpyArray | None,
+        fields: Fields,
+        progress: Progress | None,
+    ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
         selected = planner(selection, layout.metadata.shape, layout.cuts)
@@ -448,6 +489,8 @@ class Array(Node[ArrayMetadata]):
         else:
             buffer = np.empty(selected.shape, dtype, self._memory_order)
         reading.read(layout, selected, buffer, fields=fields, progress=progress)
+        if buffering is not None:
+            buffering.buffer.lay_over(layout, selected, buffer, fields)
         if out is None:
             return selected.finish(buffer)
         if buffer is not out:
@@ -538,6 +581,10 @@ class Array(Node[ArrayMetadata]):
         progress: Progress | None = None,
     ) -> None:
         self._check_writable()
+        if self._buffering is not None and self._set_late(
+            planner, selection, value, fields=fields, progress=progress
+        ):
+            return
         layout = self._layout
         fields, selection = self._fields(fields, selection)
         selected = planner(selection, layout.metadata.shape, layout.cuts)
@@ -557,6 +604,24 @@ class Array(Node[ArrayMetadata]):
             expect_missing=is_new,
             progress=progress,
         )
+
+    def _set_late(
+        self, planner: Planner, selection: Any, value: Any, *, fields: Fields, progress: Progress | None
+    ) -> bool:
+        """Put a value into the write buffer; `False` if it has to be written at once: what it would replace is stored then."""
+        buffering = self._buffering
+        assert buffering is not None
+        with buffering.buffer.taken:
+            layout = self._layout
+            fields, selection = self._fields(fields, selection)
+            if fields is None and progress is None and not is_stored(value):
+                selected = planner(selection, layout.metadata.shape, layout.cuts)
+                array = selected.start(self.castable(value, layout.dtype))
+                if buffering.takes(array):
+                    buffering.write(self, selected, array)
+                    return True
+            self.flush()
+            return False
 
     def _set_parts(
         self,
@@ -604,7 +669,71 @@ class Array(Node[ArrayMetadata]):
         """
         return castable(value, self.dtype if dtype is None else dtype, self)
 
+    # ------------------------------------------------------------ writing late
+
+    @contextmanager
+    def buffered(self, size: int | str = "256MiB") -> Iterator[Self]:
+        """A block in which this object writes late: `with array.buffered(): for frame in camera: array.append(frame)`.
+
+        Parts of chunks (or shards) wait in memory, decoded, until the whole chunk has been written, `size` is reached, the block
+        ends or `flush` is called; a chunk that is written wholly is stored at once and not read. So small writes and appends cost
+        about what writing whole chunks costs. This object shows what waits, in reading and in its `shape`; others, and copies of it
+        in other processes, see it when it has been stored. Then parts are swapped into what is there by then, as always.
+
+        **A write or append that waits is not in the store: it is lost if the process dies.** What has been stored is complete, and an
+        array that is appended to gets longer in the store only as elements are stored.
+
+        Appended elements that wait have no place in the store yet: if others append meanwhile, they come behind that. Values of
+        more than half the `size`, fields of a structured dtype, arrays in stores, and appends to a chunk grid that is not regular
+        are written at once, after what waits.
+
+        If storing fails, the error reaches whoever wrote or ended the block, and what has not been stored goes on waiting: call
+        `flush` again. Thread-safe. In a forked child nothing waits.
+
+        Args:
+            size: how many bytes may wait, or text such as `"64MiB"`; a byte more for each element tells whether it was written.
+
+        Raises `ConfigurationError` for what is not a size, and `ReadOnlyError`.
+        """
+        self._check_writable()
+        if self._buffering is not None:  # an inner block, or an array that was opened so
+            yield self
+            self.flush()
+            return
+        buffering = self._buffer(size)
+        try:
+            yield self
+        finally:
+            with buffering.buffer.taken:
+                self.flush()
+                buffering.ended, self._buffering = True, None
+
+    def flush(self) -> None:
+        """Store what waits, if anything: see `buffered`. What cannot be stored goes on waiting. Thread-safe."""
+        buffering = self._buffering
+        if buffering is not None:
+            with buffering.buffer.taken:
+                buffering.flush()
+                self.show(buffering.array.metadata)
+
+    def _buffer(self, size: int | str) -> Buffering:
+        buffering = Buffering(self._with(write_buffer=None), size)
+        buffering.attach(self)
+        self._buffering = buffering
+        return buffering
+
+    @contextmanager
+    def _stored(self) -> Iterator[None]:
+        """A block in which nothing waits."""
+        with nullcontext() if self._buffering is None else self._buffering.buffer.taken:
+            self.flush()
+            yield
+
     # ------------------------------------------------------------ changing the shape
+
+    def _change_quietly(self, changed: Callable[[ArrayMetadata], ArrayMetadata]) -> bool:
+        with self._stored():
+            return super()._change_quietly(changed)
 
     def resize(self, *shape: Any, new_shape: Any = None) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
@@ -688,6 +817,8 @@ class Array(Node[ArrayMetadata]):
                 )
             return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
 
+        if self._buffering is not None and self._append_late(array, axis, longer):
+            return self.shape
         old, is_other = self._reshape(longer)
         new = longer(old)  # by now other threads may have made this array longer still
         place = tuple(
@@ -702,6 +833,21 @@ class Array(Node[ArrayMetadata]):
         if is_other:
             self._tell("changed", self._path)
         return self.shape
+
+    def _append_late(
+        self, array: Any, axis: int, longer: Callable[[tuple[int, ...]], tuple[int, ...]]
+    ) -> bool:
+        """Put elements into the write buffer; `False` if they have to be appended at once: what waits is stored then."""
+        buffering = self._buffering
+        assert buffering is not None
+        self._check_writable()
+        with buffering.buffer.taken:
+            longer(self.shape)
+            if isinstance(array, np.ndarray) and buffering.takes(array) and are_regular(self._layout.stored):
+                buffering.append(self, array, axis)
+                return True
+            self.flush()
+            return False
 
     # ------------------------------------------------------------ description
 
