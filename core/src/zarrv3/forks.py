@@ -3,8 +3,10 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from types import ModuleType
 from typing import Protocol
 
 
@@ -48,6 +50,42 @@ def at_forks(
         os.register_at_fork(
             **{name: function for name, function in functions.items() if function is not None}
         )
+
+
+def load_again(name: str, path: str | os.PathLike[str]) -> ModuleType:
+    """A compiled module once more, for a child that cannot use its parent's: the system tells libraries apart by their files.
+
+    So it is loaded from a copy, and what it keeps for the whole process, as its threads, it has anew.
+    """
+    from importlib.machinery import ExtensionFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    with _copy(path) as copy:
+        loader = ExtensionFileLoader(name, copy)
+        spec = spec_from_file_location(name, copy, loader=loader)
+        assert spec is not None
+        module = module_from_spec(spec)
+        loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _copy(original: str | os.PathLike[str]) -> Iterator[str]:
+    """A copy of a file, in memory where the system has that: a folder for temporary files may not allow programs."""
+    import shutil
+    import tempfile
+
+    with open(original, "rb") as source:  # noqa: PTH123 - a text may be given
+        if hasattr(os, "memfd_create"):
+            with open(os.memfd_create(os.path.basename(original)), "wb") as copy:  # noqa: PTH119, PTH123 - of a descriptor
+                shutil.copyfileobj(source, copy)
+                copy.flush()
+                yield f"/proc/self/fd/{copy.fileno()}"
+        else:
+            with tempfile.NamedTemporaryFile(suffix=os.path.splitext(original)[1]) as copy:  # noqa: PTH122
+                shutil.copyfileobj(source, copy)
+                copy.flush()
+                yield copy.name
 
 
 def _renew() -> None:

@@ -8,17 +8,13 @@ second time. So does a process in which somebody else has imported obstore befor
 import importlib
 import importlib.util
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.machinery import ExtensionFileLoader
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zarrv3.forks import Lock
+from zarrv3.forks import Lock, load_again
 
 _loaded: dict[int, ModuleType] = {}
 """By process; those of the parents stay, since to free them is to use them."""
@@ -43,34 +39,14 @@ def store_class(obstore: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _second() -> ModuleType:
-    """The extension module once more: the system tells libraries apart by their files, so it is a copy."""
+    """The extension module once more."""
     folder = importlib.util.find_spec("obstore")
     assert folder is not None and folder.submodule_search_locations  # noqa: PT018 - it is a dependency
-    original = next(
-        path
-        for path in Path(folder.submodule_search_locations[0]).glob("_obstore.*")
-        if path.suffix != ".pyi"
+    return load_again(
+        "_obstore",
+        next(
+            path
+            for path in Path(folder.submodule_search_locations[0]).glob("_obstore.*")
+            if path.suffix != ".pyi"
+        ),
     )
-    with _copy(original) as path:
-        loader = ExtensionFileLoader("_obstore", path)
-        spec = importlib.util.spec_from_file_location("_obstore", path, loader=loader)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _copy(original: Path) -> Iterator[str]:
-    """A copy of a file, in memory where the system has that: a folder for temporary files may not allow programs."""
-    with original.open("rb") as source:
-        if hasattr(os, "memfd_create"):
-            with open(os.memfd_create(original.name), "wb") as copy:  # noqa: PTH123 - of a descriptor
-                shutil.copyfileobj(source, copy)
-                copy.flush()
-                yield f"/proc/self/fd/{copy.fileno()}"
-        else:
-            with tempfile.NamedTemporaryFile(suffix=original.suffix) as copy:
-                shutil.copyfileobj(source, copy)
-                copy.flush()
-                yield copy.name
