@@ -48,4 +48,4 @@ def test_the_plugin_of_the_page_adds_its_command() -> None:
         names = [command.name for command in application().registered_commands]
     finally:
         hooks.unregister("page")
-    assert names[-1] == "count"
+    assert "count" in names
