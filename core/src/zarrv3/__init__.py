@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from zarrv3.store.wrapping import as_mapping as as_mapping
 
     # the classes of plugins: known to type checkers where the package is installed, Any where it is not
+    from zarrv3_bridge_icechunk import IcechunkStore as IcechunkStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_bridge_zarr import from_zarr_store as from_zarr_store  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_draft_v3 import DraftV3 as DraftV3  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_layer_lru_cache import LRUStoreCache as LRUStoreCache  # type: ignore[import-not-found,unused-ignore]
