@@ -26,6 +26,7 @@ EXTRAS = {
     "zarrv3-store-mongodb",
     "zarrv3-store-obstore",
     "zarrv3-bridge-icechunk",
+    "zarrv3-layer-telemetry",
     "zarrv3-bridge-zarr",
     "zarrv3-bridge-xarray",
     "zarrv3-bridge-dask",

@@ -73,6 +73,11 @@ def fail(_: BaseStore) -> None:
 # ---------------------------------------------------------------- wrapping
 
 
+def wrappers() -> list[str]:
+    """Who wraps stores, in calling order, but for packages of this repository that are installed."""
+    return [name for name, _ in hooks.functions("zarrv3_wrap_store") if " of zarrv3-" not in name]
+
+
 def test_no_hooks() -> None:
     """Without plugins a store is what was asked for."""
     assert type(open_store("memory:")) is MemoryStore
@@ -84,7 +89,7 @@ def test_wrapping_in_order() -> None:
     hooks.register(wrapper(lambda store: Prefix(store, "p")), "second")
     store = open_store("memory:")
     assert [type(store), type(store.inner)] == [Counting, Prefix]  # type: ignore[attr-defined]
-    assert [name for name, _ in hooks.functions("zarrv3_wrap_store")] == ["second", "first"]
+    assert wrappers() == ["second", "first"]
 
 
 def test_none_leaves_the_store() -> None:
@@ -211,7 +216,7 @@ def test_installed_hooks(install: Install) -> None:
     )
     assert module not in sys.modules
     assert type(open_store("memory:")) is Counting
-    assert [name for name, _ in hooks.functions("zarrv3_wrap_store")] == ["acme-hooks of acme 3.4"]
+    assert wrappers() == ["acme-hooks of acme 3.4"]
 
 
 def test_broken_module_of_hooks(install: Install) -> None:

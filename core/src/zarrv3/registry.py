@@ -115,9 +115,11 @@ OFFERED: dict[str, dict[str, str]] = {
     },
     "layers": {
         "draft-v3": "zarrv3-layer-draft-v3",
+        "log": "zarrv3-layer-log",
         "lru-cache": "zarrv3-layer-lru-cache",
         "overlay": "zarrv3-layer-overlay",
         "retry": "zarrv3-layer-retry",
+        "telemetry": "zarrv3-layer-telemetry",
         "zarr2": "zarrv3-layer-zarr2",
         "zip": "zarrv3-store-zip",
     },
@@ -147,6 +149,7 @@ OFFERED_CLASSES: dict[str, str] = {
     "FSStore": "zarrv3-store-fsspec",
     "IcechunkStore": "zarrv3-bridge-icechunk",
     "LMDBStore": "zarrv3-store-lmdb",
+    "LogLayer": "zarrv3-layer-log",
     "LRUStoreCache": "zarrv3-layer-lru-cache",
     "MongoDBStore": "zarrv3-store-mongodb",
     "ObjectStore": "zarrv3-store-obstore",
@@ -156,6 +159,7 @@ OFFERED_CLASSES: dict[str, str] = {
     "SQLStore": "zarrv3-store-sql",
     "SQLiteStore": "zarrv3-store-sql",
     "ShardingTransformer": "zarrv3-transformer-sharding",
+    "TelemetryLayer": "zarrv3-layer-telemetry",
     "Zarr2": "zarrv3-layer-zarr2",
     "ZipStore": "zarrv3-store-zip",
 }

@@ -582,11 +582,34 @@ def test_the_log_says_what_failed(flaky: Flaky, caplog: pytest.LogCaptureFixture
     lines = [record for record in caplog.records if record.name != "stamina"]
     assert len(caplog.records) - len(lines) == 2
     assert [line.getMessage() for line in lines] == [
-        f"attempt 1 of 3 failed in {flaky.describe()}, the next 0.001 s later or more: lost 0",
-        f"attempt 2 of 3 failed in {flaky.describe()}, the next 0.002 s later or more: lost 1",
+        f"attempt 1 of 3 failed for 'key' in {flaky.describe()}, the next 0.001 s later or more: lost 0",
+        f"attempt 2 of 3 failed for 'key' in {flaky.describe()}, the next 0.002 s later or more: lost 1",
         f"attempt 3 of 3 failed: {last}",
     ]
-    assert {(line.name, line.levelno) for line in lines} == {("zarrv3_layer_retry", logging.WARNING)}
+    assert {(line.name, line.levelno) for line in lines} == {("zarrv3.retry", logging.WARNING)}
+
+
+def test_the_log_names_the_keys_of_every_call(flaky: Flaky, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever was called, the line has its first key, or folder, and how many more there are."""
+    calls: list[tuple[str, Callable[[Retry], object], str]] = [
+        (
+            "get_many",
+            lambda store: store.get_many([Request("a/k"), Request("a/l/m")]),
+            "'a/k' (or one of 1 more keys)",
+        ),
+        ("stat_many", lambda store: store.stat_many(["a/k"]), "'a/k'"),
+        ("swap_many", lambda store: store.swap_many({"new": (None, b"v")}), "'new'"),
+        ("erase_prefix", lambda store: store.erase_prefix("a/"), "'a/'"),
+    ]
+    for method, call, named in calls:
+        caplog.clear()
+        flaky.plan[method] = lost()
+        with caplog.at_level(logging.WARNING, "zarrv3"):
+            call(Retry(flaky, wait_initial=0, wait_jitter=0))
+        lines = [record.getMessage() for record in caplog.records if record.name == "zarrv3.retry"]
+        assert lines == [
+            f"attempt 1 of 5 failed for {named} in {flaky.describe()}, the next 0 s later or more: lost 0"
+        ]
 
 
 def test_core_does_not_import_stamina() -> None:

@@ -304,6 +304,14 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         """The store that this one lies on and where a folder lies there; a store that holds data itself, as it is."""
         return self, folder
 
+    def stack(self) -> Iterator[BaseStore]:
+        """This store and those that it lies on, the outermost first."""
+        store: BaseStore = self
+        yield store
+        while (below := store.below("")[0]) is not store:
+            store = below
+            yield store
+
     def beside(self, folder: str) -> Sequence[tuple[BaseStore, str]]:  # noqa: ARG002 - asked of layers
         """Other stores than that below from which what lies in a folder is read too, and where it lies there."""
         return ()

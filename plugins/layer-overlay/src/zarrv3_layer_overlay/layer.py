@@ -93,7 +93,7 @@ class OverlayLayer(Layer):
         self._base: BaseStore | None = None
         self._is_apart = False
         self._is_marked = False
-        for below in _stack(self.inner):
+        for below in self.inner.stack():
             if isinstance(below, OverlayLayer):
                 raise ConfigurationError(
                     "an overlay cannot lie on another one; lay the other's base over a further base instead: "
@@ -524,14 +524,6 @@ class _Copied:
         values = {key: value for key, value in changes.items() if value is not None}
         if values:
             self._write(values)
-
-
-def _stack(store: BaseStore) -> Iterator[BaseStore]:
-    """A store and those that it lies on."""
-    yield store
-    while (below := store.below("")[0]) is not store:
-        store = below
-        yield store
 
 
 def _said(value: Buffer | None) -> Any:

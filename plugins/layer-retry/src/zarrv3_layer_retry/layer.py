@@ -23,7 +23,7 @@ _SECONDS: dict[str, Any] = {
 
 _POSITIVE = "a positive number of seconds"
 
-_logger = logging.getLogger("zarrv3_layer_retry")
+_logger = logging.getLogger("zarrv3.retry")
 
 
 def _is_positive(seconds: float) -> bool:
@@ -121,7 +121,7 @@ class Retry(Layer):
         """
         left, failed = dict(swaps), list[StoreError]()
 
-        def attempt() -> Collection[str]:
+        def attempt(_: Swaps) -> Collection[str]:
             if failed:
                 self._look_at([*left], left, failed[-1], again=True)
             try:
@@ -134,7 +134,7 @@ class Retry(Layer):
             self._look_at([*refused], left, failed[-1], again=False)  # perhaps the first attempt came late
             return ()
 
-        return self._repeat(attempt)
+        return self._repeat(attempt, swaps)
 
     def _look_at(self, keys: Sequence[str], left: dict[str, Any], error: StoreError, *, again: bool) -> None:
         """Forget the keys that have been swapped; those that still have their version are left for another attempt."""
@@ -176,13 +176,16 @@ class Retry(Layer):
                     return call(*arguments)
                 except StoreError as error:
                     if error.retryable:
-                        self._log(attempt, error)
+                        self._log(attempt, error, arguments)
                     raise
         raise AssertionError  # pragma: no cover - the last error has been raised
 
-    def _log(self, attempt: stamina.Attempt, error: StoreError) -> None:
+    def _log(self, attempt: stamina.Attempt, error: StoreError, arguments: Sequence[Any]) -> None:
         store, attempts = self.inner.describe(), self._settings["attempts"]
-        where = "" if store in str(error) else f" in {store}"  # a driver may raise one of its own
+        keys = [key for argument in arguments for key in _keys(argument)]
+        # a driver may raise one of its own
+        what = "" if not keys or repr(keys[0]) in str(error) else f" for {summary(keys)}"
+        where = what + ("" if store in str(error) else f" in {store}")
         pause = f", the next {attempt.next_wait:.3g} s later or more" if attempt.num < attempts else ""
         _logger.warning("attempt %d of %d failed%s%s: %s", attempt.num, attempts, where, pause, error)
 
@@ -223,3 +226,12 @@ class Retry(Layer):
 
 def _is_retryable(error: Exception) -> bool:
     return isinstance(error, StoreError) and error.retryable
+
+
+def _keys(argument: Any) -> list[str]:
+    """The keys of requests, keys or changes, or the folder, that a call is given."""
+    return (
+        [argument]
+        if isinstance(argument, str)
+        else [one if isinstance(one, str) else one.key for one in argument]
+    )
