@@ -355,6 +355,23 @@ def test_closing_an_inherited_store_in_a_child_does_not_hang(tmp_path: Path) -> 
 # ---------------------------------------------------------------- limits
 
 
+def test_requests_may_be_plain_tuples() -> None:
+    """A driver is asked by requests with ranges, whatever the caller wrote."""
+
+    class Strict(Recorder):
+        def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+            assert [type(one) for one in requests] == [Request] * len(requests)
+            assert all(one.range is None or type(one.range) is ByteRange for one in requests)
+            return super().get_many(requests)
+
+    driver = Strict()
+    driver.mapping["k"] = b"0123"
+    store: Any = DriverStore(driver)
+    assert [bytes(value) for value in store.get_many([("k", (1, 3)), ("k",), ("k", None), Request("k")])] == [
+        b"12", b"0123", b"0123", b"0123",
+    ]  # fmt: skip
+
+
 def test_long_batches_are_split() -> None:
     """The driver never sees more keys than it takes, and results come back whole and in order."""
     store = Example(limits=Limits(batch_keys=3))

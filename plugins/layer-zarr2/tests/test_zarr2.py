@@ -109,6 +109,13 @@ def test_recognised(below: Any) -> None:
     assert zarrv3.open_array(below, path="g/x", mode="r", auto=True).shape == (3, 4)
 
 
+def test_recognised_in_an_archive(below: Any, tmp_path: Path) -> None:
+    """With `auto=True` an archive that was taken for a folder is opened, and the version 2 in it."""
+    with zarrv3.open_store(f"zip://{tmp_path}/a.zip") as archive:
+        archive.update(below)
+    assert zarrv3.open_array(tmp_path / "a.zip", path="g/x", mode="r", auto=True).shape == (3, 4)
+
+
 def test_untranslatable_nodes(mixed: Any) -> None:
     """A node that cannot be translated raises the reason when it is opened; its neighbours are listed and read."""
     mixed.array(

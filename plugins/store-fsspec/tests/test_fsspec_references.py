@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -93,6 +94,15 @@ def check(url: str, hdf5: Path) -> None:
         assert {key: len(value) for key, value in store.items()} == sizes
         assert [key for key in sizes if key.startswith("holes/") and "json" not in key] == ["holes/0"]
         assert sorted(store.list_dir("g/")) == ["g/small/", "g/texts/", "g/zarr.json"]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "7"])
+def test_what_is_not_references(content: str, tmp_path: Path) -> None:
+    """A file that does not hold references is refused by its name."""
+    path = tmp_path / "file.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=re.escape(str(path))):
+        zarrv3.open(f"reference://{path}|zarr2:", mode="r")
 
 
 def test_hdf5_by_references(hdf5: Path, tmp_path: Path) -> None:

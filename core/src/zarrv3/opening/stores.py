@@ -58,7 +58,8 @@ def recognised(store: BaseStore, path: str) -> tuple[BaseStore, str]:
         below = Prefix(store, place) if place else store
         for text in hooks.call_each("zarrv3_recognise", store=below, path=""):
             if "://" in text:
-                return open_store(text), "" if place else path
+                there = open_store(text)
+                return (there, path) if there == below else recognised(there, "" if place else path)
             opened: BaseStore = below
             for adapter in parse_pipeline(f"memory:|{text}")[1:]:
                 opened = _adapter(adapter, opened)

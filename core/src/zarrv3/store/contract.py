@@ -70,10 +70,11 @@ def whole(keys: Iterable[str]) -> list[Request]:
 
 
 def as_requests(requests: Sequence[Any]) -> Sequence[Request]:
-    """Requests from requests, or from plain tuples of a key and a range."""
+    """Requests from requests, or from plain tuples of a key and a range, which may be one too."""
     if {*map(type, requests)} <= {Request}:
         return requests
-    return [Request(*request) for request in requests]
+    made = [Request(*request) for request in requests]
+    return [one if one.range is None else one._replace(range=ByteRange(*one.range)) for one in made]
 
 
 _new = tuple.__new__  # no Python call per key

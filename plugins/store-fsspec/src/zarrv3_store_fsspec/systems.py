@@ -125,6 +125,8 @@ def unwrapped(fs: Any, path: str) -> tuple[Any, str]:
 def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     """The file system of a URL and the path in it."""
     protocol = "" if "::" in url else split_protocol(url)[0] or ""
+    place = options.get("fo") if protocol == "reference" else None
+    where = repr(redact(place if isinstance(place, str) else url))
     try:
         if protocol:
             options = configured(protocol, options)
@@ -135,16 +137,20 @@ def opened(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
             options = {**login, **options}
         fs, path = url_to_fs(url, **options)
     except ImportError as error:
-        raise ConfigurationError(f"{redact(url)!r} needs a package that is not installed: {error}") from error
+        raise ConfigurationError(f"{where} needs a package that is not installed: {error}") from error
+    except AttributeError as error:
+        if place is None:
+            raise
+        raise ConfigurationError(f"{where} does not hold references: {redact(str(error))}") from error
     except ValueError as error:
-        raise ConfigurationError(f"{redact(url)!r}: {redact(str(error))}") from None
+        raise ConfigurationError(f"{where}: {redact(str(error))}") from None
     except KeyError as error:  # fsspec looks at each group of a table as if it were an array
         raise ConfigurationError(
-            f"{redact(url)!r}: no {error} among the references; say where they lead to by remote_protocol=file, s3 or https"
+            f"{where}: no {error} among the references; say where they lead to by remote_protocol=file, s3 or https"
         ) from None
     except TypeError as error:
         raise ConfigurationError(
-            f"{redact(url)!r} and its options do not fit together: {redact(str(error))}"
+            f"{where} and its options do not fit together: {redact(str(error))}"
         ) from None
     if protocol in {"s3", "s3a"}:
         fs.retries = ATTEMPTS
