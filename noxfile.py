@@ -107,6 +107,8 @@ ONCE = [
     "plugins/store-mongodb",
     "plugins/store-fsspec",
     "plugins/store-obstore",
+    "plugins/serve/tests/test_serve_s3_clients.py",
+    "plugins/serve/tests/test_serve_s3_kit.py",
 ]
 """What is tested on one interpreter only, to keep the whole run short."""
 

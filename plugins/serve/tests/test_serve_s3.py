@@ -43,6 +43,7 @@ from zarrv3.store.wrapping import DriverStore
 from zarrv3.testing.faults import Faults
 from zarrv3_serve import served
 from zarrv3_serve.s3 import s3_app
+from zarrv3_serve.s3.checksums import check
 from zarrv3_serve.s3.chunks import SIGNED, Chunks
 from zarrv3_serve.s3.errors import S3Error
 from zarrv3_serve.s3.listing import list_objects
@@ -170,22 +171,48 @@ def test_amazons_examples_are_accepted() -> None:
     )
 
 
-def chunked_example() -> tuple[Signature, bytes]:
+def chunked_example(*, trailer: bool = False) -> tuple[Signature, bytes]:
     """A body in signed chunks of Amazon's documentation, and the signature that it follows."""
     key = f"AWS4{KEYS['AKIAIOSFODNN7EXAMPLE']}".encode()
     for part in SCOPE.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
-    signatures = [
+    plain = (
+        "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
         "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
         "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
         "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
-    ]
+    )
+    followed = (
+        "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e",
+        "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+        "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+        "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+    )
+    seed, *signatures = followed if trailer else plain
     body = b"".join(
         b"%x;chunk-signature=%b\r\n%b\r\n" % (size, signature.encode(), b"a" * size)
         for size, signature in zip((65536, 1024, 0), signatures, strict=True)
     )
+    if trailer:
+        last = "d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435"
+        body = f"x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:{last}\r\n\r\n".join(
+            [body.decode()[:-2], ""]
+        ).encode()
     return Signature(key, "20130524T000000Z", SCOPE, seed), body
+
+
+def test_signed_trailers() -> None:
+    """Amazon's example of a body whose checksum comes behind it, signed, is read; a changed checksum or signature is refused."""
+    signature, body = chunked_example(trailer=True)
+    for text, is_right in ((body, True), (body.replace(b"sOO8", b"sOO9"), False), (body[:-10], False)):
+        chunks = Chunks(f"{SIGNED}-TRAILER", signature)
+        value = chunks.feed(text)
+        if is_right:
+            chunks.finish()
+            assert check(value, chunks.trailers) == {"x-amz-checksum-crc32c": "sOO8/Q=="}
+        else:
+            with pytest.raises(S3Error, match="signature"):
+                chunks.finish()
 
 
 @pytest.mark.parametrize("piece", [1000, 65537, 1 << 20])

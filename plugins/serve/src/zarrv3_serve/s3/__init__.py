@@ -1,6 +1,7 @@
 """The S3 protocol over any store.
 
-app         the ASGI application: limits, who may do what, which operation a request means
+app         the ASGI application: a store as a bucket, its limits, and how answers are sent
+operations  what a request means, and what it takes to do it
 requests    a request as S3 reads it, its body, and an answer
 signatures  who signed a request: version 4, in a header or in the query
 chunks      bodies in signed or unsigned chunks (`aws-chunked`)

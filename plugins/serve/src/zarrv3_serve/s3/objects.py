@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from urllib.parse import unquote
 
+from zarrv3.errors import ZarrError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Version
 from zarrv3.store.contract import Request as Wanted
 from zarrv3.store.keys import check_key
 from zarrv3_serve.s3.checksums import etag
-from zarrv3_serve.s3.errors import S3Error
+from zarrv3_serve.s3.documents import Tree, parsed
+from zarrv3_serve.s3.errors import S3Error, translated
 from zarrv3_serve.s3.requests import Account, Request, Response
 
 SMALL = 4 << 20
 """Values below this size are read without asking for their size."""
+KEYS = 1000
+"""How many keys are erased by one request."""
 _RANGE = re.compile(r"bytes=(?:(\d{1,20})-(\d{1,20})?|-(\d{1,20}))")
 _LOST = (
     "x-amz-server-side-encryption",
@@ -219,3 +223,31 @@ def part_of(value: Buffer, text: str | None) -> Buffer:
     if part is None:
         raise S3Error("InvalidArgument", "x-amz-copy-source-range is bytes=FIRST-LAST")
     return memoryview(value)[part[0] : part[1]]
+
+
+def erase_many(store: BaseStore, body: Buffer) -> Tree:
+    """Erase what a document names; returns what is said of each key."""
+    tree = parsed(bytes(body), "Delete")
+    found = [*tree.iter("Object")]
+    if not 1 <= len(found) <= KEYS:
+        raise S3Error("MalformedXML", f"between 1 and {KEYS} keys are erased at once")
+    plain: dict[str, None] = {}
+    done: list[str] = []
+    failed: list[Tree] = []
+    for each in found:
+        key, tag = each.findtext("Key", ""), each.findtext("ETag")
+        try:
+            checked(store, key)
+            check_version(each.findtext("VersionId"))
+            if tag:
+                write(store, key, None, {"if-match": tag})
+                done.append(key)
+            else:
+                plain[key] = None
+        except (S3Error, ZarrError) as error:
+            told = translated(error)
+            failed.append({"Key": key, "Code": told.code, "Message": told.message})
+    store.write_many(plain)
+    settle(store)
+    quiet = tree.findtext("Quiet", "").strip().lower() == "true"
+    return {"Deleted": [] if quiet else [{"Key": key} for key in [*done, *plain]], "Error": failed}
