@@ -1,10 +1,13 @@
 """Chunks of differing lengths, exchanged with zarr-python and zarrs in both directions."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
 import zarr
+from interop_zarrita import HAS_NODE, ZarritaError, node
 
 import zarrv3
 from zarrv3_bridge_zarr import as_zarr_store
@@ -54,3 +57,13 @@ def test_exchange(pipeline: str, layout: str) -> None:
         theirs = zarr.open_array(as_zarr_store(store))
         assert np.asarray(theirs).tolist() == expected.tolist()
         assert ours.write_chunk_sizes == theirs.write_chunk_sizes
+
+
+def test_refused(tmp_path: Path) -> None:
+    """TensorStore and zarrita.js do not know the grid, and say so."""
+    zarrv3.create_array(tmp_path, data=DATA, chunks=[[3, 4, 5], 10])
+    with pytest.raises(ValueError, match='received: "rectilinear"'):
+        tensorstore.open({"driver": "zarr3", "kvstore": f"file://{tmp_path}/"}).result()
+    if HAS_NODE:
+        with pytest.raises(ZarritaError):
+            node().ask(zarrv3.open_store(tmp_path), do="read")
