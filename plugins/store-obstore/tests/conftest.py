@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from email.utils import formatdate
 from functools import partial
 from http.client import HTTPConnection
@@ -189,6 +190,39 @@ def web(server: tuple[str, Path]) -> tuple[str, Path]:
     name = uuid.uuid4().hex
     (folder / name).mkdir()
     return f"{url}/{name}", folder / name
+
+
+@contextmanager
+def _answering(status: int, headers: dict[str, str], body: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """The address of a server that always answers the same, and the heads of the requests that it got."""
+    seen: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            seen.append(self.headers)
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            for name, text in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, text)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body.encode())
+
+        do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 - what the base class looks for
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+@pytest.fixture
+def answering() -> Callable[..., AbstractContextManager[tuple[str, list[Any]]]]:
+    """Starts a server for a block that answers every request with a status, headers and a body."""
+    return _answering
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -6,11 +6,8 @@ import hmac
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,30 +30,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     (tmp_path / ".aws").mkdir()
     return tmp_path
-
-
-@contextmanager
-def answering(status: int, headers: dict[str, str]) -> Iterator[tuple[str, list[Any]]]:
-    """The address of a server that always answers the same, and the heads of the requests that it got."""
-    seen: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            seen.append(self.headers)
-            self.send_response(status)
-            for name, text in {"Content-Length": "0", **headers}.items():
-                self.send_header(name, text)
-            self.end_headers()
-
-        do_HEAD = do_GET = answer  # noqa: N815 - what the base class looks for
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
 
 
 def who(s3: Any, store: ObjectStore) -> str:
@@ -170,7 +143,7 @@ def test_who_pays(s3: Any, s3_store: Callable[..., ObjectStore]) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 301, 403])
-def test_the_region_is_asked_for(status: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_is_asked_for(status: int, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody says in which region a bucket lies, Amazon is asked, once and before the first request; others are not."""
     with answering(status, {"x-amz-bucket-region": "eu-west-3"}) as (address, seen):
         monkeypatch.setattr(clouds, "AMAZON", address)
@@ -252,7 +225,9 @@ def test_clouds_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("how", ["GOOGLE_APPLICATION_CREDENTIALS", "gcloud", "token"])
-def test_googles_service_accounts(how: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_googles_service_accounts(
+    how: str, answering: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A service account's key signs requests, wherever its file is named or lies."""
     key = generate_private_key(65537, 2048).private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()

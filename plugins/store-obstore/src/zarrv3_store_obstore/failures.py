@@ -15,7 +15,8 @@ _CLASSES: dict[str, type[Exception]] = {
 _TIME = re.compile(r"kind: Timeout\b|\bTimedOut\b|timed out|RequestTimeout")
 _ELSEWHERE = re.compile(r"https?://\S+|<.*", re.DOTALL)  # addresses and documents have any words in them
 _LINE = re.compile(
-    r"error sending request|connect|dns|connection|body|reset|broken pipe|5\d\d ", re.IGNORECASE
+    r"error sending request|connect|dns|connection|body|reset|broken pipe|((?!501)5\d\d|429|408) ",
+    re.IGNORECASE,
 )
 _REFUSED = re.compile(
     r"status.{0,12}\b40[13]\b|credential|InvalidAccessKey|SignatureDoesNotMatch", re.IGNORECASE

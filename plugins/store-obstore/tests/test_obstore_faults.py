@@ -1,0 +1,175 @@
+"""What goes wrong on the way or at a server: nothing is missing that is there, nothing is lost, and no secret is told."""
+
+import base64
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zarrv3
+from zarrv3.errors import StoreAccessError, StoreError, StoreTimeoutError, StoreUnavailableError
+from zarrv3.store.contract import ByteRange, Request
+from zarrv3.testing.cutting import cutting
+from zarrv3_serve.s3.testing import server as s3_with_keys
+from zarrv3_store_obstore import ObjectStore
+
+Make = Callable[..., ObjectStore]
+
+SECRET = base64.b64encode(b"s3cr3t-s3cr3t").decode()
+PLACES: dict[str, dict[str, Any]] = {
+    "s3://bucket/x": {"key": "mykey", "secret": SECRET},
+    "az://container/x": {"account_name": "me", "account_key": SECRET},
+    "gs://bucket/x": {"anon": True},
+}
+CALLS: dict[str, Callable[[ObjectStore], object]] = {
+    "get": lambda store: store.get("k"),
+    "range": lambda store: store.get_many([Request("k", ByteRange(2, 5))]),
+    "size": lambda store: store.stat_many(["k"]),
+    "put": lambda store: store.update(k=b"v"),
+    "swap": lambda store: store.swap_many({"k": (None, b"v")}),
+    "list": lambda store: store.list(),
+    "erase": lambda store: store.delitems(["k"]),
+}
+
+
+@pytest.mark.parametrize("url", PLACES)
+@pytest.mark.parametrize(
+    ("status", "expected", "retryable"),
+    [
+        (400, StoreAccessError, False),
+        (401, StoreAccessError, False),
+        (403, StoreAccessError, False),
+        (429, StoreUnavailableError, True),
+        (500, StoreUnavailableError, True),
+        (503, StoreUnavailableError, True),
+    ],
+)
+def test_statuses(answering: Any, url: str, status: int, expected: type[StoreError], retryable: bool) -> None:
+    """A refusal or a broken server is an error of every call, with the status, and may be retried only if it can pass."""
+    with answering(status, {}) as (address, _):
+        store = ObjectStore(url, endpoint_url=address, retries=0, conditional_writes=True, **PLACES[url])
+        for call in CALLS.values():
+            with pytest.raises(expected) as caught:
+                call(store)
+            assert SECRET not in str(caught.value)
+            assert caught.value.retryable is retryable
+            assert str(status) in str(caught.value)
+
+
+def test_redirects(answering: Any) -> None:
+    """What a server sends elsewhere is read there; where nobody answers there, it is an error and not a missing key."""
+    date = {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    with answering(200, date, "v") as (there, _), answering(307, {"Location": f"{there}/k"}) as (address, _):
+        assert ObjectStore(address).get("k") == b"v"
+    with (
+        answering(301, {"Location": "http://127.0.0.1:9/x"}) as (address, _),
+        pytest.raises(StoreUnavailableError),
+    ):
+        ObjectStore(address, retries=0).get("k")
+
+
+def test_refused_erasures_are_errors(answering: Any) -> None:
+    """Where S3 answers that it has not erased one of many objects, that is an error which says why."""
+    refused = "<Error><Key>x/k</Key><Code>AccessDenied</Code><Message>not yours</Message></Error>"
+    body = f'<?xml version="1.0"?><DeleteResult><Deleted><Key>x/a</Key></Deleted>{refused}</DeleteResult>'
+    with answering(200, {"Content-Type": "application/xml"}, body) as (address, _):
+        store = ObjectStore("s3://bucket/x", endpoint_url=address, **PLACES["s3://bucket/x"])
+        with pytest.raises(StoreAccessError, match="AccessDenied"):
+            store.delitems(["a", "k"])
+
+
+def test_wrong_keys(tmp_path: Path) -> None:
+    """A server that checks signatures refuses a wrong secret in every call, and neither secret is told; the right one works."""
+    right = {"key": "mykey", "secret": "right-s3cr3t", "conditional_writes": True, "region": "us-east-1"}
+    with s3_with_keys(str(tmp_path), bucket="lab", writable=True, keys={"mykey": "right-s3cr3t"}) as address:
+        store = ObjectStore("s3://lab/x", endpoint_url=address, **right)
+        store["k"] = b"v"
+        assert store["k"] == b"v"
+        for name in ("mykey", "nobody"):
+            wrong = ObjectStore(
+                "s3://lab/x", endpoint_url=address, **{**right, "key": name, "secret": SECRET}, retries=0
+            )
+            for call in CALLS.values():
+                with pytest.raises(StoreAccessError) as caught:
+                    call(wrong)
+                assert SECRET not in str(caught.value)
+        assert store["k"] == b"v"
+
+
+def test_cut_connections(s3: Any, s3_store: Make) -> None:
+    """Reads and plain writes whose answers are cut are sent again; where all are cut, that is an error, not a missing key."""
+    with cutting(s3.address) as proxy, s3_store(endpoint_url=proxy.url, retries=1) as store:
+        store["k"] = b"v"
+        proxy.cut = {"GET", "PUT"}
+        for call in (lambda: store.get("k"), lambda: store.update(k=b"w")):
+            with pytest.raises(StoreUnavailableError) as caught:
+                call()
+            assert caught.value.retryable
+        proxy.cut = set()
+        assert store["k"] == b"w"  # it was done; only the answer was lost
+
+
+def test_a_slow_server(answering: Any) -> None:
+    """A server that stops in the middle of a value is given up after `read_timeout`, and what came is not taken for the value."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n"
+                connection.sendall(head + b"12345")
+                done.wait(60)
+
+        done = threading.Event()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        options = {**PLACES["s3://bucket/x"], "endpoint_url": address, "read_timeout": 0.2, "retries": 0}
+        try:
+            with pytest.raises(StoreTimeoutError, match=r"read_timeout=0\.2"):
+                ObjectStore("s3://bucket/x", **options).get("k")
+        finally:
+            done.set()
+            thread.join()
+
+
+_WRITER = """
+import sys, zarrv3
+array = zarrv3.open_array(sys.argv[1], mode="r+")
+number = int(sys.argv[2])
+print(flush=True)
+sys.stdin.readline()
+for turn in range(6):
+    array[turn * 3 + number] = 1
+"""
+
+
+@pytest.mark.parametrize("shards", [None, (18,)])
+def test_no_update_of_processes_is_lost(s3: Any, s3_store: Make, shards: Any) -> None:
+    """Three processes that write their elements of one chunk or shard at once lose none."""
+    query = "&".join(f"{name}={value}" for name, value in s3.options.items())
+    url = f"{s3_store.args[0]}?{query}"  # type: ignore[attr-defined]
+    zarrv3.create_array(url, shape=18, chunks=2 if shards else 18, shards=shards, dtype="i4")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _WRITER, url, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    for writer in writers:
+        assert writer.stdout
+        writer.stdout.readline()
+    for writer in writers:
+        writer.communicate("\n", timeout=300)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert np.all(zarrv3.open_array(url)[...] == 1)
