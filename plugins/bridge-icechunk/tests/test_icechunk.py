@@ -32,6 +32,7 @@ from zarrv3.testing.interrupts import interrupted, points
 from zarrv3.testing.processes import Child, Writer, together
 from zarrv3_bridge_icechunk import CommitConflictError, IcechunkStore, UncommittedWarning
 from zarrv3_cli.running import main
+from zarrv3_serve import served
 
 ICECHUNK_2 = hasattr(icechunk, "http_storage")
 
@@ -506,6 +507,19 @@ def test_s3() -> None:
         server.stop()
 
 
+def test_inside_a_database(tmp_path: Path) -> None:
+    """A repository lives in one SQLite file, which `zarrv3 serve --s3` shows as a bucket: processes commit to it at once."""
+    database = f"sqlite:///{tmp_path}/repository.db"
+    with served(database, s3=True, write=True, token="token-of-the-test") as address:
+        url = f"icechunk+s3://zarr/repository?endpoint_url={address}&key=zarrv3&secret=token-of-the-test"
+        begun(url, "a0", "a1")
+        together(_commit_often, url, 2)
+        assert [elements(url, name)[0] for name in ("a0", "a1")] == [5, 5]
+        assert len(messages(url)) == 12
+    with zarrv3.open_store(database) as store:
+        assert any(key.startswith("repository/snapshots/") for key in store)
+
+
 def icechunk_client(address: str) -> None:
     """Make the bucket."""
     import boto3
@@ -521,7 +535,7 @@ def icechunk_client(address: str) -> None:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
+def web(tmp_path: Path) -> Iterator[str]:
     """The folder behind a web server."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -539,10 +553,10 @@ def served(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-def test_web_servers(url: str, served: str) -> None:
+def test_web_servers(url: str, web: str) -> None:
     """A repository behind a web server is read-only; an icechunk that cannot do that is named."""
     begun(url, "a")
-    there = f"icechunk+{served}/repository"
+    there = f"icechunk+{web}/repository"
     if ICECHUNK_2:
         assert elements(there) == [0, 0, 0, 0]
         assert not branch(there).capabilities.write
