@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import icechunk
@@ -218,6 +219,8 @@ def test_an_error_commits_nothing(url: str) -> None:
         with pytest.warns(UncommittedWarning, match="left open"), pytest.raises(ZeroDivisionError):
             _fail(store, 1 + keep)
         assert store.has_changes
+        with pytest.raises(StoreError, match="commit"):
+            store.close()
         if keep:
             store.commit("kept")
         else:
@@ -326,6 +329,23 @@ def _commit_often(url: str, number: int) -> None:
             store.commit(f"{number}.{turn}", rebase="detect")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are not locked on this system")
+def test_a_folder_is_locked(url: str, tmp_path: Path) -> None:
+    """A commit to a folder waits for those that others make there, which icechunk would not notice."""
+    import fcntl
+
+    begun(url, "a")
+    with branch(url) as store, ThreadPoolExecutor(1) as pool:
+        zarrv3.open_array(store, path="a")[0] = 1
+        folder = os.open(tmp_path / "repository", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        committed = pool.submit(store.commit, "waited")
+        with pytest.raises(TimeoutError):
+            committed.result(timeout=0.3)
+        os.close(folder)
+        assert committed.result(timeout=120) == store.snapshot_id
+
+
 def test_processes_create_at_once(url: str) -> None:
     """Processes that write to a place at once where nothing was get one repository with what all have written."""
     together(_create, url, 3)
@@ -412,6 +432,15 @@ def test_forks(url: str) -> None:
         assert together(_read, store, 1) == ["UnsupportedError"]
         store.commit("one")
         assert together(_read, store, 1) == ["1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_memory_after_forks() -> None:
+    """A forked child is told that it does not have its parent's repository in memory, rather than that nothing is there."""
+    url = "icechunk+memory://test_memory_after_forks"
+    begun(url, "a")
+    with branch(url) as store:
+        assert together(_read, store, 1) == ["UnsupportedError"]
 
 
 def _read(store: IcechunkStore, _: int) -> str:

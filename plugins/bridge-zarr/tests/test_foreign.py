@@ -176,6 +176,23 @@ def test_icechunk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(written[:], values)
 
 
+def test_ranges_in_icechunk() -> None:
+    """A range that begins at or behind the end of a chunk is empty: icechunk 1 answers with the last byte."""
+    repository = icechunk.Repository.create(icechunk.in_memory_storage())
+    store = from_zarr_store(repository.writable_session("main").store)
+    zarrv3.create_array(store, shape=(4,), chunks=(4,), dtype="u1", compressors=None)[:] = [1, 2, 3, 4]
+    for wanted in (
+        ByteRange(4),
+        ByteRange(4, 8),
+        ByteRange(9),
+        ByteRange(3),
+        ByteRange(3, 9),
+        ByteRange(0, 1),
+    ):
+        [found] = store.get_many([zarrv3.Request("c/0", wanted)])
+        assert found == bytes([1, 2, 3, 4])[wanted.start : wanted.stop], wanted
+
+
 def test_hierarchies_in_icechunk() -> None:
     """Nodes are listed, copied, re-chunked, moved, overwritten and erased in Icechunk, which takes only what is Zarr's."""
     repository = icechunk.Repository.create(icechunk.in_memory_storage())

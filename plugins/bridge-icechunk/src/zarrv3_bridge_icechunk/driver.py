@@ -301,14 +301,19 @@ def _is_document(key: str) -> bool:
     return key.rpartition("/")[2] == "zarr.json"
 
 
+_watched: set[int] = set()
+"""The processes that will look after their changes at their end."""
+
+
 def _keep(driver: IcechunkDriver) -> None:
-    if not _unsaved:
-        _watch()
     _unsaved[id(driver)] = driver
+    if os.getpid() not in _watched:
+        _watched.add(os.getpid())
+        _watch()
 
 
 def _watch() -> None:
-    """See to it that a process of a pool, which ends without what is registered with `atexit`, looks after its changes, too."""
+    """Look after changes also at the end of a process of a pool, which does not call what is registered with `atexit`."""
     from multiprocessing import parent_process, util
 
     if parent_process() is not None:

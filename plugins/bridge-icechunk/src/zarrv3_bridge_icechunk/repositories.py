@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from zarrv3.errors import ConfigurationError, UnsupportedError
+from zarrv3.forks import at_forks
 from zarrv3.options.redaction import redact_url
 from zarrv3.options.urls import local_path, parse_part
 from zarrv3_bridge_icechunk.library import is_missing_repository, library
@@ -17,6 +18,8 @@ SCHEMES = ("file", "memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "h
 
 _memories: dict[str, Any] = {}
 """The storages in the memory of this process by name."""
+_inherited: dict[str, Any] = {}
+"""Those of the parents of a forked child, whose library it does not use."""
 
 
 class Location(NamedTuple):
@@ -133,6 +136,10 @@ class Place:
     def _storage(self) -> Any:
         icechunk, (scheme, container, prefix, account) = library(), self.location
         options = dict(self._options)
+        if scheme == "memory" and prefix in _inherited:
+            raise UnsupportedError(
+                f"the repository in memory {prefix!r} is that of the process from which this one was forked"
+            )
         if scheme == "memory":
             if prefix not in _memories:
                 _memories.setdefault(prefix, icechunk.in_memory_storage())
@@ -157,6 +164,14 @@ class Place:
             raise ConfigurationError(
                 f"{redact_url(self.url)!r} and its options do not fit together: {error}"
             ) from None
+
+
+def _leave_parent() -> None:
+    _inherited.update(_memories)
+    _memories.clear()
+
+
+at_forks(in_child=_leave_parent)
 
 
 def _s3(options: dict[str, Any]) -> dict[str, Any]:

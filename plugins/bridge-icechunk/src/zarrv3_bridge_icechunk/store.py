@@ -312,20 +312,29 @@ class IcechunkStore(Backend):
         Where that fails, or an exception is on its way that may have come in the middle of some change, the store stays as it is
         and says so, in the first case by an error, in the other by an `UncommittedWarning`.
         """
-        if self.has_changes and not self._is_given_up:
+        if self.has_changes:
             error = sys.exc_info()[1]
             if error is not None and error is not self._born_in:
-                self._is_given_up = True
-                warnings.warn(
-                    f"{self.describe()} is left open with changes that are not committed, because of a {type(error).__name__}: "
-                    "commit(message) keeps them, discard() or the end of the process gives them up",
-                    UncommittedWarning,
-                    stacklevel=2,
-                )
+                self._give_up(error)
                 return
+            if self._is_given_up:
+                raise StoreError(
+                    f"{self.describe()} has changes that were not committed when an error came; commit(message) or discard() "
+                    "before it is closed"
+                )
             self._commit_unasked()
+        super().close()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Say once that nothing is committed unasked any more."""
         if not self._is_given_up:
-            super().close()
+            self._is_given_up = True
+            warnings.warn(
+                f"{self.describe()} is left open with changes that are not committed, because of a {type(error).__name__}: "
+                "commit(message) keeps them, discard() or the end of the process gives them up",
+                UncommittedWarning,
+                stacklevel=3,
+            )
 
     def _commit_unasked(self) -> None:
         self.commit(self.option("commit") or UNTOLD, rebase="detect")
