@@ -144,6 +144,7 @@ class RedisDriver:
             commands.append(("UNLINK", *map(self.names.value, part)))
         commands.append(("ZSCORE", self.names.index, b""))
         complete = self.exchange.together(commands)[-1] is not None
+        self.exchange.has_written = True
         if values and not complete:
             self.index.build()
 
@@ -160,6 +161,7 @@ class RedisDriver:
         complete, *refused = self.exchange.once(
             "EVAL", scripts.SWAP, 1, self.names.index, self.names.prefix, *arguments
         )
+        self.exchange.has_written |= len(refused) < len(swaps)
         if not complete:
             self.index.build()
         keys = [*swaps]

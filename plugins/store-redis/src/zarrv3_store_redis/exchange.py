@@ -14,8 +14,19 @@ import redis
 _WRONG = "WRONGTYPE"
 
 
+class DemotedError(redis.ConnectionError):
+    """The server has become a replica, and another one is the master, or will be soon."""
+
+
 class Exchange:
-    """What talks to the server; thread-safe."""
+    """What talks to the server; thread-safe.
+
+    Attributes:
+        has_written: the server was the master once. When it refuses to write, it has been replaced: its connections are closed, so that
+            the next one goes to whichever has the address by then.
+    """
+
+    has_written = False
 
     def __init__(self, client: redis.Redis) -> None:
         self.pool: Any = client.connection_pool  # redis-py leaves most of it without types
@@ -51,22 +62,26 @@ class Exchange:
 
         def exchange() -> list[Any]:
             connection.send_packed_command(connection.pack_commands(commands))
-            return [_reply(connection) for _ in commands]
+            replies = [_reply(connection) for _ in commands]
+            if self.has_written and redis.ReadOnlyError in map(type, replies):
+                raise DemotedError("the server has become a replica, which cannot be written to")
+            return replies
 
         complete = False
         try:
-            if again:
-                replies: list[Any] = connection.retry.call_with_retry(
-                    exchange, lambda _: connection.disconnect()
-                )
-            else:
-                replies = exchange()
+            replies: list[Any] = connection.retry.call_with_retry(
+                exchange, lambda _: connection.disconnect(), None if again else _was_not_done
+            )
             complete = True
         finally:
             if not complete:
                 connection.disconnect()
             self.pool.release(connection)
         return replies
+
+
+def _was_not_done(error: Exception) -> bool:
+    return isinstance(error, DemotedError)
 
 
 def _reply(connection: Any) -> Any:
