@@ -1,7 +1,8 @@
 """What can be written through the layer, and what is refused with nothing changed; version 2 in every kind of store."""
 
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import xarray as xr
 
 import zarrv3
-from zarrv3.errors import NodeExistsError, StaleMetadataWarning, UnsupportedError
+from zarrv3.errors import NodeExistsError, StaleMetadataWarning, StoreAccessError, UnsupportedError
 from zarrv3_bridge_xarray import to_zarrv3
 from zarrv3_layer_zarr2 import Zarr2
 from zarrv3_layer_zarr2.keys import CONSOLIDATES
@@ -114,15 +115,79 @@ def test_a_dataset_is_appended_to(tmp_path: Path) -> None:
             assert found["t"].to_numpy().tolist() == [1.5, 2.5, 3.5]
 
 
-def test_chunks_without_fill_value_are_not_erased(writer: Any) -> None:
-    """Where there is no fill value a chunk of zeros is written if that is asked for, and never erased."""
-    writer.array("a", np.arange(4), chunks=(2,), fill=None)
+@pytest.mark.parametrize("write", ["write_many", "swap_many"])
+def test_chunks_without_fill_value_are_not_erased(writer: Any, write: str) -> None:
+    """Where there is no fill value, a chunk of zeros is stored instead, since readers of version 2 find anything in a missing one."""
+    compressor = {"id": "zlib", "level": 1}
+    writer.array("a/0", np.arange(1, 5, dtype=">i4"), chunks=(2,), fill=None, compressor=compressor)
+    writer.array("b", np.arange(1, 5), chunks=(2,))
     below = zarrv3.MemoryStore(writer.content)
-    with pytest.raises(UnsupportedError, match="write_empty_chunks=True"):
-        zarrv3.open_array(Zarr2(below), path="a", mode="r+")[:] = 0
-    assert "a/0" in below
-    zarrv3.open_array(Zarr2(below), path="a", mode="r+", write_empty_chunks=True)[:] = 0
-    assert below["a/0"] == bytes(16)
+    zarrv3.open_array(Zarr2(below), path="a/0", mode="r+")[:2] = 0
+    zarrv3.open_array(Zarr2(below), path="b", mode="r+")[:2] = 0
+    assert (zlib.decompress(below["a/0/0"]), "b/0" in below) == (bytes(8), False)
+    store = Zarr2(below)
+    changes = {
+        "write_many": {"a/0/1": None},
+        "swap_many": {"a/0/1": (store.get_versioned(["a/0/1"])[0][1], None)},
+    }
+    getattr(store, write)(changes[write])
+    assert zarrv3.open_array(store, path="a/0", mode="r")[:].tolist() == [0] * 4
+    assert zlib.decompress(below["a/0/1"]) == bytes(8)
+
+
+def test_objects_without_fill_value_are_not_erased(writer: Any) -> None:
+    """Objects that are only read cannot be stored as missing ones either."""
+    writer.array("a", np.array(["x"], object), chunks=(1,), filters=[{"id": "json2"}], fill=None)
+    with pytest.raises(UnsupportedError, match="no fill value"):
+        Zarr2(writer.content).write_many({"a/0": None})
+
+
+def test_an_append_that_fails_gives_lengths_back(tmp_path: Path) -> None:
+    """Wherever a write fails once, the dataset is as before or has all that was appended; xarray writes integers without fill value."""
+    xr.Dataset({"t": ("x", [1.5, 2.5])}, {"x": [0, 1]}).to_zarr(tmp_path, zarr_format=2)
+    with zarrv3.open_store(tmp_path) as given:
+        content = dict(given)
+    done = 0
+    while True:
+        below = FailingOnce(content, done)
+        try:
+            to_zarrv3(xr.Dataset({"t": ("x", [3.5])}, {"x": [2]}), Zarr2(below), append_dim="x")
+        except StoreAccessError:
+            assert below.failed
+        with xr.open_dataset(Zarr2(below.content), engine="zarrv3", consolidated=False) as found:
+            assert found["t"].to_numpy().tolist() in ([1.5, 2.5], [1.5, 2.5, 3.5])
+            assert found["x"].to_numpy().tolist() == [0, 1, 2][: found.sizes["x"]]
+        if not below.failed:
+            break
+        done += 1
+    assert done >= 5
+    assert found.sizes["x"] == 3
+
+
+class FailingOnce(MutableMapping[str, bytes]):
+    """A mapping in which one write fails."""
+
+    def __init__(self, content: Mapping[str, bytes], number: int) -> None:
+        self.content, self.left, self.failed = dict(content), number, False
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        self.failed |= (fails := self.left == 0)
+        self.left -= 1
+        if fails:
+            raise OSError("the disk is full")
+        self.content[key] = value
+
+    def __getitem__(self, key: str) -> bytes:
+        return self.content[key]
+
+    def __delitem__(self, key: str) -> None:
+        del self.content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.content)
+
+    def __len__(self) -> int:
+        return len(self.content)
 
 
 def test_a_lost_race_is_tried_again(below: Any) -> None:

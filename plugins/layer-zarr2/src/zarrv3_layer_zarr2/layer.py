@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
-from zarrv3.errors import UnsupportedError
+from zarrv3.errors import MetadataError, UnsupportedError
 from zarrv3.format.documents import load_document
 from zarrv3.layers.base import Layer
 from zarrv3.options.declared import Option
@@ -148,8 +148,8 @@ class Zarr2(Layer):
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says; where shape and attributes of one node change, each is a swap of its own."""
         below: dict[str, tuple[Version | None, Buffer | None]] = {}
-        self._chunks({key: value for key, (_, value) in swaps.items()})
-        below.update({key: swap for key, swap in swaps.items() if _is_shown(key)})
+        chunks = self._chunks({key: value for key, (_, value) in swaps.items()})
+        below.update({key: (swaps[key][0], value) for key, value in chunks.items()})
         refused: set[str] = set()
         nodes, paths = self._nodes, _paths(swaps)
         names = nodes.all_names(paths)
@@ -180,29 +180,46 @@ class Zarr2(Layer):
     def _chunks(self, changes: Changes) -> dict[str, Buffer | None]:
         """The changes of chunks, which are made as they are.
 
-        Erasing a chunk of an array without fill value is refused: for readers of version 2 its elements would be undefined.
+        Instead of erasing a chunk of an array without fill value, one of zeros is written: for readers of version 2 its elements
+        would be undefined.
         """
         for key in changes:
             if not _is_shown(key) and keys.node_of(key) is None:
                 raise UnsupportedError(f"{key!r} is a key of Zarr version 2 that '|zarr2:' does not show")
         chunks = {key: value for key, value in changes.items() if _is_shown(key)}
-        erased = {path for key, value in chunks.items() if value is None for path in keys.arrays_of(key)}
-        unknown = sorted(erased - self._has_fill.keys())
-        if unknown:
-            names = [keys.folder_of(path) + keys.ARRAY for path in unknown]
-            for path, value in zip(unknown, self.inner.get_many(whole(names)), strict=True):
-                document = {} if value is None else load_document(value, source=path + keys.ARRAY)
-                self._has_fill[path] = document.get("fill_value", 0) is not None
-        for path in erased:
-            if not self._has_fill[path]:
-                self._refuse_undefined(path)
+        above = {key: keys.arrays_of(key) for key, value in chunks.items() if value is None}
+        zeros = self._zeros({path for paths in above.values() for path in paths})
+        for key, paths in above.items():
+            chunks[key] = next((zeros[path] for path in paths if path in zeros), None)
         return chunks
 
-    def _refuse_undefined(self, path: str) -> NoReturn:
-        raise UnsupportedError(
-            f"the array /{path} in {self.inner.describe()} has no fill value: where a chunk is missing, readers of Zarr version 2 "
-            "find anything; write with write_empty_chunks=True, or copy the array to Zarr V3"
-        )
+    def _zeros(self, paths: Collection[str]) -> dict[str, bytes]:
+        """The chunks that stand for missing ones in the arrays that have no fill value, among some paths."""
+        unknown = sorted(path for path in paths if not self._has_fill.get(path))
+        names = [keys.folder_of(path) + keys.ARRAY for path in unknown]
+        found: dict[str, bytes] = {}
+        for path, value in zip(unknown, self.inner.get_many(whole(names)) if names else (), strict=True):
+            document = {} if value is None else load_document(value, source=path + keys.ARRAY)
+            self._has_fill[path] = document.get("fill_value", 0) is not None
+            if not self._has_fill[path]:
+                found[path] = self._missing_chunk(path)
+        return found
+
+    def _missing_chunk(self, path: str) -> bytes:
+        """A chunk of nothing but what is read where one is missing."""
+        from zarrv3.format.data_types import filled  # needs numpy
+        from zarrv3.hierarchy.array import Array
+
+        layout = Array(self, path).layout
+        try:
+            return bytes(
+                layout.chain.encode(filled(layout.largest, layout.metadata.fill_value, layout.dtype))
+            )
+        except MetadataError as error:  # objects that are only read
+            raise UnsupportedError(
+                f"the array /{path} in {self.inner.describe()} has no fill value: where a chunk is missing, readers of Zarr "
+                "version 2 find anything; copy the array to Zarr V3"
+            ) from error
 
     def _refuse_nodes(self, verb: str, *folders: str) -> None:
         for folder in folders:
