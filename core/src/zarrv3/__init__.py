@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from zarrv3_store_sql import SQLStore as SQLStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_store_zip import ZipStore as ZipStore  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_tools import copy as copy  # type: ignore[import-not-found,unused-ignore]
+    from zarrv3_tools import diff as diff  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_tools import verify as verify  # type: ignore[import-not-found,unused-ignore]
     from zarrv3_transformer_sharding import ShardingTransformer as ShardingTransformer  # type: ignore[import-not-found,unused-ignore]
 

@@ -166,7 +166,7 @@ OFFERED_CLASSES: dict[str, str] = {
 """Classes that `zarrv3.<Name>` resolves to once their package is installed."""
 
 OFFERED_FUNCTIONS: dict[str, str] = {
-    **dict.fromkeys(("copy", "verify"), "zarrv3-tools"),
+    **dict.fromkeys(("copy", "diff", "verify"), "zarrv3-tools"),
     "from_zarr_store": "zarrv3-bridge-zarr",
 }
 """Functions that `zarrv3.<name>` resolves to once their package is installed."""

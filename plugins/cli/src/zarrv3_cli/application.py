@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zarrv3.opening import hooks
-from zarrv3_cli import checking, listing, looking, reading, scaffolding, transferring, verifying
+from zarrv3_cli import checking, comparing, listing, looking, reading, scaffolding, transferring, verifying
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "info": looking.info,
@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cat": reading.cat,
     "copy": transferring.copy,
     "consolidate": transferring.consolidate,
+    "diff": comparing.diff,
     "verify": verifying.verify,
     "check": checking.check,
     "stores": listing.stores,

@@ -84,13 +84,14 @@ def _report(error: Exception, secrets: list[str], *, debug: bool) -> int:
 
 def _message(error: Exception) -> tuple[str, int]:
     """What is said of an error, and the exit code."""
+    code = int(getattr(error, "exit_code", 1))
     if hasattr(error, "format_message"):  # an error of usage
         context: Any = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None else ""
-        return f"{error.format_message().rstrip('.')}{hint}", int(getattr(error, "exit_code", 1))
+        return f"{error.format_message().rstrip('.')}{hint}", code
     if isinstance(error, ZarrError | OSError):
-        return _in_options(str(error)), 1
-    return f"{type(error).__name__}: {error}; --debug shows where", 1
+        return _in_options(str(error)), code
+    return f"{type(error).__name__}: {error}; --debug shows where", code
 
 
 _OPTIONS = {
