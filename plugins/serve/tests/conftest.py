@@ -40,6 +40,9 @@ _LONG = (
     "processes_that_write_over",
     "processes_at_once",
     "counting_processes",
+    "racing_processes",
+    "inherited_store",
+    "mapping_views",
     "interrupted_calls",
     "many_keys",
 )
