@@ -164,3 +164,17 @@ class TestBranch(InterruptConformance, StoreConformance):
     def opener(self, tmp_path: Path) -> Opener:
         """What opens one new repository in a folder."""
         return partial(opened, f"icechunk+{(tmp_path / 'repository').as_uri()}?commit=kit")
+
+
+class TestReading(StoreConformance):
+    """A tag and a branch that are only read: what they hold, and that they refuse all else."""
+
+    @pytest.fixture(params=["tag=v1", "mode=r"])
+    def opener(self, request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+        """What opens one with an array in it."""
+        url = f"icechunk+{(tmp_path / 'repository').as_uri()}"
+        with open_store(url) as store:
+            store.write_many({"zarr.json": GROUP, "a/zarr.json": DOCUMENT, "a/c/0": b"value"})
+            store.commit("kit")  # type: ignore[attr-defined]
+            store.create_tag("v1")  # type: ignore[attr-defined]
+        return partial(open_store, f"{url}?{request.param}")

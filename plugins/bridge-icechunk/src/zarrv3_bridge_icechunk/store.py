@@ -364,9 +364,7 @@ class IcechunkStore(Backend):
 
     def identity(self) -> Any:
         """See `BaseStore`; a message is not part of it."""
-        return {
-            name: value for name, value in self.changed_options().items() if name != "commit"
-        }, self._pinned
+        return {name: value for name, value in self.changed_options().items() if name != "commit"}
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`: each version of a repository is a place of its own."""
@@ -384,7 +382,8 @@ class IcechunkStore(Backend):
             )
         pinned = self._pinned
         live = self._live
-        if live is not None and self._process == os.getpid() and not live.capabilities.write:
+        can = self.capabilities
+        if live is not None and self._process == os.getpid() and not can.write and self._wanted().branch:
             pinned = self.snapshot_id
         return *super().__reduce__(), {"_pinned": pinned}
 
