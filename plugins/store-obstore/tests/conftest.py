@@ -146,6 +146,34 @@ def azure_store(azurite: str) -> Callable[..., ObjectStore]:
     )
 
 
+@pytest.fixture(scope="session")
+def google() -> Iterator[str]:
+    """The address of a server that speaks the XML API of Google's storage."""
+    script = Path(__file__).with_name("google_server.py")
+    process = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def google_store(google: str) -> Callable[..., ObjectStore]:
+    """Opens a folder in a bucket that nobody else has; every call the same one."""
+    return partial(
+        ObjectStore,
+        f"gs://bucket/test-{uuid.uuid4().hex}",
+        endpoint_url=google,
+        anon=True,
+        conditional_writes=True,
+    )
+
+
 _WITH_RANGES = """
 import sys
 from aiohttp import web

@@ -54,6 +54,18 @@ class TestAzure(InterruptConformance, StoreConformance):
         return azure_store
 
 
+class TestGoogle(InterruptConformance, StoreConformance):
+    """An `ObjectStore` over Google's storage."""
+
+    examples = 4
+    steps = 20
+
+    @pytest.fixture
+    def opener(self, google_store: Make) -> Opener:
+        """Every call opens the same folder of a bucket."""
+        return google_store
+
+
 class TestWeb(StoreConformance):
     """An `ObjectStore` over web servers."""
 

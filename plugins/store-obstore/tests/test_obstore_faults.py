@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,55 @@ def test_statuses(answering: Any, url: str, status: int, expected: type[StoreErr
             assert SECRET not in str(caught.value)
             assert caught.value.retryable is retryable
             assert str(status) in str(caught.value)
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """A web server of one value, which sends other ranges than are asked for, or not how large it is."""
+
+    shifts: bool
+    value = bytes(range(100))
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        part, status = self.value, 200
+        if wanted is not None:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start = int(first) if first else 100 - int(last)
+            stop = min(100, int(last) + 1) if first and last else 100
+            start, stop = (0, stop - start) if self.shifts else (start, stop)
+            part, status = self.value[start:stop], 206
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(part)))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{100 if self.shifts else '*'}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+
+    do_HEAD = do_GET  # noqa: N815 - what the base class looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("shifts", [True, False])
+def test_web_servers_with_odd_ranges(shifts: bool) -> None:
+    """A web server that sends other ranges, or does not say of how much they are, costs a request more, never a wrong value."""
+    ranges = [(8, 16), (-4, None), (2, -2), (90, 200), (5, 5), (0, None), (7, None), (-3, -1)]
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Odd", (_Odd,), {"shifts": shifts})) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        store = ObjectStore(f"http://127.0.0.1:{server.server_port}")
+        found = [store.get_many([Request("k", ByteRange(*wanted))])[0] for wanted in ranges]
+        server.shutdown()
+    assert found == [_Odd.value[slice(*wanted)] for wanted in ranges]
+
+
+def test_what_is_gone_is_missing(answering: Any) -> None:
+    """A web server may say of a value that it is no longer there; a 404 without words says the same."""
+    for status in (404, 410):
+        with answering(status, {}) as (address, _):
+            store = ObjectStore(address, retries=0)
+            assert (store.get("k"), store.stat_many(["k"])) == (None, [None])
 
 
 def test_redirects(answering: Any) -> None:
