@@ -66,6 +66,7 @@ def _server(application: Application, grace: float) -> uvicorn.Server:
             lifespan="on",
             access_log=False,  # the application has its own
             log_config=None,
+            proxy_headers=False,  # anybody could say that he is somebody else
             server_header=False,
             timeout_graceful_shutdown=max(1, round(grace)),
             ws="none",

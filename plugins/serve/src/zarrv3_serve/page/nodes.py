@@ -74,5 +74,5 @@ def value(store: BaseStore, path: str, index: tuple[int, ...], field: str | None
 
 def as_text(item: Any) -> str:
     """An element as a person reads it, and not too much of it."""
-    shown = item if isinstance(item, str) else repr(item) if isinstance(item, bytes) else str(item)
+    shown = item if isinstance(item, str) else repr(bytes(item)) if isinstance(item, bytes) else str(item)
     return shown if len(shown) <= 300 else f"{shown[:300]}…"

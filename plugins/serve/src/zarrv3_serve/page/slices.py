@@ -103,6 +103,8 @@ def plane(
 def read(array: Array, shown: Plane, field: str | None) -> NDArray[Any]:
     """The elements of a plane, as two dimensions; those of fewer are a row."""
     values = np.asarray(array[shown.selection(field)])
+    if shown.axes != tuple(sorted(shown.axes)):
+        values = values.swapaxes(0, 1)
     return values.reshape((1,) * (2 - len(shown.axes)) + values.shape)
 
 
