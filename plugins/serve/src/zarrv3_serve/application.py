@@ -119,13 +119,12 @@ class Application:
         self._longest = longest
         self._room = asyncio.Semaphore(requests)
         self._values: Values | None = None
-        self._s3 = s3
-        self._inner: ASGI | None = None
+        self._s3 = self._s3_app() if s3 else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; see ASGI."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await (self._live(receive, send) if self._s3 is None else self._s3(scope, receive, send))
         elif scope["type"] == "http":
             await self._logged(scope, receive, send)
         else:
@@ -169,8 +168,8 @@ class Application:
         asked = headers_of(scope)
         allowed = self._cross_origin(asked)
         refused = self._refused(scope, asked)
-        if refused is None and self._s3:
-            await self._inner_app()(scope, receive, send)
+        if refused is None and self._s3 is not None:
+            await self._s3(scope, receive, send)
             return
         method = scope["method"]
         started = False
@@ -233,20 +232,18 @@ class Application:
             store, _ = recognised(store, "")
         return Values(store, self.workers)
 
-    def _inner_app(self) -> ASGI:
-        """What speaks S3, made on first use; whoever may come here has passed the gate."""
-        if self._inner is None:
-            from zarrv3_serve.s3 import ACCESS_KEY, s3_app
+    def _s3_app(self) -> ASGI:
+        """What speaks S3; whoever comes there has passed the gate."""
+        from zarrv3_serve.s3 import ACCESS_KEY, s3_app
 
-            self._inner = s3_app(
-                self.store,
-                keys=None if self._token is None else {ACCESS_KEY: self._token},
-                public=self._public,
-                writable=self._write,
-                largest=self._longest,
-                workers=self.workers,
-            )
-        return self._inner
+        return s3_app(
+            self.store,
+            keys=None if self._token is None else {ACCESS_KEY: self._token},
+            public=self._public,
+            writable=self._write,
+            largest=self._longest,
+            workers=self.workers,
+        )
 
     async def _body(self, receive: Receive) -> bytes:
         """The body of a request, if it is not too long."""
@@ -273,7 +270,7 @@ class Application:
                 return text(400, "the server is not called that; name the hosts that it may be asked by")
         if method == "OPTIONS":
             return Reply(204, self._preflight(asked))
-        if self._token is None or self._s3 or (self._public and method in {"GET", "HEAD"}):
+        if self._token is None or self._s3 is not None or (self._public and method in {"GET", "HEAD"}):
             return None  # of S3, requests are signed
         if not _brings(asked.get(b"authorization", b""), self._token):
             return text(401, "a token is needed", www_authenticate='Basic realm="zarrv3", charset="UTF-8"')
