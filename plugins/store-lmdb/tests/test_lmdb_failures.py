@@ -12,7 +12,7 @@ import pytest
 
 import zarrv3
 from zarrv3.errors import ConfigurationError, ReadOnlyError, StoreAccessError
-from zarrv3_store_lmdb import LMDBStore, environments
+from zarrv3_store_lmdb import LMDBStore, environments, pages
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="this system has no resource limits")
 
@@ -214,7 +214,7 @@ def test_a_database_cut_short(tmp_path: Path) -> None:
         (46, 40, "a root of depth 40"),
         (92, 4, "flags that are not a store's"),
         (128, 1 << 40, "a root of depth 1 at page 1099511627776"),
-        (128, 4, "page 4 is not the root of a tree"),
+        (128, 4, "page 4 is not part of a tree"),
         (136, 1 << 60, "1152921504606846976 for its last page"),
     ],
 )
@@ -235,6 +235,37 @@ def test_damaged_meta_pages(tmp_path: Path, place: int, value: int, fault: str) 
         with pytest.raises(StoreAccessError, match="is damaged"):
             store["k"] = b"v"
     assert path.read_bytes() == content
+
+
+def test_damaged_pages_of_a_tree(tmp_path: Path) -> None:
+    """A page of the trees that was cleared, moved or leads elsewhere, at which LMDB would end the process, is an error at the opening."""
+    path = tmp_path / "data.mdb"
+    with LMDBStore(tmp_path) as store:
+        for part in range(10):
+            store.write_many({f"{part}/{number:0100}": b"v" for number in range(40)})
+    content = path.read_bytes()
+    size = mmap.PAGESIZE
+    found = {1: 0, 2: 0}  # branches and leaves, some of which are free
+    for start in range(2 * size, len(content), size):
+        page = content[start : start + size]
+        flags = page[10] & 0xF
+        if int.from_bytes(page[:8], sys.byteorder) * size != start or flags not in found:
+            continue
+        first = int.from_bytes(page[16:18], sys.byteorder)
+        for changed in (
+            bytes(size),
+            (1).to_bytes(8, sys.byteorder) + page[8:],
+            page[:16] + b"\xff\xff" + page[18:],
+            page[:first] + b"\xff" * 4 + page[first + 4 :] if flags == 1 else b"",
+        ):
+            path.write_bytes(content[:start] + (changed or bytes(size)) + content[start + size :])
+            found[flags] += pages.damage(str(path)) is not None
+    assert found[1] >= 4
+    assert found[2] >= 40
+    path.write_bytes(content)
+    assert pages.damage(str(path)) is None
+    with LMDBStore(tmp_path) as store:
+        assert len(store) == 400
 
 
 @pytest.mark.parametrize("missing", [20_480, 100_000])

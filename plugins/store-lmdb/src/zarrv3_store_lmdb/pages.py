@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from functools import partial
 from io import RawIOBase
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ _MOST = 1 << 47  # bytes of address space
 _TRIES = 100
 _HEADER = struct.Struct("=Q2x3H")
 _TREE = struct.Struct("=I2H32xQ")
+_NODE = struct.Struct("=3H2x")  # of a branch: the page that it leads to
+_LOOKED_AT = 4 << 20  # bytes of pages, so that to open a large database costs no more
 _FIRST, _TREES, _LAST = 16, (40, 88), 136  # where the fields of a meta page lie; a number takes 8 bytes
 _END = 152  # after the last page and the transaction
 
@@ -35,7 +38,7 @@ class _Tree(NamedTuple):
 
 
 def damage(path: str) -> str | None:
-    """What is wrong with the meta pages of a file, or with the roots that the newer one names; `None` if nothing is seen.
+    """What is wrong with the meta pages of a file, or with the trees that the newer one names; `None` if nothing is seen.
 
     Call it only while this process has no environment on the file. Other processes may write meanwhile, so something wrong counts
     only if it stays. A file in another format (another version, a machine with other numbers) is left to LMDB.
@@ -78,13 +81,37 @@ def _faults(file: RawIOBase, metas: list[bytes], size: int) -> Iterator[str]:
     for number, page in enumerate(metas):
         yield from (f"meta page {number} has {fault}" for fault in _meta_faults(page, size))
     newer = max(metas, key=lambda page: struct.unpack_from("=2Q", page, _LAST)[1])
+    last, _ = struct.unpack_from("=2Q", newer, _LAST)
     for tree in _trees(newer):
-        header = b"" if tree.root == _NOTHING else _read(file, tree.root * size, _HEADER.size)
-        if len(header) == _HEADER.size:  # what is missing at the end is found later
-            number, flags, lower, upper = _HEADER.unpack(header)
-            kind = _LEAF if tree.depth == 1 else _BRANCH
-            if number != tree.root or flags & 0xF != kind or not _HEADER.size <= lower <= upper <= size:
-                yield f"page {tree.root} is not the root of a tree"
+        if tree.root != _NOTHING:
+            yield from _tree_faults(file, tree, size, last)
+
+
+def _tree_faults(file: RawIOBase, tree: _Tree, size: int, last: int) -> Iterator[str]:
+    """Pages of a tree that are not where or what they should be; of a large tree, the first ones on the way to its entries."""
+    pages, looked = [(tree.root, tree.depth)], 0
+    while pages and looked < _LOOKED_AT:
+        place, depth = pages.pop()
+        looked += size
+        page = _read(file, place * size, size)
+        if len(page) < size:
+            continue  # what is missing at the end is found later
+        number, flags, lower, upper = _HEADER.unpack_from(page)
+        kind = _LEAF if depth == 1 else _BRANCH
+        sound = number == place and flags & 0xF == kind and _HEADER.size < lower <= upper <= size
+        nodes = struct.unpack_from(f"={(lower - _HEADER.size) // 2}H", page, _HEADER.size) if sound else ()
+        if not sound or not upper <= min(nodes) <= max(nodes) <= size - _NODE.size:
+            yield f"page {place} is not part of a tree"
+            return
+        if depth > 1 and sys.byteorder == "little":
+            below = [
+                low | middle << 16 | high << 32
+                for low, middle, high in map(partial(_NODE.unpack_from, page), nodes)
+            ]
+            if not 2 <= min(below) <= max(below) <= last:
+                yield f"page {place} leads out of the file"
+                return
+            pages += [(number, depth - 1) for number in below]
 
 
 def _meta_faults(page: bytes, size: int) -> Iterator[str]:
