@@ -644,6 +644,28 @@ def test_threads_erase_and_write_one_key(top: MemoryStore, base: MemoryStore) ->
     assert dict(base.items()) == CONTENT
 
 
+COUNTER = """
+import sys, zarrv3
+store = zarrv3.open_store(sys.argv[1])
+for number in range(30):
+    refused = ["f/%d" % (number % 6)]
+    while refused:
+        ((value, version),) = store.get_versioned(refused)
+        refused = [*store.swap_many({refused[0]: (version, b"%d" % (int(bytes(value)) + 1))})]
+"""
+
+
+def test_processes_count_on_from_the_base(tmp_path: Path) -> None:
+    """Of processes that count up values which only the base has at first, none loses what another has counted."""
+    content = {f"f/{number}": b"100" for number in range(6)}
+    zarrv3.open_store(str(tmp_path / "base")).update(content)
+    url = f"{(tmp_path / 'mine').as_uri()}|overlay:base={(tmp_path / 'base').as_uri()}"
+    counters = [subprocess.Popen([sys.executable, "-c", COUNTER, url]) for _ in range(3)]
+    assert [counter.wait(300) for counter in counters] == [0, 0, 0]
+    assert dict(zarrv3.open_store(url).items()) == dict.fromkeys(content, b"115")
+    assert dict(zarrv3.open_store(str(tmp_path / "base")).items()) == content
+
+
 WRITER = """
 import os, sys, zarrv3
 store = zarrv3.open_store(sys.argv[1])
