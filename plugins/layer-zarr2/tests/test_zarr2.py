@@ -158,6 +158,25 @@ def test_consolidated(mixed: Any) -> None:
     assert root["g/x"][...].sum() == 66
 
 
+def test_reserved_names(mixed: Any) -> None:
+    """A node whose name Zarr V3 reserves is copied, opened by a prefix, and not left out of consolidated metadata: there are none."""
+    mixed.array("g/__categories/cat", np.arange(3), chunks=(2,))
+    mixed.consolidate()
+    store, copied = Zarr2(mixed.content), zarrv3.MemoryStore()
+    assert zarrv3.copy(store, copied, verify=True).arrays == 4
+    for there in (store, copied):
+        assert zarrv3.open_group(there, mode="r").metadata.consolidated_metadata is None
+        assert zarrv3.open_array(zarrv3.Prefix(there, "g/__categories/cat"), mode="r")[:].tolist() == [
+            0,
+            1,
+            2,
+        ]
+        assert [name for name, _ in zarrv3.open_group(there, path="g", mode="r").members()] == ["h", "x"]
+    below = zarrv3.MemoryStore(mixed.content)
+    zarrv3.consolidate_metadata(Zarr2(below))
+    assert "g/__categories/cat/.zarray" in json.loads(below[".zmetadata"])["metadata"]
+
+
 def test_consolidated_is_an_option(mixed: Any) -> None:
     """Malformed consolidated metadata are an error that says how to do without them."""
     mixed.document(".zmetadata", {"metadata": 1})

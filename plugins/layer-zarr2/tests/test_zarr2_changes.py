@@ -81,7 +81,6 @@ def check_consolidated(below: Any) -> None:
 def test_consolidated_metadata_are_written(below: Any) -> None:
     """`.zmetadata` has every document as it is stored, NaN too; twice is the same as once."""
     below["g/x/.zattrs"] = b'{"_ARRAY_DIMENSIONS": ["y", "x"], "bad": NaN}'
-    below["g/__old/.zgroup"] = b'{"zarr_format": 2}'
     for _ in range(2):
         zarrv3.consolidate_metadata(Zarr2(below))
         check_consolidated(below)

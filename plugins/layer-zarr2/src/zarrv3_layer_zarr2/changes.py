@@ -26,7 +26,7 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
     if new is None or (raw.array is None and raw.group is None):
         what = "erased" if new is None else "created"
         raise UnsupportedError(
-            f"a node of Zarr version 2 cannot be {what} through '|zarr2:' ({where}); {_ADVICE}"
+            f"a node of Zarr version 2 cannot be {what} through '|zarr2:' (/{path} in {nodes.store.describe()}); {_ADVICE}"
         )
     final = _members(new, where)
     source = load_document(raw.array or raw.group or b"", source=where)

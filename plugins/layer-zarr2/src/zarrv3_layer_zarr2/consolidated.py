@@ -13,8 +13,11 @@ from zarrv3_layer_zarr2.unreadable import unreadable
 ADVICE = "consolidate again, or open it with '|zarr2:?consolidated=false'"
 
 
-def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[str, JSON]:
-    """The member `consolidated_metadata` of the root's final document; raises `MetadataError` naming `source`."""
+def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[str, JSON] | None:
+    """The member `consolidated_metadata` of the root's final document; raises `MetadataError` naming `source`.
+
+    `None` where a node has a name that the final format reserves: it could not be in there, and readers would miss it.
+    """
     metadata = document.get("metadata")
     is_known = (
         document.get("zarr_consolidated_format") == 1 or "record_size" in document
@@ -27,11 +30,13 @@ def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[st
         nodes.setdefault(folder[:-1], {})[name] = value
     found = {path for path, own in nodes.items() if keys.NODES & own.keys()}
     arrays = {path for path in found if keys.ARRAY in nodes[path]}
+    if not all(is_path(path) for path in found if path):
+        return None
     implicit = {parent for path in found for parent in keys.above(path)}
     entries = {
         path: _final(path, nodes.get(path, {}), source, separator)
         for path in sorted(found | implicit)
-        if is_path(path) and arrays.isdisjoint(keys.above(path))
+        if path and arrays.isdisjoint(keys.above(path))
     }
     return {"kind": "inline", "must_understand": False, "metadata": entries}
 

@@ -91,7 +91,7 @@ class Nodes:
         if held is not None:
             source = self.location(path, keys.CONSOLIDATED)
             member = consolidated.member(loaded(held, keys.CONSOLIDATED), source, self.separator)
-            final["consolidated_metadata"] = member
+            final |= {} if member is None else {"consolidated_metadata": member}
         return final
 
     def location(self, path: str, name: str) -> str:
