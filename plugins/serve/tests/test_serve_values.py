@@ -1,8 +1,10 @@
 """Keys and folders over plain HTTP, asked of a real server."""
 
+import contextlib
 import email
 import http.client
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import zarrv3
-from zarrv3_serve import served, values
+from zarrv3_serve import replies, served, values
 
 Ask = Callable[..., Any]
 DIGITS = b"0123456789"
@@ -311,3 +313,17 @@ def test_other_sites(ask: Ask) -> None:
         )
     with served(store, origins=["*"]) as url:
         assert ask(url, "/v", Origin="https://b.example").headers["access-control-allow-origin"] == "*"
+
+
+def test_clients_that_do_nothing(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes nothing of an answer, or sends nothing of a value, loses the connection, and others get the place."""
+    monkeypatch.setattr(replies, "PATIENCE", 0.3)
+    store = zarrv3.open_store()
+    store["v"] = bytes(50_000_000)
+    with served(store, requests=1, write=True, token="t") as url, contextlib.ExitStack() as stack:
+        for request in (b"GET /v HTTP/1.1", b"PUT /w HTTP/1.1\r\nContent-Length: 9"):
+            lazy = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(url).port)))
+            lazy.sendall(request + b"\r\nHost: localhost\r\nAuthorization: Bearer t\r\n\r\n")
+            assert lazy.recv(1)  # it has begun, or is over
+            assert ask(url, "/none", Authorization="Bearer t").status == 404
+    assert [*store] == ["v"]

@@ -29,6 +29,7 @@ from zarrv3.errors import (
 from zarrv3.hierarchy import nodes
 from zarrv3.opening.stores import StoreLike, recognised
 from zarrv3.store.keys import check_folder, check_key
+from zarrv3_serve import replies
 from zarrv3_serve.listing import JSON, LINKS, is_folder, listing
 from zarrv3_serve.page import answers as page
 from zarrv3_serve.page.answers import FOLDER
@@ -249,7 +250,8 @@ class Application:
         """The body of a request, if it is not too long."""
         parts, length, more = list[bytes](), 0, True
         while more:
-            message = await receive()
+            async with asyncio.timeout(replies.PATIENCE):
+                message = await receive()
             if message["type"] == "http.disconnect":
                 raise InvalidKeyError("the client has gone")
             parts.append(message.get("body", b""))
@@ -323,8 +325,8 @@ def told(error: Exception) -> Reply:
         return text(413, str(error))
     if isinstance(error, InvalidKeyError | LimitError):
         return text(400, str(error))
-    if isinstance(error, ZarrError):
-        log.warning("%s", error)
+    if isinstance(error, ZarrError | TimeoutError):
+        log.warning("%s", error or type(error).__name__)
     else:
         log.error("a request has failed", exc_info=error)
     if isinstance(error, StoreError) and isinstance(error.__cause__, PermissionError):
@@ -339,4 +341,5 @@ _ANSWERS: Mapping[type[Exception], Reply] = {
     UnsupportedError: text(501, "the store cannot do that"),
     ReadOnlyError: text(405, "the store is read-only", allow=METHODS),
     StoreUnavailableError: text(503, "the store cannot be reached just now", retry_after=1),
+    TimeoutError: text(408, "the value came too slowly", connection="close"),
 }

@@ -1,5 +1,6 @@
 """What a server answers, and how it is sent by ASGI."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
@@ -12,6 +13,12 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+PIECE = 1 << 20
+"""What is handed to a client at once."""
+
+PATIENCE = 60.0
+"""The seconds in which a client has to take a piece, or send one: others wait for its place."""
 
 
 class Reply(NamedTuple):
@@ -57,10 +64,19 @@ async def send_reply(send: Send, reply: Reply, *, is_head: bool) -> int:
     sent = 0
     if is_head or whole is not None:
         whole = b"" if is_head or whole is None else bytes(whole)
-        await send({"type": "http.response.body", "body": whole})
-        return len(whole)
+        if len(whole) <= PIECE:
+            await send({"type": "http.response.body", "body": whole})
+            return len(whole)
+        body = _cut(whole)
     async for piece in body:  # type: ignore[union-attr]  # it is not a value
         sent += len(piece)
-        await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+        async with asyncio.timeout(PATIENCE):  # the connection is closed then
+            await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
     return sent
+
+
+async def _cut(value: bytes) -> AsyncIterator[Buffer]:
+    view = memoryview(value)
+    for start in range(0, len(view), PIECE):
+        yield view[start : start + PIECE]
