@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,25 @@ def test_requests_are_counted(s3: Any, s3_store: Make) -> None:
         "write": 12, "read": 12, "missing": 1, "ranges": 1, "suffix": 2, "from the end": 1, "behind the end": 2,
         "sizes": 13, "versions": 13, "swap": 12, "list": 1, "list_dir": 1, "list_sizes": 1, "erase": 1, "erase_prefix": 2,
     }  # fmt: skip
+
+
+def test_markers_of_folders_are_hidden(s3: Any, s3_store: Make) -> None:
+    """The empty objects `folder/` of other tools are no keys, also where nothing else lies there; an empty value beside is one."""
+    store = s3_store()
+    store.update({"empty": b"", "empty/x": b"1", "both": b"12", "alone": b"", "f/k": b"3"})
+    place = s3_store.args[0].removeprefix("s3:/")  # type: ignore[attr-defined]
+    connection = HTTPConnection(s3.address, timeout=30)
+    for marker in ("", "f/", "both/", "nothing/"):
+        connection.request("PUT", f"{place}/{marker}", headers={"Content-Length": "0"})
+        connection.getresponse().read()
+    connection.close()
+    assert dict(store.list_sizes("")) == {"alone": 0, "both": 2, "empty": 0, "empty/x": 1, "f/k": 1}
+    assert sorted(store.list()) == ["alone", "both", "empty", "empty/x", "f/k"]
+    assert [*store.list_prefix("f/")] == [*store.list_dir("f/")] == ["f/k"]
+    assert [*store.list_prefix("nothing/")] == [*store.list_dir("nothing/")] == []
+    assert {"alone", "both", "empty", "empty/", "f/"} <= {*store.list_dir("")}
+    store.clear()
+    assert store.list() == []
 
 
 def test_an_array_costs_a_request_a_chunk(s3: Any, s3_store: Make) -> None:

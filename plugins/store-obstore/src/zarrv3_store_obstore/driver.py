@@ -275,22 +275,25 @@ class ObjectDriver:
         return (key for key, _ in self.list_sizes(folder))
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
-        """As the contract says; the empty objects `folder/` that other tools make are left out."""
+        """As the contract says, without the empty objects `folder/` that other tools make.
+
+        object_store gives them the name that an object `folder` has: whether there is one is asked of what is empty.
+        """
         pages = self.library.list(self.store, folder.rstrip("/") or None, chunk_size=PAGE)
-        before: tuple[str, int] | None = None
+        asked: set[str] = set()
         while page := LOOP.run(_next(pages)):
-            for meta in page:
-                found = meta["path"], meta["size"]
-                if before is not None and not (before[1] == 0 and found[0].startswith(f"{before[0]}/")):
-                    yield before
-                before = found
-        if before is not None:
-            yield before
+            found = {meta["path"]: meta["size"] for meta in page if meta["path"].startswith(folder)}
+            empty = [key for key, size in found.items() if not size]
+            sizes = dict(zip(empty, self.stat_many(empty), strict=True))
+            for key, size in {**found, **sizes}.items():
+                if size is not None and key not in asked:
+                    yield key, size
+            asked.update(empty)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         found = LOOP.run(self._listed(self.store, folder))
         yield from (f"{name}/" for name in found["common_prefixes"])
-        yield from (meta["path"] for meta in found["objects"])
+        yield from (meta["path"] for meta in found["objects"] if meta["path"].startswith(folder))
 
     async def _listed(self, store: Any, folder: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self.library.list_with_delimiter_async(
