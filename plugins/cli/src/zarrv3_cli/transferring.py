@@ -39,6 +39,15 @@ Compressors = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase the nodes at DST before.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a copy that was interrupted.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read the copy back and compare.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="How much re-chunking may hold, like 1GiB: the more, the less is read twice.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be copied.")]
 KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Copy the rest when a node cannot be copied; exit code 1 then.")
@@ -58,6 +67,7 @@ def copy(
     overwrite: Overwrite = False,
     resume: Resume = False,
     verify: Verify = False,
+    memory: Memory = None,
     dry_run: DryRun = False,
     keep_going: KeepGoing = False,
     option: Options = None,
@@ -80,6 +90,7 @@ def copy(
             overwrite=overwrite,
             resume=resume,
             verify=verify,
+            memory=memory,
             dry_run=dry_run,
             on_error="report" if keep_going else "raise",
             progress=report,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,16 +20,20 @@ from zarrv3.errors import (
     StoreAccessError,
     ZarrError,
 )
-from zarrv3.format.cuts import largest
+from zarrv3.format.cuts import Cut, largest
 from zarrv3.format.documents import dump_document, load_document
 from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.creation import metadata_for
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.opening.stores import open_store
 from zarrv3.store.contract import Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked, sizes_by_stat
+from zarrv3_tools.copying import values
 from zarrv3_tools.copying.passing import Item, Passer, grid_keys, windows
+from zarrv3_tools.copying.planning import Passes, passes
 from zarrv3_tools.copying.recoding import Wanted, recoded
 from zarrv3_tools.copying.report import CopyReport, Tally
 from zarrv3_tools.copying.values import Recoder
@@ -49,6 +54,8 @@ class Options:
     resume: bool
     verify: bool
     report_errors: bool
+    memory: int | None = None
+    """The bytes that all threads together may hold of arrays that are re-encoded."""
 
 
 @dataclass
@@ -228,9 +235,12 @@ class Copier:
         if marked:
             self.dest.write_many({self._mark(job): job.document for job in reencoded})
         passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
-        tasks: Iterator[Task] = chain(passed, chain.from_iterable(map(self._recode, reencoded)))
+        twice: list[tuple[Job, Passes]] = []
+        tasks: Iterator[Task] = chain(passed, self._recode(reencoded, twice))
         workers = pool.threads()
         pool.run(_call, tasks, workers, workers)
+        for job, plan in twice:
+            self._recode_twice(job, plan)
         self._write_documents([job for job in jobs if not job.failed and job not in early])
         for job in jobs:
             if job.failed and self.can_clean:
@@ -287,12 +297,56 @@ class Copier:
             else:
                 self._fail(self.jobs[window[0].path], error)
 
-    def _recode(self, job: Job) -> Iterator[Task]:
+    def _recode(self, jobs: Iterable[Job], twice: list[tuple[Job, Passes]]) -> Iterator[Task]:
+        """The tasks of arrays that are copied in one pass; the others are noted."""
+        for job in jobs:
+            source, dest = self._arrays(job)
+            item = source.metadata.data_type.item_size
+            plan = passes(source.shape, source.layout.stored, _cuts(dest), self._box_bytes // (item or 16))
+            if plan.between is not None and item:
+                twice.append((job, plan))
+            else:
+                yield from self._boxes(job, source, dest, plan.boxes, self.tally)
+
+    def _recode_twice(self, job: Job, plan: Passes) -> None:
+        """Copy an array by way of another one, in a temporary folder."""
+        source, dest = self._arrays(job)
+        workers = pool.threads()
+        assert plan.between is not None
+        with tempfile.TemporaryDirectory(prefix="zarrv3-copy-") as folder, open_store(folder) as store:
+            metadata = metadata_for(
+                store,
+                shape=source.shape,
+                dtype=source.metadata.data_type,
+                fill_value=source.fill_value,
+                chunks=plan.between,
+            )
+            between = Array(store, "between", metadata=metadata, write_empty_chunks=False)
+            unseen = Tally(None, None)
+            for one, other, boxed, tally in (
+                (source, between, plan.first, unseen),
+                (between, dest, plan.boxes, self.tally),
+            ):
+                tasks = self._boxes(job, one, other, boxed, tally)
+                pool.run(_call, tasks, workers, workers)
+
+    def _arrays(self, job: Job) -> tuple[Array, Array]:
         assert job.metadata is not None
         source = Array(self.source, job.path, metadata=_array(job.found))
-        dest = Array(self.dest, job.target, metadata=job.metadata, write_empty_chunks=False)
-        resume = self.options.resume and job.trusted
-        recoder = Recoder(source, dest, self.tally, resume=resume, verify=self.options.verify)
+        return source, Array(self.dest, job.target, metadata=job.metadata, write_empty_chunks=False)
+
+    @property
+    def _box_bytes(self) -> int:
+        """How many bytes of elements a box may have: beside it there is what is encoded, or read back and compared."""
+        if self.options.memory is None:
+            return values.BOX_BYTES
+        return self.options.memory // (pool.threads() * (4 if self.options.verify else 2))
+
+    def _boxes(
+        self, job: Job, source: Array, dest: Array, boxed: Sequence[Cut], tally: Tally
+    ) -> Iterator[Task]:
+        resume = self.options.resume and job.trusted and tally is self.tally
+        recoder = Recoder(source, dest, tally, boxed=boxed, resume=resume, verify=self.options.verify)
 
         def task(box: object) -> None:
             if job.failed:
@@ -388,6 +442,10 @@ def _array(found: Found) -> ArrayMetadata:
 def _without_consolidated(found: Found) -> bytes:
     assert isinstance(found.metadata, GroupMetadata)
     return dump_document(found.metadata.with_consolidated_metadata(None).document)
+
+
+def _cuts(array: Array) -> Sequence[Cut]:
+    return array.metadata.chunk_grid.cuts
 
 
 def _grid(metadata: ArrayMetadata) -> tuple[int, ...]:

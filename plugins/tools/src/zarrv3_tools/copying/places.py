@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from zarrv3.chunks.chunk_cache import size_of
 from zarrv3.errors import (
     ConfigurationError,
     MetadataError,
@@ -42,6 +43,7 @@ def copy(
     compressors: Any = KEEP,
     resume: bool = False,
     verify: bool = False,
+    memory: int | str | None = None,
     on_error: Literal["raise", "report"] = "raise",
     dry_run: bool = False,
 ) -> CopyReport:
@@ -72,6 +74,9 @@ def copy(
         resume: go on with a copy that was interrupted: values that are there with the same size are not copied again.
         verify: read back every value and compare; with `resume` also those that were there. `CorruptDataError` names the
             key that differs, and its node gets no document.
+        memory: how many bytes all threads together may hold of arrays that are re-chunked, or text such as `"1GiB"`; by default about
+            16 MiB each, or one chunk or shard. The more, the less is read twice: where every byte of the source would be read more
+            than twice on average, the array goes by way of a temporary folder (`TMPDIR` says where), in two passes.
         on_error: `"report"` leaves out nodes that cannot be carried and tells them in the report. Failures of a store
             are raised in any case.
         dry_run: change nothing; the report tells what would be done.
@@ -88,7 +93,13 @@ def copy(
     wanted = Wanted(
         chunks=chunks, shards=shards, filters=filters, serializer=serializer, compressors=compressors
     )
-    options = Options(wanted=wanted, resume=resume, verify=verify, report_errors=on_error == "report")
+    options = Options(
+        wanted=wanted,
+        resume=resume,
+        verify=verify,
+        report_errors=on_error == "report",
+        memory=None if memory is None else size_of(memory),
+    )
     with placed(source, source_path) as old, placed(dest, dest_path) as new:
         old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata
         _check(old, new, overwrite=overwrite, resume=resume, dry_run=dry_run)

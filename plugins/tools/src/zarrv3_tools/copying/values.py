@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.format.cuts import chunk_of, start_of
+from zarrv3.format.cuts import Cut, chunk_of, start_of
 from zarrv3.format.data_types import fill_test
 from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.hierarchy.array import Array
-from zarrv3.indexing.boxes import box_shape, spanned
+from zarrv3.indexing.boxes import spanned
 from zarrv3_tools.copying.passing import numbers
 from zarrv3_tools.copying.report import Tally
 
 BOX_BYTES = 16 * 2**20
-"""About how many bytes of elements one box has, unless one chunk or shard of the destination has more."""
+"""About how many bytes of elements one box has by default, unless one chunk or shard of the destination has more."""
 
 ENUMERATED = 10_000
 """Up to how many boxes are read without asking which chunks there are."""
@@ -41,20 +41,21 @@ class Recoder:
         source: the array.
         dest: the new one; its document need not be stored yet.
         tally: what is told.
+        boxed: how the new array is cut into boxes of whole chunks (or shards).
         resume: leave alone what is there: each value is whole, so what is there is done.
         verify: read each box again and compare bit by bit.
     """
 
-    def __init__(self, source: Array, dest: Array, tally: Tally, *, resume: bool, verify: bool) -> None:
+    def __init__(
+        self, source: Array, dest: Array, tally: Tally, *, boxed: Sequence[Cut], resume: bool, verify: bool
+    ) -> None:
         self.source = source
         self.dest = dest
         self.tally = tally
         self.verify = verify
         self.cuts = dest.metadata.chunk_grid.cuts
         self.grid = grid_shape(self.cuts, dest.shape)
-        item = source.metadata.data_type.item_size or 16
-        self.boxed = box_shape(dest.shape, self.cuts, source.layout.stored, BOX_BYTES // item)
-        """How the array is cut into boxes."""
+        self.boxed = boxed
         self.resume = resume and not dest.metadata.storage_transformers
 
     def boxes(self) -> Iterator[Box]:
