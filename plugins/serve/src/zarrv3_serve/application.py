@@ -326,7 +326,7 @@ def told(error: Exception) -> Reply:
     if isinstance(error, InvalidKeyError | LimitError):
         return text(400, str(error))
     if isinstance(error, ZarrError | TimeoutError):
-        log.warning("%s", error or type(error).__name__)
+        log.warning("%s", str(error) or type(error).__name__)
     else:
         log.error("a request has failed", exc_info=error)
     if isinstance(error, StoreError) and isinstance(error.__cause__, PermissionError):
