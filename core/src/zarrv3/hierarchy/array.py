@@ -463,21 +463,6 @@ class Array(Node[ArrayMetadata]):
         fields: Fields = None,
         progress: Progress | None = None,
     ) -> NumpyArray:
-        buffering = self._buffering
-        if buffering is not None:
-            with buffering.buffer.taken:
-                return self._read(buffering, planner, selection, out, fields, progress)
-        return self._read(None, planner, selection, out, fields, progress)
-
-    def _read(
-        self,
-        buffering: Buffering | None,
-        planner: Planner,
-        selection: Any,
-        out: NumpyArray | None,
-        fields: Fields,
-        progress: Progress | None,
-    ) -> NumpyArray:
         layout = self._layout
         fields, selection = self._fields(fields, selection)
         selected = planner(selection, layout.metadata.shape, layout.cuts)
@@ -488,9 +473,8 @@ class Array(Node[ArrayMetadata]):
             buffer = out
         else:
             buffer = np.empty(selected.shape, dtype, self._memory_order)
-        reading.read(layout, selected, buffer, fields=fields, progress=progress)
-        if buffering is not None:
-            buffering.buffer.lay_over(layout, selected, buffer, fields)
+        read = reading.read if self._buffering is None else self._buffering.read
+        read(layout, selected, buffer, fields=fields, progress=progress)
         if out is None:
             return selected.finish(buffer)
         if buffer is not out:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zarrv3.chunks import reading
 from zarrv3.chunks.write_buffer import WriteBuffer
 from zarrv3.errors import ZarrError
 from zarrv3.indexing import Plan, plan_basic
 
 if TYPE_CHECKING:
+    from zarrv3.chunks.layout import Layout
+    from zarrv3.chunks.tasks import Fields, Progress
     from zarrv3.hierarchy.array import Array
     from zarrv3.indexing.casting import NumpyArray
 
@@ -52,7 +55,21 @@ class Buffering:
         """Whether a value is small enough to wait."""
         return not self.ended and 2 * value.nbytes <= self.buffer.max_size
 
-    # ------------------------------------------------------------ taking
+    # ------------------------------------------------------------ taking and showing
+
+    def read(
+        self,
+        layout: Layout,
+        plan: Plan,
+        out: NumpyArray,
+        *,
+        fields: Fields = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Read a selection as `reading.read` does, with what waits."""
+        with self.buffer.taken:
+            reading.read(layout, plan, out, fields=fields, progress=progress)
+            self.buffer.lay_over(layout, plan, out, fields)
 
     def write(self, owner: Array, plan: Plan, value: NumpyArray) -> None:
         """Take elements, and store the chunks that they complete."""
