@@ -14,7 +14,7 @@ import anycrc
 from zarrv3.store.contract import Buffer
 from zarrv3_serve.s3.errors import S3Error
 
-_CRC32C, _CRC64 = anycrc.Model("CRC32C"), anycrc.Model("CRC64-NVME")
+_CRC32C, _CRC64 = map(anycrc.Model, ("CRC32C", "CRC64-NVME"))  # type: ignore[attr-defined]  # not exported by __all__
 
 ALGORITHMS: Mapping[str, Callable[[Buffer], bytes]] = {
     "crc32": lambda value: zlib.crc32(value).to_bytes(4, "big"),
