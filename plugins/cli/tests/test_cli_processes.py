@@ -231,7 +231,9 @@ def test_completion(process: Run) -> None:
     assert "complete -o default -F" in script.out
     assert script.out.rstrip().endswith("zarrv3")
     words = process(_ZARRV3_COMPLETE="complete_bash", COMP_WORDS="zarrv3 co", COMP_CWORD="1")
-    assert words.out.split() == ["copy", "consolidate"]
+    found = words.out.split()  # with the commands of other packages
+    assert {"copy", "consolidate"} <= {*found}
+    assert all(word.startswith("co") for word in found)
     options = process(_ZARRV3_COMPLETE="complete_bash", COMP_WORDS="zarrv3 copy --res", COMP_CWORD="2")
     assert options.out.split() == ["--resume"]
 
