@@ -141,10 +141,10 @@ def test_opening_by_url_does_not_grow(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "most"), [("memory", 350), ("directory", 470), ("lmdb", 605), ("sqlite", 1500)]
+    ("backend", "most"), [("memory", 360), ("directory", 480), ("lmdb", 615), ("sqlite", 1500)]
 )
 def test_opening_by_url(backend: str, most: int, tmp_path: Path) -> None:
-    """Opening an array by URL calls a bounded number of Python functions."""
+    """Opening an array by URL calls a bounded number of Python functions: 10 ask `zarrv3-layer-telemetry`, which is installed here."""
     url = URLS[backend].format(tmp_path / "x")
     array_of(url, FEW).store.close()
 

@@ -227,7 +227,7 @@ def test_who_serves_a_name(
     monkeypatch.setenv("ZARRV3_PREFER", prefer)
     assert open_store(url).kind == kind
     order = ["behind", "claims"] if "behind" in prefer else ["claims", "behind"]
-    assert [plugin.distribution for plugin in registry.providers("stores", "shared", preferred())] == order
+    assert [plugin.distribution for plugin in registry.providers("stores", "shared", preferred)] == order
 
 
 def test_nobody_takes_an_option(two: None) -> None:

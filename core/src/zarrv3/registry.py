@@ -11,7 +11,7 @@ user prefers is asked first.
 import contextlib
 import importlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from zarrv3.errors import RegistryError
@@ -211,14 +211,13 @@ def load(kind: Kind, name: str) -> Any:
         return next(alternatives(kind, name))
 
 
-def alternatives(kind: Kind, name: str, prefer: Sequence[str] = ()) -> Iterator[Any]:
+def alternatives(kind: Kind, name: str, prefer: "Callable[[], Sequence[str]]" = tuple) -> Iterator[Any]:
     """The classes that serve a name, each imported when its turn comes; at least one. Raises as `load` does.
 
-    First those of the plugins that `prefer` lists by names of their own (`"fsspec"`), then the one that claims the name,
-    then its fallbacks.
+    First those of the plugins that `prefer`, asked where there are several, lists by names of their own (`"fsspec"`), then the
+    one that claims the name, then its fallbacks.
     """
-    built_in = _matching(BUILT_IN[kind], name)
-    if built_in and (kind, name) not in _loaded:
+    if (kind, name) not in _loaded and (built_in := _matching(BUILT_IN[kind], name)):
         module, _, attribute = built_in.partition(":")
         _loaded[kind, name] = getattr(importlib.import_module(module), attribute)
     if (kind, name) in _loaded:
@@ -274,7 +273,7 @@ def plugins(kind: Kind | None = None) -> list[Plugin]:
     return sorted(plugin for plugin in found if kind in {None, plugin.kind})
 
 
-def providers(kind: str, name: str, prefer: Sequence[str] = ()) -> list[Plugin]:
+def providers(kind: str, name: str, prefer: "Callable[[], Sequence[str]]" = tuple) -> list[Plugin]:
     """The plugins that serve a name which is not the core's, in the order of `alternatives`; imports none of them."""
     if kind not in BUILT_IN or _matching(BUILT_IN[kind], name) is not None:
         return []
@@ -368,7 +367,7 @@ def _matching(table: Mapping[str, T], name: str) -> T | None:
     return table[max(fitting, key=len)] if fitting else None
 
 
-def _in_order(kind: str, name: str, prefer: Sequence[str] = ()) -> "Iterator[EntryPoint]":
+def _in_order(kind: str, name: str, prefer: "Callable[[], Sequence[str]]" = tuple) -> "Iterator[EntryPoint]":
     """Who serves a name, in the order of `alternatives`. Two that claim it are an error, unless one of them is preferred."""
     tiers = _tiers(kind, name)
     if not any(tiers):  # perhaps installed since the last look, from a notebook
@@ -377,7 +376,7 @@ def _in_order(kind: str, name: str, prefer: Sequence[str] = ()) -> "Iterator[Ent
     if not any(tiers):
         raise RegistryError(_unknown(kind, name))
     taken = []
-    for own in prefer if len([*itertools.chain(*tiers)]) > 1 else ():
+    for own in prefer() if len([*itertools.chain(*tiers)]) > 1 else ():
         values = {point.value for point in itertools.chain(*_tiers(kind, own))}
         if not values and _matching(OFFERED[kind], own) is None:
             raise RegistryError(f"preferred is {own!r}: {_unknown(kind, own)}")

@@ -83,8 +83,11 @@ def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
 
 def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
     """As `find_many`, but with the error in place of an unreadable document."""
-    recorded = [store.snapshot(document_key(path)) for path in paths]
-    asked = [document_key(path) for path, document in zip(paths, recorded, strict=True) if document is None]
+    keys = [*map(document_key, paths)]
+    recorded = [*map(store.snapshot, keys)]
+    if recorded.count(None) == len(keys):
+        return _parsed(store, paths, store.get_many(whole(keys)))
+    asked = [key for key, document in zip(keys, recorded, strict=True) if document is None]
     read = iter(store.get_many(whole(asked)) if asked else ())
     return _parsed(store, paths, [next(read) if document is None else document for document in recorded])
 

@@ -230,7 +230,7 @@ def _store_class(name: str) -> type[BaseStore]:
 
 
 def _store_classes(name: str) -> Iterator[type[BaseStore]]:
-    for found in registry.alternatives("stores", name, preferred()):
+    for found in registry.alternatives("stores", name, preferred):
         yield _checked("stores", name, found, BaseStore)  # type: ignore[type-abstract]
 
 

@@ -70,7 +70,7 @@ def stores(
 
 def _options(name: str, *, as_json: bool) -> None:
     kind: registry.Kind = "layers" if registry.installed("layers", name) else "stores"
-    cls = next(registry.alternatives(kind, name, preferred() if kind == "stores" else ()))
+    cls = next(registry.alternatives(kind, name, preferred if kind == "stores" else tuple))
     heads = ["option", "takes", "default", "meaning"]
     rows = [[cell.replace("`", "") for cell in row] for row in cls.declared().rows()]
     if as_json:
@@ -114,7 +114,7 @@ def _entry(plugin: Plugin, *, capabilities: bool, check: bool) -> dict[str, Any]
 
 def _turn(plugin: Plugin) -> str | None:
     """When a plugin is asked, of several that serve its name; `None` where it is the only one."""
-    served = registry.providers(plugin.kind, plugin.name, preferred() if plugin.kind == "stores" else ())
+    served = registry.providers(plugin.kind, plugin.name, preferred if plugin.kind == "stores" else tuple)
     return ("first" if served[0] == plugin else "next") if len(served) > 1 else None
 
 
