@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ URLS = {
     "DBM": "dbm://{}/x.dbm",
 }
 LOCKS = type(threading.Lock()), type(threading.RLock()), threading.Condition
+ALIKE = 3
+"""How many locks are tried that are attributes of one name: other tests of this process leave objects of one class by the hundred."""
 WAITS = 0.5
 """How many seconds a fork may wait for a lock, as those do that wait for the end of a transaction."""
 
@@ -109,14 +112,18 @@ def use(array: zarrv3.Array, cached: zarrv3.Array) -> bool:
     [name if name == "archive" else pytest.param(name, marks=pytest.mark.slow) for name in URLS],
 )
 def test_no_lock_of_the_parent_stops_a_child(place: str, tmp_path: Path) -> None:
-    """Every lock that is alive is held by a thread of the parent while a child is forked, one after the other."""
+    """Every kind of lock that is alive is held by a thread of the parent while a child is forked, one after the other."""
     with zarrv3.open_store(URLS[place].format(tmp_path)) as store:
         array = zarrv3.create_array(store, data=[*range(100)], chunks=10)
         cached = array.with_chunk_cache("1MB")
         assert cached[...].tolist() == [*range(100)]
         found = locks()
         assert len(found) > 3
+        seen = Counter[str]()
         for name, lock in found.values():
+            seen[name] += 1
+            if seen[name] > ALIKE:
+                continue
             with Holder(lock):
                 child = Child(use, array, cached)
             try:

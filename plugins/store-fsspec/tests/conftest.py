@@ -301,7 +301,14 @@ class SSHServer(NamedTuple):
 
 
 class _SSH(asyncssh.SSHServer):
-    """Who may come in, beside those with a key."""
+    """Who may come in, beside those with a key; knows who has come."""
+
+    def __init__(self, come: list[asyncssh.SSHServerConnection]) -> None:
+        self._come = come
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Take note of a connection."""
+        self._come.append(conn)
 
     def password_auth_supported(self) -> bool:
         """Whether there are passwords."""
@@ -320,6 +327,7 @@ def sftp(tmp_path: Path) -> Iterator[SSHServer]:
     own = asyncssh.generate_private_key("ssh-ed25519")
     own.write_private_key(key)
     (tmp_path / "known").write_bytes(own.export_public_key())
+    come: list[asyncssh.SSHServerConnection] = []
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -328,7 +336,7 @@ def sftp(tmp_path: Path) -> Iterator[SSHServer]:
         return await asyncssh.listen(
             "127.0.0.1",
             0,
-            server_factory=_SSH,
+            server_factory=partial(_SSH, come),
             server_host_keys=[own],
             authorized_client_keys=str(tmp_path / "known"),
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=bytes(folder)),
@@ -337,6 +345,9 @@ def sftp(tmp_path: Path) -> Iterator[SSHServer]:
     async def close() -> None:
         server.close()
         await server.wait_closed()
+        for connection in come:
+            connection.abort()
+            await connection.wait_closed()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()

@@ -34,13 +34,16 @@ def serve(
     """
     listening = ready or listen(host, port)
     before = signal.signal(signal.SIGTERM, _ended)
+    server = _server(application, grace)
     try:
-        _server(application, grace).run(sockets=[listening])
+        server.run(sockets=[listening])
     except _Ended:
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
         listening.close()
+    if server.interrupted:  # the event loop may have taken for done what uvicorn raises again
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -59,8 +62,19 @@ def served(store: StoreLike, *, host: str = "127.0.0.1", port: int = 0, **option
             thread.join()
 
 
-def _server(application: Application, grace: float) -> uvicorn.Server:
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """A server that remembers that it was told to stop by Ctrl-C."""
+
+    interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn does."""
+        self.interrupted |= sig == signal.SIGINT
+        super().handle_exit(sig, frame)
+
+
+def _server(application: Application, grace: float) -> _Server:
+    return _Server(
         uvicorn.Config(
             application,
             lifespan="on",

@@ -109,6 +109,7 @@ class Environment:
 
     def read(self, function: Callable[[Transaction], T]) -> T:
         """What the function returns in a read transaction: nothing that points into the map."""
+        doubts = 0
         while True:
             env, size = None, 0
             try:
@@ -119,6 +120,11 @@ class Environment:
                         return function(transaction)
             except lmdb.MapResizedError:  # another process has grown the map
                 self._resize(env, size, 0)
+            except lmdb.CorruptedError:
+                # the new format (lib_version=1) finds pages of the wrong type now and then while other processes write
+                doubts += 1
+                if doubts == _DOUBTS:
+                    raise
             except lmdb.ReadersFullError:
                 if not env or not env.reader_check():  # none of them was dead
                     raise
@@ -278,6 +284,10 @@ class Environment:
                     raise
                 finally:
                     os.close(lock)
+
+
+_DOUBTS = 3
+"""How often a transaction has to find damage before it is believed."""
 
 
 def _opened(place: Place, options: Mapping[str, Any]) -> lmdb.Environment:
