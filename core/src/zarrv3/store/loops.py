@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -81,7 +82,8 @@ class Loop:
         try:
             loop.run_forever()
             loop.run_until_complete(_settled(self._under_way))
-            loop.run_until_complete(loop.shutdown_default_executor())
+            with suppress(RuntimeError):  # at the very end no thread begins any more, not even to wait for those
+                loop.run_until_complete(loop.shutdown_default_executor())
             loop.let_go()
         finally:
             loop.close()
