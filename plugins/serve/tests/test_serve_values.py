@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from zarrv3_serve import replies, served, values
 
 Ask = Callable[..., Any]
 DIGITS = b"0123456789"
+NOT_THERE = f"{HTTPStatus(416).phrase}\n".encode()  # Python 3.13 calls it otherwise
 
 
 def test_values(ask: Ask) -> None:
@@ -62,8 +64,8 @@ RANGES: dict[str, tuple[int, bytes, str | None]] = {
     "bytes=-3": (206, b"789", "bytes 7-9/10"),
     "bytes=-99": (206, DIGITS, "bytes 0-9/10"),
     "bytes=0-0,99-": (206, b"0", "bytes 0-0/10"),
-    "bytes=10-": (416, b"Requested Range Not Satisfiable\n", "bytes */10"),
-    "bytes=-0": (416, b"Requested Range Not Satisfiable\n", "bytes */10"),
+    "bytes=10-": (416, NOT_THERE, "bytes */10"),
+    "bytes=-0": (416, NOT_THERE, "bytes */10"),
     "bytes=4-2": (200, DIGITS, None),
     "bytes=x": (200, DIGITS, None),
     "items=0-1": (200, DIGITS, None),
