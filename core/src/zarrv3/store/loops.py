@@ -82,9 +82,7 @@ class Loop:
         try:
             loop.run_forever()
             loop.run_until_complete(_settled(self._under_way))
-            with suppress(
-                RuntimeError
-            ):  # at the very end no thread begins any more, not even to wait for those
+            with suppress(RuntimeError):  # at the very end no thread begins, not even to wait for others
                 loop.run_until_complete(loop.shutdown_default_executor())
             loop.let_go()
         finally:
