@@ -122,8 +122,8 @@ class Counted:
 
     def get_many(self, requests: Any) -> Any:
         """Answer when others have come too."""
-        if requests[0].key == "zarr.json":
-            return [None]
+        if requests[0].key != "v":  # what is there is looked at before
+            return [None] * len(requests)
         with self.lock:
             self.now += 1
             self.most = max(self.most, self.now)
