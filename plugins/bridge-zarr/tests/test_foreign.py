@@ -107,13 +107,6 @@ class TestObjectMemory(_Conformance):
 
     make = staticmethod(object_memory)
 
-    @pytest.mark.xfail(
-        reason="obstore refuses keys with control characters, and so any batch that asks for one"
-    )
-    def test_odd_keys(self, opener: Opener) -> None:
-        """As the kit says."""
-        self.run_check("odd_keys", opener)
-
 
 class TestObjectLocal(_Conformance):
     """obstore in a folder."""

@@ -83,6 +83,8 @@ def find_many(store: BaseStore, paths: Sequence[str]) -> list[Metadata | None]:
 
 def look(store: BaseStore, paths: Sequence[str]) -> list[Metadata | MetadataError | None]:
     """As `find_many`, but with the error in place of an unreadable document."""
+    if not paths:
+        return []
     keys = [*map(document_key, paths)]
     recorded = [*map(store.snapshot, keys)]
     if recorded.count(None) == len(keys):

@@ -61,14 +61,14 @@ def _work(jobs: SimpleQueue[tuple[Context, Callable[[], Any], _Answers] | None])
     while (job := jobs.get()) is not None:
         context, call, answers = job
         del job
-        answer: tuple[Any, BaseException | None]
+        answer: list[tuple[Any, BaseException | None]] = []
         try:
-            answer = context.run(call), None
+            answer.append((context.run(call), None))
         except BaseException as error:  # noqa: BLE001 - the caller gets it
-            answer = None, error
+            answer.append((None, error))
         del context, call
-        answers.put(answer)
-        del answer, answers
+        answers.put(answer.pop())
+        del answers
 
 
 def _nothing() -> None:
