@@ -272,6 +272,23 @@ def test_the_end_of_the_interpreter(tmp_path: Path) -> None:
     assert zarrv3.open_array(tmp_path)[:].tolist() == [1, 2, 3, 4, 5]
 
 
+def test_what_is_lost_at_the_end_is_told(tmp_path: Path) -> None:
+    """What cannot be stored when the interpreter ends is an error that says so; other arrays are stored."""
+    for name in ("gone", "kept"):
+        zarrv3.create_array(tmp_path / name, shape=(0,), chunks=4, dtype="i4")
+    code = (
+        "import sys, shutil, zarrv3\n"
+        "arrays = [zarrv3.open_array(path, mode='r+', write_buffer=1000) for path in sys.argv[1:]]\n"
+        "for array in arrays: array.append([1])\n"
+        "shutil.rmtree(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "gone"), str(tmp_path / "kept")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "writes that waited could not be stored, and are lost" in done.stderr
+    assert "gone" in done.stderr
+    assert zarrv3.open_array(tmp_path / "kept")[:].tolist() == [1]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 def test_nothing_waits_in_a_forked_child(tmp_path: Path) -> None:
     """What waits is stored once, by the process that wrote it."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zarrv3.chunks import reading
 from zarrv3.chunks.write_buffer import WriteBuffer
-from zarrv3.errors import ZarrError
+from zarrv3.errors import StoreError
 from zarrv3.indexing import Plan, plan_basic
 
 if TYPE_CHECKING:
@@ -180,7 +179,13 @@ _all: weakref.WeakSet[Buffering] = weakref.WeakSet()
 
 @atexit.register
 def _flush_all() -> None:
-    """Store what waits when the interpreter ends."""
+    """Store what waits when the interpreter ends; what cannot be stored is told, since nobody else would."""
+    errors = []
     for buffering in [*_all]:
-        with suppress(ZarrError):  # it was said when it was written
+        try:
             buffering.flush()
+        except Exception as error:  # noqa: BLE001 - the others first
+            errors.append(error)
+    if errors:
+        told = "; ".join(map(str, errors))
+        raise StoreError(f"writes that waited could not be stored, and are lost: {told}") from errors[0]
