@@ -758,15 +758,13 @@ class Array(Node[ArrayMetadata]):
     def _reshape(self, lengths: Callable[[tuple[int, ...]], Sequence[int]]) -> tuple[tuple[int, ...], bool]:
         """Do as `resize_with` says; returns what the lengths were, and whether they are others now."""
         before = self.shape
-        refused = (
-            self._store.snapshot(document_key(self._path)) is not None
-        )  # the change of the document will be
+        recorded = self._store.snapshot(document_key(self._path))  # its change will be refused
 
         def changed(metadata: ArrayMetadata) -> ArrayMetadata:
             nonlocal before
             before = metadata.shape
             resized = metadata.with_shape(lengths(before))
-            if not refused:
+            if recorded is None:
                 trim(self._arranged(metadata), resized.shape)
             return resized
 
