@@ -85,9 +85,9 @@ def measure(worker: Worker, backend: str, latency: float, rounds: int, console: 
     chunks = math.prod(-(-n // c) for n, c in zip(ARRAY.shape, ARRAY.chunks, strict=True))
     window = min(config.get("window"), -(-chunks // pool.threads()))
     if backend == "s3":
-        result = Result(backend, chunks, min(S3_CONNECTIONS, pool.threads() * window), latency)
+        result = Result(backend, chunks, min(S3_CONNECTIONS, pool.threads(waiting=True) * window), latency)
     else:
-        result = Result(backend, -(-chunks // window), pool.threads(), latency)
+        result = Result(backend, -(-chunks // window), pool.threads(waiting=True), latency)
     with ExitStack() as stack:
         base = stack.enter_context(base_of(backend))
         assert base is not None

@@ -1,5 +1,6 @@
 """Moving chunks: how often the store is asked, how much memory that takes, and what several threads do to each other."""
 
+import dataclasses
 import threading
 import time
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 
 import zarrv3
 from zarrv3 import Array, Buffer, Capabilities, Counting, Layer, MemoryStore, Request, config
+from zarrv3.chunks import pool
 from zarrv3.errors import StoreAccessError
 from zarrv3.store.contract import Changes, Swaps, Versioned
 
@@ -47,6 +49,38 @@ def test_large_chunks_are_shared_among_threads() -> None:
             counting.reset()
             array[...]
             assert counting.calls["get_many"] == threads
+
+
+class Away(Layer):
+    """A store that is far away: calls for values wait until as many are under way as are wanted."""
+
+    wanted = threading.Barrier(1)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of what is below, with round trips."""
+        return dataclasses.replace(self.inner.capabilities, local=False)
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """Wait for the others."""
+        if len(requests) > 1:
+            self.wanted.wait(60)
+        return super().get_many(requests)
+
+
+def test_more_windows_are_under_way_where_threads_wait() -> None:
+    """A store with round trips is asked for two windows a processor at once, each as large as before."""
+    counting = Counting(MemoryStore())
+    array = zarrv3.create((256 * 10_000,), chunks=10_000, dtype="f8", store=Away(counting), compressors=None)
+    array[...] = np.arange(256 * 10_000.0)
+    counting.reset()
+    many = pool.threads(waiting=True)
+    assert many == 2 * pool.threads()
+    with config.set(window=256 // many):
+        Away.wanted = threading.Barrier(many)
+        assert array[-1] == array[...][-1]
+    assert counting.requested["get_many"] == 256 + 1
+    assert counting.calls["get_many"] == many + 1
 
 
 def test_whole_chunks_are_written_without_reading() -> None:

@@ -22,15 +22,23 @@ _size = 0
 _here = threading.local()
 
 
-def threads() -> int:
-    """How many threads there may be: the setting `threads`, by default the processors this process may use."""
+WAITING = 2
+"""How many threads a processor has by default where each waits for a store most of the time."""
+
+
+def threads(*, waiting: bool = False) -> int:
+    """How many threads there may be: the setting `threads`, by default one for each processor this process may use.
+
+    With `waiting`, by default `WAITING` for each: while one waits for a store that is far away, another one decodes.
+    """
     wanted: int | None = config.get("threads")
     if wanted is not None:
         return wanted
     try:
-        return len(os.sched_getaffinity(0))
+        processors = len(os.sched_getaffinity(0))
     except AttributeError:  # pragma: no cover - not on macOS and Windows
-        return os.cpu_count() or 1
+        processors = os.cpu_count() or 1
+    return processors * (WAITING if waiting else 1)
 
 
 def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: int) -> None:
@@ -98,7 +106,7 @@ def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> 
         from concurrent.futures import ThreadPoolExecutor
     except RuntimeError:  # the interpreter is shutting down
         return []
-    size = threads()
+    size = threads(waiting=True)
     futures: list[Future[None]] = []
     with _lock.taken:  # held while submitting: nobody replaces the pool in between
         if _pool is None or _size != size:

@@ -60,9 +60,9 @@ def run(
     most = LOCAL_TASK_BYTES if local else TASK_BYTES
     size = max(1, min(config.get("window"), most // max(1, layout.chunk_bytes * together)))
     large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
-    workers = pool.threads() if large else 1
-    if workers > 1:  # small windows rather than idle threads
-        shares = 4 * workers if local else workers  # several each, so that all end together
+    workers = pool.threads(waiting=not local) if large else 1
+    if workers > 1:  # small windows rather than idle processors
+        shares = 4 * workers if local else pool.threads()  # several each, so that all end together
         size = max(1, min(size, -(-plan.count // shares)))
     if not layout.is_regular:
         task = _weighed(layout, task, most)

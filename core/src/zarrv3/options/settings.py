@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             int,
             lambda value: value is None or _positive(value),
             None,
-            "how many threads move chunks; by default as many as the process may use processors",
+            "how many threads move chunks; by default one for each processor the process may use, two where the store is not local",
         ),
         "kernels": Setting(
             str,
