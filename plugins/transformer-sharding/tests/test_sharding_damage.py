@@ -90,10 +90,11 @@ def attempt(action: Callable[[], Any]) -> Any:
 
 @pytest.mark.parametrize("location", ["start", "end"])
 @pytest.mark.parametrize("store", [MemoryStore, remote])
-@given(damage=damages())
-def test_checksums_find_everything(store: Any, location: str, damage: Any) -> None:
+@given(damage=damages(), is_known=st.booleans())
+def test_checksums_find_everything(store: Any, location: str, damage: Any, is_known: bool) -> None:
     """With checksums on index and chunks, whatever is changed in a shard: right values or `CorruptDataError`."""
     array = sharded(store(), [LITTLE, CRC], [LITTLE, CRC], location)
+    assert not is_known or array[1, 1] == VALUES[1, 1]
     array.store["c/0/0"] = damage(array.store["c/0/0"])
     for selection in SELECTIONS:
         found = attempt(lambda selection=selection: array[selection])
@@ -107,10 +108,11 @@ def test_checksums_find_everything(store: Any, location: str, damage: Any) -> No
 
 @pytest.mark.parametrize("location", ["start", "end"])
 @pytest.mark.parametrize("store", [MemoryStore, remote])
-@given(damage=damages())
-def test_without_checksums_errors_are_ours(store: Any, location: str, damage: Any) -> None:
+@given(damage=damages(), is_known=st.booleans())
+def test_without_checksums_errors_are_ours(store: Any, location: str, damage: Any, is_known: bool) -> None:
     """Without any, values may be wrong, but nothing is raised that is not ours, and shapes are right."""
     array = sharded(store(), location=location)
+    assert not is_known or array[1, 1] == VALUES[1, 1]
     array.store["c/0/0"] = damage(array.store["c/0/0"])
     for selection in SELECTIONS:
         found = attempt(lambda selection=selection: array[selection])
@@ -280,6 +282,36 @@ def test_erased_between_index_and_chunks(location: str) -> None:
     between.plan = [None, lambda: between.inner.write_many({"c/0/0": None})]
     assert array[4, 2] == 0
     assert between.calls <= 4
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+@pytest.mark.parametrize("index", [[LITTLE], [LITTLE, CRC]], ids=["plain", "crc32c"])
+def test_shortened_behind_a_known_index(index: Any, location: str) -> None:
+    """A shard without its last chunk, but with the index that was known, is damaged: nothing is cut out of its index."""
+    store = remote()
+    array = sharded(store, index=index, location=location)
+    assert array[0, 0] == VALUES[0, 0]
+    shard, chunk, many = bytes(store["c/0/0"]), 2 * 4 * 4, 8 * 16 + 4 * (len(index) - 1)
+    store["c/0/0"] = shard[:-chunk] if location == "start" else shard[: -many - chunk] + shard[-many:]
+    for selection in ((7, 7), ...):
+        with pytest.raises(CorruptDataError, match="shard 'c/0/0'"):
+            array[selection]
+
+
+@pytest.mark.parametrize("location", ["start", "end"])
+@given(steps=st.lists(st.tuples(st.integers(0, 15), st.integers(0, 3), st.booleans()), max_size=12))
+def test_known_indexes_are_never_believed(location: str, steps: list[tuple[int, int, bool]]) -> None:
+    """Whatever another object writes in between, also chunks that are erased and come back: what is read is what is there."""
+    store = remote()
+    writer = sharded(store, index=[LITTLE], location=location)
+    reader = zarrv3.open_array(store, mode="r")
+    expected = VALUES.copy()
+    for where, value, reads in steps:
+        part = (slice(where // 2, where // 2 + 2), slice(where % 2 * 4, where % 2 * 4 + 4))
+        writer[part] = expected[part] = value
+        if reads:
+            assert np.array_equal(reader[part], expected[part])
+            assert reader[7 - where // 2, 5] == expected[7 - where // 2, 5]
 
 
 def test_replaced_again_and_again() -> None:

@@ -1,5 +1,9 @@
 """Reading chunks out of shards: one call for whole shards, otherwise one for indexes and one for ranges.
 
+An index that is known from an earlier read saves the first call: the index is asked for beside the ranges, and what has come is
+right if the index still is the one that was known, at the very end of the shard. Nothing is believed without that. A store that
+remembers its answers has the index anyway, perhaps of another version than the ranges.
+
 Another process may replace a shard between the two calls. Ranges of the new one, cut by the old index, would be wrong
 bytes without any error where chunks carry no checksum. So the second call also asks for a *witness*: bytes of the index at
 the place where the first call found it. What one call returns of a key is of one version, so the ranges are right if the witness is.
@@ -9,7 +13,7 @@ by the index that those were of another version: from such a store the second ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from zarrv3.errors import CorruptDataError
@@ -43,19 +47,46 @@ class _Opened:
     extents: list[Extent]
 
 
-class ShardReader:
-    """One `get_many` over shards; the answers are put into `answers`."""
+KNOWN_BYTES = 8 * 2**20
+"""How much memory an array's known indexes may take."""
 
-    def __init__(self, store: BaseStore, answers: list[Buffer | None]) -> None:
+KNOWN_EACH = 40
+"""How many bytes of it a chunk takes: its words as they are stored, and where it begins and ends."""
+
+
+class ShardReader:
+    """One `get_many` over shards; the answers are put into `answers`.
+
+    Args:
+        store: has the shards.
+        answers: what is requested, by position.
+        known: indexes by the key of their shards, as they were when they were read last; threads may share it.
+    """
+
+    def __init__(
+        self, store: BaseStore, answers: list[Buffer | None], known: MutableMapping[str, Entries]
+    ) -> None:
         self.store = store
         self.answers = answers
+        self.known = known
 
     def read(self, asked: Mapping[str, Asked], others: Sequence[Request]) -> Sequence[Buffer | None]:
         """Fetch what is requested of shards, by their keys; returns the values of other keys, fetched beside them."""
-        first = [Request(key, None if part.whole else part.shards.index_range) for key, part in asked.items()]
-        values = self.store.get_many([*first, *others])
+        hits: dict[str, _Opened] = {}
+        first: list[Request] = []
+        known: list[Request] = []
+        for key, part in asked.items():
+            entries = None if part.whole or self.store.remembers else self.known.get(key)
+            if entries is None:
+                first.append(Request(key, None if part.whole else part.shards.index_range))
+                continue
+            hits[key] = hit = _Opened(part.shards, entries, self._extents(part, entries))
+            known += [Request(key, ByteRange(extent.start, extent.stop)) for extent in hit.extents]
+            known.append(Request(key, part.shards.behind(entries)))
+        values = self.store.get_many([*first, *others, *known])
         opened: dict[str, _Opened] = {}
-        for (key, part), value in zip(asked.items(), values, strict=False):
+        for (key, _), value in zip(first, values, strict=False):
+            part = asked[key]
             if value is None:
                 continue
             if part.whole:
@@ -64,9 +95,35 @@ class ShardReader:
             entries = entries_of(self.store, key, part.shards, value)
             if extents := self._extents(part, entries):
                 opened[key] = _Opened(part.shards, entries, extents)
+        if hits:
+            self._check(asked, hits, iter(values[len(first) + len(others) :]))
         if opened:
-            self._settle(asked, self._fetch(opened))
-        return values[len(first) :]
+            doubtful = self._fetch(opened)
+            self._remember({key: shard for key, shard in opened.items() if key not in doubtful})
+            self._settle(asked, doubtful)
+        return values[len(first) : len(first) + len(others)]
+
+    def _check(
+        self, asked: Mapping[str, Asked], hits: Mapping[str, _Opened], values: Iterator[Buffer | None]
+    ) -> None:
+        """Take what came by known indexes; shards whose index is another one now are read again, without it."""
+        stale: dict[str, Asked] = {}
+        for key, shard in hits.items():
+            complete = self._put(shard.extents, values)
+            if next(values) == shard.entries.raw and complete:
+                continue
+            stale[key] = asked[key]
+            self.known.pop(key, None)
+            for position in asked[key].positions:
+                self.answers[position] = None
+        if stale:
+            self.read(stale, ())
+
+    def _remember(self, shards: Mapping[str, _Opened]) -> None:
+        for key, shard in shards.items():
+            if len(self.known) >= KNOWN_BYTES // (KNOWN_EACH * len(shard.entries.starts)):
+                self.known.clear()
+            self.known[key] = shard.entries.copy()
 
     def _deliver(self, key: str, part: Asked, shard: Buffer) -> None:
         """Answer from a whole shard."""

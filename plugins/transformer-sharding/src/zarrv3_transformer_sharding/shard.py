@@ -48,6 +48,10 @@ class Entries:
         numbers = np.fromiter(slots, np.intp, len(slots))
         return self.starts[numbers].tolist(), self.stops[numbers].tolist()
 
+    def copy(self) -> Entries:
+        """The same in memory of its own: of what was read, nothing else is kept."""
+        return Entries(self.starts.copy(), self.stops.copy(), self.end, bytes(self.raw))
+
     def present(self) -> list[int]:
         """The numbers of the existing chunks."""
         slots: list[int] = np.flatnonzero(self.starts >= 0).tolist()
@@ -134,6 +138,12 @@ class ShardFormat:
         if self.location == "start":
             return ByteRange(self.index_bytes - last, self.index_bytes)
         return ByteRange(entries.end + self.index_bytes - last, entries.end + self.index_bytes + 1)
+
+    def behind(self, entries: Entries) -> ByteRange:
+        """Where exactly the index is that says this; one behind the chunks with a byte more, as in `witness`."""
+        if self.location == "start":
+            return ByteRange(0, self.index_bytes)
+        return ByteRange(entries.end, entries.end + self.index_bytes + 1)
 
     def expected(self, entries: Entries) -> Buffer:
         """The expected bytes of the witness."""

@@ -62,6 +62,8 @@ class ShardingTransformer(StorageTransformer):
     """How the largest shard is laid out."""
     _formats: dict[Coords, ShardFormat]
     """The same for other shapes of shards, as far as they were met."""
+    _known: dict[str, Entries]
+    """Indexes that were read, by the keys of their shards."""
     _shard_bytes: int
 
     kind: ClassVar[str] = "sharding"
@@ -100,7 +102,7 @@ class ShardingTransformer(StorageTransformer):
         bound = super().bind(store, folder, metadata)
         codecs = self._codecs if self._codecs is not None else [parse_codec(codec) for codec in _PLAIN]
         bound._shards = ShardFormat.build(largest(per_shard), codecs, self._location)
-        bound._formats = {}
+        bound._formats, bound._known = {}, {}
         bound._places = Places(
             folder, metadata.chunk_key_encoding, per_shard, grid_shape(grid.cuts, metadata.shape)
         )
@@ -108,6 +110,11 @@ class ShardingTransformer(StorageTransformer):
             (*largest(grid.cuts), *largest(per_shard), metadata.data_type.item_size or 16)
         )
         return bound
+
+    def _state(self) -> dict[str, Any]:
+        """See `StorageTransformer`; a copy has to read indexes itself."""
+        state = super()._state()
+        return {**state, "_known": {}} if "_known" in state else state
 
     def identity(self) -> Any:
         """The class, the store below, and the layout of shards."""
@@ -185,7 +192,7 @@ class ShardingTransformer(StorageTransformer):
             part.whole = not ranges or (
                 part.ranges.count(None) == len(part.ranges) and self._places.covers(shard, {*part.slots})
             )
-        reader = ShardReader(self.inner, values)
+        reader = ShardReader(self.inner, values, self._known)
         keyed = [(self._places.key(shard), part) for shard, part in asked.items()]
         size = len(keyed) if ranges else max(1, WHOLE_BYTES // max(1, self._shard_bytes))
         other_values: Sequence[Buffer | None] = ()
