@@ -32,6 +32,10 @@ class Peer(ABC):
         """Create the array and write all of it."""
 
     @abstractmethod
+    def open(self, path: str) -> Any:
+        """The array, which is read, written and appended to in numpy's and zarr-python's manner."""
+
+    @abstractmethod
     def read(self, path: str) -> np.ndarray:
         """Open the array and read all of it."""
 
@@ -63,6 +67,10 @@ class ZarrV3(Peer):
             compressors=[BLOSC],
         )
         array[...] = values
+
+    def open(self, path: str) -> Any:
+        """See `Peer`."""
+        return self.library.open_array(path, mode="r+")
 
     def read(self, path: str) -> np.ndarray:
         """See `Peer`."""
@@ -105,6 +113,10 @@ class ZarrPython(Peer):
         )
         array[...] = values
 
+    def open(self, path: str) -> Any:
+        """See `Peer`."""
+        return self.library.open_array(path, mode="r+")
+
     def read(self, path: str) -> np.ndarray:
         """See `Peer`."""
         return np.asarray(self.library.open_array(path, mode="r")[...])
@@ -133,6 +145,42 @@ class Zarrs(ZarrPython):
         from importlib.metadata import version
 
         return f"zarrs {version('zarrs')} in zarr-python {self.library.__version__}"
+
+
+class TensorStoreArray:
+    """An array of TensorStore in zarr-python's manner."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each dimension."""
+        return self.store.shape
+
+    @property
+    def oindex(self) -> TensorStoreArray:
+        """Each dimension on its own."""
+        return TensorStoreArray(self.store.oindex)
+
+    @property
+    def vindex(self) -> TensorStoreArray:
+        """Points."""
+        return TensorStoreArray(self.store.vindex)
+
+    def __getitem__(self, selection: Any) -> np.ndarray:
+        """Read."""
+        return np.asarray(self.store[selection].read().result())
+
+    def __setitem__(self, selection: Any, value: Any) -> None:
+        """Write."""
+        self.store[selection].write(value).result()
+
+    def append(self, values: np.ndarray) -> None:
+        """Make the array longer and write behind what was there."""
+        length, *rest = self.store.shape
+        self.store = self.store.resize(exclusive_max=[length + len(values), *rest]).result()
+        self[length:] = values
 
 
 class TensorStore(Peer):
@@ -164,6 +212,10 @@ class TensorStore(Peer):
         grid = {"name": "regular", "configuration": {"chunk_shape": workload.shards or workload.chunks}}
         metadata = {"shape": workload.shape, "data_type": "float64", "chunk_grid": grid, "codecs": codecs}
         self._open(path, spec={"metadata": metadata}, create=True).write(values).result()
+
+    def open(self, path: str) -> Any:
+        """See `Peer`."""
+        return TensorStoreArray(self._open(path, open=True))
 
     def read(self, path: str) -> np.ndarray:
         """See `Peer`."""

@@ -1,4 +1,4 @@
-"""All measurements: `python benchmarks/run.py [speed | backends | latency | cloud | memory | growth | startup] [options]`.
+"""All measurements: `python benchmarks/run.py [speed | patterns | backends | latency | cloud | memory | growth | startup] [options]`.
 
 Without a name all are made, one after the other, with their default options.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-MEASUREMENTS = ("speed", "backends", "latency", "cloud", "memory", "growth", "startup")
+MEASUREMENTS = ("speed", "patterns", "backends", "latency", "cloud", "memory", "growth", "startup")
 
 
 def main(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,17 @@ SEED = 20120
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """A float64 array of two dimensions: its shape, chunks and, if there are any, shards."""
+    """A float64 array: its shape, chunks and, if there are any, shards."""
 
     name: str
-    shape: tuple[int, int]
-    chunks: tuple[int, int]
-    shards: tuple[int, int] | None = None
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self.shape[0] * self.shape[1] * 8
+        return math.prod(self.shape) * 8
 
 
 WORKLOADS = {
@@ -42,8 +43,10 @@ SELECTIONS = ("elements", "row", "column", "strided", "points")
 """What is read of `small` and `shard` besides everything."""
 
 
-def signal(shape: tuple[int, int]) -> np.ndarray:
+def signal(shape: tuple[int, ...]) -> np.ndarray:
     """A smooth field with noise, rounded to three decimals: it compresses as measurements do."""
+    if len(shape) > 2:
+        return signal((math.prod(shape[:-1]), shape[-1])).reshape(shape)
     rng = np.random.default_rng(SEED)
     y, x = np.linspace(0, 8, shape[0])[:, None], np.linspace(0, 6, shape[1])[None, :]
     field = 20 * np.sin(y) * np.cos(x) + 5 * np.sin(3 * x)
@@ -53,12 +56,12 @@ def signal(shape: tuple[int, int]) -> np.ndarray:
 
 def data(workload: Workload, folder: Path) -> np.ndarray:
     """The values of a workload, made once and then mapped by every process, so that they share the memory."""
-    path = folder / f"signal-{workload.shape[0]}x{workload.shape[1]}.npy"
+    path = folder / f"signal-{'x'.join(map(str, workload.shape))}.npy"
     if not path.exists():
         np.save(path, signal(workload.shape))
     mapped = np.load(path, mmap_mode="r")
     for start in range(0, workload.shape[0], 64):  # every page is mapped before anything is timed
-        mapped[start : start + 64, ::512].sum()
+        mapped[start : start + 64, ..., ::512].sum()
     return mapped
 
 
