@@ -9,11 +9,17 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <linux/openat2.h>
 #include <sys/syscall.h>
 #endif
 
 #include "kernels.h"
+
+#ifdef __linux__ /* headers may be older than the system */
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+enum { BENEATH = 0x08, NO_SYMLINKS = 0x04 }; /* of linux/openat2.h */
+#endif
 
 #ifdef __APPLE__
 #define st_mtim st_mtimespec
@@ -46,8 +52,10 @@ static const char *path_of(PyObject *object, const char *reserved, bool letters,
  * in every part of a path, paths of several parts are refused. */
 static int open_below(int folder, const char *path, int flags) {
     if (!(flags & O_NOFOLLOW) || strchr(path, '/') == NULL) return openat(folder, path, flags);
-#ifdef SYS_openat2
-    struct open_how how = {.flags = (uint64_t)(flags & ~O_NOFOLLOW), .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+#ifdef __linux__
+    const struct {
+        uint64_t flags, mode, resolve;
+    } how = {.flags = (uint64_t)(flags & ~O_NOFOLLOW), .resolve = BENEATH | NO_SYMLINKS};
     return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
 #else
     errno = ENOSYS;
