@@ -72,11 +72,8 @@ def tests(session: nox.Session) -> None:
     With files or folders behind `--`, run the tests there, on this interpreter only.
     """
     chosen = any(Path(argument.partition("::")[0]).exists() for argument in session.posargs)
-    for version in [] if chosen else OTHERS:
-        if find_interpreter(version):
-            session.notify(f"others-{version}", session.posargs)
-        else:
-            session.warn(f"Python {version} is not found here; the tests are not run on it")
+    for version in [] if chosen else found(session):
+        session.notify(f"others-{version}", session.posargs)
     test(session, "default")
 
 
@@ -88,7 +85,7 @@ def others(session: nox.Session) -> None:
     tests are slow and whose code asks the interpreter for nothing special. Interpreters that are not the newest run the
     core's tests and those that cross packages, the conformance kit over every backend among them.
     """
-    paths = [] if session.python == OTHERS[-1] else ["core/tests", "tests"]
+    paths = [] if newest(session) else ["core/tests", "tests"]
     test(session, "quick", *[f"--ignore={path}" for path in ONCE], *paths)
 
 
@@ -117,9 +114,22 @@ def test(session: nox.Session, profile: str, *arguments: str) -> None:
     """Install everything and run the tests that are not marked slow."""
     install(session, "tests")
     environment = {"HYPOTHESIS_PROFILE": profile}
-    if session.python not in {None, OTHERS[-1]}:
+    if session.python is not None and not newest(session):
         environment["ZARRV3_KERNELS"] = "none"  # one of the interpreters goes without what is compiled
     session.run("pytest", "-n", "2", "-m", "not slow", *arguments, *session.posargs, env=environment)
+
+
+def found(session: nox.Session) -> list[str]:
+    """The supported interpreters that are found besides the one running, oldest first."""
+    versions = [version for version in OTHERS if find_interpreter(version)]
+    for version in sorted({*OTHERS} - {*versions}):
+        session.warn(f"Python {version} is not found here; nothing is run on it")
+    return versions
+
+
+def newest(session: nox.Session) -> bool:
+    """Whether a session runs on the newest interpreter that is found."""
+    return session.python == next(filter(find_interpreter, reversed(OTHERS)), None)
 
 
 def find_interpreter(version: str) -> bool:
@@ -186,6 +196,11 @@ def lint(session: nox.Session) -> None:
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    schemas = {"workflows": "workflows/*.yml", "issue-forms": "ISSUE_TEMPLATE/[!c]*.yml"}
+    schemas |= {"issue-config": "ISSUE_TEMPLATE/config.yml"}
+    for schema, pattern in schemas.items():
+        forms = sorted(map(str, (ROOT / ".github").glob(pattern)))
+        session.run("check-jsonschema", "-q", "--builtin-schema", f"vendor.github-{schema}", *forms)
 
 
 @nox.session
@@ -196,7 +211,7 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
-    session.run("mypy", "examples", "docs/generate.py", "tests/typing")
+    session.run("mypy", "examples", "docs/generate.py", "release.py", "tests/typing")
     session.run("mypy", "template", env={"MYPYPATH": str(ROOT / "template" / "src")})
 
 
@@ -213,8 +228,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Make the measurements of `benchmarks`, or the one that is named behind `--`, on the newest interpreter that is found."""
-    newest = next((version for version in reversed(OTHERS) if find_interpreter(version)), CURRENT)
-    session.notify(f"measure-{newest}", session.posargs)
+    version = next(filter(find_interpreter, reversed(OTHERS)), CURRENT)
+    session.notify(f"measure-{version}", session.posargs)
 
 
 @nox.session(python=[CURRENT, *OTHERS])
@@ -228,6 +243,7 @@ def measure(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write what is generated in the documents; with `-- --check`, fail where it is not current."""
     install(session, "tests")
+    session.run("python", "release.py", "common", *(["--check"] if "--check" in session.posargs else []))
     session.run("python", "docs/generate.py", *session.posargs)
     if "--check" not in session.posargs:  # otherwise a test does that
         session.run("python", "tests/interop/interop_matrix.py")
@@ -235,32 +251,102 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build all wheels, install them without the checkout, and run the demo and the conformance checks there.
+    """Build all packages, install them without the checkout, and run the demo and the conformance checks there.
 
-    With a folder behind `--`, the wheels are put there when all of that has worked.
+    With a folder behind `--`, what was built is put there when all of that has worked.
     """
-    session.install("build", "hatchling", "setuptools>=77")
-    environment = compiler(session)
     with tempfile.TemporaryDirectory(prefix="zarrv3-wheels-") as folder:
-        away = Path(folder).resolve()
-        for path in [*PACKAGES, ROOT]:
-            wheel = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(away / "wheels"), str(path)]
-            session.run("python", *wheel, silent=True, env=environment)
-        built = sorted(map(str, (away / "wheels").glob("*.whl")))
-        if len(built) != len(PACKAGES) + 1:
-            session.error(f"{len(PACKAGES) + 1} wheels were to be built, not {len(built)}")
-        for name in ("demo.py", "conformance.py"):
-            shutil.copy(ROOT / "examples" / name, away)
-        session.run("python", "-m", "venv", str(away / "venv"))
-        python = str(away / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python")
-
-        def run(*arguments: str) -> None:
-            session.run(python, *arguments, external=True, env={"PYTHONPATH": None, "PYTHONSAFEPATH": "1"})
-
-        with session.chdir(away):
-            run("-m", "pip", "install", "-q", *built, *group("demo", "conformance"))
-            run("-m", "pip", "check")
-            run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
-            run("-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py")
+        built = build(session, Path(folder).resolve(), [CURRENT])
+        try_out(session, built, CURRENT)
         for target in session.posargs:
-            shutil.copytree(away / "wheels", ROOT / target, dirs_exist_ok=True)
+            shutil.copytree(built, ROOT / target, dirs_exist_ok=True)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Make a release: `-- VERSION` sets versions and dates, builds, tries on every interpreter found, commits and tags.
+
+    What was built is in `dist/VERSION`. Nothing leaves this machine: pushing and uploading are for you.
+    """
+    if len(session.posargs) != 1:
+        session.error("say which version: nox -s release -- VERSION")
+    (version,) = session.posargs
+    session.run("python", "release.py", "prepare", version)
+    versions = [CURRENT, *found(session)]
+    with tempfile.TemporaryDirectory(prefix="zarrv3-release-") as folder:
+        built = build(session, Path(folder).resolve(), versions)
+        for each in versions:
+            try_out(session, built, each)
+        shutil.copytree(built, ROOT / "dist" / version)
+    session.run("git", "commit", "-q", "-a", "-m", f"Version {version}", external=True)
+    session.run("git", "tag", "-a", f"v{version}", "-m", f"zarrv3 {version}", external=True)
+    session.log(
+        f"dist/{version} is what was built, v{version} the tag; CONTRIBUTING.md says how they are published"
+    )
+
+
+def build(session: nox.Session, away: Path, versions: list[str]) -> Path:
+    """Build the source distribution of every package and, from that, its wheels; return the folder, inspected.
+
+    What is compiled is built for some versions of Python, and once more without the compiled part, for all others.
+    """
+    session.install(*group("wheels"))
+    source, built, native = away / "source", away / "dist", away / "source" / "plugins" / "native"
+    session.run("python", "release.py", "copy", str(source))
+    make = ["-m", "build", "--no-isolation", "--outdir", str(built)]
+    for path in [*PACKAGES, ROOT]:
+        there = source / path.relative_to(ROOT)
+        environment = {"ZARRV3_NATIVE": "pure"} if there == native else {}
+        session.run("python", *make, str(there), silent=True, env=environment)
+    for version in versions if os.name == "posix" else []:
+        raw, python = away / version, environment_of(away / f"build-{version}", version, session)
+        session.run(python, "-m", "pip", "install", "-q", "build", "setuptools>=77", external=True)
+        wheel = [*make[:-1], str(raw), "--wheel", str(native)]
+        session.run(
+            python, *wheel, silent=True, external=True, env={**compiler(session), "ZARRV3_NATIVE": "compiled"}
+        )
+        (compiled,) = raw.glob("*.whl")
+        if sys.platform == "linux":
+            session.run("auditwheel", "repair", "-w", str(built), str(compiled), silent=True)
+        else:
+            shutil.copy(compiled, built)
+    session.run("python", "release.py", "inspect", str(built))
+    session.run("twine", "check", "--strict", *sorted(map(str, built.iterdir())))
+    return built
+
+
+def environment_of(folder: Path, version: str, session: nox.Session) -> str:
+    """Make an environment with a version of Python; return its interpreter."""
+    if version != CURRENT and not find_interpreter(version):
+        session.error(f"Python {version} is not found")
+    python = "python" if version == CURRENT else f"python{version}"
+    session.run(python, "-m", "venv", str(folder), external=True)
+    return str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
+
+
+def try_out(session: nox.Session, built: Path, version: str) -> None:
+    """Install the wheels into a clean environment, and run the demo and the conformance checks there.
+
+    Then the pure wheel takes the place of the compiled one: the demo runs with that too.
+    """
+    away = built.parent / f"try-{version}"
+    away.mkdir()
+    for name in ("demo.py", "conformance.py"):
+        shutil.copy(ROOT / "examples" / name, away)
+    python = environment_of(away / "venv", version, session)
+    pure = sorted(map(str, built.glob("*-none-any.whl")))
+    (native,) = [path for path in pure if "zarrv3_native" in path]
+    compiled = sorted(map(str, built.glob(f"zarrv3_native-*-cp{version.replace('.', '')}-*.whl")))
+    wheels_ = [path for path in pure if path != native or not compiled] + compiled
+
+    def run(*arguments: str) -> None:
+        session.run(python, *arguments, external=True, env={"PYTHONPATH": None, "PYTHONSAFEPATH": "1"})
+
+    with session.chdir(away):
+        run("-m", "pip", "install", "-q", *wheels_, *group("demo", "conformance"))
+        run("-m", "pip", "check")
+        run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
+        run("-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py")
+        if compiled:
+            run("-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", native)
+            run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))

@@ -1,24 +1,41 @@
 """The distributions look alike, fit together, and keep to themselves what only this machine knows."""
 
 import ast
-import importlib
 import importlib.metadata
-import os
+import importlib.util
 import re
+import shutil
 import subprocess
-import tomllib
-from collections.abc import Iterator
+import sys
+from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import trove_classifiers
+import yaml
 
 import zarrv3
 from zarrv3 import registry
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+
+
+def load(path: Path) -> ModuleType:
+    """A module that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+release = load(ROOT / "release.py")
+project = release.project
+FOLDERS = release.packages()
 EXTRAS = {
     "zarrv3-codecs-zfp",
     "zarrv3-serve",
@@ -41,12 +58,6 @@ BASES = {
 packages = pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 
 
-def project(folder: Path) -> dict[str, Any]:
-    """The table `project` of a `pyproject.toml`."""
-    table: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    return table
-
-
 def sources(folder: Path) -> Path:
     """The one import package of a distribution."""
     (found,) = [path for path in (folder / "src").iterdir() if (path / "__init__.py").exists()]
@@ -58,17 +69,23 @@ def required(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[\]<>=~!; ]", requirement)[0] for requirement in requirements}
 
 
-@packages
-def test_project_tables_agree(folder: Path) -> None:
-    """Version, Python versions, licence and classifiers are those of the root; only names and needs differ."""
-    root, own = project(ROOT), project(folder)
-    for member in ("version", "requires-python", "license"):
-        assert own[member] == root[member], member
-    versions = [line for line in root["classifiers"] if line.startswith("Programming Language")]
-    assert [line for line in own["classifiers"] if line.startswith("Programming Language")] == versions
-    assert "Typing :: Typed" in own["classifiers"]
-    assert own["description"]
-    assert zarrv3.__version__ == root["version"]
+def test_what_all_have_in_common_is_declared_once() -> None:
+    """Licence, authors, addresses, Python versions, … of every package are those of the root; `nox -s docs` writes them."""
+    assert not release.common(ROOT, check=True)
+    assert zarrv3.__version__ == project(ROOT)["version"]
+
+
+def test_the_root_declares_what_an_index_shows() -> None:
+    """There are authors, an SPDX licence with its text, keywords, addresses, and classifiers that indexes know."""
+    root = project(ROOT)
+    assert root["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+    assert root["authors"]
+    assert root["urls"].keys() >= {"Documentation", "Source", "Issues", "Changelog"}
+    for folder in [ROOT, *FOLDERS]:
+        own = project(folder)
+        assert not {*own["classifiers"]} - trove_classifiers.classifiers, folder
+        assert own["keywords"] == [*dict.fromkeys(own["keywords"])]
 
 
 @packages
@@ -81,15 +98,14 @@ def test_names_follow_the_folder(folder: Path) -> None:
         assert "zarrv3-core" in required(project(folder)["dependencies"])
 
 
-@packages
+@pytest.mark.parametrize("folder", [ROOT, *FOLDERS], ids=lambda path: path.name)
 def test_the_contract_is_pinned(folder: Path) -> None:
     """A package needs others of ours in this minor version only: the next one may change the contract."""
     own = project(folder)
-    major, minor, _ = own["version"].split(".")
-    needs = [*own.get("dependencies", []), *chain(*own.get("optional-dependencies", {}).values())]
+    needs = [*own["dependencies"], *chain(*own.get("optional-dependencies", {}).values())]
     for need in needs:
         if need.startswith("zarrv3-"):
-            assert need.endswith(f">={major}.{minor},<{major}.{int(minor) + 1}"), need
+            assert need.endswith(release.pin(own["version"])), need
 
 
 @packages
@@ -155,27 +171,12 @@ def test_zarrv3_brings_what_needs_nothing_else() -> None:
     assert names & EXTRAS <= extras
 
 
-def files() -> Iterator[Path]:
-    """The files of the repository: those that git knows or would take, or without git all but what tools have made."""
-    if (ROOT / ".git").exists():
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        yield from (ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file())
-        return
-    made = {"__pycache__", ".git", ".venv", ".nox", "build", "dist", "demo-output"}
-    for folder, folders, names_ in os.walk(ROOT):
-        folders[:] = [
-            name for name in folders if name not in made and not name.endswith(("_cache", ".egg-info"))
-        ]
-        yield from (Path(folder, name) for name in names_ if not name.startswith(".coverage"))
-
-
 def test_no_lock_files() -> None:
     """Nothing that records versions and where they came from is in the repository."""
     locks = re.compile(
         r"(.*[.-]lock(\.\w+)?|Pipfile.*|requirements.*\.txt|pip\.conf|pip\.ini|\.pypirc|uv\.toml)"
     )
-    assert not [path for path in files() if locks.fullmatch(path.name)]
+    assert not [path for path in release.files() if locks.fullmatch(path.name)]
 
 
 def test_nothing_of_this_machine() -> None:
@@ -187,7 +188,7 @@ def test_nothing_of_this_machine() -> None:
     path = r"(?<![\w.<~$/-])/(?:root|work|opt|home/\w+|Users/\w+|mnt)/\w"
     private = re.compile(f"{registry}|{option}|{path}")
     found = []
-    for file in files():
+    for file in release.files():
         try:
             text = file.read_text()
         except UnicodeDecodeError:
@@ -200,17 +201,194 @@ def test_nothing_of_this_machine() -> None:
     assert not found
 
 
+# ---------------------------------------------------------------- what is built and released
+
+
+def test_what_is_built_holds_its_own_package_and_no_dead_link(tmp_path: Path) -> None:
+    """A source distribution and a wheel made of it have what an index asks for; what they lack is found."""
+    source, built = tmp_path / "source", tmp_path / "dist"
+    release.copy(ROOT, source)
+    shutil.rmtree(source / "core" / "tests")
+    (source / "core" / "notes.txt").write_text("not ours")
+    for folder in (source / "core", source / "plugins" / "cli"):
+        make = [sys.executable, "-m", "hatchling", "build", "-d", str(built)]
+        subprocess.run(make, cwd=folder, check=True, capture_output=True)
+    found = release.faults(built, ROOT)
+    version = project(ROOT)["version"]
+    missing = [line for line in found if line.endswith(" is missing")]
+    assert len(missing) == 2 * (len(FOLDERS) + 1) - 4
+    assert [line for line in found if line not in missing] == [
+        f"zarrv3_core-{version}.tar.gz: holds ['notes.txt']"
+    ]
+
+
+def test_links_lead_to_the_forge(tmp_path: Path) -> None:
+    """Relative links of a README lead to files and folders of this version on the forge; others stay as they are."""
+    folder = tmp_path / "plugins" / "one"
+    folder.mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    declared = {"version": "1.2.3", "urls": {"Source": "https://forge.example/us"}}
+    text = (
+        "[a](../../docs) [b](../../docs/b.md#c) [d](https://example.org/) [e](#e) [f](mailto:a@example.org)"
+    )
+    expected = text.replace("../../docs/b.md#c", "https://forge.example/us/blob/v1.2.3/docs/b.md#c")
+    expected = expected.replace("../../docs", "https://forge.example/us/tree/v1.2.3/docs")
+    assert release.absolute(text, folder / "README.md", tmp_path, declared) == expected
+
+
+def test_packages_are_uploaded_after_those_that_they_need() -> None:
+    """The order has every package once, each after all of ours that it depends on."""
+    order = release.order()
+    assert sorted(order) == sorted(project(folder)["name"] for folder in [ROOT, *FOLDERS])
+    for folder in [ROOT, *FOLDERS]:
+        own = project(folder)
+        for need in required(own["dependencies"]) & {*order}:
+            assert order.index(need) < order.index(own["name"])
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of its own with the files of this one, committed."""
+    folder = tmp_path_factory.mktemp("committed")
+    for file in release.files():
+        there = folder / file.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, there)
+    release.git(folder, "init", "-q")
+    release.git(folder, "add", "-A")
+    release.git(folder, *SOMEBODY, "commit", "-q", "-m", "All")
+    return folder
+
+
+@pytest.fixture
+def clone(committed: Path, tmp_path: Path) -> Path:
+    """A clone of that, to release from."""
+    release.git(tmp_path, "clone", "-q", str(committed), "clone")
+    return tmp_path / "clone"
+
+
+SOMEBODY = ["-c", "user.name=A Test", "-c", "user.email=test@example.org"]
+"""Who commits."""
+
+
+def prepare(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a clone."""
+    command = [sys.executable, str(folder / "release.py"), "prepare", version]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+
+
+def announced(folder: Path, version: str) -> None:
+    """Begin the section of a version in the changelog."""
+    changelog = folder / "CHANGELOG.md"
+    text = changelog.read_text("utf-8")
+    changelog.write_text(
+        text.replace("\n## ", f"\n## {version} (unreleased)\n\nAll is new.\n\n## ", 1), "utf-8"
+    )
+    release.git(folder, *SOMEBODY, "commit", "-q", "-a", "-m", "Announce")
+
+
+def test_a_release_sets_the_version_everywhere(clone: Path) -> None:
+    """Versions, ranges and the changelog's date are set; a second release needs a later version and its own section."""
+    current = project(ROOT)["version"]
+    major, minor, _ = map(int, current.split("."))
+    version = f"{major}.{minor + 1}.0"
+    announced(clone, version)
+    ended = prepare(clone, version)
+    assert ended.returncode == 0, ended.stderr
+    for folder in [clone, *release.packages(clone)]:
+        own = project(folder)
+        assert own["version"] == version
+        needs = [*own["dependencies"], *chain(*own.get("optional-dependencies", {}).values())]
+        assert all(need.endswith(release.pin(version)) for need in needs if need.startswith("zarrv3-"))
+    assert f'__version__ = "{version}"' in (clone / "core/src/zarrv3/__init__.py").read_text("utf-8")
+    assert re.search(
+        rf"^## {version} \(\d{{4}}-\d\d-\d\d\)$", (clone / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert release.pin(version) in (clone / "template" / "pyproject.toml").read_text("utf-8")
+    left = [
+        path
+        for path in release.files(clone)
+        if path.suffix in {".toml", ".md", ".py"}
+        if path.parts[-2] != "tests"
+    ]
+    texts = {path: path.read_text("utf-8") for path in left}
+    assert not [path for path, text in texts.items() if re.search(rf"zarrv3-\S+{release.pin(current)}", text)]
+    release.git(clone, *SOMEBODY, "commit", "-q", "-a", "-m", f"Version {version}")
+    release.git(clone, "tag", f"v{version}")
+    assert "is not later than" in prepare(clone, version).stderr
+
+
+@pytest.mark.parametrize("version", ["1", "1.0.0rc1", "v99.0.0", "99.0.0 ", "99.01.0"])
+def test_what_is_not_a_version_is_refused(clone: Path, version: str) -> None:
+    """A version is three numbers; nothing is changed for others."""
+    ended = prepare(clone, version)
+    assert (ended.returncode, "is not a version" in ended.stderr) == (1, True)
+    assert not release.git(clone, "status", "--porcelain")
+
+
+def test_a_release_needs_a_clean_tree_and_a_changelog(clone: Path) -> None:
+    """Uncommitted changes and a missing or empty section are refused, and nothing is changed."""
+    assert "CHANGELOG.md has no section" in prepare(clone, "99.0.0").stderr
+    announced(clone, "99.0.0")
+    (clone / "new.txt").write_text("new")
+    ended = prepare(clone, "99.0.0")
+    assert (ended.returncode, "new.txt" in ended.stderr) == (1, True)
+    (clone / "new.txt").unlink()
+    assert not release.git(clone, "status", "--porcelain")
+
+
+def workflow(name: str) -> dict[str, Any]:
+    """A workflow of the forge."""
+    text = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def test_workflows_run_commands_that_are_there() -> None:
+    """The forge runs sessions that exist, on every supported Python and the three systems; jobs are limited in time."""
+    sessions = set(
+        re.findall(r"^@nox\.session.*\ndef (\w+)", (ROOT / "noxfile.py").read_text("utf-8"), re.MULTILINE)
+    )
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        for name, job in workflow(path.stem)["jobs"].items():
+            assert job["timeout-minutes"], name
+            lines = "\n".join(step.get("run", "") for step in job["steps"])
+            for run in re.findall(r"nox -s ([\w ]+)", lines):
+                assert {*run.split()} <= sessions, run
+    matrix = workflow("tests")["jobs"]["tests"]["strategy"]["matrix"]
+    versions = [
+        line.rpartition(" ")[2] for line in project(ROOT)["classifiers"] if " :: Python :: 3." in line
+    ]
+    assert matrix["python"] == versions
+    assert {system.partition("-")[0] for system in matrix["os"]} == {"ubuntu", "macos", "windows"}
+
+
+def test_what_people_look_for_is_there() -> None:
+    """How to report a weakness, how to behave and how to ask are told, and the texts lead to the declared address."""
+    source = project(ROOT)["urls"]["Source"]
+    for name in ("SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"):
+        assert (ROOT / name).read_text("utf-8").strip(), name
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) >= 3
+    forge = re.compile(r"https://github\.com/(?:[\w-]+)/zarrv3(?![\w-])")
+    for path in [ROOT / "SECURITY.md", ROOT / "CODE_OF_CONDUCT.md", *forms]:
+        assert {*forge.findall(path.read_text("utf-8"))} <= {source}, path
+
+
 # ---------------------------------------------------------------- what is whose
 
 
+@cache
 def nodes_of(folder: Path) -> list[ast.AST]:
     """All modules of a package, parsed."""
     paths = sources(folder).rglob("*.py")
     return [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
 
 
-def private_names(nodes: list[ast.AST]) -> set[str]:
-    """The functions, methods and attributes that begin with `_` and are made there."""
+@cache
+def private_names(folder: Path) -> set[str]:
+    """The functions, methods and attributes of a package that begin with `_` and are made there."""
+    nodes = nodes_of(folder)
     names = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     names |= {
         node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
@@ -225,7 +403,7 @@ def test_no_package_touches_what_is_private_to_the_core(folder: Path) -> None:
     if folder.name == "core":
         return
     nodes = nodes_of(folder)
-    foreign = private_names(nodes_of(ROOT / "core")) - private_names(nodes)
+    foreign = private_names(ROOT / "core") - private_names(folder)
     for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr in foreign:
             owner = ast.unparse(node.value)
