@@ -212,7 +212,9 @@ def types(session: nox.Session) -> None:
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
     session.run("mypy", "examples", "docs/generate.py", "release.py", "tests/typing")
-    session.run("mypy", "template", env={"MYPYPATH": str(ROOT / "template" / "src")})
+    for template in (ROOT / "template", *sorted((ROOT / "template" / "kinds").iterdir())):
+        parts = [str(template / part) for part in ("src", "tests")]
+        session.run("mypy", *parts, env={"MYPYPATH": parts[0]})
 
 
 @nox.session

@@ -156,7 +156,7 @@ def test_the_page_works_as_written(tmp_path: Path) -> None:
     shows are those of the kit, and the capability that is added brings tests that pass.
     """
     environment = Environment(tmp_path)
-    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "dist", "build")
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "dist", "build", "kinds")
     shutil.copytree(TEMPLATE, environment.folder, ignore=ignored)
     reader = Reader(environment)
     for block in page():
@@ -172,7 +172,7 @@ def test_the_page_shows_the_whole_template() -> None:
     there = {
         path.relative_to(TEMPLATE).as_posix()
         for path in TEMPLATE.rglob("*")
-        if path.is_file() and path.suffix in {".py", ".toml"} and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix in {".py", ".toml"} and not {"__pycache__", "kinds"} & {*path.parts}
     }
     assert set(shown) == there
     first = {block.file: block.text for block in reversed(page()) if block.file in there and not block.added}
@@ -181,17 +181,23 @@ def test_the_page_shows_the_whole_template() -> None:
 
 
 def test_the_template_is_like_the_plugins() -> None:
-    """The template has the version, the Python versions and the licence of every plugin, its name and its parts."""
-    table = (TEMPLATE / "pyproject.toml").read_text(encoding="utf-8")
+    """The templates have the Python versions and the licence of every plugin, its name and its parts."""
     root = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for member in ("license", "requires-python"):
-        line = re.search(rf"^{member} = .*$", root, re.MULTILINE)
-        assert line is not None
-        assert line[0] in table
-    assert (TEMPLATE / "src" / "zarrv3_store_example" / "py.typed").exists()
-    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith("# zarrv3-store-example\n\n```python\n")
-    assert {"## Opening", "## What it promises"} <= set(readme.splitlines())
+    kinds = {path.name: path for path in (TEMPLATE / "kinds").iterdir()}
+    for kind, folder in {"store": TEMPLATE, **kinds}.items():
+        table = (folder / "pyproject.toml").read_text(encoding="utf-8")
+        for member in ("license", "requires-python"):
+            line = re.search(rf"^{member} = .*$", root, re.MULTILINE)
+            assert line is not None
+            assert line[0] in table
+        assert (folder / "src" / f"zarrv3_{kind}_example" / "py.typed").exists()
+        readme = (folder / "README.md").read_text(encoding="utf-8")
+        assert readme.startswith(f"# zarrv3-{kind}-example\n\n```python\n")
+        assert "## What it promises" in readme.splitlines()
+    own = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert (TEMPLATE / "LICENSE").read_text(encoding="utf-8") == own.replace(
+        "The zarrv3 developers", "Your Name"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ class TemplateHook(BuildHookInterface[Any]):
         files = [path for path in sorted(template.rglob("*")) if path.is_file()]
         for path in files:
             inside = path.relative_to(template)
-            if not any(part == "__pycache__" or part.startswith(".") for part in inside.parts):
+            hidden = {part for part in inside.parts if part.startswith(".")} - {".github"}
+            if not hidden and "__pycache__" not in inside.parts:
                 build_data["force_include"][str(path)] = f"{target}/{inside.as_posix()}"
         if not files:
             raise FileNotFoundError(f"the template of plugins is not at {template}")

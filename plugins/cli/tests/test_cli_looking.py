@@ -20,12 +20,12 @@ def sizes(folder: str | Path) -> int:
 
 
 def test_info_of_an_array(url: str, run: Run) -> None:
-    """The report of an array has its shape, codecs, stored bytes and attributes."""
+    """The report of an array has its shape, codecs, stored bytes and attributes; in a pipe as fields, with bytes."""
     ended = run("info", f"{url}/z")
-    lines = dict(line.split(" : ", 1) for line in ended.out.splitlines())
-    told = {name.strip(): text for name, text in lines.items()}
+    told = dict(line.split("\t") for line in ended.out.splitlines())
     assert ended.code == 0
     assert told["Shape"] == "(2, 3, 4)"
+    assert run("info", f"{url}/a/t").out.splitlines()[7] == "No. bytes\t12000"
     assert told["No. bytes stored"] == str(sizes(f"{url}/z"))
     assert told["Chunks initialized"] == "8/8"
     assert told["Attribute 'unit'"] == "'m'"

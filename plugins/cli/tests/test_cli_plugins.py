@@ -10,8 +10,8 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from types import ModuleType
+from typing import Any
 
 import pytest
 import typer
@@ -21,7 +21,6 @@ from zarrv3 import registry
 from zarrv3.opening import hooks
 from zarrv3.opening.hooks import HookWarning
 from zarrv3_cli import template
-from zarrv3_cli.arguments import _option_names
 from zarrv3_store_directory import DirectoryStore
 
 Run = Callable[..., Any]
@@ -47,8 +46,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[EntryPoint]
 
 
 def test_stores(run: Run) -> None:
-    """Every name of every kind is listed with its distribution and version, and which of several is asked first."""
-    ended = run("stores")
+    """Stores are listed, or all, with their distributions and versions, and which of several is asked first; kinds may be singular."""
+    assert {line.split("\t")[0] for line in run("stores").out.splitlines()} == {"stores"}
+    ended = run("stores", "--kind", "all")
     assert ended.code == 0
     rows = [line.split("\t") for line in ended.out.splitlines()]
     assert [
@@ -58,6 +58,8 @@ def test_stores(run: Run) -> None:
     both = {row[2]: row[4] for row in rows if row[1] == "s3"}
     assert both == {"zarrv3-store-obstore": "first", "zarrv3-store-fsspec": "next"}
     some = json.loads(run("stores", "--kind", "layers", "--json").out)
+    assert json.loads(run("stores", "--kind", "Layer", "--json").out) == some
+    assert run("stores", "--kind", "storage transformer").out.startswith("storage_transformers\t")
     assert {"kind": "layers", "name": "prefix"}.items() <= next(
         entry.items() for entry in some if entry["name"] == "prefix"
     )
@@ -73,19 +75,12 @@ def test_options_of_a_store(run: Run) -> None:
     assert run("stores", "nonsense").code == 1
 
 
-def test_completion_of_options() -> None:
-    """Behind `-o` the shell offers the options of the store on the line, with their meaning."""
-    offered = _option_names(cast("Any", SimpleNamespace(params={"url": "file:///x"})), "fs")
-    assert offered == [("fsync=", DirectoryStore.declared().options["fsync"].option.help)]
-    assert _option_names(cast("Any", SimpleNamespace(params={"url": "nonsense://x"})), "") == []
-
-
 def test_stores_imports_nothing(run: Run, installed: Callable[[EntryPoint], None]) -> None:
     """A plugin that breaks when it is imported does not disturb the list; `--check` finds it and names it."""
     installed(EntryPoint("broken", "zarrv3_not_there:Store", "zarrv3.stores"))
     installed(EntryPoint("hooked", "zarrv3_not_there", "zarrv3.hooks"))
     assert run("stores").code == 0
-    ended = run("stores", "--check", "--json")
+    ended = run("stores", "--kind", "all", "--check", "--json")
     assert ended.code == 1
     broken = {entry["name"]: entry["error"] for entry in json.loads(ended.out) if entry["error"]}
     assert set(broken) >= {"broken", "hooked"}
@@ -237,52 +232,92 @@ def test_plugins_that_fail(run: Run, commands: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "package", "cls"),
+    ("kind", "name", "short", "group", "cls"),
     [
-        ("ice", "zarrv3_store_ice", "IceStore"),
-        ("my-store2", "zarrv3_store_my_store2", "MyStore2Store"),
-        ("zarrv3-store-cold", "zarrv3_store_cold", "ColdStore"),
+        ("store", "ice", "ice", "stores", "IceStore"),
+        ("store", "zarrv3-store-my-cold2", "my-cold2", "stores", "MyCold2Store"),
+        ("layer", "my-log", "my-log", "layers", "MyLog"),
+        ("codecs", "ice", "ice", "codecs", "Ice"),
+        ("storage transformer", "zarrv3-transformer-ice", "ice", "storage_transformers", "Ice"),
     ],
 )
 def test_new_plugin(
-    name: str, package: str, cls: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    name: str,
+    short: str,
+    group: str,
+    cls: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The project has the template's files under the new name, and says what to do next."""
+    """The project has the template's files under the new name, licence, workflow and URLs, and says what to do next."""
     monkeypatch.chdir(tmp_path)
-    ended = run("new-plugin", name)
+    ended = run(
+        "new-plugin", name, "--kind", kind, "--author", 'Zoë "Z" O\\N', "--url", "https://git.home/ice/"
+    )
     assert ended.code == 0, ended.err
-    short = name.removeprefix("zarrv3-store-")
-    folder = tmp_path / f"zarrv3-store-{short}"
+    one = kind.removesuffix("s").removeprefix("storage ")
+    (folder,) = tmp_path.iterdir()
+    package = f"zarrv3_{one}_{short.replace('-', '_')}"
     assert f'pip install -e "{folder.name}[testing]"' in ended.err
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert project["name"] == f"zarrv3-store-{short}"
-    assert project["entry-points"]["zarrv3.stores"] == {short: f"{package}:{cls}"}
-    assert (folder / "src" / package / "py.typed").exists()
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == folder.name == f"zarrv3-{one}-{short}"
+    assert project["entry-points"] == {f"zarrv3.{group}": {short: f"{package}:{cls}"}}
+    assert project["authors"] == [{"name": 'Zoë "Z" O\\N'}]
+    assert project["urls"] == {"Source": "https://git.home/ice", "Issues": "https://git.home/ice/issues"}
+    assert 'Zoë "Z" O\\N\n' in (folder / "LICENSE").read_text(encoding="utf-8")
     made = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert made == sorted(line.removeprefix(f"{folder.name}/") for line in ended.out.splitlines())
-    assert len(made) == len([*template._files()]) == 5
-    texts = "\n".join((folder / path).read_text() for path in made)
-    assert not re.search("example", texts, re.IGNORECASE)
+    assert len(made) == len([*template.files(one)]) == 7
+    assert {".github/workflows/tests.yml", f"src/{package}/py.typed"} <= {*made}
+    texts = "\n".join((folder / path).read_text(encoding="utf-8") for path in made)
+    assert not re.search("example|your.name", texts, re.IGNORECASE)
     for path in made:
         if path.endswith(".py"):
-            compile((folder / path).read_text(), path, "exec")
+            compile((folder / path).read_text(encoding="utf-8"), path, "exec")
 
 
-def test_the_new_plugin_passes_its_tests(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
-    """The conformance kit of the new project runs and passes: here the part that needs no processes."""
+def test_whose_a_new_plugin_is(
+    run: Run, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless told, it is that of whom git knows; without git, a name that is to be replaced stands there."""
+    assert run("new-plugin", "ice", "--kind", "grid").code == 2
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert template.author("d") == template.Author("Your Name", "https://github.com/your-name/d")
+    monkeypatch.setenv("PATH", environment["PATH"])
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").write_text("[user]\n name = Ada Lovelace\n")
+    assert template.author("d") == template.Author("Ada Lovelace", "https://github.com/ada-lovelace/d")
+    (tmp_path / "config").write_text("[user]\n name = Ada\n[github]\n user = ada42\n")
+    assert template.author("d").url == "https://github.com/ada42/d"
+
+
+@pytest.mark.parametrize(
+    ("kind", "some", "least"),
+    [
+        ("store", "key or range or value or sugar or batch", 20),
+        ("layer", "capabilities or limits or failures or equal or every_range", 5),
+        ("codec", "document or configurations or threads or damaged or larger", 5),
+        ("transformer", "document or configurations or other_keys or threads", 4),
+    ],
+)
+def test_the_new_plugin_passes_its_tests(
+    kind: str, some: str, least: int, run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The conformance kit of the new project runs and passes, here the parts that take no time, and so does its README."""
     folder = tmp_path / "made" / "project"
-    assert run("new-plugin", "ice-cold", "--into", folder).code == 0
+    assert run("new-plugin", "ice-cold", "--kind", kind, "--into", folder).code == 0
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    installed = folder / "src" / f"{project['name'].replace('-', '_')}-0.1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0.1.0\n")
+    ((group, points),) = project["entry-points"].items()
+    lines = [f"{name} = {value}" for name, value in points.items()]
+    (installed / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines]))
     ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-k",
-            "key or range or value or sugar or batch",
-        ],
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", some],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(folder / "src")},
         capture_output=True,
@@ -290,14 +325,23 @@ def test_the_new_plugin_passes_its_tests(run: Run, tmp_path: Path, environment: 
         check=False,
     )
     assert ended.returncode == 0, ended.stdout
-    assert int(re.findall(r"(\d+) passed", ended.stdout)[-1]) > 20
+    assert int(re.findall(r"(\d+) passed", ended.stdout)[-1]) >= least
+    (source,) = re.findall(
+        r"^```python\n(.*?)^```", (folder / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", source],
+        env={**environment, "PYTHONPATH": str(folder / "src")},
+        check=True,
+    )
 
 
 @pytest.mark.slow
-def test_the_new_plugin_installs(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
-    """In a new environment the project installs, is listed, opens by its URL and passes all its tests."""
+@pytest.mark.parametrize("kind", [*template.KINDS])
+def test_the_new_plugin_installs(kind: str, run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    """In a new environment the project installs, is listed under its name and passes all its tests."""
     folder = tmp_path / "project"
-    run("new-plugin", "ice-cold", "--into", folder)
+    run("new-plugin", "ice-cold", "--kind", kind, "--into", folder)
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     python = venv / "bin" / "python"
@@ -305,10 +349,9 @@ def test_the_new_plugin_installs(run: Run, tmp_path: Path, environment: dict[str
     install = [python, "-m", "pip", "install", "-q", "-e", f"{core}[testing]", "-e", folder]
     subprocess.run(install, check=True, env=environment)
     program = (
-        "import zarrv3\nzarrv3.save('ice-cold://x', [1, 2])\n"
-        "assert zarrv3.load('ice-cold://x').tolist() == [1, 2]\n"
-        "assert [p.distribution for p in zarrv3.registry.plugins('stores') if p.name == 'ice-cold'] "
-        "== ['zarrv3-store-ice-cold']\n"
+        "from zarrv3 import registry\n"
+        "(found,) = [plugin for plugin in registry.plugins() if plugin.name == 'ice-cold']\n"
+        f"assert found.distribution == 'zarrv3-{kind}-ice-cold'\n"
     )
     subprocess.run([python, "-W", "error", "-c", program], check=True, cwd=tmp_path, env=environment)
     subprocess.run([python, "-m", "pytest", "-q"], check=True, cwd=folder, env=environment)
@@ -372,7 +415,12 @@ def test_the_wheel_carries_the_template(tmp_path: Path, environment: dict[str, s
     (unpacked,) = (tmp_path / "sources").iterdir()
     again = tmp_path / "again"
     subprocess.run([*build, again, "-t", "wheel"], cwd=unpacked, check=True, capture_output=True)
-    expected = {inside.as_posix(): path.read_bytes() for path, inside in template._files()}
+    top = template.source()
+    expected = {
+        path.relative_to(top).as_posix(): path.read_bytes()
+        for kind in template.KINDS
+        for path, inside in template.files(kind)
+    }
     for folder in (tmp_path, again):
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as file:
@@ -390,4 +438,4 @@ def test_the_wheel_carries_the_template(tmp_path: Path, environment: dict[str, s
         check=True,
         capture_output=True,
     )
-    assert (again / "site/ice/pyproject.toml").exists()
+    assert (again / "site/ice/.github/workflows/tests.yml").exists()

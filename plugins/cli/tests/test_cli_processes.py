@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -210,7 +211,8 @@ def test_interrupted_copy(url: str, tmp_path: Path, environment: dict[str, str],
         child.send_signal(signal.SIGINT)
         child.stdin.close()
         rest, said = child.stdout.read(), child.stderr.read()
-        assert (child.wait(), rest, said) == (130, "", "")
+        assert (child.wait(), rest, said.count("\n")) == (130, "", 1)
+    assert "the same command with --resume goes on" in said
     expected = {path.relative_to(source): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     partly = {path.relative_to(there): path.read_bytes() for path in there.rglob("*") if path.is_file()}
     assert 0 < len(partly) < len(expected)
@@ -230,20 +232,81 @@ def test_completion(process: Run) -> None:
     assert script.code == 0
     assert "complete -o default -F" in script.out
     assert script.out.rstrip().endswith("zarrv3")
-    words = process(_ZARRV3_COMPLETE="complete_bash", COMP_WORDS="zarrv3 co", COMP_CWORD="1")
+    words = process(_ZARRV3_COMPLETE="complete_bash", COMP_WORDS="zarrv3\nco", COMP_CWORD="1")
     found = words.out.split()  # with the commands of other packages
     assert {"copy", "consolidate"} <= {*found}
     assert all(word.startswith("co") for word in found)
-    options = process(_ZARRV3_COMPLETE="complete_bash", COMP_WORDS="zarrv3 copy --res", COMP_CWORD="2")
-    assert options.out.split() == ["--resume"]
+
+
+@pytest.fixture
+def on_tab(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """What bash is offered at the end of a line, which it has cut at colons and equal signs."""
+
+    def offered(line: str) -> list[str]:
+        words = re.findall(r'"[^"]*"?|[:=]+|[^\s:=]+|(?<=\s)$', line)
+        monkeypatch.setenv("_ZARRV3_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", "\n".join(words))
+        monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+        ended = run()
+        assert (ended.code, ended.err) == (0, "")
+        found: list[str] = ended.out.split()
+        return found
+
+    return offered
+
+
+def test_what_is_offered(
+    url: str, on_tab: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options, schemes with the files beside them, layers, nodes, options of the store, kinds and codecs are completed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "redo").mkdir()
+    cases = {
+        "zarrv3 copy --res": ["--resume"],
+        "zarrv3 ls red": ["redo/", "redis://", "rediss://"],
+        "zarrv3 ls mem": ["memory://"],
+        "zarrv3 ls data": [],  # no scheme is called like that: left to the shell
+        'zarrv3 ls "data.zarr|read': ["data.zarr|read-only:"],
+        'zarrv3 ls "data.zarr|zarr3:a/': ["data.zarr|zarr3:a/empty", "data.zarr|zarr3:a/t"],
+        "zarrv3 info data.zarr -p a/e": ["a/empty"],
+        f"zarrv3 info file:{url} --path ": ["a", "s", "z"],
+        "zarrv3 info data.zarr -o fs": ["fsync="],
+        f"zarrv3 info file:{url} -o fs": ["fsync="],
+        "zarrv3 stores --kind la": ["layers"],
+        "zarrv3 copy data.zarr b --compressor=cr": ["crc32c"],
+        "zarrv3 copy data.zarr b --compressor n": ["none", "n5_default"],
+        "zarrv3 info nonsense://x -p ": [],
+        "zarrv3 new-plugin ice --kind tr": ["transformer"],
+    }
+    for line, expected in cases.items():
+        found = on_tab(line)
+        assert found[: len(expected)] == expected, line
+        assert expected or not found, line
+
+
+def test_a_url_is_completed_behind_its_colon(
+    url: str, on_tab: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """Bash is offered what follows the last colon, since it has kept what stands before."""
+    zarrv3.open_store(f"file://{tmp_path}/other.zarr")
+    assert on_tab(f'zarrv3 ls "file:{url}|zarr3:a/e') == [f"file:{url}|zarr3:a/empty"]
+    assert on_tab(f"zarrv3 ls file:{url} -p a/e") == ["a/empty"]
 
 
 def test_imports_are_few(environment: dict[str, str]) -> None:
-    """`import zarrv3_cli` imports neither typer nor rich, help imports no store that needs a library, no rich and no test tools."""
+    """The version and completion import no numpy, rich, nor what a store needs, and the former not even typer; help likewise."""
     program = (
-        "import sys\nimport zarrv3_cli\nassert not {'typer', 'rich'} & set(sys.modules)\n"
+        "import os, sys\nimport zarrv3_cli\n"
+        "assert zarrv3_cli.main(['--version']) == 0\n"
+        "assert len(sys.modules) < 110, len(sys.modules)\n"
+        "heavy = {'numpy', 'rich', 'pytest', 'hypothesis', 'fsspec', 'sqlalchemy', 'zarrv3.testing', 'zarrv3_store_sql'}\n"
+        "assert not (heavy | {'typer', 'importlib_metadata'}) & set(sys.modules)\n"
+        "os.environ.update(_ZARRV3_COMPLETE='complete_bash', COMP_WORDS='zarrv3\\nco', COMP_CWORD='1')\n"
+        "assert zarrv3_cli.main([]) == 0\n"
+        "os.environ.update(COMP_WORDS='zarrv3\\nls\\nred', COMP_CWORD='2')\n"
+        "assert zarrv3_cli.main([]) == 0\n"
+        "del os.environ['_ZARRV3_COMPLETE']\n"
         "assert zarrv3_cli.main(['--help']) == 0\n"
-        "heavy = {'rich', 'pytest', 'hypothesis', 'fsspec', 'sqlalchemy', 'zarrv3.testing', 'zarrv3_store_sql'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     ended = subprocess.run(

@@ -51,6 +51,20 @@ def selected(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Any, ...]]:
     return shape, tuple(indices)
 
 
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [("-1,-2:", ROWS[-1, -2:]), ("-3::2,0", ROWS[-3::2, 0]), ("-100,:2", ROWS[-100, :2])],
+)
+def test_a_selection_may_begin_with_a_minus(
+    given_: str, expected: Any, url: str, run: Run, tmp_path: Path
+) -> None:
+    """A selection that begins with a minus is not an option, what is misspelt still is one, and values of options stay."""
+    assert json.loads(run("cat", f"{url}/a/t", given_, "--json").out) == expected.tolist()
+    assert "No such option: --jsn" in run("cat", f"{url}/a/t", "--jsn").err
+    zarrv3.save_array(tmp_path / "odd", np.arange(3), path="-1")
+    assert run("cat", tmp_path / "odd", "-p", "-1", "-1").out == "2\n"
+
+
 @given(selected(), st.lists(st.integers(1, 5), min_size=3, max_size=3))
 def test_selections_are_numpys(case: tuple[tuple[int, ...], tuple[Any, ...]], steps: list[int]) -> None:
     """Spelling, completing and cutting a selection select what numpy selects, in order, each element once."""

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zarrv3.errors import ConfigurationError
-from zarrv3_bridge_icechunk.store import IcechunkStore, Snapshot
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, place
+
+if TYPE_CHECKING:
+    from zarrv3_bridge_icechunk.store import IcechunkStore, Snapshot
 
 
 def log(
@@ -75,8 +77,10 @@ def commit(
 
 
 @contextmanager
-def _versions(url: str, option: list[str] | None) -> Iterator[IcechunkStore]:
+def _versions(url: str, option: list[str] | None) -> "Iterator[IcechunkStore]":
     """The repository below what a URL opens."""
+    from zarrv3_bridge_icechunk.store import IcechunkStore
+
     with place(url, option).opener() as opened:
         store = opened.ground()[0]
         if not isinstance(store, IcechunkStore):
@@ -86,7 +90,7 @@ def _versions(url: str, option: list[str] | None) -> Iterator[IcechunkStore]:
         yield store
 
 
-def _document(one: Snapshot, names: list[str]) -> dict[str, object]:
+def _document(one: "Snapshot", names: list[str]) -> dict[str, object]:
     return {
         "snapshot": one.id,
         "parent": one.parent,

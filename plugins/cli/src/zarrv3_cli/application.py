@@ -36,7 +36,7 @@ def application(*, plugins: bool = True) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_start)
     for name, function in COMMANDS.items():
-        app.command(name)(function)
+        app.command(name, cls=reading.Selecting if name == "cat" else None)(function)
     if plugins:
         for plugin, function in hooks.functions("zarrv3_commands"):
             hooks.call_one((plugin, partial(_add, app, plugin, function)))
@@ -45,8 +45,10 @@ def application(*, plugins: bool = True) -> typer.Typer:
 
 def _start(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-    debug: Annotated[  # noqa: ARG001 - taken from the line by `running`
+    version: Annotated[  # noqa: ARG001 - this and the next are taken from the line by `running`
+        bool, typer.Option("--version", help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[  # noqa: ARG001
         bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
     ] = False,
 ) -> None:
@@ -55,11 +57,6 @@ def _start(
     A store is a URL pipeline ("redis://host/0|lru-cache:") or the path of a folder; "|zarr3:PATH" at its end names a
     node. In a pipe, output is plain text. Exit codes: 0, 1 (failed), 2 (wrong usage), 130 (Ctrl-C).
     """
-    if version:
-        import zarrv3
-
-        typer.echo(f"zarrv3 {zarrv3.__version__}")
-        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)

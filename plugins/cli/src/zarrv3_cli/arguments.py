@@ -3,42 +3,40 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
 
 import typer
 
 import zarrv3
-from zarrv3.errors import ZarrError
-from zarrv3.hierarchy.array import Array
-from zarrv3.hierarchy.group import Group
-from zarrv3.hierarchy.node import join_paths, split_location
-from zarrv3.options.urls import has_scheme, parse_pipeline
+from zarrv3.options.urls import has_scheme
 from zarrv3.registry import load
+from zarrv3_cli import completing
+
+if TYPE_CHECKING:
+    from zarrv3.hierarchy.array import Array
+    from zarrv3.hierarchy.group import Group
 
 Location = Annotated[
-    str, typer.Argument(metavar="URL", help="A store's URL or a folder's path.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="A store's URL or a folder's path.",
+        show_default=False,
+        autocompletion=completing.locations,
+    ),
 ]
 Path = Annotated[
     str,
-    typer.Option("--path", "-p", metavar="PATH", help="A node within the store.", show_default=False),
+    typer.Option(
+        "--path",
+        "-p",
+        metavar="PATH",
+        help="A node within the store.",
+        show_default=False,
+        autocompletion=completing.paths,
+    ),
 ]
-
-
-def _option_names(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """For completion: the options of the store that stands on the line, each with its help."""
-    try:
-        root = parse_pipeline(str(context.params.get("url") or ""))[0]
-        options = load("stores", root.scheme or "directory").declared().options
-    except ZarrError:
-        return []
-    return [
-        (f"{name}=", one.option.help.replace("`", ""))
-        for name, one in options.items()
-        if name.startswith(incomplete) and not one.option.live
-    ]
-
-
 Options = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,7 +44,7 @@ Options = Annotated[
         "-o",
         metavar="KEY=VALUE",
         help="An option of the store; may be repeated.",
-        autocompletion=_option_names,
+        autocompletion=completing.options,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document.")]
@@ -55,20 +53,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write one JSON document.")
 class Place(NamedTuple):
     """A node of a store, not yet opened."""
 
-    opener: Callable[[], zarrv3.BaseStore]
+    opener: "Callable[[], zarrv3.BaseStore]"
     """Opens the store; can be pickled."""
     path: str
 
 
 def place(url: str, options: Sequence[str] | None = None, path: str = "") -> Place:
     """What a URL, options and a path stand for; nothing is opened."""
+    from zarrv3.hierarchy.node import join_paths, split_location
+
     location, below = split_location(url)
     text, live = _with_options(str(location), dict(map(_pair, options or ())))
     return Place(partial(zarrv3.open_store, text, **live), join_paths(below, path))
 
 
 @contextmanager
-def node(place: Place) -> Iterator[Array | Group]:
+def node(place: Place) -> "Iterator[Array | Group]":
     """The array or group at a place, open for reading until the block ends."""
     with place.opener() as store:
         yield zarrv3.open(store, mode="r", path=place.path)

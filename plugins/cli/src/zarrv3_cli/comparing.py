@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import zarrv3
-from zarrv3_cli import output
+from zarrv3_cli import completing, output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ TROUBLE = 2
 
 Other = Annotated[
     str | None,
-    typer.Argument(metavar="[URL2]", help="What it is compared with.", show_default=False),
+    typer.Argument(
+        metavar="[URL2]",
+        help="What it is compared with.",
+        show_default=False,
+        autocompletion=completing.locations,
+    ),
 ]
 Keys = Annotated[bool, typer.Option("--keys", help="List keys instead of nodes.")]
 OtherOptions = Annotated[

@@ -12,7 +12,7 @@ from zarrv3 import BaseStore, Capabilities, open_store, registry
 from zarrv3.opening.stores import preferred
 from zarrv3.options.urls import parse_pipeline
 from zarrv3.registry import Plugin
-from zarrv3_cli import output
+from zarrv3_cli import completing, output
 from zarrv3_cli.arguments import AsJson
 
 FLAGS = [member.name for member in fields(Capabilities) if member.name != "limits"]
@@ -24,9 +24,14 @@ def stores(
         typer.Argument(metavar="[NAME]", help="A store or layer: show its options.", show_default=False),
     ] = None,
     kind: Annotated[
-        str | None,
-        typer.Option("--kind", metavar="KIND", help="Only stores, layers, codecs, …", show_default=False),
-    ] = None,
+        str,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="layers, codecs, … instead of stores; all for every kind.",
+            autocompletion=completing.kinds,
+        ),
+    ] = "stores",
     capabilities: Annotated[
         bool,
         typer.Option(
@@ -38,24 +43,18 @@ def stores(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the installed plugins of all kinds.
+    """List the stores that are installed, or the plugins of another kind.
 
-    With their distributions and versions, and of packages that serve the same name, in which order they are asked. Without --capabilities and --check, none of them is imported. With a name, list
-    the options of that store or layer.
+    With their distributions and versions, and of packages that serve the same name, in which order they are asked.
+    Without --capabilities and --check, none of them is imported. With a name, list the options of that store or layer.
     """
     if name is not None:
         _options(name, as_json=as_json)
         return
     found = registry.plugins()
-    kinds = sorted({plugin.kind for plugin in found})
-    if kind is not None and kind not in kinds:
-        raise typer.BadParameter(
-            f"no plugin is of the kind {kind!r}; there are: {', '.join(kinds)}", param_hint="'--kind'"
-        )
+    wanted = _kind(kind, {plugin.kind for plugin in found})
     entries = [
-        _entry(plugin, capabilities=capabilities, check=check)
-        for plugin in found
-        if kind in {None, plugin.kind}
+        _entry(plugin, capabilities=capabilities, check=check) for plugin in found if plugin.kind in wanted
     ]
     if as_json:
         output.document(entries)
@@ -66,6 +65,18 @@ def stores(
     broken = [entry for entry in entries if entry.get("error")]
     if broken and check:
         raise typer.Exit(1)
+
+
+def _kind(text: str, there: set[str]) -> set[str]:
+    """The kinds that a text names, in the singular or the plural."""
+    plain = text.strip().lower().replace(" ", "_").replace("-", "_")
+    if plain == "all":
+        return there
+    if found := there & {plain, f"{plain}s"}:
+        return found
+    raise typer.BadParameter(
+        f"no plugin is of the kind {text!r}; there are: {', '.join(sorted(there))}", param_hint="'--kind'"
+    )
 
 
 def _options(name: str, *, as_json: bool) -> None:

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zarrv3.errors import MetadataError, UnsupportedError, escaped
-from zarrv3.format.cuts import Cut
-from zarrv3.hierarchy.array import Array
-from zarrv3.hierarchy.group import Group
 from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
-from zarrv3_cli.hierarchy import Entry, flat, look
 
 if TYPE_CHECKING:
     from rich.tree import Tree
+
+    from zarrv3.format.cuts import Cut
+    from zarrv3.hierarchy.array import Array
+    from zarrv3.hierarchy.group import Group
+    from zarrv3_cli.hierarchy import Entry
 
 
 def info(url: Location, path: Path = "", option: Options = None, as_json: AsJson = False) -> None:
@@ -28,9 +29,7 @@ def info(url: Location, path: Path = "", option: Options = None, as_json: AsJson
         ]
         lines.append(("Store", found.store.describe()))
         lines += [(f"Attribute {name!r}", repr(value)) for name, value in found.attrs.items()]
-        width = max(len(name) for name, _ in lines)
-        for name, text in lines:
-            output.line(f"{name.ljust(width)} : {text}")
+        output.listing(lines)
 
 
 def tree(
@@ -44,6 +43,8 @@ def tree(
     as_json: AsJson = False,
 ) -> None:
     """Draw a hierarchy with shapes, types and stored sizes."""
+    from zarrv3_cli.hierarchy import flat, look
+
     here = place(url, option, path)
     with here.opener() as store:
         top = look(store, here.path, level)
@@ -77,6 +78,8 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the members of a group, or an array itself."""
+    from zarrv3_cli.hierarchy import look
+
     here = place(url, option, path)
     with here.opener() as store:
         if keys:
@@ -102,24 +105,26 @@ def ls(
     _fail_for(members)
 
 
-def _fail_for(entries: Sequence[Entry]) -> None:
+def _fail_for(entries: "Sequence[Entry]") -> None:
     """Raise the error of the first node whose document is wrong, now that all has been shown."""
     for entry in entries:
         if isinstance(entry.metadata, MetadataError):
             raise entry.metadata
 
 
-def _shallow(entry: Entry) -> dict[str, Any]:
+def _shallow(entry: "Entry") -> dict[str, Any]:
     return {name: value for name, value in entry.to_json().items() if name != "members"}
 
 
-def _note(entry: Entry) -> str:
+def _note(entry: "Entry") -> str:
     return "  ".join(filter(None, [entry.name, *entry.fields()]))
 
 
-def _drawn(top: Entry) -> "Tree":
+def _drawn(top: "Entry") -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
+
+    from zarrv3_cli.hierarchy import flat
 
     trees = {entry.path: Tree(Text(escaped(_note(entry)))) for entry in flat(top)}
     for entry in flat(top):
@@ -127,13 +132,15 @@ def _drawn(top: Entry) -> "Tree":
     return trees[top.path]
 
 
-def _lengths(cuts: Sequence[Cut]) -> list[Any]:
+def _lengths(cuts: "Sequence[Cut]") -> list[Any]:
     """The length of chunks along each dimension; where they differ, pairs of a length and how many chunks have it."""
     return [cut if isinstance(cut, int) else [[*run] for run in cut.runs] for cut in cuts]
 
 
-def _document(found: Array | Group) -> dict[str, Any]:
+def _document(found: "Array | Group") -> dict[str, Any]:
     """What `info` says, as a document: the metadata as stored, and what follows from it."""
+    from zarrv3.hierarchy.array import Array
+
     metadata = dict(found.metadata.to_document())
     consolidated = metadata.pop("consolidated_metadata", None)
     shown: dict[str, Any] = {"path": found.path, "store": found.store.describe(), "metadata": metadata}

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 from zarrv3.errors import escaped
-from zarrv3.hierarchy.display import human
 
 Report: TypeAlias = Callable[[int, int | None], object]
 """Called as `report(done, in all)`, where the latter is `None` if it is not known."""
@@ -55,6 +54,18 @@ def table(heads: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequenc
     Console().print(drawn)
 
 
+def listing(lines: Sequence[tuple[str, str]]) -> None:
+    """Write names with what they have: aligned on a terminal, otherwise as fields between tabs, sizes in bytes."""
+    if on_terminal():
+        width = max(len(name) for name, _ in lines)
+        for name, text in lines:
+            line(f"{name.ljust(width)} : {text}")
+        return
+    for name, text in lines:
+        exact = text.partition(" (")[0] if name.startswith("No. bytes") else text
+        line(f"{one_line(name)}\t{one_line(exact)}")
+
+
 def counted(**numbers: int) -> str:
     """Numbers with their nouns, which are given in the plural: `1 array, 2 chunks`."""
     nouns = ((number, noun[:-1] if number == 1 else noun) for noun, number in numbers.items())
@@ -65,7 +76,11 @@ def bytes_text(size: int | None) -> str:
     """A size for people, exact in a pipe; nothing where it is not known."""
     if size is None:
         return ""
-    return human(size).rpartition("(")[2].rstrip(")") if on_terminal() else str(size)
+    if not on_terminal():
+        return str(size)
+    from zarrv3.hierarchy.display import human
+
+    return human(size).rpartition("(")[2].rstrip(")")
 
 
 @contextmanager

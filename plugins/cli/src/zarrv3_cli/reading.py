@@ -1,22 +1,45 @@
 """`cat`: values of an array."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path as FilePath
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
+from typer.core import TyperCommand
 
 import zarrv3
-from zarrv3.hierarchy.array import Array
-from zarrv3_cli import output, pictures, selections, texts
+from zarrv3_cli import output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
-from zarrv3_cli.selections import Full
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from zarrv3.hierarchy.array import Array
+    from zarrv3_cli.selections import Full
+
+
+class Selecting(TyperCommand):
+    """A command that takes a selection, which may begin with a minus: `-1,:`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As ever, once such a selection stands in brackets, so that it does not look like an option."""
+        taking = {name for one in self.params if not getattr(one, "is_flag", True) for name in one.opts}
+        before = ["", *args]
+        return super().parse_args(
+            ctx,
+            [
+                f"[{text}]" if NEGATIVE.fullmatch(text) and last not in taking else text
+                for last, text in zip(before, args, strict=False)
+            ],
+        )
+
+
+NEGATIVE = re.compile(r"-\d[-\d\s:,.]*")
 
 
 def cat(
@@ -37,8 +60,12 @@ def cat(
 ) -> None:
     """Write values of an array as text, JSON, .npy or a picture.
 
-    Text has an element or a row a line, elements between tabs, and empty lines between tables. A selection that begins with a minus stands in brackets: "[-1,:]".
+    Text has an element or a row a line, elements between tabs, and empty lines between tables.
     """
+    import numpy as np
+
+    from zarrv3_cli import selections, texts
+
     if (npy is not None) + picture + as_json > 1:
         raise typer.BadParameter("--npy, --picture and --json exclude each other", param_hint="'--npy'")
     try:
@@ -59,13 +86,21 @@ def cat(
             sys.stdout.writelines(f"{text}\n" for text in texts.lines(_parts(array, full)))
 
 
-def _parts(array: Array, full: Full) -> Iterator[NDArray[Any]]:
+def _parts(array: "Array", full: "Full") -> "Iterator[NDArray[Any]]":
     """What is selected in parts of whole chunks, so that memory stays bounded."""
+    import numpy as np
+
+    from zarrv3_cli import selections
+
     for part in selections.cut(full, array.shape, array.layout.stored):
         yield np.asarray(array[part])
 
 
-def _draw(array: Array, full: Full) -> None:
+def _draw(array: "Array", full: "Full") -> None:
+    import numpy as np
+
+    from zarrv3_cli import pictures, selections
+
     shape = selections.lengths(full, array.shape)
     colour = pictures.is_colour(shape, array.dtype)
     if array.dtype.kind not in "biufc" or not (len(shape) == 2 or colour) or 0 in shape:
@@ -83,7 +118,7 @@ def _draw(array: Array, full: Full) -> None:
             output.line(text)
 
 
-def _save(array: Array, full: Full, target: str) -> None:
+def _save(array: "Array", full: "Full", target: str) -> None:
     """Write a `.npy` file, part by part where every element has one size."""
     if target == "-":
         if output.on_terminal():
@@ -94,7 +129,11 @@ def _save(array: Array, full: Full, target: str) -> None:
         _write(file, array, full)
 
 
-def _write(file: BinaryIO, array: Array, full: Full) -> None:
+def _write(file: BinaryIO, array: "Array", full: "Full") -> None:
+    import numpy as np
+
+    from zarrv3_cli import selections, texts
+
     if array.dtype.hasobject:  # of varying length
         np.lib.format.write_array(file, texts.fixed(np.asarray(array[full])), allow_pickle=False)
         return

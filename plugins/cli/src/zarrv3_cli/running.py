@@ -1,12 +1,15 @@
 """From a command line to an exit code."""
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from itertools import takewhile
 from typing import Any
 
+import zarrv3
 from zarrv3.errors import ZarrError
 from zarrv3.options.redaction import redact, secrets_of
 from zarrv3_cli.output import one_line
@@ -41,6 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if "--version" in takewhile(lambda text: text.startswith("-"), arguments):
+        sys.stdout.write(f"zarrv3 {zarrv3.__version__}\n")
+        return 0
+    if os.environ.get("_ZARRV3_COMPLETE") == "complete_bash":
+        return _complete_for_bash()
+    return _call(arguments)
+
+
+def _complete_for_bash() -> int:
+    """Complete, with the words as they were typed, and leave out of what is offered what bash has already."""
+    from zarrv3_cli.completing import rejoined
+
+    words, had = rejoined(os.environ)
+    os.environ.update(words)
+    with redirect_stdout(io.StringIO()) as offered:
+        code = _call([])
+    sys.stdout.writelines(f"{text.removeprefix(had)}\n" for text in offered.getvalue().splitlines())
+    return code
+
+
+def _call(arguments: list[str]) -> int:
+    """Run the application."""
     from typer import Abort
     from typer.main import get_command
 

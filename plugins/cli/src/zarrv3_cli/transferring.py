@@ -1,6 +1,8 @@
 """`copy`, `consolidate`: writing what was read."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,14 +10,27 @@ import typer
 
 import zarrv3
 from zarrv3 import registry
-from zarrv3_cli import output
+from zarrv3_cli import completing, output
 from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
 
 if TYPE_CHECKING:
     from zarrv3_tools import CopyReport
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="The store or node to copy.", show_default=False)]
-Dest = Annotated[str, typer.Argument(metavar="DST", help="Where it goes.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="The store or node to copy.",
+        show_default=False,
+        autocompletion=completing.locations,
+    ),
+]
+Dest = Annotated[
+    str,
+    typer.Argument(
+        metavar="DST", help="Where it goes.", show_default=False, autocompletion=completing.locations
+    ),
+]
 Chunks = Annotated[
     str | None,
     typer.Option(
@@ -34,6 +49,7 @@ Compressors = Annotated[
         "--compressor",
         metavar="CODEC",
         help="New compressor: none, auto, zstd, zstd:level=9 or its JSON; may be repeated.",
+        autocompletion=completing.compressors,
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase the nodes at DST before.")]
@@ -81,7 +97,12 @@ def copy(
     """
     changes = _changes(chunks, shards, compressor)
     here, there = place(source, option), place(dest, dest_option)
-    with here.opener() as old, there.opener() as new, output.progress("copy", "bytes") as report:
+    with (
+        here.opener() as old,
+        there.opener() as new,
+        _saying_how_to_resume(dry_run=dry_run),
+        output.progress("copy", "bytes") as report,
+    ):
         done = zarrv3.copy(
             old,
             new,
@@ -99,6 +120,19 @@ def copy(
     _tell(done, as_json=as_json)
 
 
+@contextmanager
+def _saying_how_to_resume(*, dry_run: bool) -> Iterator[None]:
+    """A block whose interruption by Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not dry_run:
+            output.note(
+                "zarrv3: interrupted; nothing is half-written, and the same command with --resume goes on"
+            )
+        raise
+
+
 def consolidate(url: Location, path: Path = "", option: Options = None, as_json: AsJson = False) -> None:
     """Gather the metadata below a group in its document.
 
@@ -112,7 +146,7 @@ def consolidate(url: Location, path: Path = "", option: Options = None, as_json:
     if as_json:
         output.document({"path": group.path, "members": count})
     else:
-        output.line(f"{group.name}: metadata of {count} members consolidated")
+        output.line(f"{group.name}: metadata of {output.counted(members=count)} consolidated")
 
 
 def _changes(chunks: str | None, shards: str | None, compressor: list[str] | None) -> dict[str, Any]:
