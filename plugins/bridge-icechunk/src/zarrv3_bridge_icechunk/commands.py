@@ -9,7 +9,8 @@ import typer
 
 from zarrv3.errors import ConfigurationError
 from zarrv3_cli import output
-from zarrv3_cli.arguments import AsJson, Location, Options, place
+from zarrv3_cli.arguments import AsJson, Location, Options
+from zarrv3_cli.places import place
 
 if TYPE_CHECKING:
     from zarrv3_bridge_icechunk.store import IcechunkStore, Snapshot

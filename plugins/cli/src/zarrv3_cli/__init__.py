@@ -3,7 +3,7 @@
 # looking (info, ls, tree) · reading (cat) · transferring (copy, consolidate)
 # verifying · checking · listing (stores) · scaffolding (new-plugin)        a module of commands each
 # hierarchy · selections · texts · pictures · template       what they are made of
-# arguments · completing · output    what all commands share
+# arguments · completing · places · output    what all commands share
 """The command line of zarrv3: `zarrv3 info`, `tree`, `ls`, `cat`, `copy`, `verify`, `check` and more."""
 
 from zarrv3_cli.running import main

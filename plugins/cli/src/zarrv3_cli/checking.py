@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from zarrv3_cli import output
-from zarrv3_cli.arguments import AsJson, Location, Options, Place, place
+from zarrv3_cli.arguments import AsJson, Location, Options
+from zarrv3_cli.places import Place, place
 
 OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "not applicable"}
 """How outcomes of the kit are called here."""

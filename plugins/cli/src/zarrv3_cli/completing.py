@@ -8,6 +8,7 @@ from typer import Context
 
 from zarrv3 import registry
 from zarrv3.options.urls import has_scheme, parse_pipeline
+from zarrv3_cli.places import place
 from zarrv3_cli.template import KINDS
 
 Offers = list[tuple[str, str]]
@@ -102,7 +103,6 @@ def _options(context: Context) -> list[str]:
 def _nodes(url: str, options: Sequence[str], incomplete: str) -> Iterator[str]:
     """The paths of the nodes in the group that what has been typed names."""
     from zarrv3.hierarchy import nodes
-    from zarrv3_cli.arguments import place
 
     above, slash, _ = incomplete.rpartition("/")
     here = place(url, options, above)

@@ -7,7 +7,8 @@ import typer
 
 from zarrv3.errors import MetadataError, UnsupportedError, escaped
 from zarrv3_cli import output
-from zarrv3_cli.arguments import AsJson, Location, Options, Path, node, place
+from zarrv3_cli.arguments import AsJson, Location, Options, Path
+from zarrv3_cli.places import node, place
 
 if TYPE_CHECKING:
     from rich.tree import Tree

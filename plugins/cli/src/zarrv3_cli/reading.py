@@ -14,7 +14,8 @@ from typer.core import TyperCommand
 
 import zarrv3
 from zarrv3_cli import output
-from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
+from zarrv3_cli.arguments import AsJson, Location, Options, Path
+from zarrv3_cli.places import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

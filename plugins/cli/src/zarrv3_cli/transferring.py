@@ -11,7 +11,8 @@ import typer
 import zarrv3
 from zarrv3 import registry
 from zarrv3_cli import completing, output
-from zarrv3_cli.arguments import AsJson, Location, Options, Path, place
+from zarrv3_cli.arguments import AsJson, Location, Options, Path
+from zarrv3_cli.places import place
 
 if TYPE_CHECKING:
     from zarrv3_tools import CopyReport

@@ -16,8 +16,9 @@ def zarrv3_commands(app: Any) -> None:
     """Add the command."""
     import typer
 
-    from zarrv3_cli.arguments import Location, Options, place
+    from zarrv3_cli.arguments import Location, Options
     from zarrv3_cli.output import note
+    from zarrv3_cli.places import place
 
     def serve(
         url: Location,
