@@ -60,7 +60,13 @@ COMPRESSORS: list[Any] = [
     [blosc("blosclz", "noshuffle", 256)],
     [{"name": "zstd", "configuration": {"level": 3, "checksum": True}}],
     [blosc(), "crc32c"],
+    ["crc32c"],
+    ["crc32c", {"name": "zstd", "configuration": {"level": 1, "checksum": False}}, "crc32c", "crc32c"],
+    ["crc32c", blosc("lz4", "shuffle", 256)],
     [{"name": "gzip", "configuration": {"level": 1}}],
+    ["crc32c", {"name": "gzip", "configuration": {"level": 9}}, "crc32c"],
+    [{"name": "numcodecs.zlib", "configuration": {"level": 0}}],
+    ["numcodecs.shuffle"],
 ]
 
 
@@ -70,8 +76,18 @@ def with_kernels(name: str) -> Any:
 
 
 def stored(store: zarrv3.MemoryStore) -> dict[str, bytes]:
-    """All keys with their values."""
-    return {key: bytes(value) for key, value in store.items()}
+    """All keys with their values; what is deflated, which differs from library to library, as what it holds."""
+    return {key: inflated(bytes(value)) for key, value in store.items()}
+
+
+def inflated(data: bytes) -> bytes:
+    """What gzip or zlib has made of something, and what stands behind it; other bytes as they are."""
+    stream = zlib.decompressobj(47)  # either of the two
+    try:
+        content = stream.decompress(data)
+    except zlib.error:
+        return data
+    return content + stream.unused_data[4:] if stream.eof else data
 
 
 def array_of(store: zarrv3.MemoryStore, kernel: str, **arguments: Any) -> zarrv3.Array:
@@ -98,8 +114,15 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
         "dtype": dtype,
         "chunks": tuple(draw(st.integers(1, length + 2)) for length in shape),
         "compressors": draw(st.sampled_from(COMPRESSORS)),
+        "filters": [
+            {"name": "transpose", "configuration": {"order": order}}
+            for order in draw(st.lists(st.permutations(range(len(shape))), max_size=2))
+        ],
         "write_empty_chunks": draw(st.booleans()),
     }
+    if dtype.itemsize > 1 and dtype.kind not in "VS":
+        endian = draw(st.sampled_from(["little", "big"]))
+        arguments["serializer"] = {"name": "bytes", "configuration": {"endian": endian}}
     return values, arguments
 
 
@@ -196,27 +219,104 @@ def test_empty_chunks() -> None:
 # ---------------------------------------------------------------- what is wrong
 
 
+GZIP = {"name": "gzip", "configuration": {"level": 6}}
+CHAINS: list[Any] = [
+    None,
+    "auto",
+    [blosc()],
+    [blosc("zstd", "noshuffle", 128)],
+    ["crc32c"],
+    ["crc32c", "crc32c", blosc(), "crc32c"],
+    [{"name": "zstd", "configuration": {"level": 1, "checksum": False}}, "crc32c"],
+    [GZIP],
+    [GZIP, "crc32c"],
+    ["crc32c", {"name": "numcodecs.zlib", "configuration": {"level": 4}}],
+]
+
+
 @given(st.data())
 def test_corrupt_chunks(data: st.DataObject) -> None:
     """Of bytes that were changed the kernels make what Python makes of them: the same values, or the same error."""
-    compressors = data.draw(st.sampled_from([None, [blosc()], [blosc("zstd", "noshuffle", 128)], "auto"]))
     store = zarrv3.MemoryStore()
     values = np.arange(400, dtype="i4").reshape(20, 20) // 7
-    array = array_of(store, "none", data=values, chunks=(20, 20), compressors=compressors)
+    array = array_of(
+        store,
+        "none",
+        data=values,
+        chunks=(20, 20),
+        compressors=data.draw(st.sampled_from(CHAINS)),
+        filters=data.draw(st.sampled_from([[], [{"name": "transpose", "configuration": {"order": [1, 0]}}]])),
+        serializer={
+            "name": "bytes",
+            "configuration": {"endian": data.draw(st.sampled_from(["little", "big"]))},
+        },
+    )
     blob = bytearray(store["a/c/0/0"])
     for _ in range(data.draw(st.integers(1, 3))):
         position = data.draw(st.integers(0, min(40, len(blob) - 1)) | st.integers(0, len(blob) - 1))
         blob[position] = data.draw(st.integers(0, 255))
-    store["a/c/0/0"] = bytes(blob[: data.draw(st.just(len(blob)) | st.integers(0, len(blob)))])
+    cut = data.draw(st.just(len(blob)) | st.integers(0, len(blob)))
+    store["a/c/0/0"] = bytes(blob[:cut]) + data.draw(st.just(b"") | st.binary(max_size=9))
     chosen = data.draw(st.just(...) | selections(values.shape))
-    outcomes = []
-    for name in ("native", "none"):
-        with with_kernels(name):
-            try:
-                outcomes.append(bits(array[chosen]))
-            except ZarrError as error:
-                outcomes.append((type(error), str(error)))
-    assert outcomes[0] == outcomes[1]
+    assert outcome(array, chosen, "native") == outcome(array, chosen, "none")
+
+
+def test_streams_in_a_row() -> None:
+    """Members of gzip and streams of zlib are read one after the other, with whatever stands in their headers."""
+    content = np.arange(100, dtype="u1").tobytes()
+    for name, kind in (("gzip", 31), ("numcodecs.zlib", 15)):
+        store = zarrv3.MemoryStore()
+        codec = {"name": name, "configuration": {"level": 1}}
+        array = array_of(store, "none", shape=(100,), dtype="u1", chunks=(100,), compressors=[codec])
+
+        def member(data: bytes, kind: int = kind) -> bytes:
+            stream = zlib.compressobj(6, zlib.DEFLATED, kind)
+            return stream.compress(data) + stream.flush()
+
+        whole, empty = member(content), member(b"")
+        named = whole[:3] + b"\x08" + whole[4:10] + b"name\0" + whole[10:]
+        checked = whole[:3] + b"\x02" + whole[4:10] + b"??" + whole[10:]
+        for value, is_good in (
+            (member(content[:60]) + empty + member(content[60:]), True),
+            (empty + whole, True),
+            (named, name == "gzip"),
+            (checked, False),
+            (whole + b"\0", False),
+            (whole + empty[:-1], False),
+            (whole + member(b"1"), False),
+            (whole[:-1], False),
+            (member(content[:99]), False),
+            (empty, False),
+            (b"", False),
+        ):
+            store["a/c/0"] = value
+            found = outcome(array, ..., "native")
+            assert found == outcome(array, ..., "none")
+            assert (found[0] == (100,)) == is_good
+
+
+def test_contexts_are_used_again() -> None:
+    """A context that another level or a damaged chunk has used makes the bytes that a new one makes."""
+    values = np.arange(3000, dtype="i8") ** 2 % 1009
+    zstds = [
+        {"name": "zstd", "configuration": {"level": level, "checksum": True}} for level in (1, 19, -5, 3)
+    ]
+    for _ in range(3):
+        for compressor in [*zstds, GZIP]:
+            found = {}
+            for kernel in ("native", "none"):
+                store = zarrv3.MemoryStore()
+                array = array_of(
+                    store, kernel, shape=(3000,), dtype="i8", chunks=(1000,), compressors=[compressor]
+                )
+                with with_kernels(kernel):
+                    array[...] = values
+                    found[kernel] = stored(store)
+                    store["a/c/0"] = bytes(store["a/c/0"])[:-9]
+                    with pytest.raises(CorruptDataError, match="a/c/0"):
+                        array[...]
+                    assert bits(array[1000:]) == bits(values[1000:])
+            assert found["native"] == found["none"]
 
 
 def outcome(array: zarrv3.Array, chosen: Any, kernel: str) -> Any:
@@ -351,17 +451,21 @@ def chain_of(**arguments: Any) -> CodecChain:
 
 
 def test_what_has_a_kernel() -> None:
-    """Plain elements, stored as they are or compressed by Blosc or Zstandard, have a kernel; all else is Python's."""
+    """Elements of one size in any order, with one compressor and checksums, have a kernel; all else is Python's."""
+    big = {"name": "bytes", "configuration": {"endian": "big"}}
     with with_kernels("native"):
-        for compressors in (None, "auto", [blosc()]):
-            assert isinstance(
-                chunk_kernel(chain_of(shape=4, dtype="f8", compressors=compressors)), NativeChunks
-            )
         for arguments in (
-            {"dtype": "f8", "compressors": [{"name": "gzip", "configuration": {"level": 1}}]},
-            {"dtype": "f8", "compressors": [blosc(), "crc32c"]},
+            *({"dtype": "f8", "compressors": compressors} for compressors in CHAINS),
+            {"dtype": "f8", "serializer": big},
+            {"dtype": "f8", "filters": [{"name": "transpose", "configuration": {"order": "F"}}]},
+        ):
+            assert isinstance(chunk_kernel(chain_of(shape=4, **arguments)), NativeChunks)
+        for arguments in (
+            {"dtype": "f8", "compressors": [blosc(), GZIP]},
+            {"dtype": "f8", "compressors": ["numcodecs.shuffle"]},
+            {"dtype": "f8", "filters": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f8"}}]},
             {"dtype": "string"},
-            {"dtype": "f8", "serializer": {"name": "bytes", "configuration": {"endian": "big"}}},
+            {"dtype": "bool"},
         ):
             assert chunk_kernel(chain_of(shape=4, **arguments)) is None
         assert chunk_kernel(chain_of(shape=(1,) * 17, dtype="f8")) is None
@@ -402,6 +506,15 @@ def test_arguments_that_do_not_fit() -> None:
         _kernels.write_files(0, ["a"], [], ".tmp-", os.O_WRONLY, True)
     assert _kernels.blosc("/nowhere.so", b"lz4", 5, 1, 0, 8) is None
     assert _kernels.zstd("/nowhere.so", 0, False) is None
+    assert _kernels.deflate("/nowhere.so", True, 6) is None
+    assert _kernels.chain(None, 0, 1, "/nowhere.so", 1, None) is None
+    for word, order in ((0, None), (1, (0, 0)), (1, (1, 2)), (1, (-1, 0))):
+        with pytest.raises(ValueError, match=r"permutation|makes no sense"):
+            _kernels.chain(None, 0, 0, "", word, order)
+    with pytest.raises(ValueError, match="do not fit"):
+        _kernels.decode(_kernels.chain(None, 0, 0, "", 3, None), (4,), b"1234", [], [], out)
+    with pytest.raises(ValueError, match="do not fit"):
+        _kernels.decode(_kernels.chain(None, 0, 0, "", 1, (1, 0)), (4,), b"1234", [], [], out)
     piece = ((0,), (slice(0, 4),), (slice(0, 4),), True)
     outside = ((0,), (7,), (1,), False)
     assert _kernels.decode(None, (4,), b"1234", [bytes(16)], [outside], out) == [0]

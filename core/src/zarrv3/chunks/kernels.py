@@ -45,8 +45,9 @@ class ChunkKernel(Protocol):
     def encode(
         self, pieces: Sequence[Any], value: np.ndarray[Any, Any], memory: Any = None, *, keep_empty: bool
     ) -> Sequence[Buffer | Undone | None]:
-        """The encoded chunks of pieces that cover theirs, exactly as the codecs would make them.
+        """The encoded chunks of pieces, exactly as the codecs would make them, or by a faster library: they decode to the same.
 
+        What a piece does not cover of its chunk has the fill value.
         `None` for one that holds only the fill value, unless `keep_empty`; `UNDONE` for one that is left undone. With `memory`
         the others are in it, until it is used again.
         """

@@ -110,6 +110,9 @@ class GZip(Streams):
 
     optional: ClassVar[tuple[str, ...]] = ("level",)
 
+    def native(self) -> tuple[str, str, tuple[Any, ...]]:
+        return "gzip", "", (self.configuration.get("level", 1),)
+
     def encode(self, buffer: Buffer) -> Buffer:
         """Without the time of writing, which numcodecs puts there: equal chunks are equal bytes."""
         data = super().encode(buffer)
@@ -124,6 +127,9 @@ class Zlib(Streams):
     """`numcodecs.zlib`."""
 
     optional: ClassVar[tuple[str, ...]] = ("level",)
+
+    def native(self) -> tuple[str, str, tuple[Any, ...]]:
+        return "zlib", "", (self.configuration.get("level", 1),)
 
     def new(self) -> Any:
         return zlib.decompressobj()

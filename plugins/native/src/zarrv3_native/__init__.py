@@ -1,14 +1,15 @@
 """Kernels in C: batches of chunks and files, without Python's lock, so that two threads do twice as much.
 
 `Native` is found by the core through the entry point `native` of the group `zarrv3.kernels`; see `zarrv3.chunks.kernels` for
-what its methods promise. Blosc and Zstandard are called in the shared libraries of numcodecs, which the codecs in Python
-use too: the bytes are the same.
+what its methods promise. Blosc, Zstandard and CRC32C are called in the shared libraries of numcodecs and google-crc32c, which
+the codecs in Python use too: the bytes are the same. gzip and zlib are made by libdeflate, in the shared library of deflate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -30,23 +31,20 @@ class Native:
     """The kernels."""
 
     def chunks(self, chain: CodecChain) -> NativeChunks | None:
-        """For plain elements of one size, stored as they are or compressed with Blosc or Zstandard."""
+        """For elements of one size: dimensions and bytes in any order, at most one compressor, and CRC32C around it."""
         spec = chain.spec
         dtype = spec.data_type.numpy
-        if (
-            chain.filters
-            or not chain.plain
-            or not spec.nbytes
-            or dtype.kind in "OSTU"
-            or len(spec.shape) > _kernels.MAX_NDIM
-        ):
+        if not spec.nbytes or dtype.kind in "OSTU" or len(spec.shape) > _kernels.MAX_NDIM:
             return None
-        compressors = [compressor for compressor, _, _ in chain.compressors]
-        codec = _codec(compressors[0]) if len(compressors) == 1 else None
-        if compressors and codec is None:
+        word = chain.serializer.native(chain.inner)
+        orders = [filter_.native() for filter_, _ in chain.filters]
+        if word is None or None in orders:
+            return None
+        codec = _codec([compressor for compressor, _, _ in chain.compressors], word, orders)
+        if codec is None:
             return None
         fill = np.asarray(spec.fill_value, dtype).tobytes()
-        return NativeChunks(codec, spec.shape, fill)
+        return NativeChunks(codec, spec.shape, fill, word)
 
     def get_files(
         self,
@@ -79,15 +77,17 @@ class NativeChunks:
     """The chunks of one chain of codecs.
 
     Args:
-        codec: what `_kernels` made of the compressor; `None` without one.
+        codec: what `_kernels` made of the codecs.
         shape: of a chunk.
         fill: the bytes of the fill value.
+        word: how many bytes at a time are stored in reverse.
     """
 
-    def __init__(self, codec: object | None, shape: tuple[int, ...], fill: bytes) -> None:
+    def __init__(self, codec: object, shape: tuple[int, ...], fill: bytes, word: int = 1) -> None:
         self.codec = codec
         self.shape = shape
         self.fill = fill
+        self.stored_fill = b"".join(fill[at : at + word][::-1] for at in range(0, len(fill), word))
         self.raw = np.dtype(f"V{len(fill)}")  # a dtype that every kind of element can be seen as
 
     def decode(
@@ -99,7 +99,7 @@ class NativeChunks:
     def memory(self) -> Memory | None:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
         nbytes = math.prod(self.shape) * len(self.fill)
-        return Memory(nbytes, _kernels.bound(self.codec, nbytes)) if nbytes >= LARGE else None
+        return Memory(*_kernels.bound(self.codec, nbytes)) if nbytes >= LARGE else None
 
     def encode(
         self,
@@ -113,11 +113,11 @@ class NativeChunks:
         raw = value.view(self.raw)
         if memory is None:
             return _kernels.encode(  # type: ignore[return-value]  # places are in lent memory only
-                self.codec, self.shape, self.fill, keep_empty, pieces, raw, UNDONE, None, None
+                self.codec, self.shape, self.stored_fill, keep_empty, pieces, raw, UNDONE, None, None
             )
         scratch, room = memory.lend(len(pieces))
         found = _kernels.encode(
-            self.codec, self.shape, self.fill, keep_empty, pieces, raw, UNDONE, scratch, room
+            self.codec, self.shape, self.stored_fill, keep_empty, pieces, raw, UNDONE, scratch, room
         )
         view = memoryview(room)
         return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
@@ -127,7 +127,7 @@ class Memory:
     """What a thread that encodes large chunks works with, one task after the other: fresh memory costs more than encoding.
 
     Args:
-        nbytes: of a chunk.
+        nbytes: what encoding a chunk takes.
         bound: what it can become.
     """
 
@@ -146,8 +146,38 @@ class Memory:
         return self.scratch, self.room
 
 
-def _codec(codec: BytesBytesCodec) -> object | None:
-    """A compressor as the functions of numcodecs' libraries; `None` for others, and where these cannot be found."""
-    name, library, arguments = codec.native() or ("", "", ())
-    make: Any = {"blosc": _kernels.blosc, "zstd": _kernels.zstd}.get(name)
-    return None if make is None else make(library, *arguments)
+def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> object | None:
+    """Codecs as one of `_kernels`; `None` for others, and where their libraries cannot be found."""
+    order: tuple[int, ...] | None = None
+    for each in orders:
+        order = each if order is None else tuple(order[axis] for axis in each)
+    steps = [codec.native() or ("", "", ()) for codec in codecs]
+    compressors = [number for number, step in enumerate(steps) if step[0] != "crc32c"]
+    inner, outer, library, compressor = 0, len(steps), "", None
+    if compressors:
+        name, path, arguments = steps[compressors[0]]
+        inner, outer = compressors[0], len(steps) - compressors[0] - 1
+        make = _MAKERS.get(name)
+        compressor = None if make is None else make(path, *arguments)
+        if compressor is None or len(compressors) > 1:
+            return None
+    if inner or outer:
+        library = next(step[1] for step in steps if step[0] == "crc32c")
+    return _kernels.chain(compressor, inner, outer, library, word, order)
+
+
+def _deflate(gzip: bool, level: int) -> object | None:
+    """The codec that libdeflate is; `None` where it is not installed."""
+    try:
+        library = str(import_module("deflate._deflate").__file__)
+    except ImportError:
+        return None
+    return _kernels.deflate(library, gzip, level)
+
+
+_MAKERS: dict[str, Any] = {
+    "blosc": _kernels.blosc,
+    "zstd": _kernels.zstd,
+    "gzip": lambda _, level: _deflate(True, level),
+    "zlib": lambda _, level: _deflate(False, level),
+}

@@ -14,13 +14,13 @@ typedef struct {
 } Read;
 
 /* Copy what a window has of the bytes `start` to `stop` of a chunk; `at` is where the line begins that comes next. */
-static void copy_part(const Window *w, Py_ssize_t item, char *array, const char *part, Py_ssize_t start,
+static void copy_part(const Window *w, Py_ssize_t item, Py_ssize_t word, char *array, const char *part, Py_ssize_t start,
                       Py_ssize_t stop, Py_ssize_t at, int axis) {
     if (axis < w->ndim - 1) {
         Py_ssize_t reach = 0; /* from the first byte of a step along this axis to its last one */
         for (int inner = axis + 1; inner < w->ndim; inner++) reach += (w->shape[inner] - 1) * w->chunk_stride[inner];
         for (Py_ssize_t i = 0; i < w->shape[axis]; i++, at += w->chunk_stride[axis], array += w->array_stride[axis])
-            if (at + reach >= start && at < stop) copy_part(w, item, array, part, start, stop, at, axis + 1);
+            if (at + reach >= start && at < stop) copy_part(w, item, word, array, part, start, stop, at, axis + 1);
         return;
     }
     Py_ssize_t step = w->ndim ? w->chunk_stride[axis] : item, count = w->ndim ? w->shape[axis] : 1;
@@ -28,13 +28,13 @@ static void copy_part(const Window *w, Py_ssize_t item, char *array, const char 
     Py_ssize_t last = at >= stop ? 0 : (stop - at + step - 1) / step; /* the first one that is not there */
     if (last > count) last = count;
     if (first < last)
-        copy_line(last - first, item, array + (w->ndim ? first * w->array_stride[axis] : 0),
+        copy_line(last - first, item, word, array + (w->ndim ? first * w->array_stride[axis] : 0),
                   w->ndim ? w->array_stride[axis] : item, part + (at + first * step - start), step);
 }
 
 /* Decode one part after the other, so that each is still in the processor's cache when it is copied. Those that the window
  * does not touch are decoded too: damage there has to be noticed. */
-static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t length, char *array) {
+static bool decode_parts(Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t length, char *array) {
     const Window *w = &read->window;
     Py_ssize_t end = w->chunk_start;
     for (int axis = 0; axis < w->ndim; axis++) end += (w->shape[axis] - 1) * w->chunk_stride[axis];
@@ -42,7 +42,7 @@ static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item
         Py_ssize_t stop = start + length < worker->nbytes ? start + length : worker->nbytes;
         if (!decode_part(worker, read->value.buf, start, stop)) return false;
         if (start <= end && stop > w->chunk_start)
-            copy_part(w, item, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
+            copy_part(w, item, worker->word, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
     }
     return true;
 }
@@ -50,20 +50,26 @@ static bool decode_parts(const Worker *worker, const Read *read, Py_ssize_t item
 static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *array) {
     const uint8_t *data = read->value.buf;
     const Window *w = &read->window;
-    if (!is_sound(worker, data, read->value.len)) return false;
-    if (w->flat) return decode_whole(worker, data, read->value.len, array + w->array_start);
+    Py_ssize_t size = read->value.len;
+    if (!is_sound(worker, data, &size)) return false;
     const char *decoded = (const char *)data;
-    if (worker->codec != NULL) {
+    if (w->flat && !(is_stored(worker) && worker->word > 1)) {
+        char *to = array + w->array_start;
+        if (!decode_whole(worker, data, size, to)) return false;
+        if (worker->word > 1) copy_line(worker->nbytes / item, item, worker->word, to, item, to, item);
+        return true;
+    }
+    if (!is_stored(worker)) {
         if (!has_scratch(worker)) return false;
         Py_ssize_t length = part_bytes(worker, data, item);
         bool rising = true;
         for (int axis = 0; axis < w->ndim; axis++) rising = rising && w->chunk_stride[axis] > 0 && w->shape[axis];
         if (length < worker->nbytes && rising) return decode_parts(worker, read, item, length, array);
-        if (!decode_whole(worker, data, read->value.len, worker->scratch)) return false;
+        if (!decode_whole(worker, data, size, worker->scratch)) return false;
         decoded = worker->scratch;
     }
-    copy_box(w->ndim, w->shape, item, array + w->array_start, w->array_stride, decoded + w->chunk_start,
-             w->chunk_stride);
+    copy_box(w->ndim, w->shape, item, worker->word, array + w->array_start, w->array_stride,
+             decoded + w->chunk_start, w->chunk_stride);
     return true;
 }
 
@@ -114,7 +120,7 @@ PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
     const Codec *codec;
     Chunk chunk;
     Py_ssize_t total = PySequence_Size(pieces);
-    if (total < 0 || !codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
+    if (total < 0 || !codec_of(codec_object, &codec) || !chunk_of(shape, item, layout_of(codec), &chunk)) return NULL;
     Py_buffer out;
     if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE | PyBUF_STRIDES) < 0) return NULL;
     Worker worker;
@@ -162,14 +168,16 @@ static Py_ssize_t encode_one(Worker *worker, const Write *write, const char *fil
                              const char *array, Py_ssize_t room) {
     const Window *w = &write->window;
     const char *data = array + w->array_start;
-    if (!w->flat) {
-        if (!has_scratch(worker)) return FAILED;
+    if (!w->flat || worker->word > 1) {
+        char *chunk = is_stored(worker) ? write->to : has_scratch(worker) ? worker->scratch : NULL;
+        if (chunk == NULL) return FAILED;
         Py_ssize_t count = 1;
         for (int axis = 0; axis < w->ndim; axis++) count *= w->shape[axis];
         if (count * item < worker->nbytes) /* it reaches over the array's edge */
-            for (Py_ssize_t at = 0; at < worker->nbytes; at += item) memcpy(worker->scratch + at, fill, (size_t)item);
-        copy_box(w->ndim, w->shape, item, worker->scratch + w->chunk_start, w->chunk_stride, data, w->array_stride);
-        data = worker->scratch;
+            for (Py_ssize_t at = 0; at < worker->nbytes; at += item) memcpy(chunk + at, fill, (size_t)item);
+        copy_box(w->ndim, w->shape, item, worker->word, chunk + w->chunk_start, w->chunk_stride, data,
+                 w->array_stride);
+        data = chunk;
     }
     if (!keep_empty && is_fill(data, worker->nbytes, fill, item)) return EMPTY;
     return encode_whole(worker, data, write->to, room);
@@ -249,7 +257,7 @@ static PyObject *encode_all(Worker *worker, const Chunk *chunk, const char *fill
     return answers;
 }
 
-/* encode(codec, chunk shape, fill, keep empty, pieces, value, undone, scratch, room): for each piece what `answer_of` says. The last
+/* encode(codec, chunk shape, fill as it lies in a chunk, keep empty, pieces, value, undone, scratch, room): for each piece what `answer_of` says. The last
  * two are lent memory, or None: as large as a chunk, and as all that is encoded can be. */
 PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *codec_object, *shape, *pieces, *value_object, *undone, *scratch_object, *room_object;
@@ -262,7 +270,7 @@ PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
         return NULL;
     const Codec *codec;
     Chunk chunk;
-    if (!codec_of(codec_object, &codec) || !chunk_of(shape, item, &chunk)) return NULL;
+    if (!codec_of(codec_object, &codec) || !chunk_of(shape, item, layout_of(codec), &chunk)) return NULL;
     Py_buffer value = {0}, scratch = {0}, room = {0};
     if (PyObject_GetBuffer(value_object, &value, PyBUF_STRIDES) < 0) return NULL;
     bool lent = scratch_object == Py_None || (PyObject_GetBuffer(scratch_object, &scratch, PyBUF_WRITABLE) == 0 &&
@@ -270,7 +278,7 @@ PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
     if (lent) {
         Worker worker;
         bool ready = open_worker(&worker, codec, chunk.nbytes, true, scratch.buf) && value.itemsize == item &&
-                     (scratch.buf == NULL || scratch.len >= chunk.nbytes);
+                     (scratch.buf == NULL || scratch.len >= worker.content);
         if (ready)
             answers = encode_all(&worker, &chunk, fill, keep_empty, pieces, &value, &room, undone);
         else

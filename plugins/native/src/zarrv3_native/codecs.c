@@ -1,6 +1,10 @@
-/* Compressors, as functions found in the shared library that has them: nothing is linked, nothing is brought along. */
+/* Chains of codecs, as functions found in the shared libraries that have them: nothing is linked, nothing is brought along.
+ *
+ * A chain is checksums before a compressor (`inner`), at most one compressor, and checksums behind it (`outer`). What is before all
+ * of them, the order of the dimensions and of the bytes, is a matter of where elements lie: windows.c. */
 
 #include <dlfcn.h>
+#include <stdatomic.h>
 
 #include "kernels.h"
 
@@ -25,22 +29,40 @@ typedef struct {
     void *(*new_encoder)(void);
     size_t (*free_encoder)(void *encoder);
     size_t (*set)(void *encoder, int parameter, int value);
+    size_t (*reset)(void *encoder, int what);
+    size_t (*encoder_bytes)(const void *encoder);
     size_t (*compress)(void *encoder, void *to, size_t room, const void *from, size_t size);
     unsigned (*is_error)(size_t code);
 } Zstd;
 
+typedef struct {
+    void *(*new_decoder)(void);
+    void (*free_decoder)(void *decoder);
+    int (*decompress)(void *decoder, const void *from, size_t size, void *to, size_t room, size_t *read, size_t *written);
+    void *(*new_encoder)(int level);
+    void (*free_encoder)(void *encoder);
+    size_t (*bound)(void *encoder, size_t size);
+    size_t (*compress)(void *encoder, const void *from, size_t size, void *to, size_t room);
+} Deflate;
+
 struct Codec {
-    enum { BLOSC, ZSTD } kind;
+    enum { NONE, BLOSC, ZSTD, DEFLATE } kind;
     Blosc blosc;
     Zstd zstd;
+    Deflate deflate;
+    uint32_t (*crc32c)(uint32_t start, const uint8_t *data, size_t size);
     char name[16];
     int level, shuffle, checksum;
+    bool gzip; /* or zlib */
     size_t typesize, block;
+    int inner, outer; /* checksums */
+    Layout layout;
 };
 
 enum { HEADER = 16, MAX_OVERHEAD = 16, FORMAT = 2, MAX_STREAMS = 16, MIN_STREAM = 128 }; /* of a blosc buffer */
 enum { STORED = 0x02, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags of its header */
-enum { ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201 };        /* of zstd.h */
+enum { ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201, ZSTD_RESET_ALL = 3 }; /* of zstd.h */
+enum { CRC = 4 };                                      /* bytes of a checksum */
 static const uint32_t ZSTD_MAGIC = 0xFD2FB528;
 
 static const char *const LABEL = "zarrv3_native.codec";
@@ -78,6 +100,7 @@ static PyObject *capsule_of(Codec *codec, bool complete) {
         free(codec);
         Py_RETURN_NONE;
     }
+    if (codec->layout.word == 0) codec->layout.word = 1;
     PyObject *capsule = PyCapsule_New(codec, LABEL, release);
     if (capsule == NULL) free(codec);
     return capsule;
@@ -121,43 +144,195 @@ PyObject *kernel_zstd(PyObject *Py_UNUSED(module), PyObject *args) {
         {"ZSTD_decompressDCtx", &zstd->decompress},  {"ZSTD_createCCtx", &zstd->new_encoder},
         {"ZSTD_freeCCtx", &zstd->free_encoder},      {"ZSTD_CCtx_setParameter", &zstd->set},
         {"ZSTD_compress2", &zstd->compress},         {"ZSTD_isError", &zstd->is_error},
+        {"ZSTD_CCtx_reset", &zstd->reset},           {"ZSTD_sizeof_CCtx", &zstd->encoder_bytes},
     };
     bool complete = find_all(path, symbols, sizeof symbols / sizeof *symbols) && zstd->version() >= 10400 &&
                     zstd->version() < 20000;
     return capsule_of(codec, complete);
 }
 
+/* deflate(library, gzip, level): the codec that makes gzip, or zlib, by libdeflate; None where the library does not have it. */
+PyObject *kernel_deflate(PyObject *Py_UNUSED(module), PyObject *args) {
+    const char *path;
+    int gzip, level;
+    if (!PyArg_ParseTuple(args, "spi", &path, &gzip, &level)) return NULL;
+    Codec *codec = calloc(1, sizeof *codec);
+    if (codec == NULL) return PyErr_NoMemory();
+    *codec = (Codec){.kind = DEFLATE, .level = level, .gzip = gzip};
+    Deflate *deflate = &codec->deflate;
+    const Symbol symbols[] = {
+        {"libdeflate_alloc_decompressor", &deflate->new_decoder},
+        {"libdeflate_free_decompressor", &deflate->free_decoder},
+        {gzip ? "libdeflate_gzip_decompress_ex" : "libdeflate_zlib_decompress_ex", &deflate->decompress},
+        {"libdeflate_alloc_compressor", &deflate->new_encoder},
+        {"libdeflate_free_compressor", &deflate->free_encoder},
+        {gzip ? "libdeflate_gzip_compress_bound" : "libdeflate_zlib_compress_bound", &deflate->bound},
+        {gzip ? "libdeflate_gzip_compress" : "libdeflate_zlib_compress", &deflate->compress},
+    };
+    return capsule_of(codec, level >= 0 && level <= 9 && find_all(path, symbols, sizeof symbols / sizeof *symbols));
+}
+
+/* The order of the dimensions from a tuple, or None; false, with an exception, unless it is a permutation. */
+static bool order_of(PyObject *order, Layout *layout) {
+    if (order == Py_None) return true;
+    Py_ssize_t ndim = PyTuple_Size(order);
+    bool seen[MAX_NDIM] = {false};
+    for (Py_ssize_t i = 0; i < ndim && i < MAX_NDIM; i++) {
+        long axis = PyLong_AsLong(PyTuple_GetItem(order, i));
+        if (PyErr_Occurred()) return false;
+        if (axis < 0 || axis >= ndim || axis >= MAX_NDIM || seen[axis]) break;
+        seen[axis] = true;
+        layout->order[layout->ndim++] = (int)axis;
+    }
+    if (ndim >= 0 && layout->ndim != ndim) PyErr_SetString(PyExc_ValueError, "the order is not a permutation");
+    return layout->ndim == ndim;
+}
+
+/* chain(compressor, inner, outer, library, word, order): a codec with checksums before and behind a compressor, or none; `word`
+ * bytes at a time are reversed, and dimensions are in `order`, unless that is None. None where the library has no CRC32C. */
+PyObject *kernel_chain(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *object, *order;
+    const char *path;
+    int inner, outer;
+    Py_ssize_t word;
+    const Codec *compressor;
+    if (!PyArg_ParseTuple(args, "OiisnO", &object, &inner, &outer, &path, &word, &order) ||
+        !codec_of(object, &compressor))
+        return NULL;
+    Codec *codec = calloc(1, sizeof *codec);
+    if (codec == NULL) return PyErr_NoMemory();
+    if (compressor != NULL) *codec = *compressor;
+    codec->inner = inner;
+    codec->outer = outer;
+    codec->layout.word = word;
+    if (inner < 0 || outer < 0 || inner > MAX_NDIM || outer > MAX_NDIM || word < 1 || !order_of(order, &codec->layout)) {
+        free(codec);
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a chain that makes no sense");
+        return NULL;
+    }
+    const Symbol symbol = {"crc32c_extend", &codec->crc32c};
+    return capsule_of(codec, !(inner || outer) || find_all(path, &symbol, 1));
+}
+
+const Layout *layout_of(const Codec *codec) {
+    static const Layout plain = {.word = 1};
+    return codec == NULL ? &plain : &codec->layout;
+}
+
+/* ---------------------------------------------------------------- contexts of libraries, used again */
+
+/* Making one takes as long as encoding a small chunk. Those that nobody uses are kept here, for whoever comes next: a slot
+ * changes hands in one step, so no lock can be left held by a thread that a fork has not taken along. */
+typedef struct {
+    Codec codec;
+    bool encodes;
+    void *context;
+} Kept;
+
+enum { SLOTS = 16, MOST_KEPT = 1 << 24 }; /* bytes: what strong compression has taken is given back */
+static _Atomic(Kept *) slots[SLOTS];
+
+static void free_context(const Codec *codec, bool encodes, void *context) {
+    if (codec->kind == ZSTD)
+        (encodes ? codec->zstd.free_encoder : codec->zstd.free_decoder)(context);
+    else
+        (encodes ? codec->deflate.free_encoder : codec->deflate.free_decoder)(context);
+}
+
+/* Put away what is not used; free it where there is no room. */
+static void put_away(Kept *kept) {
+    for (int i = 0; i < SLOTS; i++) {
+        Kept *none = NULL;
+        if (atomic_compare_exchange_strong(&slots[i], &none, kept)) return;
+    }
+    free_context(&kept->codec, kept->encodes, kept->context);
+    free(kept);
+}
+
+static bool is_same(const Codec *codec, const Codec *other, bool encodes) {
+    if (codec->kind != other->kind) return false;
+    if (codec->kind == ZSTD) return codec->zstd.free_encoder == other->zstd.free_encoder;
+    return codec->deflate.free_encoder == other->deflate.free_encoder && (!encodes || codec->level == other->level);
+}
+
+static void *take_context(const Codec *codec, bool encodes) {
+    for (int i = 0; i < SLOTS; i++) {
+        Kept *kept = atomic_exchange(&slots[i], NULL);
+        if (kept == NULL) continue;
+        if (kept->encodes == encodes && is_same(codec, &kept->codec, encodes)) {
+            void *context = kept->context;
+            free(kept);
+            return context;
+        }
+        put_away(kept);
+    }
+    if (codec->kind == ZSTD) return encodes ? codec->zstd.new_encoder() : codec->zstd.new_decoder();
+    return encodes ? codec->deflate.new_encoder(codec->level) : codec->deflate.new_decoder();
+}
+
+static void give_context(const Codec *codec, bool encodes, void *context) {
+    bool large = codec->kind == ZSTD && encodes && codec->zstd.encoder_bytes(context) > MOST_KEPT;
+    Kept *kept = large ? NULL : malloc(sizeof *kept);
+    if (kept == NULL) {
+        free_context(codec, encodes, context);
+    } else {
+        *kept = (Kept){.codec = *codec, .encodes = encodes, .context = context};
+        put_away(kept);
+    }
+}
+
 /* ---------------------------------------------------------------- a worker */
 
 bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch) {
-    *worker = (Worker){.codec = codec, .nbytes = nbytes, .encodes = encodes, .scratch = scratch};
-    if (codec == NULL || codec->kind != ZSTD) return true;
+    static const Codec none = {.kind = NONE, .layout = {.word = 1}};
+    if (codec == NULL) codec = &none;
+    *worker = (Worker){.codec = codec, .nbytes = nbytes, .content = nbytes + CRC * codec->inner, .encodes = encodes,
+                       .scratch = scratch, .word = codec->layout.word};
+    if (codec->kind != ZSTD && codec->kind != DEFLATE) return true;
     const Zstd *zstd = &codec->zstd;
-    worker->context = encodes ? zstd->new_encoder() : zstd->new_decoder();
+    worker->context = take_context(codec, encodes);
     if (worker->context == NULL) return false;
-    return !encodes || !(zstd->is_error(zstd->set(worker->context, ZSTD_LEVEL, codec->level)) ||
-                         zstd->is_error(zstd->set(worker->context, ZSTD_CHECKSUM, codec->checksum)));
+    return codec->kind != ZSTD || !encodes ||
+           !(zstd->is_error(zstd->reset(worker->context, ZSTD_RESET_ALL)) ||
+             zstd->is_error(zstd->set(worker->context, ZSTD_LEVEL, codec->level)) ||
+             zstd->is_error(zstd->set(worker->context, ZSTD_CHECKSUM, codec->checksum)));
 }
 
 bool has_scratch(Worker *worker) {
-    if (worker->scratch == NULL) worker->scratch = worker->own = malloc((size_t)worker->nbytes);
+    if (worker->scratch == NULL) worker->scratch = worker->own = malloc((size_t)worker->content);
     return worker->scratch != NULL;
 }
 
+bool is_stored(const Worker *worker) {
+    return worker->codec->kind == NONE;
+}
+
 void close_worker(Worker *worker) {
-    if (worker->context != NULL) {
-        const Zstd *zstd = &worker->codec->zstd;
-        if (worker->encodes)
-            zstd->free_encoder(worker->context);
-        else
-            zstd->free_decoder(worker->context);
-    }
+    if (worker->context != NULL) give_context(worker->codec, worker->encodes, worker->context);
     free(worker->own);
+}
+
+/* ---------------------------------------------------------------- checksums */
+
+static void add_checksum(const Codec *codec, char *data, Py_ssize_t size) {
+    uint32_t sum = codec->crc32c(0, (const uint8_t *)data, (size_t)size);
+    for (int i = 0; i < CRC; i++) data[size + i] = (char)(sum >> 8 * i);
 }
 
 static uint32_t word(const uint8_t *data) {
     return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
 }
+
+/* Whether bytes end in `count` right checksums, each of all before it; the size is then without them. */
+static bool take_checksums(const Codec *codec, int count, const uint8_t *data, Py_ssize_t *size) {
+    for (; count > 0; count--) {
+        *size -= CRC;
+        if (*size < 0 || codec->crc32c(0, data, (size_t)*size) != word(data + *size)) return false;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- decoding and encoding */
 
 /* Blosc decodes each block from where its offset points: blocks that share bytes would take time as the square of the size. */
 static bool are_apart(const uint8_t *data, uint64_t size, uint64_t nbytes) {
@@ -186,31 +361,63 @@ static bool is_sound_blosc(const uint8_t *data, Py_ssize_t size, Py_ssize_t nbyt
            (data[2] & STORED || are_apart(data, (uint64_t)size, (uint64_t)nbytes));
 }
 
-bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t size) {
+enum { GZIP_FLAGS = 3, LEAST_GZIP = 18 };
+
+/* All members, or streams, of a buffer, one after the other. Python decodes those with flags, among which is a checksum of the header. */
+static bool inflate_all(const Worker *worker, const uint8_t *data, Py_ssize_t size, char *to) {
     const Codec *codec = worker->codec;
-    if (codec == NULL) return size == worker->nbytes;
-    if (codec->kind == BLOSC) return is_sound_blosc(data, size, worker->nbytes);
-    return size >= 4 && word(data) == ZSTD_MAGIC && /* a library may know older formats, which Python does not */
-           codec->zstd.content_size(data, (size_t)size) == (unsigned long long)worker->nbytes &&
-           codec->zstd.frame_size(data, (size_t)size) == (size_t)size;
+    size_t done = 0, left = (size_t)size, content = (size_t)worker->content;
+    do {
+        size_t read = 0, written = 0;
+        if (codec->gzip && (left < LEAST_GZIP || data[GZIP_FLAGS] != 0)) return false;
+        if (codec->deflate.decompress(worker->context, data, left, to + done, content - done, &read, &written) != 0)
+            return false;
+        done += written;
+        data += read;
+        left -= read;
+    } while (left > 0);
+    return done == content;
 }
 
-bool decode_whole(const Worker *worker, const uint8_t *data, Py_ssize_t size, char *to) {
+bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t *size) {
     const Codec *codec = worker->codec;
-    size_t nbytes = (size_t)worker->nbytes;
-    if (codec == NULL) {
-        memcpy(to, data, nbytes);
+    if (!take_checksums(codec, codec->outer, data, size)) return false;
+    if (codec->kind == NONE) return *size == worker->nbytes;
+    if (codec->kind == BLOSC) return is_sound_blosc(data, *size, worker->content);
+    if (codec->kind == DEFLATE) return true;
+    return *size >= 4 && word(data) == ZSTD_MAGIC && /* a library may know older formats, which Python does not */
+           codec->zstd.content_size(data, (size_t)*size) == (unsigned long long)worker->content &&
+           codec->zstd.frame_size(data, (size_t)*size) == (size_t)*size;
+}
+
+static bool decompress(const Worker *worker, const uint8_t *data, Py_ssize_t size, char *to) {
+    const Codec *codec = worker->codec;
+    size_t content = (size_t)worker->content;
+    if (codec->kind == BLOSC) return codec->blosc.decompress(data, to, content, 1) == worker->content;
+    if (codec->kind == DEFLATE) return inflate_all(worker, data, size, to);
+    return codec->zstd.decompress(worker->context, to, content, data, (size_t)size) == content;
+}
+
+bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to) {
+    const Codec *codec = worker->codec;
+    if (codec->kind == NONE) {
+        memcpy(to, data, (size_t)worker->nbytes);
         return true;
     }
-    if (codec->kind == BLOSC) return codec->blosc.decompress(data, to, nbytes, 1) == worker->nbytes;
-    return codec->zstd.decompress(worker->context, to, nbytes, data, (size_t)size) == nbytes;
+    if (codec->inner == 0) return decompress(worker, data, size, to);
+    Py_ssize_t content = worker->content;
+    if (!has_scratch(worker) || !decompress(worker, data, size, worker->scratch) ||
+        !take_checksums(codec, codec->inner, (const uint8_t *)worker->scratch, &content))
+        return false;
+    if (to != worker->scratch) memcpy(to, worker->scratch, (size_t)content);
+    return true;
 }
 
 enum { BYTES_PER_STEP = 16 }; /* copied in the time of a step from block to block */
 
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
     Py_ssize_t nbytes = worker->nbytes;
-    if (worker->codec == NULL || worker->codec->kind != BLOSC) return nbytes;
+    if (worker->codec->kind != BLOSC || worker->codec->inner) return nbytes;
     Py_ssize_t block = word(data + 8);
     bool fits = block % item == 0 && block % data[3] == 0 && nbytes % data[3] == 0;
     /* Blosc walks over all blocks for each part: that must cost less than decoding, however small they are */
@@ -226,31 +433,59 @@ bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py
 
 Py_ssize_t encoded_bound(const Worker *worker) {
     const Codec *codec = worker->codec;
-    if (codec == NULL) return worker->nbytes;
-    if (codec->kind == BLOSC) return worker->nbytes + MAX_OVERHEAD;
-    return (Py_ssize_t)codec->zstd.bound((size_t)worker->nbytes);
+    Py_ssize_t checksums = CRC * codec->outer;
+    size_t content = (size_t)worker->content;
+    if (codec->kind == NONE) return worker->content + checksums;
+    if (codec->kind == BLOSC) return worker->content + MAX_OVERHEAD + checksums;
+    if (codec->kind == DEFLATE) return (Py_ssize_t)codec->deflate.bound(NULL, content) + checksums;
+    return (Py_ssize_t)codec->zstd.bound(content) + checksums;
 }
 
-/* bound(codec, nbytes): the same for Python. */
+/* bound(codec, nbytes): how much memory a chunk needs to be encoded, and the most that it becomes. */
 PyObject *kernel_bound(PyObject *Py_UNUSED(module), PyObject *args) {
     PyObject *object;
+    const Codec *codec;
+    Py_ssize_t nbytes;
+    if (!PyArg_ParseTuple(args, "On", &object, &nbytes) || !codec_of(object, &codec)) return NULL;
     Worker worker = {0};
-    if (!PyArg_ParseTuple(args, "On", &object, &worker.nbytes) || !codec_of(object, &worker.codec)) return NULL;
-    return PyLong_FromSsize_t(encoded_bound(&worker));
+    PyObject *answer = NULL;
+    if (open_worker(&worker, codec, nbytes, true, NULL))
+        answer = Py_BuildValue("nn", worker.content, encoded_bound(&worker));
+    else
+        PyErr_NoMemory();
+    close_worker(&worker);
+    return answer;
 }
 
-Py_ssize_t encode_whole(const Worker *worker, const char *from, char *to, Py_ssize_t room) {
+static Py_ssize_t compress(const Worker *worker, const char *from, char *to, Py_ssize_t room) {
     const Codec *codec = worker->codec;
-    size_t nbytes = (size_t)worker->nbytes;
-    if (codec == NULL) {
-        memcpy(to, from, nbytes);
-        return worker->nbytes;
+    size_t content = (size_t)worker->content;
+    if (codec->kind == NONE) {
+        if (to != from) memcpy(to, from, content);
+        return worker->content;
     }
     if (codec->kind == ZSTD) {
-        size_t made = codec->zstd.compress(worker->context, to, (size_t)room, from, nbytes);
+        size_t made = codec->zstd.compress(worker->context, to, (size_t)room, from, content);
         return codec->zstd.is_error(made) ? -1 : (Py_ssize_t)made;
     }
-    int made = codec->blosc.compress(codec->level, codec->shuffle, codec->typesize, nbytes, from, to, (size_t)room,
+    if (codec->kind == DEFLATE) {
+        size_t made = codec->deflate.compress(worker->context, from, content, to, (size_t)room);
+        return made > 0 ? (Py_ssize_t)made : -1;
+    }
+    int made = codec->blosc.compress(codec->level, codec->shuffle, codec->typesize, content, from, to, (size_t)room,
                                      codec->name, codec->block, 1);
     return made > 0 ? made : -1;
+}
+
+Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t room) {
+    const Codec *codec = worker->codec;
+    if (codec->inner) {
+        if (!has_scratch(worker)) return -1;
+        if (from != worker->scratch) memcpy(worker->scratch, from, (size_t)worker->nbytes);
+        for (int i = 0; i < codec->inner; i++) add_checksum(codec, worker->scratch, worker->nbytes + CRC * i);
+        from = worker->scratch;
+    }
+    Py_ssize_t made = compress(worker, from, to, room - CRC * codec->outer);
+    for (int i = 0; made >= 0 && i < codec->outer; i++, made += CRC) add_checksum(codec, to, made);
+    return made;
 }

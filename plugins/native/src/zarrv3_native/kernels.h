@@ -1,4 +1,4 @@
-/* What the files of this module share. Nothing here keeps state: every function may run in many threads at once. */
+/* What the files of this module share: every function may run in many threads at once. */
 
 #ifndef ZARRV3_NATIVE_KERNELS_H
 #define ZARRV3_NATIVE_KERNELS_H
@@ -24,25 +24,32 @@ typedef struct {
     bool flat; /* all elements of the chunk, in order, and in one piece in the array */
 } Window;
 
+/* How the elements of a chunk lie in its memory. */
+typedef struct {
+    Py_ssize_t word; /* that many bytes at a time are in reverse; 1: none are */
+    int ndim;
+    int order[MAX_NDIM]; /* of the dimensions, if there are any here; otherwise they are in C order */
+} Layout;
+
 typedef struct {
     int ndim;
-    Py_ssize_t shape[MAX_NDIM];
+    Py_ssize_t shape[MAX_NDIM], stride[MAX_NDIM];
     Py_ssize_t item;   /* bytes of an element */
     Py_ssize_t nbytes; /* of the chunk */
 } Chunk;
 
-/* The shape of a chunk from a tuple; false, with an exception, unless it is one of at most MAX_NDIM lengths. */
-bool chunk_of(PyObject *shape, Py_ssize_t item, Chunk *chunk);
+/* The shape of a chunk from a tuple; false, with an exception, unless it is one of at most MAX_NDIM lengths and fits the layout. */
+bool chunk_of(PyObject *shape, Py_ssize_t item, const Layout *layout, Chunk *chunk);
 
 /* The windows of a piece (`zarrv3.indexing.Piece`); false, without an exception, for one that is left to Python. */
 bool window_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Window *window);
 
-/* Copy the elements of a strided box. */
-void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, char *to, const Py_ssize_t *to_stride,
-              const char *from, const Py_ssize_t *from_stride);
+/* Copy the elements of a strided box, and reverse each `word` bytes. */
+void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, Py_ssize_t word, char *to,
+              const Py_ssize_t *to_stride, const char *from, const Py_ssize_t *from_stride);
 
-/* Copy elements of a line that are `stride` bytes apart. */
-void copy_line(Py_ssize_t count, Py_ssize_t item, char *to, Py_ssize_t to_stride, const char *from,
+/* Copy elements of a line that are `stride` bytes apart, likewise; they may stay in place. */
+void copy_line(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_ssize_t to_stride, const char *from,
                Py_ssize_t from_stride);
 
 /* Set all elements of a window to one. */
@@ -52,16 +59,20 @@ void fill_window(const Window *window, char *array, const char *element, Py_ssiz
 
 typedef struct Codec Codec;
 
-/* The codec in a capsule made by `blosc` or `zstd`, NULL for None; false, with an exception, for anything else. */
+/* The codec in a capsule made by `blosc`, `zstd`, `deflate` or `chain`, NULL for None; false, with an exception, for anything else. */
 bool codec_of(PyObject *object, const Codec **codec);
+
+const Layout *layout_of(const Codec *codec);
 
 /* What one call decodes or encodes chunks with, one after the other. */
 typedef struct {
-    const Codec *codec; /* NULL: chunks are stored as they are */
+    const Codec *codec;
     Py_ssize_t nbytes;  /* of a chunk */
+    Py_ssize_t content; /* of what is compressed: a chunk with the checksums before the compressor */
+    Py_ssize_t word;    /* of the layout */
     bool encodes;
     void *context; /* of the library, if it wants one */
-    char *scratch; /* as large as a chunk, once it is needed */
+    char *scratch; /* as large as the content, once it is needed */
     char *own;     /* the same, if nobody has lent it */
 } Worker;
 
@@ -71,11 +82,14 @@ bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool enc
 bool has_scratch(Worker *worker);
 void close_worker(Worker *worker);
 
-/* Whether bytes can be a chunk: what must be checked before anything is decoded. */
-bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t size);
+/* Whether chunks are stored as they are, apart from checksums behind them. */
+bool is_stored(const Worker *worker);
+
+/* Whether bytes can be a chunk: what must be checked before anything is decoded. The size is then without checksums at the end. */
+bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t *size);
 
 /* Decode all of a chunk; false if the bytes are none. */
-bool decode_whole(const Worker *worker, const uint8_t *data, Py_ssize_t size, char *to);
+bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to);
 
 /* The bytes of the parts that can be decoded on their own; those of the chunk if there are none. */
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item);
@@ -86,8 +100,8 @@ bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py
 /* The most that encoding makes of a chunk. */
 Py_ssize_t encoded_bound(const Worker *worker);
 
-/* Encode a chunk; the encoded bytes, or -1 if it failed. */
-Py_ssize_t encode_whole(const Worker *worker, const char *from, char *to, Py_ssize_t room);
+/* Encode a chunk, which may be in place where it is stored as it is; the encoded bytes, or -1 if it failed. */
+Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t room);
 
 /* ------------------------------------------------------------------ functions of the module */
 
@@ -96,6 +110,8 @@ bool add_number(PyObject *list, Py_ssize_t number);
 
 PyObject *kernel_blosc(PyObject *module, PyObject *args);
 PyObject *kernel_zstd(PyObject *module, PyObject *args);
+PyObject *kernel_deflate(PyObject *module, PyObject *args);
+PyObject *kernel_chain(PyObject *module, PyObject *args);
 PyObject *kernel_bound(PyObject *module, PyObject *args);
 PyObject *kernel_decode(PyObject *module, PyObject *args);
 PyObject *kernel_encode(PyObject *module, PyObject *args);

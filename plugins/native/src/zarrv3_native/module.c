@@ -12,6 +12,8 @@ bool add_number(PyObject *list, Py_ssize_t number) {
 static PyMethodDef functions[] = {
     {"blosc", kernel_blosc, METH_VARARGS, NULL},
     {"zstd", kernel_zstd, METH_VARARGS, NULL},
+    {"deflate", kernel_deflate, METH_VARARGS, NULL},
+    {"chain", kernel_chain, METH_VARARGS, NULL},
     {"bound", kernel_bound, METH_VARARGS, NULL},
     {"decode", kernel_decode, METH_VARARGS, NULL},
     {"encode", kernel_encode, METH_VARARGS, NULL},

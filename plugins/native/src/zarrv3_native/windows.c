@@ -7,11 +7,11 @@ typedef struct {
     bool kept; /* a slice; an integer drops its dimension */
 } Range;
 
-bool chunk_of(PyObject *shape, Py_ssize_t item, Chunk *chunk) {
+bool chunk_of(PyObject *shape, Py_ssize_t item, const Layout *layout, Chunk *chunk) {
     Py_ssize_t ndim = PyTuple_Size(shape);
     if (ndim < 0) return false;
-    if (ndim > MAX_NDIM || item <= 0) {
-        PyErr_SetString(PyExc_ValueError, "too many dimensions, or elements without bytes");
+    if (ndim > MAX_NDIM || item <= 0 || item % layout->word || (layout->ndim && layout->ndim != ndim)) {
+        PyErr_SetString(PyExc_ValueError, "too many dimensions, or elements that do not fit");
         return false;
     }
     chunk->ndim = (int)ndim;
@@ -26,6 +26,12 @@ bool chunk_of(PyObject *shape, Py_ssize_t item, Chunk *chunk) {
         }
         chunk->shape[axis] = length;
         chunk->nbytes *= length;
+    }
+    Py_ssize_t stride = item;
+    for (int place = chunk->ndim - 1; place >= 0; place--) {
+        int axis = layout->ndim ? layout->order[place] : place;
+        chunk->stride[axis] = stride;
+        stride *= chunk->shape[axis];
     }
     return true;
 }
@@ -49,8 +55,30 @@ static bool range_of(PyObject *index, Py_ssize_t length, Range *range) {
     return range->start >= 0 && range->start < length;
 }
 
-/* Leave out dimensions of one element and join those that are one to both sides, so that lines are long. */
+static Py_ssize_t distance(Py_ssize_t stride) {
+    return stride < 0 ? -stride : stride;
+}
+
+static void move_axis(Window *w, int from, int to) {
+    Py_ssize_t shape = w->shape[from], array = w->array_stride[from], chunk = w->chunk_stride[from];
+    for (int step = from < to ? 1 : -1; from != to; from += step) {
+        w->shape[from] = w->shape[from + step];
+        w->array_stride[from] = w->array_stride[from + step];
+        w->chunk_stride[from] = w->chunk_stride[from + step];
+    }
+    w->shape[to] = shape;
+    w->array_stride[to] = array;
+    w->chunk_stride[to] = chunk;
+}
+
+/* Put the dimensions in the order in which the chunk has them, leave out those of one element, and join those that are one to
+ * both sides, so that lines are long. */
 static void simplify(Window *w) {
+    for (int axis = 1; axis < w->ndim; axis++) {
+        int to = axis;
+        while (to > 0 && distance(w->chunk_stride[to - 1]) < distance(w->chunk_stride[axis])) to--;
+        move_axis(w, axis, to);
+    }
     int kept = 0;
     for (int axis = 0; axis < w->ndim; axis++) {
         if (w->shape[axis] == 1) continue;
@@ -67,16 +95,16 @@ static void simplify(Window *w) {
         kept++;
     }
     w->ndim = kept;
+    int near = kept - 1; /* the dimension along which the array is in one piece comes next to that of the chunk */
+    for (int axis = kept - 1; axis >= 0; axis--)
+        if (distance(w->array_stride[axis]) < distance(w->array_stride[near])) near = axis;
+    if (near < kept - 2) move_axis(w, near, kept - 2);
 }
 
 /* The places on the side of the chunk. */
 static bool inside_of(PyObject *inside, const Chunk *chunk, Window *w) {
     if (!PyTuple_Check(inside) || PyTuple_Size(inside) != chunk->ndim) return false;
-    Py_ssize_t strides[MAX_NDIM], stride = chunk->item;
-    for (int axis = chunk->ndim - 1; axis >= 0; axis--) {
-        strides[axis] = stride;
-        stride *= chunk->shape[axis];
-    }
+    const Py_ssize_t *strides = chunk->stride;
     w->ndim = 0;
     w->chunk_start = 0;
     for (int axis = 0; axis < chunk->ndim; axis++) {
@@ -120,17 +148,58 @@ bool window_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Wind
     return true;
 }
 
-void copy_line(Py_ssize_t count, Py_ssize_t item, char *to, Py_ssize_t to_stride, const char *from,
+/* Elements of more than one word, or of an unusual one. */
+static void copy_reversed(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_ssize_t to_stride,
+                          const char *from, Py_ssize_t from_stride) {
+    for (Py_ssize_t i = 0; i < count; i++, to += to_stride, from += from_stride)
+        for (Py_ssize_t start = 0; start < item; start += word)
+            for (Py_ssize_t low = start, high = start + word - 1; low <= high; low++, high--) {
+                char first = from[low], last = from[high];
+                to[low] = last;
+                to[high] = first;
+            }
+}
+
+void copy_line(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_ssize_t to_stride, const char *from,
                Py_ssize_t from_stride) {
-    if (to_stride == item && from_stride == item) {
+    bool dense = to_stride == item && from_stride == item;
+    if (dense && word == 1) {
         memcpy(to, from, (size_t)(count * item));
         return;
+    }
+    if (dense && item > word) { /* complex numbers */
+        count *= item / word;
+        item = to_stride = from_stride = word;
     }
 #define COPY_ITEMS(size)                                       \
     for (Py_ssize_t i = 0; i < count; i++) {                   \
         memcpy(to, from, size);                                \
         to += to_stride;                                       \
         from += from_stride;                                   \
+    }
+#define REVERSE_ITEMS(type, reverse)                                     \
+    if (dense)                                                           \
+        for (Py_ssize_t i = 0; i < count; i++) {                         \
+            type one;                                                    \
+            memcpy(&one, from + i * (Py_ssize_t)sizeof one, sizeof one); \
+            one = reverse(one);                                          \
+            memcpy(to + i * (Py_ssize_t)sizeof one, &one, sizeof one);   \
+        }                                                                \
+    else                                                                 \
+        for (Py_ssize_t i = 0; i < count; i++) {                         \
+            type one;                                                    \
+            memcpy(&one, from + i * from_stride, sizeof one);            \
+            one = reverse(one);                                          \
+            memcpy(to + i * to_stride, &one, sizeof one);                \
+        }
+    if (word > 1) {
+        switch (item == word ? word : 0) {
+        case 2: REVERSE_ITEMS(uint16_t, __builtin_bswap16) break;
+        case 4: REVERSE_ITEMS(uint32_t, __builtin_bswap32) break;
+        case 8: REVERSE_ITEMS(uint64_t, __builtin_bswap64) break;
+        default: copy_reversed(count, item, word, to, to_stride, from, from_stride); break;
+        }
+        return;
     }
     switch (item) { /* a constant size makes the copy one instruction */
     case 1: COPY_ITEMS(1) break;
@@ -141,22 +210,42 @@ void copy_line(Py_ssize_t count, Py_ssize_t item, char *to, Py_ssize_t to_stride
     default: COPY_ITEMS((size_t)item) break;
     }
 #undef COPY_ITEMS
+#undef REVERSE_ITEMS
 }
 
-void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, char *to, const Py_ssize_t *to_stride,
-              const char *from, const Py_ssize_t *from_stride) {
+enum { TILE = 16 };
+
+/* Copy a plane whose lines are not in one piece on both sides by small squares, so that what one element brings into the
+ * processor's cache serves its neighbours. */
+static void copy_plane(const Py_ssize_t *shape, Py_ssize_t item, Py_ssize_t word, char *to, const Py_ssize_t *to_stride,
+                       const char *from, const Py_ssize_t *from_stride) {
+    for (Py_ssize_t row = 0; row < shape[0]; row += TILE)
+        for (Py_ssize_t column = 0; column < shape[1]; column += TILE) {
+            Py_ssize_t last = row + TILE < shape[0] ? row + TILE : shape[0];
+            Py_ssize_t count = column + TILE < shape[1] ? TILE : shape[1] - column;
+            for (Py_ssize_t i = row; i < last; i++)
+                copy_line(count, item, word, to + i * to_stride[0] + column * to_stride[1], to_stride[1],
+                          from + i * from_stride[0] + column * from_stride[1], from_stride[1]);
+        }
+}
+
+void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, Py_ssize_t word, char *to,
+              const Py_ssize_t *to_stride, const char *from, const Py_ssize_t *from_stride) {
     if (ndim == 0) {
-        memcpy(to, from, (size_t)item);
+        copy_line(1, item, word, to, item, from, item);
     } else if (ndim == 1) {
-        copy_line(shape[0], item, to, to_stride[0], from, from_stride[0]);
+        copy_line(shape[0], item, word, to, to_stride[0], from, from_stride[0]);
+    } else if (ndim == 2 && (distance(to_stride[0]) < distance(to_stride[1]) ||
+                             distance(from_stride[0]) < distance(from_stride[1]))) {
+        copy_plane(shape, item, word, to, to_stride, from, from_stride);
     } else {
         for (Py_ssize_t i = 0; i < shape[0]; i++)
-            copy_box(ndim - 1, shape + 1, item, to + i * to_stride[0], to_stride + 1, from + i * from_stride[0],
-                     from_stride + 1);
+            copy_box(ndim - 1, shape + 1, item, word, to + i * to_stride[0], to_stride + 1,
+                     from + i * from_stride[0], from_stride + 1);
     }
 }
 
 void fill_window(const Window *w, char *array, const char *element, Py_ssize_t item) {
     static const Py_ssize_t nowhere[MAX_NDIM]; /* the element stays where it is */
-    copy_box(w->ndim, w->shape, item, array + w->array_start, w->array_stride, element, nowhere);
+    copy_box(w->ndim, w->shape, item, 1, array + w->array_start, w->array_stride, element, nowhere);
 }

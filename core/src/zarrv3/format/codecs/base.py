@@ -138,6 +138,10 @@ class ArrayArrayCodec(Codec):
 
     kind = "array-array"
 
+    def native(self) -> tuple[int, ...] | None:
+        """For kernels: the order of the dimensions, where nothing else is changed; `None` otherwise."""
+        return None
+
     @abstractmethod
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         """What the encoded array looks like.
@@ -159,6 +163,10 @@ class ArrayBytesCodec(Codec):
     """Arrays to bytes: the one codec that every chain has."""
 
     kind = "array-bytes"
+
+    def native(self, spec: ChunkSpec) -> int | None:  # noqa: ARG002 - for those who can
+        """For kernels: how many bytes at a time are in reverse, 1 for the plain memory of an array; `None` otherwise."""
+        return None
 
     def is_plain(self, spec: ChunkSpec) -> bool:  # noqa: ARG002 - for those who are
         """Whether the encoded bytes are exactly the memory of a C-contiguous array; the chain may then skip it."""
@@ -193,7 +201,8 @@ class BytesBytesCodec(Codec):
     def native(self) -> tuple[str, str, tuple[Any, ...]] | None:
         """For kernels: what the codec is called, the file of the library that does it, and what the library is told.
 
-        `None` if only Python can do it, which a subclass that encodes otherwise says too.
+        `None` if only Python can do it, which a subclass that encodes otherwise says too. The library is `""` for a format
+        for which a kernel has one of its own.
         """
         return None
 

@@ -44,6 +44,14 @@ class BytesCodec(Declared, ArrayBytesCodec):
             )
         return self
 
+    def native(self, spec: ChunkSpec) -> int | None:
+        carrier = spec.data_type.carrier
+        if self.is_plain(spec):
+            return 1
+        if spec.data_type.has_spare_bits or carrier.kind not in "iufc":
+            return None
+        return carrier.itemsize // (2 if carrier.kind == "c" else 1)
+
     def is_plain(self, spec: ChunkSpec) -> bool:
         return not spec.data_type.has_spare_bits and not self._swaps(spec)
 

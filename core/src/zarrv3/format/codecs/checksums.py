@@ -3,6 +3,7 @@
 import functools
 import importlib
 import struct
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -40,6 +41,11 @@ class Crc32cCodec(Declared, BytesBytesCodec):
     @property
     def has_checksum(self) -> bool:
         return True
+
+    def native(self) -> tuple[str, str, tuple[Any, ...]] | None:
+        crc32c_function()
+        library = sys.modules.get("google_crc32c._crc32c")
+        return None if library is None else ("crc32c", str(library.__file__), ())
 
     def encoded_size(self, size: int) -> int | None:
         return size + 4

@@ -28,6 +28,9 @@ class GzipCodec(Declared, BytesBytesCodec):
     def has_checksum(self) -> bool:
         return True
 
+    def native(self) -> tuple[str, str, tuple[Any, ...]]:
+        return "gzip", "", (self.level,)
+
     def encode(self, buffer: Buffer) -> Buffer:
         # the result depends on nothing but the input: there is no time stamp
         compressor = zlib.compressobj(self.level, zlib.DEFLATED, _GZIP)

@@ -38,6 +38,9 @@ class TransposeCodec(Declared, ArrayArrayCodec):
             )
         return self
 
+    def native(self) -> tuple[int, ...] | None:
+        return None if isinstance(self.order, str) else self.order
+
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         return spec._replace(shape=tuple(spec.shape[axis] for axis in self._axes(spec)))
 
