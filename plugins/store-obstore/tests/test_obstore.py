@@ -27,6 +27,7 @@ from zarrv3.store.contract import ByteRange, Request
 from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.cutting import cutting
 from zarrv3_store_obstore import ObjectStore
+from zarrv3_store_obstore.requests import Part, Requests, Span
 
 Make = Callable[..., ObjectStore]
 
@@ -140,24 +141,52 @@ def test_an_array_costs_a_request_a_chunk(s3: Any, s3_store: Make) -> None:
     assert len(s3.requests(lambda: parts.__setitem__(slice(2, 6), 2))) == 4
 
 
-def test_pieces_of_two_versions_are_read_again(s3_store: Make) -> None:
+def test_pieces_of_two_versions_are_read_again(s3_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces far apart that are of two versions of an object are read once more, as one value."""
     store = s3_store()
     old, new = bytes(200_000), bytes([1]) * 200_000
     store["k"] = old
-    driver = store.driver
-    get, turns = driver._get, []
+    get, spans = Requests.get, []
 
-    async def late(span: Any) -> Any:
-        found = await get(span)
-        if not turns:
-            turns.append(span)
-            await driver._put(("k", new))
+    async def late(self: Requests, span: Span) -> Part | None:
+        found = await get(self, span)
+        spans.append(span)
+        if len(spans) == 1:
+            await self.put(("k", new))
         return found
 
-    driver._get = late
+    monkeypatch.setattr(Requests, "get", late)
     first, last = store.get_many([Request("k", ByteRange(0, 2)), Request("k", ByteRange(199_000, 199_002))])
     assert (bytes(first or b""), bytes(last or b"")) in {(new[:2], new[:2]), (old[:2], old[:2])}
+
+
+def test_requests_that_stand_alone_know_no_version(s3_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of an object in one piece is right at its ends, behind them, and where there is nothing at all."""
+    store = s3_store()
+    value = bytes(range(200))
+    store.write_many({"k": value, "empty": b""})
+    versions = []
+    whole = Requests._whole_answer
+    monkeypatch.setattr(
+        Requests, "_whole_answer", lambda self, span: versions.append(span) or whole(self, span)
+    )
+    for wanted in (
+        None,
+        ByteRange(),
+        ByteRange(0, 3),
+        ByteRange(150, 1000),
+        ByteRange(199),
+        ByteRange(7, -7),
+    ):
+        for keys in (["k"], ["k", "none", "empty"]):
+            found = [
+                None if one is None else bytes(one)
+                for one in store.get_many([Request(k, wanted) for k in keys])
+            ]
+            part = slice(None) if wanted is None else slice(wanted.start, wanted.stop)
+            assert found == [value[part], None, b""][: len(keys)]
+    assert not versions
+    assert store.get_many([Request("k", ByteRange(200)), Request("k2", None)]) == [b"", None]
 
 
 def test_a_swap_whose_answer_is_lost_is_sent_once(s3: Any, s3_store: Make) -> None:

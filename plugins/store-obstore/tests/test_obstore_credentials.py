@@ -150,12 +150,12 @@ def test_the_region_is_asked_for(status: int, answering: Any, monkeypatch: pytes
         store = ObjectStore("s3://bucket/x", anon=True)
         assert store.capabilities.swap
         assert not seen
-        assert [store.driver.store.config["region"] for _ in range(2)] == ["eu-west-3"] * 2
+        assert [store.driver.requests.store.config["region"] for _ in range(2)] == ["eu-west-3"] * 2
         for options in ({"region": "us-west-2"}, {"endpoint_url": address}):
-            assert ObjectStore("s3://bucket/x", anon=True, **options).driver.store
+            assert ObjectStore("s3://bucket/x", anon=True, **options).driver.requests.store
         assert len(seen) == 1
     monkeypatch.setattr(clouds, "AMAZON", address)  # where nobody answers any more
-    assert ObjectStore("s3://bucket/x", anon=True).driver.store.config["region"] == "us-east-1"
+    assert ObjectStore("s3://bucket/x", anon=True).driver.requests.store.config["region"] == "us-east-1"
 
 
 # ---------------------------------------------------------------- Microsoft

@@ -7,7 +7,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
@@ -46,27 +46,54 @@ class Loop:
         self._is_over = False
         self._loop = None
         self._under_way: set[Future[Any]] = set()
+        self._calls: set[Future[None]] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What a coroutine returns; an interrupt would leave the future locked for the loop."""
-        if self._is_over and threading.current_thread() is threading.main_thread():
+        if self._is_alone():
             return asyncio.run(work)
         return undisturbed(lambda: self._begun(work).result())
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What a function of the library returns that waits without a loop; at the end it is waited for as well."""
+        return function() if self._is_alone() else undisturbed(lambda: self._waited_for(function))
 
     def stop(self, *, for_good: bool = False) -> None:
         """End the thread when what is under way is done; the next use starts another one, unless it is for good."""
         with self._lock:
             self._is_over = for_good
             loop, self._loop = self._loop, None
+        wait([*self._calls], PATIENCE)
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(2 * PATIENCE)
 
+    def _is_alone(self) -> bool:
+        """Whether only this thread goes on: the main one, at the end of the interpreter."""
+        return self._is_over and threading.current_thread() is threading.main_thread()
+
+    def _waited_for(self, function: Callable[[], T]) -> T:
+        ended = Future[None]()
+        with self._lock:
+            self._check()
+            self._calls.add(ended)
+        try:
+            return function()
+        finally:
+            self._calls.discard(ended)
+            ended.set_result(None)
+
+    def _check(self) -> None:
+        if self._is_over:
+            raise StoreUnavailableError("the process is about to end, so nothing new can begin")
+
     def _begun(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._lock:
-            if self._is_over:
+            try:
+                self._check()
+            except StoreUnavailableError:
                 work.close()
-                raise StoreUnavailableError("the process is about to end, so nothing new can begin")
+                raise
             if self._loop is None:
                 self._loop = _Loop()
                 self._thread = threading.Thread(

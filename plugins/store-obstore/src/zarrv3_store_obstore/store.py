@@ -18,6 +18,7 @@ from zarrv3_store_obstore.clouds import check, located, make, place_of, target
 from zarrv3_store_obstore.driver import ObjectDriver
 from zarrv3_store_obstore.failures import is_kind, plain
 from zarrv3_store_obstore.library import library
+from zarrv3_store_obstore.requests import Requests
 
 _KEY = 1024
 """The most bytes a name in S3, Google's or Azure's storage may have."""
@@ -171,16 +172,16 @@ class ObjectStore(Backend):
             where = located(found, times["connect_timeout"])
             return tuple(make(obstore, url, where, times=times, repeat=repeat) for repeat in (True, False))
 
-        return ObjectDriver(
+        requests = Requests(
             obstore,
             stores,
-            can.read_only() if self.option("mode") == "r" else can,
             suffixes=cloud.suffixes,
             unfit=cloud.unfit,
-            bulk=cloud.bulk,
             forbidden_is_missing=self.option("missing_exceptions") is not None,
             web=cloud.cls == "HTTPStore",
         )
+        is_read_only = self.option("mode") == "r"
+        return ObjectDriver(requests, can.read_only() if is_read_only else can, bulk=cloud.bulk)
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; without the server."""
