@@ -413,6 +413,14 @@ class CreatesOnRead(MappingDriver):
         return super().get_many(requests)
 
 
+class PingsByWriting(MappingDriver):
+    """Leaves a key behind to learn whether it is let in."""
+
+    def ping(self) -> None:
+        """Wrong: others see it, and who may only read cannot ask."""
+        self.mapping["ping"] = b""
+
+
 class Overclaims(MappingDriver):
     """Claims to erase and does nothing."""
 
@@ -577,6 +585,7 @@ WRONG: list[tuple[type[MappingDriver], str]] = [
     (StaleVersions, "ways_of_reading_agree"),
     (WritesInPieces, "threads_at_once"),
     (CreatesOnRead, "reading_never_writes"),
+    (PingsByWriting, "ping"),
     (Overclaims, "erasing"),
     (ErasesFirst, "writing_and_erasing_in_one_batch"),
     (RenameForgets, "rename_prefix"),

@@ -198,3 +198,13 @@ def test_check_that_is_broken_off(
     monkeypatch.setattr(checking, "_wanted", lambda _: [Check()])
     assert run("check", url).code == 130
     assert sorted(Path(url).rglob("*")) == before
+
+
+def test_ping(url: str, run: Run) -> None:
+    """A store that answers is named with the time that it took; one that does not is an error of one line."""
+    ended = run("ping", url, "--within", "60")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"DirectoryStore(path={url!r}) answers in " in ended.out
+    assert json.loads(run("ping", url, "--json").out)["seconds"] > 0
+    refused = run("ping", "redis://me:hunter2@127.0.0.1:1/0", "--within", "60")
+    assert (refused.code, refused.out, refused.err.count("\n"), "hunter2" in refused.err) == (1, "", 1, False)

@@ -18,6 +18,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from zarrv3.errors import (
@@ -32,10 +33,12 @@ from zarrv3.errors import (
 )
 from zarrv3.options.redaction import raise_alone, redact, tells, text_of
 from zarrv3.store import helpers
+from zarrv3.store.asking import Question
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import (
     METHODS,
     Buffer,
+    ByteRange,
     Capabilities,
     Changes,
     Driver,
@@ -79,6 +82,7 @@ class Backend(BaseStore):
         self._closed = False
         self._lock = threading.RLock()
         self._process = os.getpid()
+        self._questions: dict[str, Question] = {}
 
     @property
     def dimension_separator(self) -> str | None:
@@ -116,10 +120,31 @@ class Backend(BaseStore):
         if self._process == os.getpid():
             return
         live, self._live = self._live, None
-        self._lock = threading.RLock()
+        self._lock, self._questions = threading.RLock(), {}
         self._process = os.getpid()  # last: from here on, other threads believe the rest
         if live is not None:
             _inherited.append(live)
+
+    def reach(self, folder: str, within: float) -> None:
+        """See `BaseStore`; who asks while a question is under way waits for the answer to that one."""
+        self._leave_parent()
+        question = self._questions.get(folder)
+        if question is None or question.is_answered:
+            question = self._questions[folder] = Question(partial(self._ask, folder))
+        try:
+            question.wait(within, self.describe())
+        finally:
+            if question.is_answered:
+                self._questions.pop(folder, None)
+
+    def _ask(self, folder: str) -> None:
+        """Ask the server for something small: one byte of a document, which may be missing."""
+        driver = self.driver
+        if not hasattr(driver, "ping"):
+            self.get_many([Request(f"{folder}zarr.json", ByteRange(0, 1))])
+            return
+        with _Translating(self, "reach", ()):
+            driver.ping()
 
     def flush(self) -> None:
         """Make everything written so far survive a crash; a store that was never used has nothing to flush."""

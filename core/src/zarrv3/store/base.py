@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
 from zarrv3.errors import (
@@ -328,6 +329,32 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         return Address(None, folder)
 
     # ------------------------------------------------------------ life
+
+    def ping(self, within: float = 5.0) -> None:
+        """Return when every server that is read from has answered and lets us in; raise what is wrong otherwise.
+
+        Each is asked for a byte of the root's document, past all layers: none answers from a cache, or asks again. Nothing is written.
+
+        Args:
+            within: after how many seconds `StoreTimeoutError` is raised; the store's own time-outs may be longer.
+        """
+        latest = monotonic() + within
+        for store, folder in self._grounds(""):
+            store.reach(folder, max(0.0, latest - monotonic()))
+
+    def reach(self, folder: str, within: float) -> None:
+        """Have the server of a folder answer within some seconds; asked of stores that hold data themselves."""
+        raise NotImplementedError
+
+    def _grounds(self, folder: str) -> Iterator[tuple[BaseStore, str]]:
+        """The stores below all layers from which what lies in a folder is read, and where it lies there."""
+        below, there = self.below(folder)
+        if below is self:
+            yield self, folder
+            return
+        yield from below._grounds(there)
+        for other, place in self.beside(folder):
+            yield from other._grounds(place)
 
     _entered = 0
 

@@ -262,6 +262,14 @@ class RenamesFolders(Protocol):
         """
 
 
+class Pings(Protocol):
+    """Where reading a key need not ask the server, since the driver knows beforehand what is there."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return when the server has answered to these credentials; raise where it does not. Nothing is written."""
+
+
 class Holds(Protocol):
     """Where writes are held back, or files and connections are open."""
 

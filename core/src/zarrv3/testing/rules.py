@@ -44,6 +44,7 @@ SIZES: Final = (
 STATS: Final = "asking for sizes, and whether a key exists, reads no values where the store can do without"
 AGREEMENT: Final = "every way of reading shows what get_many shows, whichever way it was written"
 CLOSED: Final = "after close() every call raises StoreClosedError; closing twice is fine"
+PING: Final = "ping() returns when the server has answered, raises within the time when it does not, and changes nothing"
 READING: Final = "opening and reading never create anything"
 CLAIMS: Final = "what is claimed in capabilities works; what is not raises UnsupportedError or ReadOnlyError and changes nothing"
 PICKLE: Final = "a persistent store pickles by its configuration: the copy opens the same data"

@@ -67,6 +67,12 @@ class IcechunkDriver(ZarrDriver):
         super().__init__(self._begun(), persistent=can.persistent, concurrency=CONCURRENCY)
         self.capabilities = can
 
+    def ping(self) -> None:
+        """See the contract: a session knows without asking which keys there are."""
+        repository = self.repository or self._place.find()
+        if repository is not None:
+            repository.list_branches()
+
     # ------------------------------------------------------------ sessions
 
     def _begun(self) -> Any:

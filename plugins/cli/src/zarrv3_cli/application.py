@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from zarrv3.opening import hooks
-from zarrv3_cli import checking, comparing, listing, looking, reading, scaffolding, transferring, verifying
+from zarrv3_cli import (
+    checking,
+    comparing,
+    listing,
+    looking,
+    pinging,
+    reading,
+    scaffolding,
+    transferring,
+    verifying,
+)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "info": looking.info,
@@ -20,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "diff": comparing.diff,
     "verify": verifying.verify,
     "check": checking.check,
+    "ping": pinging.ping,
     "stores": listing.stores,
     "new-plugin": scaffolding.new_plugin,
 }

@@ -10,13 +10,14 @@ from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import ByteRange, Request, whole
 from zarrv3.testing.checks.claims import NEEDS, WRITES
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, listed, opened
-from zarrv3.testing.processes import dies, together
+from zarrv3.testing.processes import PATIENCE, dies, together
 from zarrv3.testing.rules import (
     CLOSED,
     EQUALITY,
     FLUSHED,
     PERSISTENT,
     PICKLE,
+    PING,
     READING,
     refuses,
     require,
@@ -30,6 +31,7 @@ READS: dict[str, Callable[[BaseStore], object]] = {
     "in": lambda store: "k" in store,
     "get": lambda store: store.get("k"),
     "getitems": lambda store: store.getitems(["k", "f/k"]),
+    "ping": lambda store: store.ping(PATIENCE),
 }
 """Calls that only read."""
 
@@ -76,6 +78,19 @@ def check_flushing(opener: Opener) -> None:
     dies(_write_and_flush, opener, rule=FLUSHED)
     with opened(opener) as store:
         holds(store, {f"f/{i}": b"flushed" * 100 for i in range(20)}, FLUSHED, "after flush and kill")
+
+
+@check()
+def check_ping(opener: Opener) -> None:
+    """`ping` reaches a store that is there, again and again, and writes nothing."""
+    with opened(opener) as store:
+        if store.capabilities.write:
+            fill(store, "k")
+        before = {*store.list_prefix("")} if store.capabilities.list else set()
+        for _ in range(3):
+            store.ping(PATIENCE)
+        if store.capabilities.list:
+            same({*store.list_prefix("")}, before, PING, "the keys that are there after it")
 
 
 @check()
