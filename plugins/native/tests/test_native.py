@@ -204,6 +204,21 @@ def test_edges_have_the_fill_value() -> None:
     assert stored(stores["native"]) == stored(stores["none"])
 
 
+def test_edges_of_new_chunks_have_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that reach over the edge, and parts of chunks that are not stored, are encoded by the kernel."""
+    array = array_of(zarrv3.MemoryStore(), "native", shape=(5, 5), dtype="f4", chunks=(4, 3))
+    monkeypatch.setattr(CodecChain, "encode", None)
+    with with_kernels("native"):
+        array[...] = np.ones((5, 5), "f4")
+        other = array_of(
+            zarrv3.MemoryStore(), "native", shape=(5, 5), dtype="f4", chunks=(4, 3), fill_value=7
+        )
+        other[1:3, ::2] = 1
+        expected = np.full((5, 5), 7, "f4")
+        expected[1:3, ::2] = 1
+        np.testing.assert_array_equal(other[...], expected)
+
+
 def test_empty_chunks() -> None:
     """A chunk that holds only the fill value is not stored, one that holds another zero is; missing ones read as it."""
     store = zarrv3.MemoryStore()

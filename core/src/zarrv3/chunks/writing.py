@@ -110,7 +110,9 @@ class _Writer:
             kept = [is_kept for piece, is_kept in zip(pieces, kept, strict=True) if piece.chunk in again]
             pieces = [piece for piece in pieces if piece.chunk in again]
         changes: dict[Coords, Buffer | None] = {}
-        for piece, is_kept, encoded in zip(pieces, kept, self._encoded(pieces, kept, memory), strict=True):
+        for piece, is_kept, encoded in zip(
+            pieces, kept, self._encoded(pieces, kept, olds, memory), strict=True
+        ):
             chunk = piece[0]
             if self.only_existing and olds[chunk] is None:
                 continue
@@ -120,9 +122,17 @@ class _Writer:
         return changes
 
     def _encoded(
-        self, pieces: Sequence[Piece], kept: Sequence[bool], memory: Any
+        self,
+        pieces: Sequence[Piece],
+        kept: Sequence[bool],
+        olds: Mapping[Coords, Buffer | None],
+        memory: Any,
     ) -> Sequence[Buffer | Undone | None]:
-        """What a kernel makes of the pieces that cover their chunks; `UNDONE` for the others."""
+        """What a kernel makes of the pieces that cover their chunks, or all that is stored of them; `UNDONE` for the others."""
+        if self.fields is None and not self.only_existing and (self.write_empty or self.can_empty):
+            kept = [
+                is_kept and olds[piece.chunk] is not None for piece, is_kept in zip(pieces, kept, strict=True)
+            ]
         if self.kernel is None or all(kept):
             return [UNDONE] * len(pieces)
         covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]

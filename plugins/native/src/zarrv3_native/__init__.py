@@ -19,7 +19,8 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
-from zarrv3_native._kernels import get_files, write_files  # an older build has none
+from zarrv3_native._kernels import chain as make_chain  # an older build has none
+from zarrv3_native._kernels import get_files, write_files
 
 __all__ = ["Native"]
 
@@ -163,7 +164,7 @@ def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> objec
             return None
     if inner or outer:
         library = next(step[1] for step in steps if step[0] == "crc32c")
-    return _kernels.chain(compressor, inner, outer, library, word, order)
+    return make_chain(compressor, inner, outer, library, word, order)
 
 
 def _deflate(gzip: bool, level: int) -> object | None:
