@@ -97,6 +97,7 @@ ONCE = [
     "tests/test_packages.py",
     "tests/test_readme.py",
     "tests/test_real_version_2.py",
+    "tests/test_site.py",
     "tests/test_template.py",
     "plugins/bridge-dask",
     "plugins/bridge-xarray/tests/test_xarray_own_tests.py",
@@ -211,7 +212,7 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
-    session.run("mypy", "examples", "docs/generate.py", "release.py", "tests/typing")
+    session.run("mypy", "examples", "docs/generate.py", "docs/check_site.py", "docs/hooks.py", "release.py", "tests/typing")
     for template in (ROOT / "template", *sorted((ROOT / "template" / "kinds").iterdir())):
         parts = [str(template / part) for part in ("src", "tests")]
         session.run("mypy", *parts, env={"MYPYPATH": parts[0]})
@@ -249,6 +250,14 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/generate.py", *session.posargs)
     if "--check" not in session.posargs:  # otherwise a test does that
         session.run("python", "tests/interop/interop_matrix.py")
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation site into `build/site`, and check that no link in it is broken and no page asks another host."""
+    install(session, "site")
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    session.run("python", "docs/check_site.py", "build/site")
 
 
 @nox.session

@@ -13,6 +13,7 @@ import runpy
 import sys
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -207,11 +208,70 @@ def ordered(modules: list[str], edges: dict[str, set[str]]) -> list[str]:
     return order
 
 
+BRINGS = {
+    "stores": "",
+    "fallbacks.stores": "where no other package serves them: ",
+    "layers": "",
+    "storage_transformers": "",
+    "codecs": "codecs ",
+    "data_types": "data types ",
+    "chunk_grids": "",
+    "kernels": "the kernels ",
+}
+"""The groups of entry points that a user meets, in words."""
+
+
+KINDS = {
+    "store-*": "Stores",
+    "layer-*": "Layers",
+    "transformer-*": "Storage transformers",
+    "codecs-*": "Codecs",
+    "types-*": "Data types",
+    "grid-*": "Chunk grids",
+    "bridge-*": "Bridges to other libraries",
+    "*": "Tools",
+}
+"""How the folders of packages are called, and under which heading they stand; of several that fit, the first."""
+
+
+def directory() -> str:
+    """Every package of the project under the heading of its kind: what it is, and the names that it brings."""
+    root = FOLDER.parent
+    left = [path.parent for path in sorted(root.glob("plugins/*/pyproject.toml"))]
+    text = ""
+    for pattern, heading in KINDS.items():
+        rows = [package_row(path) for path in left if path.match(pattern)]
+        left = [path for path in left if not path.match(pattern)]
+        text += f"\n### {heading}\n\n" + table(["package", "what it is", "names"], rows)
+    return text.lstrip()
+
+
+def package_row(path: Path) -> list[str]:
+    """A package, what it is, and what it is called in URLs and documents."""
+    project = tomllib.loads((path / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = project.get("entry-points", {})
+    found = [
+        words + some([f"\\|{name}:" if group == "layers" else name for name in groups[f"zarrv3.{group}"]])
+        for group, words in BRINGS.items()
+        if f"zarrv3.{group}" in groups
+    ]
+    link = f"[`{project['name']}`](../plugins/{path.name}/README.md)"
+    return [link, project["description"], "; ".join(found)]
+
+
+def some(names: list[str]) -> str:
+    """Names as code, of many only the first."""
+    shown = names if len(names) < 12 else names[:8]
+    left = len(names) - len(shown)
+    return ", ".join(f"`{name}`" for name in shown) + (f" and {left} more" if left else "")
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "ARCHITECTURE.md": floor_plan,
     "capabilities.md": generated,
     "cli.md": command_line,
     "concurrency.md": several_writers,
+    "plugins.md": directory,
 }
 
 

@@ -1,6 +1,7 @@
 """The pages in `docs`: their code runs, their tables are current, their links lead somewhere."""
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -38,8 +39,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = dict(os.environ)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MPLBACKEND", "agg")
     zarrv3.config.reset()
     yield tmp_path
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     os.environ.clear()
     os.environ.update(before)
     zarrv3.config.reset()
@@ -56,6 +60,17 @@ def test_page_runs(page: Path, folder: Path) -> None:
     space: dict[str, Any] = {"__name__": "page"}
     for line, source in found:
         exec(compile("\n" * (line - 1) + source, str(page), "exec"), space)
+
+
+def test_the_tutorial_runs(folder: Path) -> None:
+    """The code of the notebook runs from top to bottom, and it is kept without what the code puts out."""
+    cells = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    found = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert found
+    assert not any(cell["outputs"] for cell in found)
+    space: dict[str, Any] = {"__name__": "tutorial"}
+    for cell in found:
+        exec(compile("".join(cell["source"]), cell["id"], "exec"), space)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -96,6 +111,13 @@ def test_store_urls_are_current() -> None:
 def test_capabilities_are_current() -> None:
     """The tables of capabilities, and of several writers, are those of the installed backends; `nox -s docs` writes them."""
     command = [sys.executable, str(DOCS / "generate.py"), "--check", "capabilities.md", "concurrency.md"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_plugin_directory_is_current() -> None:
+    """The page about plugins has every package, with the names that its entry points have; `nox -s docs` writes it."""
+    command = [sys.executable, str(DOCS / "generate.py"), "--check", "plugins.md"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -33,4 +33,6 @@ def _cache_store(
     )
 
 
+__all__ = ["CacheStore"]
+
 CacheStore = Named(_cache_store, "LRUStoreCache")
