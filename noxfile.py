@@ -212,7 +212,15 @@ def types(session: nox.Session) -> None:
         for package in sorted((path / "src").iterdir()):
             if (package / "__init__.py").exists():
                 session.run("mypy", "-p", package.name)
-    session.run("mypy", "examples", "docs/generate.py", "docs/check_site.py", "docs/hooks.py", "release.py", "tests/typing")
+    session.run(
+        "mypy",
+        "examples",
+        "docs/generate.py",
+        "docs/check_site.py",
+        "docs/hooks.py",
+        "release.py",
+        "tests/typing",
+    )
     for template in (ROOT / "template", *sorted((ROOT / "template" / "kinds").iterdir())):
         parts = [str(template / part) for part in ("src", "tests")]
         session.run("mypy", *parts, env={"MYPYPATH": parts[0]})
