@@ -152,8 +152,14 @@ def test_groups() -> None:
     lines = dict(root.info)
     assert (lines["No. members"], lines["No. arrays"], lines["No. groups"]) == ("2", "1", "1")
     assert (lines["Arrays"], lines["Groups"]) == ("x", "g")
-    safe = root.store.several_writers
-    assert dict(root.info_complete()) == {**lines, "Safe with several writers": safe}
+    root.attrs["unit"] = "mm"
+    del lines["Store type"]
+    assert dict(root.info_complete()) == {
+        **lines,
+        "Safe with several writers": root.store.several_writers,
+        "Store": root.store.describe(),
+        "Attribute 'unit'": "'mm'",
+    }
 
 
 def test_html_is_escaped() -> None:
@@ -161,7 +167,7 @@ def test_html_is_escaped() -> None:
     array = zarrv3.zeros(1, path="<b>&")
     for html in (array._repr_html_(), array.info._repr_html_()):
         assert "&lt;b&gt;&amp;" in html
-        assert "<b>" not in html
+        assert "<b>&" not in html
 
 
 def test_stores_on_disk(tmp_path: Path) -> None:

@@ -32,6 +32,17 @@ def test_info_of_an_array(url: str, run: Run) -> None:
     assert told["Store"] == f"DirectoryStore(path={url + '/z'!r})"
 
 
+def test_info_is_the_report_of_python(url: str, run: Run) -> None:
+    """The command prints what `info_complete` says, but for how it opened the node."""
+    for path in ("z", "a"):
+        node = zarrv3.open(url, path=path)
+        node.attrs["unit"] = "mm"
+        said = [line.split("\t") for line in run("info", url, "-p", path).out.splitlines()]
+        lines = {name: text for name, text in node.info_complete() if name != "Read-only"}
+        assert [name for name, _ in said] == [*lines]
+        assert all(lines[name].startswith(text) for name, text in said)
+
+
 def test_info_as_json(url: str, run: Run) -> None:
     """The document has the metadata as stored and what follows from it."""
     array = json.loads(run("info", url, "-p", "a/t", "--json").out)

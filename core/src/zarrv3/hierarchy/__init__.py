@@ -2,6 +2,7 @@
 # node          what arrays and groups share        array         arrays
 # group         groups                              creation      new arrays
 # replacing     the old node stays until the new one is whole
-# display       `info` and `tree` in words       arguments     what describes a new array
+# display       `info` and `tree` in words          notebook      both, arrays and groups as HTML
+# arguments     what describes a new array
 # spellings     arguments as zarr-python spells them
 """The hierarchy: arrays and groups over a store."""

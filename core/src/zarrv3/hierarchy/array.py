@@ -834,7 +834,14 @@ class Array(Node[ArrayMetadata]):
     # ------------------------------------------------------------ description
 
     def __repr__(self) -> str:
-        return f"<zarrv3.Array {self.name!r} {self.shape} {self._metadata.data_type.describe()}>"
+        what = f"{self.shape} {self._metadata.data_type.describe()}"
+        return f"<zarrv3.Array {self.name!r} {what} in {self._store.describe()}>"
+
+    def _repr_html_(self) -> str:
+        """The array in a notebook, with a picture of its chunks; a store that takes round trips is not asked."""
+        from zarrv3.hierarchy.notebook import of_array
+
+        return of_array(self, self._known)
 
 
 class Indexer:

@@ -1,9 +1,9 @@
-"""What a node is and holds, and what lies below it: as text, and as HTML for notebooks."""
+"""What a node is and holds, and what lies below it, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zarrv3.errors import MetadataError, escaped
@@ -12,12 +12,17 @@ from zarrv3.format.cuts import describe
 from zarrv3.format.extensions import NamedConfig
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
+from zarrv3.options.urls import short_size
 from zarrv3.store.base import BaseStore
 from zarrv3.store.helpers import unrolled
 
 if TYPE_CHECKING:
     from zarrv3.hierarchy.array import Array
     from zarrv3.hierarchy.group import Group
+
+
+MOST_SHOWN = 1000
+"""How many nodes a drawing shows."""
 
 
 class Info:
@@ -35,18 +40,26 @@ class Info:
 
     def _repr_html_(self) -> str:
         """The lines as a table."""
-        rows = "".join(
-            f'<tr><th style="text-align: left">{escape(name)}</th><td style="text-align: left">{escape(value)}</td></tr>'
-            for name, value in self.lines
-        )
-        return f"<table>{rows}</table>"
+        from zarrv3.hierarchy.notebook import of_lines
+
+        return of_lines(self.lines)
 
 
 def report(node: Any, *, complete: bool = False, stored: bool = True) -> Info:
-    """The report of an array or group, in full if `complete`; with what is `stored` of an array, where the store can list its keys."""
+    """The report of an array or group, in full if `complete`; with what is `stored` of it, where the store can list its keys."""
     if isinstance(node.metadata, ArrayMetadata):
         return _array_info(node, complete=complete, stored=stored)
-    return _group_info(node, complete=complete)
+    return _group_info(node, complete=complete, stored=stored)
+
+
+def full_report(node: Any) -> Info:
+    """All that is said of a node: what `zarrv3 info` prints."""
+    attributes = [(f"Attribute {name!r}", repr(value)) for name, value in node.metadata.attributes.items()]
+    lines = [
+        ("Store", node.store.describe()) if line[0] == "Store type" else line
+        for line in report(node, complete=True)
+    ]
+    return Info(lines + attributes)
 
 
 def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
@@ -77,7 +90,7 @@ def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
     lines += _several_writers(array, complete=complete)
     if complete:
         lines += [
-            ("Fill value", str(array.metadata.fill_value)),
+            ("Fill value", str(array.metadata.fill_value) or "''"),
             ("Dimension names", ", ".join(map(str, array.metadata.dimension_names or ())) or "None"),
             ("Codecs", ", ".join(map(_codec, array.layout.chain.codecs))),
             (
@@ -96,14 +109,14 @@ def _detection(metadata: ArrayMetadata) -> str:
     return "no (no codec has a checksum, as crc32c and zstd with checksum=True have)"
 
 
-def _group_info(group: Group, *, complete: bool) -> Info:
+def _group_info(group: Group, *, complete: bool, stored: bool) -> Info:
     lines = [
         ("Name", group.path or "/"),
         ("Type", "zarrv3.Group"),
         ("Read-only", str(group.read_only)),
         ("Store type", _class_name(group.store)),
     ]
-    if group.store.capabilities.list:
+    if stored and group.store.capabilities.list:
         members = dict(nodes.children(group.store, group.path))
         arrays = [name for name, metadata in members.items() if isinstance(metadata, ArrayMetadata)]
         groups = [name for name, metadata in members.items() if isinstance(metadata, GroupMetadata)]
@@ -126,8 +139,11 @@ def _several_writers(node: Array | Group, *, complete: bool) -> list[tuple[str, 
 
 def human(number: int) -> str:
     """A number of bytes, from 1024 on followed by a short form, as zarr-python prints it."""
-    power = min((number.bit_length() - 1) // 10, 6)
-    return str(number) if power < 1 else f"{number} ({number / 1024**power:.1f}{'KMGTPE'[power - 1]})"
+    return (
+        str(number)
+        if number < 1024
+        else f"{number} ({short_size(number).replace(' ', '').removesuffix('iB')})"
+    )
 
 
 def _stored(array: Array) -> tuple[int, int]:
@@ -167,11 +183,17 @@ class Tree:
         yield from unrolled(_branches(self._group.store, self._group.path, "", self._level))
 
     def __repr__(self) -> str:
-        return "\n".join(self.lines())
+        """The drawing, cut where it becomes too long to be looked at: `lines` has all of it."""
+        lines = [*islice(self.lines(), MOST_SHOWN + 1)]
+        if len(lines) > MOST_SHOWN:
+            lines[-1] = "… and more, which lines() of this tree has"
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """The drawing in a notebook."""
-        return f"<pre>{escape(repr(self))}</pre>"
+        """The drawing in a notebook, in which groups fold."""
+        from zarrv3.hierarchy.notebook import of_tree
+
+        return of_tree(self._group.store, self._group.path, self._level, MOST_SHOWN)
 
 
 def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str | Iterator[Any]]:

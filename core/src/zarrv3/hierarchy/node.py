@@ -9,7 +9,7 @@ from zarrv3.errors import ReadOnlyError
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.attributes import Attributes, Change
-from zarrv3.hierarchy.display import Info, report
+from zarrv3.hierarchy.display import Info, full_report, report
 from zarrv3.hierarchy.nodes import M
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
@@ -124,12 +124,12 @@ class Node(Generic[M]):
         return report(self)
 
     def info_complete(self) -> Info:
-        """`info`, with whether several writers are safe, and all that the metadata of an array say."""
-        return report(self, complete=True)
+        """`info`, with whether several writers are safe, where it lies, and all that the metadata say: what `zarrv3 info` prints."""
+        return full_report(self)
 
-    def _repr_html_(self) -> str:
-        """The node in a notebook; of an array's chunks the store is not asked."""
-        return report(self, stored=False)._repr_html_()
+    def _known(self) -> Info:
+        """What `info_complete` says that is known without listing keys."""
+        return report(self, complete=True, stored=False)
 
     @property
     def attrs(self) -> Attributes:

@@ -147,9 +147,19 @@ def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | Meta
             yield name, metadata
 
 
-def _folders(store: BaseStore, path: str) -> list[str]:
+def first_children(
+    store: BaseStore, path: str, most: int, listed: int | None = None
+) -> tuple[list[tuple[str, Metadata | MetadataError]], int]:
+    """`children`, at most so many of them, and how many folders more there are; of these at most so many are `listed`."""
+    below = _folders(store, path, listed)
+    found = look(store, [folder_of(path) + name for name in below[:most]])
+    pairs = [(name, one) for name, one in zip(below, found, strict=False) if one is not None]
+    return pairs, len(below[most:])
+
+
+def _folders(store: BaseStore, path: str, most: int | None = None) -> list[str]:
     folder = folder_of(path)
-    folders = (name[len(folder) : -1] for name in store.list_dir(folder) if name.endswith("/"))
+    folders = (name[len(folder) : -1] for name in islice(store.list_dir(folder), most) if name.endswith("/"))
     return sorted(name for name in folders if is_path(name))
 
 

@@ -169,6 +169,12 @@ def byte_size(text: str) -> int:
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])
 
 
+def short_size(size: int) -> str:
+    """A number of bytes as people read it: `1.5 MiB`."""
+    power = min((size.bit_length() - 1) // 10, 6)
+    return f"{size} B" if power < 1 else f"{size / 1024**power:.1f} {'KMGTPE'[power - 1]}iB"
+
+
 def size_text(size: int | None) -> str:
     """A number of bytes as `byte_size` reads it: `256MiB`."""
     for exponent, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from zarrv3.errors import ConfigurationError, CorruptDataError, InvalidKeyError
@@ -128,6 +129,8 @@ class MappingDriver:
 
 class MemoryDriver(MappingDriver):
     """A mapping with an index of folders: listing costs what it returns."""
+
+    capabilities = replace(MappingDriver.capabilities, local=True)
 
     def __init__(self, mapping: MutableMapping[str, Any]) -> None:
         super().__init__(mapping)

@@ -25,11 +25,7 @@ def info(url: Location, path: Path = "", option: Options = None, as_json: AsJson
         if as_json:
             output.document(_document(found))
             return
-        lines = [
-            (name, text) for name, text in found.info_complete() if name not in {"Read-only", "Store type"}
-        ]
-        lines.append(("Store", found.store.describe()))
-        lines += [(f"Attribute {name!r}", repr(value)) for name, value in found.attrs.items()]
+        lines = [line for line in found.info_complete() if line[0] != "Read-only"]  # it was opened so
         output.listing(lines)
 
 
