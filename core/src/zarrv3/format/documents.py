@@ -1,5 +1,6 @@
 """Metadata documents as bytes: strict JSON out, JSON of other writers in."""
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from zarrv3.store.contract import JSON, Buffer
 MAX_DEPTH = 128
 """How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
 _PLAIN = (str, int, float, type(None))
+_ATOMS = {str, int, float, bool, type(None)}
 _ALWAYS_JSON = {str, bool, type(None)}
 _MAX_BITS = 13_000
 """Longer integers, of about 4,000 digits, Python would refuse to read when it has written them."""
@@ -64,6 +66,16 @@ def check_json(value: Any, member: str, kept: JSON = None) -> JSON:
     return _checked(value, member, kept)
 
 
+def copied(value: JSON) -> JSON:
+    """A value of JSON that can be changed without changing this one."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind is dict:
+        return {name: copied(item) for name, item in value.items()}
+    return [copied(item) for item in value] if kind is list else copy.deepcopy(value)
+
+
 def _check_depth(value: Any, limit: int, member: str) -> None:
     """Refuse what is nested deeper; also what contains itself."""
     level = [value] if isinstance(value, list | tuple | dict | Mapping) else []
@@ -72,7 +84,7 @@ def _check_depth(value: Any, limit: int, member: str) -> None:
             child
             for parent in level
             for child in (parent if isinstance(parent, list | tuple) else parent.values())
-            if not isinstance(child, _PLAIN) and isinstance(child, list | tuple | dict | Mapping)
+            if type(child) not in _ATOMS and isinstance(child, list | tuple | dict | Mapping)
         ]
         if not level:
             return

@@ -4,17 +4,17 @@ The document that was read is kept. Rewriting one changes the members that chang
 short-hand names, URIs and the order of members survive.
 """
 
-import copy
+import marshal
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self, SupportsIndex
+from typing import Any, ClassVar, Self, SupportsIndex, TypeAlias, TypeVar
 
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
 from zarrv3.format.cuts import Cut, Edges, largest
 from zarrv3.format.data_types import DataType, data_type_of, parse_data_type
-from zarrv3.format.documents import check_json, load_document
+from zarrv3.format.documents import check_json, copied, load_document
 from zarrv3.format.extensions import Guard, NamedConfig, Reading, shown
 from zarrv3.format.grids import (
     ChunkGrid,
@@ -38,7 +38,12 @@ _GROUP = frozenset({*_COMMON, "consolidated_metadata"})
 SAMPLED = 100
 """With how many lengths of chunks the codecs of a new array are tried; others may fail when such a chunk is written."""
 
+T = TypeVar("T")
+
 Document = dict[str, JSON]
+
+Known: TypeAlias = dict[tuple[str, bytes], Any]
+"""What members of documents stand for, by their names and values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class _NodeMetadata:
 
     def to_document(self) -> Document:
         """The document, as read except for what was changed; a copy."""
-        return copy.deepcopy(self.document)
+        return copied(self.document)
 
     to_dict = to_document
 
@@ -62,9 +67,7 @@ class _NodeMetadata:
         NaN and infinities, which are not JSON but which other writers put there, may stay where they are.
         """
         checked = _attributes(attributes, self.attributes)
-        return replace(
-            self, attributes=checked, document={**self.document, "attributes": copy.deepcopy(checked)}
-        )
+        return replace(self, attributes=checked, document={**self.document, "attributes": copied(checked)})
 
 
 class Inline(dict[str, JSON]):
@@ -91,7 +94,7 @@ class GroupMetadata(_NodeMetadata):
         """Metadata of a new group."""
         own = _attributes(attributes or {})
         document: Document = {"zarr_format": 3, "node_type": "group", "attributes": own}
-        return cls(attributes=copy.deepcopy(own), document=document)
+        return cls(attributes=copied(own), document=document)
 
     @classmethod
     def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
@@ -182,19 +185,19 @@ class ArrayMetadata(_NodeMetadata):
         return cls.from_document(document, source="new array")
 
     @classmethod
-    def from_document(cls, document: Mapping[str, JSON], *, source: str) -> Self:
-        """Check a document; `MetadataError` says what is wrong with the one at `source`."""
+    def from_document(cls, document: Mapping[str, JSON], *, source: str, known: Known | None = None) -> Self:
+        """Check a document; `MetadataError` says what is wrong with the one at `source`; see `parse_document`."""
         with Reading(source):
-            return cls._parse(dict(document))
+            return cls._parse(dict(document), {} if known is None else known)
 
     @classmethod
-    def _parse(cls, document: Document) -> Self:
+    def _parse(cls, document: Document, known: Known) -> Self:
         _check_head(document, "array", _ARRAY)
         if missing := [name for name in _REQUIRED if name not in document]:
             raise MetadataError(f"the document lacks {', '.join(missing)}")
-        data_type = parse_data_type(document["data_type"])
+        data_type = _once(known, document, "data_type", parse_data_type)
         shape = check_shape(document["shape"], data_type.item_size)
-        grid = parse_grid(document["chunk_grid"])
+        grid = _once(known, document, "chunk_grid", parse_grid)
         check_fit(grid, shape)
         if math.prod(most := largest(grid.cuts)) * (data_type.item_size or 1) >= 2**63:
             raise MetadataError(f"chunk_shape {shown(most)}: a chunk of more than 2**63 bytes")
@@ -202,8 +205,7 @@ class ArrayMetadata(_NodeMetadata):
             fill = data_type.fill_from_json(document["fill_value"])
             if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
                 document["fill_value"] = data_type.fill_to_json(fill)
-        codecs = _codecs(document["codecs"])
-        check_order(codecs)
+        codecs = _once(known, document, "codecs", _codecs)
         transformers = document.get("storage_transformers")
         if transformers is None:  # absent, or the null of some writers
             transformers = []
@@ -213,7 +215,7 @@ class ArrayMetadata(_NodeMetadata):
             shape=shape,
             data_type=data_type,
             chunk_grid=grid,
-            chunk_key_encoding=parse_keys(document["chunk_key_encoding"]),
+            chunk_key_encoding=_once(known, document, "chunk_key_encoding", parse_keys),
             fill_value=fill,
             codecs=codecs,
             attributes=document.get("attributes", {}),
@@ -271,17 +273,23 @@ def _other_shapes(cuts: Sequence[Cut]) -> Iterator[Shape]:
                 yield (*most[:axis], length, *most[axis + 1 :])
 
 
-def parse_document(data: Buffer, *, source: str) -> ArrayMetadata | GroupMetadata:
-    """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s."""
-    return metadata_of(load_document(data, source=source), source=source)
+def parse_document(data: Buffer, *, source: str, known: Known | None = None) -> ArrayMetadata | GroupMetadata:
+    """The metadata in the bytes of `zarr.json`; `source` names the document in errors, which are `MetadataError`s.
+
+    Documents that are read together may share what is `known`: arrays of one hierarchy have data types and codecs in common.
+    """
+    return metadata_of(load_document(data, source=source), source=source, known=known)
 
 
-def metadata_of(document: Mapping[str, JSON], *, source: str) -> ArrayMetadata | GroupMetadata:
+def metadata_of(
+    document: Mapping[str, JSON], *, source: str, known: Known | None = None
+) -> ArrayMetadata | GroupMetadata:
     """The metadata in a document that has been parsed; see `parse_document`."""
     node_type = document.get("node_type")
-    for cls in (ArrayMetadata, GroupMetadata):
-        if node_type == cls.node_type:
-            return cls.from_document(document, source=source)
+    if node_type == ArrayMetadata.node_type:
+        return ArrayMetadata.from_document(document, source=source, known=known)
+    if node_type == GroupMetadata.node_type:
+        return GroupMetadata.from_document(document, source=source)
     raise MetadataError(f'{source}: node_type must be "array" or "group", not {shown(node_type)}')
 
 
@@ -302,6 +310,17 @@ def _check_head(document: Mapping[str, JSON], node_type: str, known: frozenset[s
             )
 
 
+def _once(known: Known, document: Document, member: str, parse: Callable[[JSON], T]) -> T:
+    """What a member of a document stands for, parsed once for documents in which it is the same to the last bit."""
+    try:
+        key = member, marshal.dumps(document[member], 2)  # tells 1 from true and from 1.0
+    except ValueError:  # what JSON does not have
+        return parse(document[member])
+    if key not in known:
+        known[key] = parse(document[member])
+    return known[key]  # type: ignore[no-any-return]
+
+
 def _codecs(value: JSON) -> tuple[Codec, ...]:
     """The codecs of a document. An unknown one that says `must_understand: false` is ignored, as its writer allows."""
     if not isinstance(value, list | tuple) or not value:
@@ -312,6 +331,7 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
         named = NamedConfig.parse(item, member)
         if not named.is_ignored("codecs"):
             codecs.append(named.resolve("codecs", Codec, member))  # type: ignore[type-abstract]
+    check_order(codecs)
     return tuple(codecs)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
+from zarrv3.format.documents import copied
 from zarrv3.store.contract import JSON
 
 Change = Callable[[dict[str, JSON]], None]
@@ -25,7 +25,7 @@ class Attributes(MutableMapping[str, Any]):
         self._write = write
 
     def __getitem__(self, name: str) -> Any:
-        return copy.deepcopy(self._read()[name])  # a change within would not be written
+        return copied(self._read()[name])  # a change within would not be written
 
     def __contains__(self, name: object) -> bool:
         return name in self._read()
@@ -63,7 +63,7 @@ class Attributes(MutableMapping[str, Any]):
 
     def asdict(self) -> dict[str, Any]:
         """The attributes as a plain dict, which can be changed without changing them."""
-        return copy.deepcopy(dict(self._read()))
+        return {name: copied(value) for name, value in self._read().items()}
 
     def __repr__(self) -> str:
         return f"<Attributes {self.asdict()!r}>"

@@ -23,7 +23,7 @@ from zarrv3.errors import (
 )
 from zarrv3.forks import Lock
 from zarrv3.format.documents import dump_document
-from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, metadata_of, parse_document
+from zarrv3.format.metadata import ArrayMetadata, GroupMetadata, Known, metadata_of, parse_document
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import belongings
 from zarrv3.opening import hooks
@@ -98,10 +98,10 @@ def _parsed(
     store: BaseStore, paths: Sequence[str], documents: Sequence[Buffer | Mapping[str, JSON] | None]
 ) -> list[Metadata | MetadataError | None]:
     found: list[Metadata | MetadataError | None] = []
-    place = store.describe()
+    place, known = store.describe(), Known()
     for path, document in zip(paths, documents, strict=True):
         try:
-            found.append(None if document is None else parsed(store, path, document, place))
+            found.append(None if document is None else parsed(store, path, document, place, known))
         except MetadataError as error:
             found.append(error)
     return found
@@ -172,14 +172,21 @@ def is_path(text: object) -> bool:
 
 
 def parsed(
-    store: BaseStore, path: str, document: Buffer | Mapping[str, JSON], place: str | None = None
+    store: BaseStore,
+    path: str,
+    document: Buffer | Mapping[str, JSON],
+    place: str | None = None,
+    known: Known | None = None,
 ) -> Metadata:
-    """The metadata in a node's document; a `MetadataError` names its key and the store, which is described by `place`."""
+    """The metadata in a node's document; a `MetadataError` names its key and the store, which is described by `place`.
+
+    Documents that are read together share what is `known`.
+    """
     source = f"{document_key(path)!r} in {place or store.describe()}"
     if isinstance(document, Mapping):
-        return metadata_of(document, source=source)
+        return metadata_of(document, source=source, known=known)
     try:
-        return parse_document(document, source=source)
+        return parse_document(document, source=source, known=known)
     except MetadataError as error:
         if advice := _foreign(store, path, document):
             raise type(error)(f"{error}{advice}") from error

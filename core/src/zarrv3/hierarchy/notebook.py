@@ -230,6 +230,9 @@ def of_tree(store: BaseStore, path: str, level: int | None, most: int) -> str:
 SIDE, LINES, THIN = 150, 32, 26
 """The pixels of the longest side, the most lines along a side, the pixels of one that is no dimension."""
 
+Point: TypeAlias = tuple[float, float, float]
+"""A place in a picture: away from the eye, downwards, to the right."""
+
 DEPTH = (0.55, -0.38)
 """How far right and down a pixel of the third dimension goes."""
 
@@ -295,12 +298,12 @@ def _cube(shape: Sequence[int], coarse: Sequence[Cut], fine: Sequence[Cut], labe
     def at(d: float, h: float, w: float) -> str:
         return f"{left + w + DEPTH[0] * d:.1f} {top + h + DEPTH[1] * d:.1f}"
 
-    def face(*corners: tuple[float, float, float]) -> str:
+    def face(*corners: Point) -> str:
         return f"M{'L'.join(at(*corner) for corner in corners)}Z"
 
     def lines(places: list[list[float]]) -> str:
         away, down, right = places
-        ends = [((0, h, 0), (0, h, wide), (deep, h, wide)) for h in down]
+        ends: list[tuple[Point, ...]] = [((0, h, 0), (0, h, wide), (deep, h, wide)) for h in down]
         ends += [((0, high, w), (0, 0, w), (deep, 0, w)) for w in right]
         ends += [((d, 0, 0), (d, 0, wide), (d, high, wide)) for d in away if deep]
         return "".join(f"M{'L'.join(at(*point) for point in line)}" for line in ends)
@@ -329,10 +332,10 @@ def _cube(shape: Sequence[int], coarse: Sequence[Cut], fine: Sequence[Cut], labe
     width = max(right + (2 * room[0] if deep else 4), left + wide / 2 + room[2])
     height = max(bottom + 20, middle + room[1])
     edges = [[0.0, side] for side in sides]
-    first = [places[1] if side else 0.0 for places, side in zip(thin, sides, strict=True)]
+    chunk = [places[1] if side else 0.0 for places, side in zip(thin, sides, strict=True)]
     parts = [
         box(deep, high, wide, 0.16),
-        box(*first, 0.5),
+        box(chunk[0], chunk[1], chunk[2], 0.5),
         stroke(thin, 0.6, 0.45) if thin != rough else "",
         stroke(rough, 1.1 if thin != rough else 0.7, 0.75),
         stroke(edges, 1.4, 0.95),

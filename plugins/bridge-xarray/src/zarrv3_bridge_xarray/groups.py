@@ -19,7 +19,7 @@ from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3.store.helpers import unrolled
-from zarrv3_bridge_xarray.variables import as_variable
+from zarrv3_bridge_xarray.variables import Known, as_variable
 
 
 class Place(NamedTuple):
@@ -75,7 +75,10 @@ class GroupStore(AbstractDataStore):
 
     def get_variables(self) -> Mapping[str, Variable]:
         """The arrays as variables that are not decoded."""
-        return FrozenDict({name: as_variable(array, masks=self.masks) for name, array in self.arrays.items()})
+        known: Known = {}
+        return FrozenDict(
+            {name: as_variable(array, masks=self.masks, known=known) for name, array in self.arrays.items()}
+        )
 
     def get_attrs(self) -> Mapping[str, Any]:
         """The attributes of the group."""

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,15 @@ from zarrv3 import Array
 from zarrv3.errors import MetadataError
 from zarrv3.format.codecs import CodecChain, default_serializer
 from zarrv3.format.cuts import Cut, clipped, count_of
+from zarrv3.format.documents import copied
 from zarrv3.store.contract import JSON
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which writers of Zarr version 2 put the names of dimensions, and some of version 3 too."""
+
+
+Known: TypeAlias = dict[tuple[Any, ...], dict[str, JSON]]
+"""The codecs of arrays that are open, by what they share."""
 
 
 class LazyArray(BackendArray):
@@ -53,11 +58,14 @@ class LazyArray(BackendArray):
         return await asyncio.to_thread(self.__getitem__, key)
 
 
-def as_variable(array: Array, *, masks: bool = False) -> Variable:
-    """An array as a variable, not decoded; with `masks` its fill value is taken to stand for missing values."""
+def as_variable(array: Array, *, masks: bool = False, known: Known | None = None) -> Variable:
+    """An array as a variable, not decoded; with `masks` its fill value is taken to stand for missing values.
+
+    Arrays of one group share what is `known`.
+    """
     names, attributes = dimensions(array), array.attrs.asdict()
     attributes.pop(DIMENSIONS, None)
-    how = encoding(array, names)
+    how = encoding(array, names, {} if known is None else known)
     if masks:
         attributes["_FillValue"] = how.pop("fill_value")
     elif "_FillValue" in attributes:
@@ -87,7 +95,7 @@ def dimensions(array: Array) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def encoding(array: Array, names: tuple[str, ...]) -> dict[str, Any]:
+def encoding(array: Array, names: tuple[str, ...], known: Known) -> dict[str, Any]:
     """How an array is stored, as xarray's own engine calls it; codecs as JSON, which both engines take."""
     layout, shape = array.layout, array.shape
     preferred = [
@@ -97,13 +105,9 @@ def encoding(array: Array, names: tuple[str, ...]) -> dict[str, Any]:
         "chunks": _lengths(layout.cuts, shape),
         "preferred_chunks": dict(zip(names, preferred, strict=True)),
         "shards": None if layout.blocks is None else _lengths(layout.stored, shape),
-        "compressors": [codec.to_json() for codec in array.compressors],
-        "filters": [codec.to_json() for codec in array.filters],
+        **copied(_codecs(array, known)),
         "fill_value": array.fill_value,
     }
-    serializer = _special_serializer(array)
-    if serializer is not None:
-        found["serializer"] = serializer
     if array.metadata.storage_transformers:
         found["storage_transformers"] = [named.to_json() for named in array.metadata.storage_transformers]
         found["shards"] = None
@@ -118,6 +122,21 @@ def _lengths(cuts: Sequence[Cut], shape: Sequence[int]) -> tuple[Any, ...]:
         cut if isinstance(cut, int) else (*islice(cut, max(1, count_of(cut, n))),)
         for cut, n in zip(cuts, shape, strict=True)
     )
+
+
+def _codecs(array: Array, known: Known) -> dict[str, JSON]:
+    """The codecs as JSON, worked out once for arrays whose metadata were read together and have the same."""
+    spec = array.layout.chain.spec
+    same = (*map(id, (array.metadata.codecs, spec.data_type)), spec.shape)
+    if same not in known:
+        known[same] = {
+            "compressors": [codec.to_json() for codec in array.compressors],
+            "filters": [codec.to_json() for codec in array.filters],
+        }
+        serializer = _special_serializer(array)
+        if serializer is not None:
+            known[same]["serializer"] = serializer
+    return known[same]
 
 
 def _special_serializer(array: Array) -> JSON:
