@@ -25,7 +25,7 @@ def test_info_of_an_array(url: str, run: Run) -> None:
     told = dict(line.split("\t") for line in ended.out.splitlines())
     assert ended.code == 0
     assert told["Shape"] == "(2, 3, 4)"
-    assert run("info", f"{url}/a/t").out.splitlines()[7] == "No. bytes\t12000"
+    assert run("info", f"{url}/a/t").out.splitlines()[8] == "No. bytes\t12000"
     assert told["No. bytes stored"] == str(sizes(f"{url}/z"))
     assert told["Chunks initialized"] == "8/8"
     assert told["Attribute 'unit'"] == "'m'"
