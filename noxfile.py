@@ -37,7 +37,7 @@ def install(session: nox.Session, *groups: str) -> None:
     done, wanted = Path(session.virtualenv.location, "installed"), fingerprint(*groups)
     if done.exists() and done.read_text() == wanted:
         return
-    session.install("hatchling", "editables", "setuptools>=77", *group(*groups))
+    session.install("hatchling", "editables", "numpy>=2.1", "setuptools>=77", *group(*groups))
     editable = [argument for path in PACKAGES for argument in ("-e", str(path))]
     session.install("--no-build-isolation", *editable, env=compiler(session))
     note = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
@@ -319,7 +319,9 @@ def build(session: nox.Session, away: Path, versions: list[str]) -> Path:
         session.run("python", *make, str(there), silent=True, env=environment)
     for version in versions if os.name == "posix" else []:
         raw, python = away / version, environment_of(away / f"build-{version}", version, session)
-        session.run(python, "-m", "pip", "install", "-q", "build", "setuptools>=77", external=True)
+        session.run(
+            python, "-m", "pip", "install", "-q", "build", "numpy>=2.1", "setuptools>=77", external=True
+        )
         wheel = [*make[:-1], str(raw), "--wheel", str(native)]
         session.run(
             python, *wheel, silent=True, external=True, env={**compiler(session), "ZARRV3_NATIVE": "compiled"}

@@ -24,7 +24,7 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.indexing import plan
 from zarrv3.options.settings import config
 from zarrv3.store.contract import ByteRange
-from zarrv3_native import Native, NativeChunks, _kernels
+from zarrv3_native import Native, NativeChunks, NativeTexts, _kernels
 from zarrv3_store_directory import DirectoryStore
 
 DTYPES = [
@@ -232,6 +232,145 @@ def test_empty_chunks() -> None:
 
 
 # ---------------------------------------------------------------- what is wrong
+
+
+TEXTS = st.lists(
+    st.sampled_from(["", "a", "\0", "é\0", "long and more than fifteen bytes", "𝄞" * 80, "Zürich"])
+    | st.text(),
+    min_size=1,
+)
+
+
+@given(st.data())
+def test_texts(data: st.DataObject) -> None:
+    """Texts are stored and read as Python stores and reads them: any shape, order, selection, fill value and codecs."""
+    some = data.draw(TEXTS)
+    shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=7))
+    numbers = np.arange(math.prod(shape)) * data.draw(st.integers(0, 3)) % len(some)
+    values = np.array(some, dtype=np.dtypes.StringDType())[numbers].reshape(shape)
+    stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
+    written, read = data.draw(selections(shape)), data.draw(selections(shape))
+    arguments = {
+        "shape": shape,
+        "dtype": "string",
+        "chunks": tuple(data.draw(st.integers(1, length + 2)) for length in shape),
+        "compressors": data.draw(st.sampled_from(CHAINS)),
+        "fill_value": data.draw(st.sampled_from(["", "x", "fill value of many bytes"])),
+        "filters": [
+            {"name": "transpose", "configuration": {"order": order}}
+            for order in data.draw(st.lists(st.permutations(range(len(shape))), max_size=1))
+        ],
+        "write_empty_chunks": data.draw(st.booleans()),
+    }
+    for name, store in stores.items():
+        array = array_of(store, name, **arguments)
+        with with_kernels(name):
+            array[written] = values[written]
+            found = np.full(shape, "what was there is replaced", dtype=np.dtypes.StringDType())
+            array.read(out=found)
+            expected = np.full(shape, arguments["fill_value"], dtype=np.dtypes.StringDType())
+            expected[written] = values[written]
+            assert found.tolist() == expected.tolist()
+            array[...] = values
+            assert np.asarray(array[read]).tolist() == np.asarray(values[read]).tolist()
+    assert stored(stores["native"]) == stored(stores["none"])
+
+
+@given(st.data())
+def test_damaged_texts(data: st.DataObject) -> None:
+    """Of changed bytes of texts the kernels make what Python makes of them: the same texts, or the same error."""
+    store = zarrv3.MemoryStore()
+    values = np.array(data.draw(TEXTS), dtype=np.dtypes.StringDType())
+    array = array_of(
+        store,
+        "none",
+        data=values,
+        chunks=values.shape,
+        compressors=data.draw(st.sampled_from(CHAINS)),
+        write_empty_chunks=True,
+    )
+    blob = bytearray(store["a/c/0"])
+    for _ in range(data.draw(st.integers(0, 3))):
+        blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.just(len(blob)) | st.integers(0, len(blob)))
+    store["a/c/0"] = bytes(blob[:cut]) + data.draw(st.just(b"") | st.binary(max_size=9))
+    found = []
+    for name in ("native", "none"):
+        with config.set(kernels=name, unpacked_bytes=10**6):
+            try:
+                found.append(array[...].tolist())
+            except ZarrError as error:
+                found.append((type(error), str(error)))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"),
+    [
+        (b"\xc3\xa9", True),
+        (b"\xed\x9f\xbf\xee\x80\x80", True),
+        (b"\xf4\x8f\xbf\xbf", True),
+        (b"12345678\xc3", False),
+        (b"\xc0\x80", False),
+        (b"\xc1\xbf", False),
+        (b"\xe0\x9f\xbf", False),
+        (b"\xed\xa0\x80", False),
+        (b"\xf0\x8f\xbf\xbf", False),
+        (b"\xf4\x90\x80\x80", False),
+        (b"\xf5\x80\x80\x80", False),
+        (b"\xe2\x82", False),
+        (b"\xe2\x82A", False),
+        (b"\x80", False),
+    ],
+)
+def test_utf8(text: bytes, is_good: bool) -> None:
+    """What is UTF-8 for the kernel is what is UTF-8 for Python, at the borders of every length too."""
+    with with_kernels("native"):
+        kernel = chunk_kernel(chain_of(shape=2, dtype="string", compressors=None))
+    assert isinstance(kernel, NativeTexts)
+    out = np.empty(2, np.dtypes.StringDType())
+    value = struct.pack("<III", 2, 0, len(text)) + text
+    assert kernel.decode([value], [*plan(slice(None), (2,), (2,)).pieces()], out) == ([] if is_good else [0])
+    if is_good:
+        assert out.tolist() == ["", text.decode()]
+    else:
+        with pytest.raises(UnicodeDecodeError):
+            text.decode()
+
+
+def test_texts_by_many_threads() -> None:
+    """Threads may read into one array and write from it at once: all texts of an array have one allocator."""
+    values = np.array([f"text {'long ' * (number % 9)}{number}" for number in range(40_000)]).astype(
+        np.dtypes.StringDType()
+    )
+    with config.set(kernels="native", threads=4):
+        array = zarrv3.create_array(None, data=values, chunks=(1000,))
+        out = np.full(values.shape, "something else", dtype=np.dtypes.StringDType())
+        for _ in range(3):
+            array.read(out=out)
+            array[...] = out
+        assert (out == values).all()
+
+
+def test_arrays_that_are_not_texts() -> None:
+    """The functions for texts refuse other arrays, and leave what is missing and too large to Python."""
+    with with_kernels("native"):
+        kernel = chunk_kernel(chain_of(shape=2, dtype="string", compressors=["gzip"]))
+    assert isinstance(kernel, NativeTexts)
+    pieces = [*plan(slice(None), (2,), (2,)).pieces()]
+    frozen = np.empty(2, np.dtypes.StringDType())
+    frozen.flags.writeable = False
+    for wrong in (np.empty(2, object), np.empty(2, "U3"), np.empty(2, "i8"), frozen, [1, 2]):
+        with pytest.raises(ValueError, match="not an array of texts"):
+            kernel.decode([None], pieces, wrong)  # type: ignore[arg-type]
+    missing = np.array(["a", None], dtype=np.dtypes.StringDType(na_object=None))
+    assert kernel.encode(pieces, missing, keep_empty=True) == [UNDONE]
+    values = np.array(["a" * 1000, "b"], dtype=np.dtypes.StringDType())
+    (data,) = kernel.encode(pieces, values, keep_empty=True)
+    assert isinstance(data, bytes)
+    with config.set(unpacked_bytes=1000):
+        assert kernel.decode([data], pieces, values) == [0]
+    assert kernel.decode([data, b""], pieces * 2, values) == [1]
 
 
 GZIP = {"name": "gzip", "configuration": {"level": 6}}
@@ -475,11 +614,12 @@ def test_what_has_a_kernel() -> None:
             {"dtype": "f8", "filters": [{"name": "transpose", "configuration": {"order": "F"}}]},
         ):
             assert isinstance(chunk_kernel(chain_of(shape=4, **arguments)), NativeChunks)
+        assert isinstance(chunk_kernel(chain_of(shape=4, dtype="string")), NativeTexts)
         for arguments in (
             {"dtype": "f8", "compressors": [blosc(), GZIP]},
             {"dtype": "f8", "compressors": ["numcodecs.shuffle"]},
             {"dtype": "f8", "filters": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f8"}}]},
-            {"dtype": "string"},
+            {"dtype": "bytes"},
             {"dtype": "bool"},
         ):
             assert chunk_kernel(chain_of(shape=4, **arguments)) is None

@@ -17,6 +17,7 @@ import numpy as np
 from zarrv3.chunks.kernels import UNDONE, Undone
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.options.settings import config
 from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
 from zarrv3_native._kernels import chain as make_chain  # an older build has none
@@ -31,19 +32,23 @@ LARGE = 2**20
 class Native:
     """The kernels."""
 
-    def chunks(self, chain: CodecChain) -> NativeChunks | None:
-        """For elements of one size: dimensions and bytes in any order, at most one compressor, and CRC32C around it."""
+    def chunks(self, chain: CodecChain) -> NativeChunks | NativeTexts | None:
+        """For texts, and elements of one size in any order of bytes: dimensions in any order, one compressor at most, and CRC32C."""
         spec = chain.spec
         dtype = spec.data_type.numpy
-        if not spec.nbytes or dtype.kind in "OSTU" or len(spec.shape) > _kernels.MAX_NDIM:
-            return None
         word = chain.serializer.native(chain.inner)
-        orders = [filter_.native() for filter_, _ in chain.filters]
-        if word is None or None in orders:
+        are_texts = word == "vlen-utf8" and dtype == np.dtypes.StringDType() and _kernels.HAS_TEXTS
+        if not are_texts and (not spec.nbytes or dtype.kind in "OSTU" or not isinstance(word, int)):
             return None
-        codec = _codec([compressor for compressor, _, _ in chain.compressors], word, orders)
+        orders = [filter_.native() for filter_, _ in chain.filters]
+        if None in orders or not spec.item_count or len(spec.shape) > _kernels.MAX_NDIM:
+            return None
+        compressors = [compressor for compressor, _, _ in chain.compressors]
+        codec = _codec(compressors, word if isinstance(word, int) else 1, orders)
         if codec is None:
             return None
+        if not isinstance(word, int):
+            return NativeTexts(codec, spec.shape, str(spec.fill_value).encode())
         fill = np.asarray(spec.fill_value, dtype).tobytes()
         return NativeChunks(codec, spec.shape, fill, word)
 
@@ -122,6 +127,42 @@ class NativeChunks:
         )
         view = memoryview(room)
         return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
+
+
+class NativeTexts:
+    """The chunks of texts of one chain of codecs; in numpy's `StringDType`.
+
+    Args:
+        codec: what `_kernels` made of the codecs.
+        shape: of a chunk.
+        fill: the fill value as UTF-8.
+    """
+
+    def __init__(self, codec: object, shape: tuple[int, ...], fill: bytes) -> None:
+        self.codec = codec
+        self.shape = shape
+        self.fill = fill
+
+    def decode(
+        self, values: Sequence[Buffer | None], pieces: Sequence[Any], out: np.ndarray[Any, Any]
+    ) -> list[int]:
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
+        limit = config.get("unpacked_bytes")
+        return _kernels.decode_texts(self.codec, self.shape, self.fill, limit, values, pieces, out)
+
+    def memory(self) -> None:
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
+
+    def encode(
+        self,
+        pieces: Sequence[Any],
+        value: np.ndarray[Any, Any],
+        memory: None = None,  # noqa: ARG002
+        *,
+        keep_empty: bool,
+    ) -> Sequence[Buffer | Undone | None]:
+        """See `zarrv3.chunks.kernels.ChunkKernel`."""
+        return _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, pieces, value, UNDONE)
 
 
 class Memory:

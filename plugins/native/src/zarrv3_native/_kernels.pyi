@@ -9,6 +9,9 @@ from zarrv3.store.contract import Buffer, Request
 MAX_NDIM: int
 """Chunks of more dimensions are left to Python."""
 
+HAS_TEXTS: bool
+"""Whether it was built with numpy's headers."""
+
 def blosc(
     library: str, name: bytes, level: int, shuffle: int, block: int, typesize: int, /
 ) -> object | None: ...
@@ -45,6 +48,26 @@ def encode(
     room: bytearray | None,
     /,
 ) -> list[bytes | tuple[int, int] | Undone | None]: ...
+def decode_texts(
+    codec: object | None,
+    shape: tuple[int, ...],
+    fill: bytes,
+    limit: int,
+    values: Sequence[Buffer | None],
+    pieces: Sequence[Any],
+    out: np.ndarray[Any, Any],
+    /,
+) -> list[int]: ...
+def encode_texts(
+    codec: object | None,
+    shape: tuple[int, ...],
+    fill: bytes,
+    keep_empty: bool,
+    pieces: Sequence[Any],
+    value: np.ndarray[Any, Any],
+    undone: Undone,
+    /,
+) -> list[bytes | Undone | None]: ...
 def get_files(
     root: str, requests: list[Request], reserved: str, flags: int, letters: bool, versions: bool, /
 ) -> tuple[list[Any], list[int]]: ...

@@ -413,6 +413,48 @@ bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to
     return true;
 }
 
+static bool has_room(Worker *worker, Py_ssize_t nbytes) {
+    if (worker->room < nbytes) {
+        free(worker->own);
+        worker->own = malloc((size_t)nbytes);
+        worker->room = worker->own == NULL ? 0 : nbytes;
+        worker->scratch = worker->own;
+    }
+    return worker->scratch != NULL;
+}
+
+/* What bytes without checksums claim to hold, -1 where they do not say it. */
+static int64_t claimed(const Codec *codec, const uint8_t *data, Py_ssize_t size) {
+    if (codec->kind == NONE) return size;
+    if (codec->kind == BLOSC) return size < HEADER ? -1 : (int64_t)word(data + 4);
+    if (codec->kind == DEFLATE) return codec->gzip && size >= LEAST_GZIP ? (int64_t)word(data + size - 4) : -1;
+    unsigned long long content = codec->zstd.content_size(data, (size_t)size);
+    return content > INT64_MAX ? -1 : (int64_t)content; /* its errors are large numbers */
+}
+
+enum { MOST_RATIO = 1024, FEW = 1 << 20 }; /* claims beyond which Python looks closer before it allocates */
+
+const uint8_t *decode_any(Worker *worker, const uint8_t *data, Py_ssize_t *size, Py_ssize_t limit) {
+    const Codec *codec = worker->codec;
+    Py_ssize_t inside = *size - CRC * codec->outer;
+    int64_t content = inside < 0 ? -1 : claimed(codec, data, inside);
+    if (content <= 0 || content > limit || (content > FEW && content / MOST_RATIO > inside)) return NULL;
+    worker->nbytes = worker->content = (Py_ssize_t)content;
+    if (!is_sound(worker, data, size)) return NULL;
+    *size = (Py_ssize_t)content;
+    if (codec->kind == NONE) return data;
+    if (!has_room(worker, *size) || !decompress(worker, data, inside, worker->scratch)) return NULL;
+    const uint8_t *found = (const uint8_t *)worker->scratch;
+    return take_checksums(codec, codec->inner, found, size) ? found : NULL;
+}
+
+bool set_content(Worker *worker, Py_ssize_t nbytes) {
+    worker->nbytes = nbytes;
+    worker->content = nbytes + CRC * worker->codec->inner;
+    if (worker->codec->kind == BLOSC && worker->content > INT32_MAX - MAX_OVERHEAD) return false;
+    return has_room(worker, worker->content);
+}
+
 enum { BYTES_PER_STEP = 16 }; /* copied in the time of a step from block to block */
 
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item) {

@@ -74,6 +74,7 @@ typedef struct {
     void *context; /* of the library, if it wants one */
     char *scratch; /* as large as the content, once it is needed */
     char *own;     /* the same, if nobody has lent it */
+    Py_ssize_t room; /* of `own`, where sizes differ */
 } Worker;
 
 /* False if the library has no memory or refuses the configuration; to be closed in any case. The scratch may be lent. */
@@ -94,14 +95,25 @@ bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to
 /* The bytes of the parts that can be decoded on their own; those of the chunk if there are none. */
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item);
 
+/* The content of a value of unknown size, where that is at most `limit` bytes and told by the value itself; NULL otherwise. `size` is
+ * then that of the content, which is in the scratch or the value. */
+const uint8_t *decode_any(Worker *worker, const uint8_t *data, Py_ssize_t *size, Py_ssize_t limit);
+
 /* Decode the bytes `start` to `stop` of a chunk, which are a part, into the scratch. */
 bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py_ssize_t stop);
+
+/* Make room in the scratch for a chunk of so many bytes, to be encoded; false if that cannot be. */
+bool set_content(Worker *worker, Py_ssize_t nbytes);
 
 /* The most that encoding makes of a chunk. */
 Py_ssize_t encoded_bound(const Worker *worker);
 
 /* Encode a chunk, which may be in place where it is stored as it is; the encoded bytes, or -1 if it failed. */
 Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t room);
+
+/* ------------------------------------------------------------------ strings.c */
+
+bool has_texts(void); /* whether it was built with numpy's headers */
 
 /* ------------------------------------------------------------------ functions of the module */
 
@@ -115,6 +127,8 @@ PyObject *kernel_chain(PyObject *module, PyObject *args);
 PyObject *kernel_bound(PyObject *module, PyObject *args);
 PyObject *kernel_decode(PyObject *module, PyObject *args);
 PyObject *kernel_encode(PyObject *module, PyObject *args);
+PyObject *kernel_decode_texts(PyObject *module, PyObject *args);
+PyObject *kernel_encode_texts(PyObject *module, PyObject *args);
 PyObject *kernel_get_files(PyObject *module, PyObject *args);
 PyObject *kernel_write_files(PyObject *module, PyObject *args);
 

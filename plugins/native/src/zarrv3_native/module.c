@@ -17,12 +17,15 @@ static PyMethodDef functions[] = {
     {"bound", kernel_bound, METH_VARARGS, NULL},
     {"decode", kernel_decode, METH_VARARGS, NULL},
     {"encode", kernel_encode, METH_VARARGS, NULL},
+    {"decode_texts", kernel_decode_texts, METH_VARARGS, NULL},
+    {"encode_texts", kernel_encode_texts, METH_VARARGS, NULL},
     {"get_files", kernel_get_files, METH_VARARGS, NULL},
     {"write_files", kernel_write_files, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static int add_constants(PyObject *module) {
+    if (PyModule_AddIntConstant(module, "HAS_TEXTS", has_texts()) < 0) return -1;
     return PyModule_AddIntMacro(module, MAX_NDIM);
 }
 

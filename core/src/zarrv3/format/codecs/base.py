@@ -164,8 +164,11 @@ class ArrayBytesCodec(Codec):
 
     kind = "array-bytes"
 
-    def native(self, spec: ChunkSpec) -> int | None:  # noqa: ARG002 - for those who can
-        """For kernels: how many bytes at a time are in reverse, 1 for the plain memory of an array; `None` otherwise."""
+    def native(self, spec: ChunkSpec) -> int | str | None:  # noqa: ARG002 - for those who can
+        """For kernels: how many bytes at a time are in reverse, 1 for the plain memory of an array.
+
+        Where the elements are encoded otherwise, the name of a format that kernels may know; `None` if only Python can do it.
+        """
         return None
 
     def is_plain(self, spec: ChunkSpec) -> bool:  # noqa: ARG002 - for those who are

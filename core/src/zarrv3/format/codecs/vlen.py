@@ -85,6 +85,9 @@ class VLenUTF8Codec(_VLen):
 
     name: ClassVar[str] = "vlen-utf8"
 
+    def native(self, spec: ChunkSpec) -> str:  # noqa: ARG002
+        return self.name
+
     def _items(self, array: Array) -> Iterable[bytes]:
         try:
             return [item.encode() for item in array.ravel().tolist()]
