@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -56,6 +57,8 @@ def measure(workers: dict[str, Worker], name: str, folder: Path, rounds: int) ->
             if number:
                 seconds[peer].append(answer["seconds"])
                 cpu[peer].append(answer["cpu"])
+            if pattern.write is not None:
+                shutil.rmtree(path)
     return Result(name, seconds, cpu)
 
 

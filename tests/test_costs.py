@@ -131,6 +131,31 @@ def test_python_calls_of_one_element(
     assert calls(lambda: array.write((3, 4), 2)) <= write[kernels]
 
 
+@pytest.mark.parametrize(
+    ("kind", "shards", "most"),
+    [
+        ("memory", None, {"none": 31, "native": 9}),
+        ("directory", None, {"none": 60, "native": 16}),
+        ("memory", (100, 100), {"none": 31, "native": 9}),
+    ],
+)
+def test_python_calls_of_a_row(
+    kind: str, shards: tuple[int, int] | None, most: dict[str, float], kernels: str, tmp_path: Path
+) -> None:
+    """A chunk of which part is replaced costs a bounded number of calls: 40 of them in a row, 20 in half of one."""
+    array = made(zarrv3.open_store(str(tmp_path / "x") if kind == "directory" else None), 10, shards)
+    array[...] = values(10)
+    half = COLUMNS // 2
+
+    def write(columns: int) -> int:
+        data = np.ones(columns)
+        return calls(lambda: array.write((5, slice(columns)), data))
+
+    write(COLUMNS)  # imports and caches
+    found = (write(COLUMNS) - write(half)) / (half / CHUNK[1])
+    assert found <= most[kernels]
+
+
 @pytest.mark.parametrize("shards", [None, (1000, 1000)])
 def test_reading_allocates_the_result(shards: tuple[int, int] | None) -> None:
     """Reading holds the result and one window of encoded chunks: nothing of the result's size besides."""

@@ -58,6 +58,40 @@ def test_one_worker_is_the_caller() -> None:
     assert all(names == {outer} for outer, names in inner.items())
 
 
+def test_busy_callers_stay_alone() -> None:
+    """While other threads' calls keep as many threads busy as there may be, a call is done by its own; afterwards by several."""
+    inside, leave = threading.Semaphore(0), threading.Event()
+
+    def busy(_: int) -> None:
+        inside.release()
+        leave.wait(20)
+
+    def seen() -> set[int]:
+        """The threads that do four tasks, which wait for each other as far as they can."""
+        found: set[int] = set()
+        met = threading.Event()
+
+        def task(_: int) -> None:
+            found.add(threading.get_ident())
+            if len(found) > 1:
+                met.set()
+            met.wait(20 if expected > 1 else 0)
+
+        pool.run(task, range(4), 4, 2)
+        return found
+
+    with config.set(threads=2):
+        caller = threading.Thread(target=pool.run, args=(busy, range(1), 1, 2))
+        caller.start()
+        inside.acquire(timeout=20)
+        expected = 1
+        assert seen() == {threading.get_ident()}
+        leave.set()
+        caller.join()
+        expected = 2
+        assert len(seen()) == 2
+
+
 def test_the_first_error_is_raised_when_all_have_ended() -> None:
     """An error reaches the caller after every task under way has ended."""
     running = threading.Semaphore(0)

@@ -147,12 +147,19 @@ def test_the_same_bytes_and_values(data: st.DataObject) -> None:
     values, arguments = data.draw(cases())
     stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
     arrays = {name: array_of(store, name, **arguments) for name, store in stores.items()}
-    written = data.draw(selections(values.shape))
+    written = data.draw(st.lists(selections(values.shape), max_size=3))
+    others = np.flip(values).copy() if values.ndim else values.copy()
+    is_filled = data.draw(st.booleans())
     for name, array in arrays.items():
         with with_kernels(name):
-            array[...] = values
-            array[written] = values[written]
+            if is_filled:
+                array[...] = values
+            for one in written:
+                array[one] = others[one]
     assert stored(stores["native"]) == stored(stores["none"])
+    values = values.copy() if is_filled else np.full_like(values, arrays["none"].fill_value)
+    for one in written:
+        values[one] = others[one]
     read = data.draw(selections(values.shape))
     with with_kernels("native"):
         values = values.astype(values.dtype.newbyteorder("="))
@@ -164,14 +171,101 @@ def test_the_same_bytes_and_values(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_points_and_lists(data: st.DataObject) -> None:
-    """Points and lists of indices give what numpy gives, also where several lie in one chunk."""
-    values = np.arange(77, dtype="f8").reshape(7, 11)
-    array = array_of(zarrv3.MemoryStore(), "native", data=values, chunks=(3, 4), compressors=[blosc()])
-    rows = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=9))
-    columns = data.draw(st.lists(st.integers(0, 10), min_size=len(rows), max_size=len(rows)))
+    """Points and lists of indices, repeated ones too, beside slices and integers, read what numpy reads and write what Python writes."""
+    values = np.arange(
+        7 * 11 * 5, dtype=data.draw(st.sampled_from(["f8", "u1", "V3", "i2"])).replace("V3", "f8")
+    )
+    values = values.reshape(7, 11, 5)
+    chunks = data.draw(st.sampled_from([(3, 4, 2), (7, 11, 5), (1, 12, 3)]))
+    arguments = {
+        "data": values,
+        "chunks": chunks,
+        "compressors": data.draw(st.sampled_from([[blosc()], None])),
+    }
+    stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
+    arrays = {name: array_of(store, name, **arguments) for name, store in stores.items()}
+    count = data.draw(st.integers(1, 9))
+    points = tuple(
+        np.array(data.draw(st.lists(st.integers(-n, n - 1), min_size=count, max_size=count)))
+        for n in values.shape
+    )
+    crossed = tuple(data.draw(selector(length)) for length in values.shape)
+    one = tuple([[entry] if isinstance(entry, int) else entry for entry in crossed])
+    ranges = [np.arange(n)[entry] for n, entry in zip(values.shape, one, strict=True)]
+    drop = tuple(0 if isinstance(entry, int) else slice(None) for entry in crossed)
     with with_kernels("native"):
-        np.testing.assert_array_equal(array.vindex[rows, columns], values[rows, columns])
-        np.testing.assert_array_equal(array.oindex[rows, columns], values[np.ix_(rows, columns)])
+        np.testing.assert_array_equal(arrays["native"].vindex[points], values[points])
+        np.testing.assert_array_equal(arrays["native"].oindex[crossed], values[np.ix_(*ranges)][drop])
+    shape = values[np.ix_(*ranges)][drop].shape
+    for name, array in arrays.items():
+        with with_kernels(name):
+            array.vindex[points] = np.arange(count, dtype=values.dtype)
+            array.oindex[crossed] = np.arange(math.prod(shape)).reshape(shape).astype(values.dtype)
+    assert stored(stores["native"]) == stored(stores["none"])
+
+
+def selector(length: int) -> st.SearchStrategy[Any]:
+    """What selects of one dimension: an integer, a slice, a list or a mask."""
+    return st.one_of(
+        st.integers(0, length - 1),
+        some_slice(length),
+        st.lists(st.integers(0, length - 1), min_size=1, max_size=6),
+        st.lists(st.booleans(), min_size=length, max_size=length).map(np.array),
+    )
+
+
+def test_points_need_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points, lists, masks and parts of chunks are moved by the kernel, none of them by the codecs in Python."""
+    values = np.arange(40_000.0).reshape(200, 200)
+    array = array_of(zarrv3.MemoryStore(), "native", data=values, chunks=(20, 20), compressors=[blosc()])
+    rng = np.random.default_rng(1)
+    points = tuple(rng.integers(0, 200, (2, 3000)))
+    lists = np.sort(rng.choice(200, 50, replace=False)), rng.choice(200, 50)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a chunk was left to Python")
+
+    chain = array.layout.chain
+    monkeypatch.setitem(vars(chain), "decode", refuse)
+    monkeypatch.setattr(type(chain), "encode", refuse)
+    with with_kernels("native"):
+        array.vindex[points] = -1
+        array.oindex[lists] = -2
+        array.oindex[lists[0], 3:190:2] = -3
+        array[7, 3:] = 5
+        values[points] = -1
+        values[np.ix_(*lists)] = -2
+        values[lists[0], 3:190:2] = -3
+        values[7, 3:] = 5
+        np.testing.assert_array_equal(array.vindex[points], values[points])
+        np.testing.assert_array_equal(array.oindex[lists], values[np.ix_(*lists)])
+        np.testing.assert_array_equal(array.vindex[values > 30_000], values[values > 30_000])
+        np.testing.assert_array_equal(array[...], values)
+
+
+def test_numbers_out_of_bounds() -> None:
+    """Numbers that name no element, of another size or in an odd shape are left to Python: nothing is read or written there."""
+    kernel = chunk_kernel(chain_of(shape=(2, 4), dtype="i4", compressors=None))
+    assert kernel is not None
+    chunk, out = np.arange(8, dtype="i4"), np.zeros(4, "i4")
+    good = np.array([0, 1])
+    for inside, outside in [
+        ((good, np.array([0, 4])), (slice(0, 2),)),
+        ((good, np.array([-1, 0])), (slice(0, 2),)),
+        ((good, good), (np.array([0, 4]),)),
+        ((good, good), (slice(0, 3),)),
+        ((good.astype("i4"), good), (slice(0, 2),)),
+        ((good.reshape(2, 1), good.reshape(2, 1)), (slice(0, 2),)),
+        ((good, 0), (slice(0, 2),)),
+        ((good.astype("f8"), good), (slice(0, 2),)),
+    ]:
+        piece = ((0, 0), inside, outside, False)
+        assert kernel.decode([chunk.tobytes()], [piece], out) == [0]
+        assert kernel.encode([piece], out, keep_empty=True, olds=[chunk.tobytes()]) == [UNDONE]
+    assert not out.any()
+    piece = ((0, 0), (good, good), (np.array([3, 1]),), False)
+    assert kernel.decode([chunk.tobytes()], [piece], out) == []
+    assert out.tolist() == [0, 5, 0, 0]
 
 
 @given(st.data())
@@ -412,7 +506,19 @@ def test_corrupt_chunks(data: st.DataObject) -> None:
     cut = data.draw(st.just(len(blob)) | st.integers(0, len(blob)))
     store["a/c/0/0"] = bytes(blob[:cut]) + data.draw(st.just(b"") | st.binary(max_size=9))
     chosen = data.draw(st.just(...) | selections(values.shape))
-    assert outcome(array, chosen, "native") == outcome(array, chosen, "none")
+    outcomes: list[Any] = []
+    damaged = bytes(store["a/c/0/0"])
+    for name in ("native", "none"):
+        store["a/c/0/0"] = damaged
+        found = outcome(array, chosen, name)
+        with with_kernels(name):
+            try:
+                array[3:7, 2] = 5
+            except ZarrError as error:
+                outcomes.append((found, type(error), str(error)))
+            else:
+                outcomes.append((found, bits(array[...])))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_streams_in_a_row() -> None:
@@ -629,7 +735,7 @@ def test_what_has_a_kernel() -> None:
 
 
 def test_what_is_left() -> None:
-    """Pieces with arrays as indices and values that are not chunks are left; the others are done beside them."""
+    """Pieces with unusual arrays as indices and values that are not chunks are left; the others are done beside them."""
     with with_kernels("native"):
         kernel = chunk_kernel(chain_of(shape=8, chunks=4, dtype="i4", compressors=None))
     assert kernel is not None
@@ -637,7 +743,7 @@ def test_what_is_left() -> None:
     out = np.full(8, -1, "i4")
     assert kernel.decode([b"short", None], pieces, out) == [0]
     assert out.tolist() == [-1] * 4 + [0] * 4
-    odd = [piece._replace(inside=(np.array([0, 1, 2, 3]),)) for piece in pieces]
+    odd = [piece._replace(inside=(np.arange(4, dtype="i4"),)) for piece in pieces]
     good = np.arange(4, dtype="i4").tobytes()
     assert kernel.decode([good, memoryview(good)], odd, out) == [0, 1]
     assert kernel.encode([odd[0], pieces[1]], out, keep_empty=True) == [UNDONE, bytes(16)]
@@ -652,7 +758,7 @@ def test_arguments_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="too large"):
         _kernels.decode(None, (2**62, 4), b"1234", [], [], out)
     with pytest.raises(ValueError, match="too many dimensions"):
-        _kernels.encode(None, (1,) * 17, b"1234", True, [], out, UNDONE, None, None)
+        _kernels.encode(None, (1,) * 17, b"1234", True, [], None, out, UNDONE, None, None)
     read_only = np.zeros(4, "i4")
     read_only.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
@@ -704,10 +810,12 @@ def test_memory_is_used_again() -> None:
     empty = kernel.encode(pieces[:2], np.zeros_like(values), memory, keep_empty=False)
     assert empty == [None, None]
     with pytest.raises(MemoryError):
-        _kernels.encode(None, (4,), b"1234", True, [], np.zeros(4, "i4"), UNDONE, bytearray(3), bytearray(3))
+        _kernels.encode(
+            None, (4,), b"1234", True, [], None, np.zeros(4, "i4"), UNDONE, bytearray(3), bytearray(3)
+        )
     one = [((0,), (slice(0, 4),), (slice(0, 4),), True)]
     assert _kernels.encode(
-        None, (4,), b"1234", True, one, np.zeros(4, "i4"), UNDONE, bytearray(16), bytearray(3)
+        None, (4,), b"1234", True, one, None, np.zeros(4, "i4"), UNDONE, bytearray(16), bytearray(3)
     ) == [UNDONE]
     assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
 

@@ -43,11 +43,18 @@ class ChunkKernel(Protocol):
         """What one thread may encode with, task after task; `None` if nothing is gained by that."""
 
     def encode(
-        self, pieces: Sequence[Any], value: np.ndarray[Any, Any], memory: Any = None, *, keep_empty: bool
+        self,
+        pieces: Sequence[Any],
+        value: np.ndarray[Any, Any],
+        memory: Any = None,
+        *,
+        keep_empty: bool,
+        olds: Sequence[Buffer | None] | None = None,
     ) -> Sequence[Buffer | Undone | None]:
         """The encoded chunks of pieces, exactly as the codecs would make them, or by a faster library: they decode to the same.
 
-        What a piece does not cover of its chunk has the fill value.
+        With `olds`, the old values of as many chunks, `None` for a missing one, the pieces are put into these.
+        Otherwise, what a piece does not cover of its chunk has the fill value.
         `None` for one that holds only the fill value, unless `keep_empty`; `UNDONE` for one that is left undone. With `memory`
         the others are in it, until it is used again.
         """

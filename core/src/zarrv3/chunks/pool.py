@@ -20,6 +20,8 @@ _lock = Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
 _here = threading.local()
+_callers: set[int] = set()
+"""The threads of the user in which `run` is under way."""
 
 
 WAITING = 2
@@ -44,12 +46,24 @@ def threads(*, waiting: bool = False) -> int:
 def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: int) -> None:
     """Do something with every task, in up to `workers` threads at once; tasks are taken as threads become free.
 
-    The calling thread is one of them. The first exception stops the rest from being started and is raised when those under
+    The calling thread is one of them, and the only one while those of other calls keep as many busy as there may be: more would
+    only wait for each other. The first exception stops the rest from being started and is raised when those under
     way have ended. Called from within a task, or for one task or worker, everything happens in the calling thread. In
     other threads tasks see the context variables of the caller, so that `numpy.errstate` reaches them.
     """
-    workers = min(workers, count)
-    if workers <= 1 or getattr(_here, "working", False):
+    if getattr(_here, "working", False):
+        _run(action, tasks, 1)
+        return
+    me = threading.get_ident()
+    try:
+        _callers.add(me)
+        _run(action, tasks, min(workers, count, max(1, threads() + 1 - len(_callers))))
+    finally:
+        _callers.discard(me)
+
+
+def _run(action: Callable[[T], None], tasks: Iterable[T], workers: int) -> None:
+    if workers <= 1:
         for task in tasks:
             action(task)
         return
@@ -129,6 +143,7 @@ def _forget() -> None:
     """In a forked child, where its threads are gone."""
     global _pool  # noqa: PLW0603
     _pool = None
+    _callers.intersection_update({threading.get_ident()})
 
 
 at_forks(in_child=_forget)

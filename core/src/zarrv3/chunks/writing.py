@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from zarrv3.chunks.kernels import UNDONE, Undone
+from zarrv3.chunks.kernels import UNDONE, Undone, chunk_kernel
 from zarrv3.chunks.layout import Layout
-from zarrv3.chunks.tasks import Array, Fields, Progress, by_shape, kernel_for, run, unreadable
+from zarrv3.chunks.tasks import Array, Fields, Progress, run, unreadable
 from zarrv3.chunks.transformers import Coords
 from zarrv3.errors import ZarrError
 from zarrv3.format.cuts import largest
 from zarrv3.format.data_types import fill_test, filled
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
+
+SMALL_VALUE = 2**20
+"""Values of so many bytes are cast at once, larger ones chunk by chunk."""
 
 
 def write(
@@ -73,7 +76,13 @@ class _Writer:
         self.has_padding = layout.has_padding
         self.can_empty = not layout.store.capabilities.swap or layout.store.capabilities.swap_erases
         self.is_empty = fill_test(layout.dtype, len(layout.cuts), layout.metadata.fill_value)
-        self.kernel = kernel_for(layout, self.value, self.fields, layout.chain)
+        kernel = chunk_kernel(layout.chain) if self.fields is None else None
+        if kernel is not None and self.value.dtype != layout.dtype:  # kernels do not cast
+            if self.value.nbytes <= SMALL_VALUE:
+                self.value = self.value.astype(layout.dtype)
+            else:
+                kernel = None
+        self.kernel = kernel
         self.memories: list[Any] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:
@@ -110,9 +119,10 @@ class _Writer:
             kept = [is_kept for piece, is_kept in zip(pieces, kept, strict=True) if piece.chunk in again]
             pieces = [piece for piece in pieces if piece.chunk in again]
         changes: dict[Coords, Buffer | None] = {}
-        for piece, is_kept, encoded in zip(
-            pieces, kept, self._encoded(pieces, kept, olds, memory), strict=True
-        ):
+        made: list[Buffer | Undone | None] = [UNDONE] * len(pieces)
+        if self.kernel is not None:
+            self._encode(pieces, kept, memory, olds, made)
+        for piece, is_kept, encoded in zip(pieces, kept, made, strict=True):
             chunk = piece[0]
             if self.only_existing and olds[chunk] is None:
                 continue
@@ -121,41 +131,35 @@ class _Writer:
                 changes[chunk] = new
         return changes
 
-    def _encoded(
+    def _encode(
         self,
         pieces: Sequence[Piece],
         kept: Sequence[bool],
-        olds: Mapping[Coords, Buffer | None],
         memory: Any,
-    ) -> Sequence[Buffer | Undone | None]:
-        """What a kernel makes of the pieces that cover their chunks, or all that is stored of them; `UNDONE` for the others."""
-        if self.fields is None and not self.only_existing and (self.write_empty or self.can_empty):
-            kept = [
-                is_kept and olds[piece.chunk] is not None for piece, is_kept in zip(pieces, kept, strict=True)
-            ]
-        if self.kernel is None or all(kept):
-            return [UNDONE] * len(pieces)
-        covered = [piece for piece, is_kept in zip(pieces, kept, strict=True) if not is_kept]
-        if self.layout.is_regular:
-            made = self.kernel.encode(covered, self.value, memory, keep_empty=self.write_empty)
-        else:
-            made = self._encoded_by_shape(covered)
-        if len(covered) == len(pieces):
-            return made
-        rest = iter(made)
-        return [UNDONE if is_kept else next(rest) for is_kept in kept]
-
-    def _encoded_by_shape(self, covered: Sequence[Piece]) -> Sequence[Buffer | Undone | None]:
-        """What kernels make of pieces whose chunks differ in shape."""
-        made: list[Buffer | Undone | None] = [UNDONE] * len(covered)
-        for shape, some in by_shape(self.layout, covered).items():
-            kernel = kernel_for(self.layout, self.value, self.fields, self.layout.chain_of(shape))
-            if kernel is not None:
-                pieces = [covered[number] for number in some]
-                encoded = kernel.encode(pieces, self.value, keep_empty=self.write_empty)
-                for number, one in zip(some, encoded, strict=True):
-                    made[number] = one
-        return made
+        olds: Mapping[Coords, Buffer | None],
+        made: list[Buffer | Undone | None],
+    ) -> None:
+        """Put what kernels make of the pieces into `made`: those of chunks of one shape, kept in part or not, by one call."""
+        layout = self.layout
+        groups: dict[tuple[bool, tuple[int, ...]], list[int]] = {}
+        for number, (piece, is_kept) in enumerate(zip(pieces, kept, strict=True)):
+            if not (self.only_existing and olds[piece[0]] is None):
+                shape = layout.largest if layout.is_regular else layout.shape_of(piece[0])
+                groups.setdefault((is_kept, shape), []).append(number)
+        for (are_kept, shape), some in groups.items():
+            kernel = self.kernel if layout.is_regular else chunk_kernel(layout.chain_of(shape))
+            if kernel is None:
+                continue
+            own = [pieces[number] for number in some]
+            encoded = kernel.encode(
+                own,
+                self.value,
+                memory if layout.is_regular and len(groups) == 1 else None,  # of one call, and of one shape
+                keep_empty=self.write_empty or (are_kept and not self.can_empty),
+                olds=[olds[piece[0]] for piece in own] if are_kept else None,
+            )
+            for number, one in zip(some, encoded, strict=True):
+                made[number] = one
 
     def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
         """The new value of a chunk, `None` for an empty one."""

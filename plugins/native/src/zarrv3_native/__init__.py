@@ -114,16 +114,17 @@ class NativeChunks:
         memory: Memory | None = None,
         *,
         keep_empty: bool,
+        olds: Sequence[Buffer | None] | None = None,
     ) -> Sequence[Buffer | Undone | None]:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
         raw = value.view(self.raw)
         if memory is None:
             return _kernels.encode(  # type: ignore[return-value]  # places are in lent memory only
-                self.codec, self.shape, self.stored_fill, keep_empty, pieces, raw, UNDONE, None, None
+                self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, None, None
             )
         scratch, room = memory.lend(len(pieces))
         found = _kernels.encode(
-            self.codec, self.shape, self.stored_fill, keep_empty, pieces, raw, UNDONE, scratch, room
+            self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, scratch, room
         )
         view = memoryview(room)
         return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]

@@ -42,6 +42,7 @@ def encode(
     fill: bytes,
     keep_empty: bool,
     pieces: Sequence[Any],
+    olds: Sequence[Buffer | None] | None,
     value: np.ndarray[Any, Any],
     undone: Undone,
     scratch: bytearray | None,

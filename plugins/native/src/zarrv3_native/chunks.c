@@ -62,14 +62,13 @@ static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *
     if (!is_stored(worker)) {
         if (!has_scratch(worker)) return false;
         Py_ssize_t length = part_bytes(worker, data, item);
-        bool rising = true;
-        for (int axis = 0; axis < w->ndim; axis++) rising = rising && w->chunk_stride[axis] > 0 && w->shape[axis];
+        bool rising = w->lists == NULL;
+        for (int axis = 0; rising && axis < w->ndim; axis++) rising = w->chunk_stride[axis] > 0 && w->shape[axis];
         if (length < worker->nbytes && rising) return decode_parts(worker, read, item, length, array);
         if (!decode_whole(worker, data, size, worker->scratch)) return false;
         decoded = worker->scratch;
     }
-    copy_box(w->ndim, w->shape, item, worker->word, array + w->array_start, w->array_stride,
-             decoded + w->chunk_start, w->chunk_stride);
+    take_window(w, item, worker->word, decoded, array);
     return true;
 }
 
@@ -80,6 +79,7 @@ static Py_ssize_t gather_reads(PyObject *values, PyObject *pieces, const Chunk *
     for (Py_ssize_t i = 0; i < total; i++) {
         Read *read = &reads[count];
         PyObject *value = PySequence_GetItem(values, i), *piece = PySequence_GetItem(pieces, i);
+        read->window.lists = NULL;
         bool fits = value != NULL && piece != NULL && window_of(piece, chunk, out, &read->window);
         read->number = i;
         read->done = false;
@@ -88,7 +88,10 @@ static Py_ssize_t gather_reads(PyObject *values, PyObject *pieces, const Chunk *
         PyErr_Clear(); /* Python meets it again, and says it better */
         Py_XDECREF(value);
         Py_XDECREF(piece);
-        if (fits) count++;
+        if (fits)
+            count++;
+        else
+            free(read->window.lists);
     }
     return count;
 }
@@ -101,6 +104,7 @@ static PyObject *left_of(Read *reads, Py_ssize_t count, Py_ssize_t total) {
         bool done = false;
         if (next < count && reads[next].number == i) {
             done = reads[next].done;
+            free(reads[next].window.lists);
             if (!reads[next].missing) PyBuffer_Release(&reads[next].value);
             next++;
         }
@@ -153,6 +157,8 @@ PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
 typedef struct {
     Py_ssize_t number; /* of the piece */
     Window window;
+    bool keeps, missing; /* part of the old chunk, which may not be stored */
+    Py_buffer old;
     PyObject *bytes; /* with room for the most it can be, unless room is lent */
     char *to;        /* that room */
     Py_ssize_t size; /* what it is; EMPTY or FAILED */
@@ -164,19 +170,27 @@ static bool is_fill(const char *data, Py_ssize_t nbytes, const char *fill, Py_ss
     return memcmp(data, fill, (size_t)item) == 0 && memcmp(data, data + item, (size_t)(nbytes - item)) == 0;
 }
 
-static Py_ssize_t encode_one(Worker *worker, const Write *write, const char *fill, Py_ssize_t item, bool keep_empty,
-                             const char *array, Py_ssize_t room) {
+/* Begin with the old chunk, or with one of nothing but the fill value; false if the bytes are not a chunk. */
+static bool start_with(Worker *decoder, const Write *write, char *chunk, Py_ssize_t nbytes, const char *fill,
+                       Py_ssize_t item) {
+    if (!write->keeps || write->missing) {
+        for (Py_ssize_t at = 0; at < nbytes; at += item) memcpy(chunk + at, fill, (size_t)item);
+        return true;
+    }
+    Py_ssize_t size = write->old.len;
+    return is_sound(decoder, write->old.buf, &size) && decode_whole(decoder, write->old.buf, size, chunk);
+}
+
+static Py_ssize_t encode_one(Worker *worker, Worker *decoder, const Write *write, const char *fill, Py_ssize_t item,
+                             bool keep_empty, const char *array, Py_ssize_t room) {
     const Window *w = &write->window;
-    const char *data = array + w->array_start;
-    if (!w->flat || worker->word > 1) {
+    const char *data = w->flat ? array + w->array_start : NULL;
+    if (!w->flat || worker->word > 1 || write->keeps) { /* damage to an old chunk is noticed even if all of it is replaced */
         char *chunk = is_stored(worker) ? write->to : has_scratch(worker) ? worker->scratch : NULL;
         if (chunk == NULL) return FAILED;
-        Py_ssize_t count = 1;
-        for (int axis = 0; axis < w->ndim; axis++) count *= w->shape[axis];
-        if (count * item < worker->nbytes) /* it reaches over the array's edge */
-            for (Py_ssize_t at = 0; at < worker->nbytes; at += item) memcpy(chunk + at, fill, (size_t)item);
-        copy_box(w->ndim, w->shape, item, worker->word, chunk + w->chunk_start, w->chunk_stride, data,
-                 w->array_stride);
+        if (write->keeps || count_of(w) * item < worker->nbytes) /* or it reaches over the array's edge */
+            if (!start_with(decoder, write, chunk, worker->nbytes, fill, item)) return FAILED;
+        put_window(w, item, worker->word, chunk, array);
         data = chunk;
     }
     if (!keep_empty && is_fill(data, worker->nbytes, fill, item)) return EMPTY;
@@ -212,12 +226,27 @@ static PyObject *answers_of(Write *writes, Py_ssize_t count, Py_ssize_t total, c
             PyList_SetItem(answers, i, answer);
     }
     while (next < count) Py_XDECREF(writes[next++].bytes);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (writes[i].keeps && !writes[i].missing) PyBuffer_Release(&writes[i].old);
+        free(writes[i].window.lists);
+    }
     return answers;
 }
 
+/* Hold the old chunk of a piece, `olds[number]`, if there are any; false, perhaps with an exception, if it cannot be read. */
+static bool hold_old(PyObject *olds, Write *write) {
+    if (olds == Py_None) return true;
+    PyObject *old = PySequence_GetItem(olds, write->number);
+    bool held = old == Py_None || (old != NULL && PyObject_GetBuffer(old, &write->old, PyBUF_SIMPLE) == 0);
+    write->keeps = held;
+    write->missing = old == Py_None;
+    Py_XDECREF(old);
+    return held;
+}
+
 /* The pieces that can be encoded here; how many. Each has room of its own, in the room that was lent if there is one. */
-static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_buffer *value, Py_ssize_t bound,
-                                const Py_buffer *room, Write *writes, Py_ssize_t total) {
+static Py_ssize_t gather_writes(PyObject *pieces, PyObject *olds, const Chunk *chunk, const Py_buffer *value,
+                                Py_ssize_t bound, const Py_buffer *room, Write *writes, Py_ssize_t total) {
     Py_ssize_t count = 0, used = 0;
     for (Py_ssize_t i = 0; i < total; i++) {
         Write *write = &writes[count];
@@ -231,7 +260,12 @@ static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_b
                 write->bytes = PyBytes_FromStringAndSize(NULL, bound);
                 write->to = write->bytes == NULL ? NULL : PyBytes_AsString(write->bytes);
             }
-            if (write->to != NULL) count++;
+            if (write->to != NULL && hold_old(olds, write)) {
+                count++;
+            } else {
+                Py_CLEAR(write->bytes);
+                free(write->window.lists);
+            }
         }
         PyErr_Clear();
         Py_XDECREF(piece);
@@ -240,33 +274,35 @@ static Py_ssize_t gather_writes(PyObject *pieces, const Chunk *chunk, const Py_b
 }
 
 /* Encode all pieces with memory that is lent, or NULL. */
-static PyObject *encode_all(Worker *worker, const Chunk *chunk, const char *fill, bool keep_empty, PyObject *pieces,
-                            const Py_buffer *value, const Py_buffer *room, PyObject *undone) {
+static PyObject *encode_all(Worker *worker, Worker *decoder, const Chunk *chunk, const char *fill, bool keep_empty,
+                            PyObject *pieces, PyObject *olds, const Py_buffer *value, const Py_buffer *room,
+                            PyObject *undone) {
     Py_ssize_t total = PySequence_Size(pieces);
     if (total < 0) return NULL;
     Write *writes = malloc((size_t)(total ? total : 1) * sizeof *writes);
     if (writes == NULL) return PyErr_NoMemory();
     Py_ssize_t bound = encoded_bound(worker);
-    Py_ssize_t count = gather_writes(pieces, chunk, value, bound, room, writes, total);
+    Py_ssize_t count = gather_writes(pieces, olds, chunk, value, bound, room, writes, total);
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++)
-        writes[i].size = encode_one(worker, &writes[i], fill, chunk->item, keep_empty, value->buf, bound);
+        writes[i].size = encode_one(worker, decoder, &writes[i], fill, chunk->item, keep_empty, value->buf, bound);
     Py_END_ALLOW_THREADS
     PyObject *answers = answers_of(writes, count, total, room->buf, undone);
     free(writes);
     return answers;
 }
 
-/* encode(codec, chunk shape, fill as it lies in a chunk, keep empty, pieces, value, undone, scratch, room): for each piece what `answer_of` says. The last
- * two are lent memory, or None: as large as a chunk, and as all that is encoded can be. */
+/* encode(codec, chunk shape, fill as it lies in a chunk, keep empty, pieces, olds, value, undone, scratch, room): for each piece what
+ * `answer_of` says. `olds` are the chunks, None for a missing one, of which a part stays; or None. The last two are lent memory, or
+ * None: as large as a chunk, and as all that is encoded can be. */
 PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *codec_object, *shape, *pieces, *value_object, *undone, *scratch_object, *room_object;
+    PyObject *codec_object, *shape, *pieces, *olds, *value_object, *undone, *scratch_object, *room_object;
     PyObject *answers = NULL;
     const char *fill;
     Py_ssize_t item;
     int keep_empty;
-    if (!PyArg_ParseTuple(args, "OO!y#pOOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
-                          &value_object, &undone, &scratch_object, &room_object))
+    if (!PyArg_ParseTuple(args, "OO!y#pOOOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
+                          &olds, &value_object, &undone, &scratch_object, &room_object))
         return NULL;
     const Codec *codec;
     Chunk chunk;
@@ -276,14 +312,16 @@ PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
     bool lent = scratch_object == Py_None || (PyObject_GetBuffer(scratch_object, &scratch, PyBUF_WRITABLE) == 0 &&
                                               PyObject_GetBuffer(room_object, &room, PyBUF_WRITABLE) == 0);
     if (lent) {
-        Worker worker;
+        Worker worker, decoder;
         bool ready = open_worker(&worker, codec, chunk.nbytes, true, scratch.buf) && value.itemsize == item &&
                      (scratch.buf == NULL || scratch.len >= worker.content);
+        ready = open_worker(&decoder, olds == Py_None ? NULL : codec, chunk.nbytes, false, NULL) && ready;
         if (ready)
-            answers = encode_all(&worker, &chunk, fill, keep_empty, pieces, &value, &room, undone);
+            answers = encode_all(&worker, &decoder, &chunk, fill, keep_empty, pieces, olds, &value, &room, undone);
         else
             PyErr_SetString(PyExc_MemoryError, REFUSED);
         close_worker(&worker);
+        close_worker(&decoder);
     }
     if (room.buf != NULL) PyBuffer_Release(&room);
     if (scratch.buf != NULL) PyBuffer_Release(&scratch);

@@ -15,13 +15,32 @@
 
 /* ------------------------------------------------------------------ windows.c */
 
+/* What a slice names of a dimension, or an integer, which drops it. */
+typedef struct {
+    Py_ssize_t start, step, count;
+    bool kept; /* a slice */
+} Range;
+
+/* The elements that a slice or an integer names of a dimension of some length; false, without an exception, for anything else. */
+bool range_of(PyObject *index, Py_ssize_t length, Range *range);
+
+/* `array[outside]` and `chunk[inside]` where some indices are arrays: for each dimension of what is copied the offsets, in bytes, of
+ * its elements on both sides. */
+typedef struct {
+    int ndim;
+    bool ends_flat; /* the last dimension is one piece on both sides */
+    Py_ssize_t count, shape[MAX_NDIM], array_start, chunk_start;
+    Py_ssize_t *array[MAX_NDIM], *chunk[MAX_NDIM];
+} Lists;
+
 /* `array[outside]` and `chunk[inside]`: two windows of one shape. Lengths are in elements, all else is in bytes. */
 typedef struct {
     int ndim;
     Py_ssize_t shape[MAX_NDIM];
     Py_ssize_t array_start, array_stride[MAX_NDIM];
     Py_ssize_t chunk_start, chunk_stride[MAX_NDIM];
-    bool flat; /* all elements of the chunk, in order, and in one piece in the array */
+    bool flat;    /* all elements of the chunk, in order, and in one piece in the array */
+    Lists *lists; /* what counts instead of all the above, if there are any; to be freed */
 } Window;
 
 /* How the elements of a chunk lie in its memory. */
@@ -54,6 +73,24 @@ void copy_line(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_
 
 /* Set all elements of a window to one. */
 void fill_window(const Window *window, char *array, const char *element, Py_ssize_t item);
+
+/* How many elements a window has. */
+Py_ssize_t count_of(const Window *window);
+
+/* Copy the elements of a window into its chunk, and reverse each `word` bytes; both pointers are to the first byte of all. */
+void put_window(const Window *window, Py_ssize_t item, Py_ssize_t word, char *chunk, const char *array);
+
+/* Copy the elements of a window out of its chunk, likewise. */
+void take_window(const Window *window, Py_ssize_t item, Py_ssize_t word, const char *chunk, char *array);
+
+/* ------------------------------------------------------------------ lists.c */
+
+/* The places of a piece of which some indices are arrays; NULL, without an exception, for one that is left to Python. */
+Lists *lists_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array);
+
+/* Copy elements between places, in C order, and reverse each `word` bytes; without offsets of its own, `from` is one element. */
+void copy_lists(const Lists *lists, Py_ssize_t item, Py_ssize_t word, char *to, Py_ssize_t *const *to_offsets, const char *from,
+                Py_ssize_t *const *from_offsets);
 
 /* ------------------------------------------------------------------ codecs.c */
 

@@ -2,11 +2,6 @@
 
 #include "kernels.h"
 
-typedef struct {
-    Py_ssize_t start, step, count;
-    bool kept; /* a slice; an integer drops its dimension */
-} Range;
-
 bool chunk_of(PyObject *shape, Py_ssize_t item, const Layout *layout, Chunk *chunk) {
     Py_ssize_t ndim = PyTuple_Size(shape);
     if (ndim < 0) return false;
@@ -36,7 +31,7 @@ bool chunk_of(PyObject *shape, Py_ssize_t item, const Layout *layout, Chunk *chu
     return true;
 }
 
-static bool range_of(PyObject *index, Py_ssize_t length, Range *range) {
+bool range_of(PyObject *index, Py_ssize_t length, Range *range) {
     if (PySlice_Check(index)) {
         Py_ssize_t stop;
         if (PySlice_Unpack(index, &range->start, &stop, &range->step) < 0) {
@@ -137,9 +132,13 @@ static bool outside_of(PyObject *outside, const Py_buffer *array, Window *w) {
 }
 
 bool window_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Window *w) {
+    w->lists = NULL;
     if (!PyTuple_Check(piece) || PyTuple_Size(piece) != 4) return false;
-    if (!inside_of(PyTuple_GetItem(piece, 1), chunk, w)) return false;
-    if (!outside_of(PyTuple_GetItem(piece, 2), array, w)) return false;
+    if (!inside_of(PyTuple_GetItem(piece, 1), chunk, w) || !outside_of(PyTuple_GetItem(piece, 2), array, w)) {
+        w->flat = false;
+        w->lists = lists_of(piece, chunk, array);
+        return w->lists != NULL;
+    }
     simplify(w);
     Py_ssize_t item = chunk->item;
     w->flat = w->ndim == 0 ? item == chunk->nbytes
@@ -247,5 +246,33 @@ void copy_box(int ndim, const Py_ssize_t *shape, Py_ssize_t item, Py_ssize_t wor
 
 void fill_window(const Window *w, char *array, const char *element, Py_ssize_t item) {
     static const Py_ssize_t nowhere[MAX_NDIM]; /* the element stays where it is */
-    copy_box(w->ndim, w->shape, item, 1, array + w->array_start, w->array_stride, element, nowhere);
+    if (w->lists != NULL)
+        copy_lists(w->lists, item, 1, array + w->lists->array_start, w->lists->array, element, NULL);
+    else
+        copy_box(w->ndim, w->shape, item, 1, array + w->array_start, w->array_stride, element, nowhere);
+}
+
+Py_ssize_t count_of(const Window *w) {
+    if (w->lists != NULL) return w->lists->count;
+    Py_ssize_t count = 1;
+    for (int axis = 0; axis < w->ndim; axis++) count *= w->shape[axis];
+    return count;
+}
+
+void put_window(const Window *w, Py_ssize_t item, Py_ssize_t word, char *chunk, const char *array) {
+    const Lists *lists = w->lists;
+    if (lists != NULL)
+        copy_lists(lists, item, word, chunk + lists->chunk_start, lists->chunk, array + lists->array_start, lists->array);
+    else
+        copy_box(w->ndim, w->shape, item, word, chunk + w->chunk_start, w->chunk_stride, array + w->array_start,
+                 w->array_stride);
+}
+
+void take_window(const Window *w, Py_ssize_t item, Py_ssize_t word, const char *chunk, char *array) {
+    const Lists *lists = w->lists;
+    if (lists != NULL)
+        copy_lists(lists, item, word, array + lists->array_start, lists->array, chunk + lists->chunk_start, lists->chunk);
+    else
+        copy_box(w->ndim, w->shape, item, word, array + w->array_start, w->array_stride, chunk + w->chunk_start,
+                 w->chunk_stride);
 }

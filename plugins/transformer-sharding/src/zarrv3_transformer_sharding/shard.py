@@ -179,7 +179,7 @@ class ShardFormat:
             return None
         lengths = np.fromiter(map(len, present), np.int64, len(present))
         words = np.full((len(chunks), 2), MISSING, np.int64)
-        there = np.fromiter((chunk is not None for chunk in chunks), bool, len(chunks))
+        there = np.fromiter([chunk is not None for chunk in chunks], bool, len(chunks))
         first = self.index_bytes if self.location == "start" else 0
         words[there, 0] = first + np.cumsum(lengths) - lengths
         words[there, 1] = lengths
