@@ -5,6 +5,7 @@ READMEs of all packages, as pages; the reference, one page a module, with every 
 run; and the pictures that the code of `gallery.md` and the tables of `performance.md` make.
 """
 
+import contextlib
 import functools
 import inspect
 import io
@@ -24,7 +25,7 @@ URLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["u
 FORGE = URLS["Source"]
 
 CODE = r"^```.*?^```$|`[^`\n]*`"
-LINK = re.compile(rf"{CODE}|\]\((?P<target>[^)\s]+)\)", re.DOTALL | re.MULTILINE)
+LINK = re.compile(rf"\[(?P<label>[^][\n]*)\]\((?P<target>[^)\s]+)\)|{CODE}", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -258,8 +259,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = next((path for path, other in pages().items() if other == address), None)
     if source is None:
         return markdown
+    if source.parent == DOCS and source.stem in SHOWN:
+        markdown = with_outputs(markdown, name=source.name)
     if source.stem == "gallery":
-        markdown = with_pictures(markdown)
+        charts = [f"### {heading}\n\n{chart(rows)}" for heading, rows in charted()]
+        markdown = markdown.replace("<!-- charts -->", "\n\n".join(charts))
     if source.stem == "performance":
         markdown = with_charts(markdown)
     if source.stem == "index":
@@ -278,24 +282,30 @@ def without_escapes(markdown: str) -> str:
 
 
 def with_links(markdown: str, source: Path, address: str) -> str:
-    """A text whose relative links lead to pages of the site, or else to the forge."""
+    """A text whose relative links lead to pages of the site, or else to the forge; where one shows a file's name, it gets the title."""
     there = pages()
 
     def lead(match: re.Match[str]) -> str:
-        target = match["target"]
+        label, target = match["label"], match["target"]
         if target is None or re.match(r"[a-z]+:|#", target):
             return match[0]
         name, _, heading = target.partition("#")
         path = (source.parent / name).resolve()
         if path in there:
             new = posixpath.relpath(there[path], posixpath.dirname(address) or ".")
+            label = title(path) if path.suffix == ".md" and label.endswith(path.name) else label
         elif path.is_relative_to(DOCS) and path.is_file():
             return match[0]
         else:
             new = f"{FORGE}/blob/main/{path.relative_to(ROOT).as_posix()}"
-        return f"]({new}{'#' if heading else ''}{heading})"
+        return f"[{label}]({new}{'#' if heading else ''}{heading})"
 
     return LINK.sub(lead, markdown)
+
+
+def title(path: Path) -> str:
+    """The first heading of a text."""
+    return path.read_text("utf-8").partition("# ")[2].partition("\n")[0]
 
 
 def with_names(markdown: str) -> str:
@@ -383,27 +393,52 @@ def figures() -> Iterator[str]:
     plt.close("all")
 
 
-def with_pictures(markdown: str) -> str:
-    """A text whose blocks of code are run, each below the pictures that it has made."""
+SHOWN = {
+    "arrays",
+    "caching",
+    "consolidated",
+    "copying",
+    "draft-v3",
+    "faq",
+    "gallery",
+    "groups",
+    "index",
+    "install",
+    "sharding",
+}
+"""The pages whose code is run for what it prints and draws; that of others needs more than the site has."""
+
+
+def with_outputs(markdown: str, *, name: str) -> str:
+    """A text whose blocks of code are run, each with what it prints below it, or the pictures that it draws above it."""
     import matplotlib as mpl
 
-    space: dict[str, Any] = {"__name__": "gallery"}
+    space: dict[str, Any] = {"__name__": name}
 
     def run(match: re.Match[str]) -> str:
-        exec(compile(match[1], "gallery.md", "exec"), space)  # noqa: S102 - it is our page
-        made = "\n\n".join(mark(picture) for picture in figures())
-        code = match[0].replace("\n", "\n    ")
-        return f'{made}\n\n??? note "The code"\n\n    {code}' if made else match[0]
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(match[1], name, "exec"), space)  # noqa: S102 - it is our page
+        made = [mark(picture) for picture in figures()]
+        if made:
+            code = match[0].replace("\n", "\n    ")
+            return "\n\n".join([*made, f'??? note "The code"\n\n    {code}'])
+        return f"{match[0]}\n\n{output(printed.getvalue())}" if printed.getvalue().strip() else match[0]
 
-    before = Path.cwd()
+    before, environment = Path.cwd(), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder, mpl.rc_context({"backend": "agg", **plot_settings()}):
         os.chdir(folder)
+        os.environ["XDG_CONFIG_HOME"] = folder
         try:
-            markdown = re.sub(r"^```python\n(.*?)^```$", run, markdown, flags=re.DOTALL | re.MULTILINE)
+            return re.sub(r"^```python\n(.*?)^```$", run, markdown, flags=re.DOTALL | re.MULTILINE)
         finally:
             os.chdir(before)
-    charts = "\n\n".join(f"### {heading}\n\n{chart(rows)}" for heading, rows in charted())
-    return markdown.replace("<!-- charts -->", charts)
+            os.environ.clear()
+            os.environ.update(environment)
+
+
+def output(text: str) -> str:
+    """What code has put out, as a block."""
+    return f"```{{ .text .output }}\n{text.rstrip()}\n```"
 
 
 CHART = re.compile(r"<!-- chart -->\n((?:\|.*\n)+)")
@@ -428,29 +463,29 @@ def chart(rows: str) -> str:
     import matplotlib.pyplot as plt
 
     heads, _, *lines = [[cell.strip() for cell in row.strip("|\n").split("|")] for row in rows.splitlines()]
-    columns = {
-        head: [bar_of(line[number]) for line in lines]
-        for number, head in enumerate(heads)
-        if all(bar_of(line[number]) is not None for line in lines)
-    }
-    labels = [" ".join(line[: heads.index(next(iter(columns)))]) for line in lines]
-    aims = columns.pop("aim", None)
-    step = len(columns) + 1
-    middles = [row * step + (len(columns) - 1) / 2 for row in range(len(lines))]
+    bars = [(number, [bar_of(line[number]) for line in lines]) for number in range(len(heads))]
+    bars = [(number, values) for number, values in bars if None not in values]
+    labels = [" ".join(line[: bars[0][0]]) for line in lines]
+    aims = [values for number, values in bars if heads[number] == "aim"]
+    bars = [(number, values) for number, values in bars if heads[number] != "aim"]
+    step = len(bars) + 1
+    middles = [row * step + (len(bars) - 1) / 2 for row in range(len(lines))]
     with mpl.rc_context({"backend": "agg", **plot_settings()}):
-        _, axes = plt.subplots(figsize=(8, 0.6 + 0.12 * len(lines) * step))
-        for place, (head, numbers) in enumerate(columns.items()):
-            axes.barh([row * step + place for row in range(len(lines))], numbers, height=0.9, label=head)
-        if aims:
-            axes.vlines(
-                aims, [y - step / 2 for y in middles], [y + step / 2 for y in middles], color=INK, label="aim"
+        figure, axes = plt.subplots(figsize=(8, 0.6 + 0.12 * len(lines) * step))
+        for place, (number, values) in enumerate(bars):
+            axes.barh(
+                [row * step + place for row in range(len(lines))], values, height=0.9, label=heads[number]
             )
+        for values in aims:
+            ends = [y - step / 2 for y in middles], [y + step / 2 for y in middles]
+            axes.vlines(values, *ends, color=INK, label="aim")
         axes.set_yticks(middles, labels)
         axes.invert_yaxis()
         axes.margins(y=0.01)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(columns) + bool(aims))
-        return mark(next(figures()))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(bars) + len(aims))
+        plt.close(figure)
+        return mark(drawn(figure))
 
 
 def bar_of(cell: str) -> float | None:
@@ -471,24 +506,28 @@ def notebook_text(path: Path) -> str:
     set_up = f"%config InlineBackend.figure_formats = ['svg']\nimport matplotlib\nmatplotlib.rcParams.update({plot_settings()!r})"
     notebook.cells.insert(0, nbformat.v4.new_code_cell(set_up))
     with tempfile.TemporaryDirectory() as folder:
-        nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
+        nbclient.NotebookClient(
+            notebook,
+            timeout=120,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--log-level=ERROR"],
+        ).execute()
     parts = []
     for cell in notebook.cells[1:]:
         parts.append(cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```")
-        parts += [output_text(output) for output in cell.get("outputs", ())]
+        parts += [output_text(result) for result in cell.get("outputs", ())]
     download = f"[Download this page as a notebook]({path.name}){{ download }}"
     title, *rest = parts
     return "\n\n".join([title, download, *rest])
 
 
-def output_text(output: Any) -> str:
+def output_text(result: Any) -> str:
     """What code has put out: a picture, HTML, or text."""
-    data = output.get("data", {})
+    data = result.get("data", {})
     if "image/svg+xml" in data:
         return mark(fitted(data["image/svg+xml"]))
     if "image/png" in data:
         return mark(f'<img alt="" src="data:image/png;base64,{data["image/png"].strip()}">')
     if "text/html" in data:
         return mark(data["text/html"])
-    text = output.get("text") or data.get("text/plain", "")
-    return f"```{{ .text .output }}\n{text.rstrip()}\n```"
+    return output(result.get("text") or data.get("text/plain", ""))

@@ -78,6 +78,10 @@ def test_links_lead_into_the_site() -> None:
     )
     readme = DOCS.parent / "plugins" / "serve" / "README.md"
     assert HOOKS.with_links("[a](../../docs/cli.md#x)", readme, "packages/serve.md") == "[a](../cli.md#x)"
+    source = "[docs/cli.md](../../docs/cli.md), [cli.md](https://elsewhere.example/cli.md)"
+    assert HOOKS.with_links(source, readme, "packages/serve.md") == source.replace(
+        "[docs/cli.md](../../docs/", "[The command line](../"
+    )
 
 
 def test_names_lead_to_the_reference() -> None:
