@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import struct
 import threading
 import zlib
@@ -444,6 +445,32 @@ def test_texts_by_many_threads() -> None:
             array.read(out=out)
             array[...] = out
         assert (out == values).all()
+
+
+def test_forks_while_texts_are_encoded() -> None:
+    """A child may use the texts that another thread was just writing: nobody holds their lock when a process forks."""
+    texts = np.array([f"text {number} " * 5 for number in range(20_000)], np.dtypes.StringDType())
+    array = zarrv3.create_array({}, data=texts, chunks=(5_000,))
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            array[:] = texts
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(60):
+            child = os.fork()
+            if not child:
+                signal.alarm(30)  # ends the child if it waits for ever
+                os._exit(0 if texts[7] == texts[7:8][0] and array[9] == texts[9] else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        ended.set()
+        for writer in writers:
+            writer.join()
 
 
 def test_arrays_that_are_not_texts() -> None:
