@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import nox
+from nox.virtualenv import HAS_UV, UV
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -319,9 +320,7 @@ def build(session: nox.Session, away: Path, versions: list[str]) -> Path:
         session.run("python", *make, str(there), silent=True, env=environment)
     for version in versions if os.name == "posix" else []:
         raw, python = away / version, environment_of(away / f"build-{version}", version, session)
-        session.run(
-            python, "-m", "pip", "install", "-q", "build", "numpy>=2.1", "setuptools>=77", external=True
-        )
+        into(session, python, "build", "numpy>=2.1", "setuptools>=77")
         wheel = [*make[:-1], str(raw), "--wheel", str(native)]
         session.run(
             python, *wheel, silent=True, external=True, env={**compiler(session), "ZARRV3_NATIVE": "compiled"}
@@ -345,6 +344,12 @@ def environment_of(folder: Path, version: str, session: nox.Session) -> str:
     return str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
 
 
+def into(session: nox.Session, python: str, *arguments: str) -> None:
+    """Install into the environment of an interpreter, by uv where nox uses it too."""
+    tool = [UV, "pip", "install", "--python", python] if HAS_UV else [python, "-m", "pip", "install"]
+    session.run(*tool, "-q", *arguments, external=True, env={"PYTHONPATH": None})
+
+
 def try_out(session: nox.Session, built: Path, version: str) -> None:
     """Install the wheels into a clean environment, and run the demo and the conformance checks there.
 
@@ -364,10 +369,10 @@ def try_out(session: nox.Session, built: Path, version: str) -> None:
         session.run(python, *arguments, external=True, env={"PYTHONPATH": None, "PYTHONSAFEPATH": "1"})
 
     with session.chdir(away):
-        run("-m", "pip", "install", "-q", *wheels_, *group("demo", "conformance"))
+        into(session, python, *wheels_, *group("demo", "conformance"))
         run("-m", "pip", "check")
         run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
         run("-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance.py")
         if compiled:
-            run("-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", native)
+            into(session, python, "--force-reinstall", "--no-deps", native)
             run("demo.py", "--output", str(ROOT / "demo-output" / "wheels"))
