@@ -5,14 +5,37 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 from zarrv3.errors import StoreAccessError
+from zarrv3.store.contract import Buffer
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _HAS_OWNERS = hasattr(os, "fchown")
 _TOLD = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # else it is a folder that cannot be opened or synchronised
+
+
+_moving = threading.Lock()
+
+
+def _read_at(fd: int, length: int, start: int) -> bytes:
+    with _moving:
+        os.lseek(fd, start, os.SEEK_SET)
+        return os.read(fd, length)
+
+
+def _write_at(fd: int, data: Buffer, start: int) -> int:
+    with _moving:
+        os.lseek(fd, start, os.SEEK_SET)
+        return os.write(fd, data)
+
+
+# what `os.pread` and `os.pwrite` do, on Windows too, which has one position for each open file
+read_at: Callable[[int, int, int], bytes] = getattr(os, "pread", _read_at)
+write_at: Callable[[int, Buffer, int], int] = getattr(os, "pwrite", _write_at)
 
 
 def check_helper_file(path: str) -> None:

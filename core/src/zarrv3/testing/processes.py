@@ -176,7 +176,9 @@ def _at_once(barrier: Any, function: Callable[..., Any], *arguments: Any) -> Any
 
 def _then_die(function: Callable[..., Any], *arguments: Any) -> None:
     function(*arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(
+        os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM)
+    )  # Windows ends a process at once by either
 
 
 # ---------------------------------------------------------------- a writer that is killed
@@ -209,8 +211,7 @@ class Writer:
         """Kill it at once; returns the number of the last operation that it has acknowledged."""
         if self.child.pipe.poll():
             self.child.result()
-        if self.child.process.pid is not None:
-            os.kill(self.child.process.pid, signal.SIGKILL)
+        self.child.process.kill()
         while self._read():
             pass
         self.acknowledged.close()

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from zarrv3.errors import CorruptDataError, StoreAccessError, StoreUnavailableError
 from zarrv3.forks import renew_in_children
 from zarrv3.store.contract import Buffer
-from zarrv3.store.files import check_helper_file, inherit, narrow, status_of
+from zarrv3.store.files import check_helper_file, inherit, narrow, read_at, status_of, write_at
 
 try:
     import fcntl
@@ -77,13 +77,13 @@ class File:
 
     def read(self, start: int, length: int) -> bytes:
         """This many bytes from a position; raises `CorruptDataError` if the file ends before."""
-        data = os.pread(self.fd, length, start)
+        data = read_at(self.fd, length, start)
         if len(data) == length:
             return data
         pieces = [data]  # the system returns at most 2 GiB at once
         missing = length - len(data)
         while missing and pieces[-1]:
-            pieces.append(os.pread(self.fd, missing, start + length - missing))
+            pieces.append(read_at(self.fd, missing, start + length - missing))
             missing -= len(pieces[-1])
         if missing:
             raise CorruptDataError(
@@ -93,13 +93,13 @@ class File:
 
     def peek(self, start: int, length: int) -> bytes:
         """At most this many bytes from a position."""
-        return os.pread(self.fd, length, start)
+        return read_at(self.fd, length, start)
 
     def write(self, start: int, data: Buffer) -> None:
         """Write at a position, all of it."""
         rest = memoryview(data)
         while rest:
-            done = os.pwrite(self.fd, rest, start)
+            done = write_at(self.fd, rest, start)
             rest, start = rest[done:], start + done
 
     def copy(self, start: int, length: int, target: File, place: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from zarrv3.store.contract import Buffer
+from zarrv3.store.files import read_at, write_at
 from zarrv3_serve.s3.checksums import etag
 from zarrv3_serve.s3.errors import S3Error
 
@@ -58,7 +58,7 @@ class Upload:
         """Keep a part; returns its entity tag."""
         view, at = memoryview(value), start
         while view:  # a write may stop short
-            done = os.pwrite(self._file, view, at)
+            done = write_at(self._file, view, at)
             view, at = view[done:], at + done
         tag = etag(value)
         with self._lock:
@@ -87,7 +87,7 @@ class Upload:
         for part in parts:
             at, end = part.start, part.start + part.size
             while at < end:
-                piece = os.pread(self._file, end - at, at)
+                piece = read_at(self._file, end - at, at)
                 if not piece:
                     raise S3Error("InternalError", "a part has been lost")
                 value += piece
