@@ -1,5 +1,6 @@
 """The guard: what a backend's driver never has to care about."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -249,6 +250,7 @@ def test_a_failing_connection_is_translated() -> None:
     assert Unreachable.tries == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_forked_children_connect_anew(tmp_path: Path) -> None:
     """A store used before a fork makes a driver of its own in the child, even when a lock was held at the time."""
     script = tmp_path / "forking.py"
@@ -319,6 +321,7 @@ def test_forked_children_connect_anew(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_closing_an_inherited_store_in_a_child_does_not_hang(tmp_path: Path) -> None:
     """A child may close a store whose lock some thread of the parent held when it forked."""
     script = tmp_path / "closing.py"

@@ -698,6 +698,7 @@ def test_killed_between_mark_and_write(tmp_path: Path) -> None:
         assert sorted(store) == sorted(key for key in CONTENT if key in store)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_goes_on(tmp_path: Path) -> None:
     """A child that was forked from a process with an open overlay reads and writes with it."""
     zarrv3.open_store(str(tmp_path / "base")).update(CONTENT)

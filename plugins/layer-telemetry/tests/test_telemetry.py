@@ -235,6 +235,7 @@ def test_opentelemetry_instrument_finds_it() -> None:
     assert '"name": "write_many"' in found
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_forked_children_and_pickles(spans: Taken) -> None:
     """A child goes on reporting and a copy by pickle reports too."""
     import pickle

@@ -176,6 +176,7 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_forks() -> None:
     """An application that has answered before a fork answers in the child too, with threads of its own."""
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=60)

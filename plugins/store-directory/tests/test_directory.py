@@ -1,9 +1,7 @@
 """Folders and files: the conformance kit, and what is their own."""
 
 import errno
-import fcntl
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -29,6 +27,8 @@ from zarrv3.testing.processes import Child, dies, open_files
 from zarrv3_store_directory import DirectoryStore
 from zarrv3_store_directory.driver import TEMPORARY, DirectoryDriver
 from zarrv3_store_directory.folders import MOST_DEEP, MOST_OPEN, Folder, Spelling, Walk
+
+IS_ROOT = hasattr(os, "getuid") and os.getuid() == 0
 
 
 class PortableStore(DirectoryStore):
@@ -498,6 +498,7 @@ def test_a_killed_writer_hinders_nobody_without_locks(tmp_path: Path) -> None:
 @pytest.fixture
 def writing(tmp_path: Path) -> Iterator[Callable[[], None]]:
     """Somebody is writing the key `a/k`, which exists, until what this gives is called."""
+    fcntl = pytest.importorskip("fcntl", reason="folders are not locked on this system")
     DirectoryStore(tmp_path)["a/k"] = b"old"
     folder = os.open(tmp_path / "a", os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_SH)
@@ -615,6 +616,7 @@ def test_an_interrupt_anywhere(step: int, call: str, kernels: str, tmp_path: Pat
 @contextmanager
 def lock_of(folder: Path) -> Iterator[None]:
     """The lock of a folder, which nobody else may have."""
+    fcntl = pytest.importorskip("fcntl", reason="folders are not locked on this system")
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -659,6 +661,7 @@ def test_folders_that_cannot_be_locked(fault: int, tmp_path: Path, monkeypatch: 
     def refuse(*_: Any) -> None:
         raise OSError(fault, os.strerror(fault))
 
+    fcntl = pytest.importorskip("fcntl", reason="folders are not locked on this system")
     monkeypatch.setattr(fcntl, "flock", refuse)
     store = DirectoryStore(tmp_path / "to" / "be" / "made")
     assert not store.capabilities.swap
@@ -743,7 +746,7 @@ def _as_nobody(path: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
 def test_permission_errors(tmp_path: Path) -> None:
     """For a user without permission every call fails with our error and the key; nothing reads as missing."""
     import tempfile
@@ -799,7 +802,7 @@ def _replaces_as_a_stranger(root: str) -> dict[str, int]:
     return {name: Path(root, name).stat().st_mode & 0o777 for name in ("native", "none")}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(not IS_ROOT, reason="only root can become somebody else")
 def test_a_replaced_value_keeps_its_owner_where_that_may_be(tmp_path: Path) -> None:
     """Root leaves a file to its owner and group; a user who may not gives his own group no more than everybody had."""
     import tempfile
@@ -851,6 +854,8 @@ def test_a_full_disk(kind: type[DirectoryStore], small_disk: Path) -> None:
 
 
 def _write_too_much(path: str) -> tuple[str, bytes]:
+    import resource
+
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     store = DirectoryStore(path)
     try:
@@ -863,6 +868,7 @@ def _write_too_much(path: str) -> tuple[str, bytes]:
 def test_too_large_a_file(tmp_path: Path) -> None:
     """A value that the system does not let grow fails half-way: the old one stays and nothing is left behind."""
     DirectoryStore(tmp_path)["a/k"] = b"old"
+    pytest.importorskip("resource", reason="this system has no resource limits")
     child = Child(_write_too_much, str(tmp_path))
     try:
         text, value = child.result()
@@ -960,7 +966,7 @@ def _mounted(name: str, image: Path, place: Path) -> bool:
             ["lowntfs-3g", "-o", "ignore_case", str(image), str(place)],
         ],
     }[name]
-    if os.getuid() or not all(shutil.which(command) for command, *_ in [*commands, ["losetup"]]):
+    if not IS_ROOT or not all(shutil.which(command) for command, *_ in [*commands, ["losetup"]]):
         return False
     with image.open("wb") as file:
         file.truncate(16 << 20)
@@ -1058,6 +1064,7 @@ def test_more_folders_than_descriptors(kernels: str, tmp_path: Path) -> None:
     """One call may touch more folders than a process may have files open."""
     store = DirectoryStore(tmp_path / "d", fsync=True)
     keys = [f"n{number}/below/k" for number in range(300)]
+    resource = pytest.importorskip("resource", reason="this system has no resource limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = os.open(tmp_path, os.O_RDONLY)  # the lowest number that is free
     os.close(spare)

@@ -204,6 +204,7 @@ def test_a_swap_whose_answer_is_lost_is_sent_once(s3: Any, s3_store: Make) -> No
             assert store.get("k") == new
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_has_a_library_of_its_own(s3_store: Make) -> None:
     """A child neither hangs nor disturbs its parent, whose requests go on, also after the child has ended."""
     store = s3_store()
@@ -222,6 +223,7 @@ def test_a_forked_child_has_a_library_of_its_own(s3_store: Make) -> None:
         assert store[f"child/{turn}"] == b"parent"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_process_that_has_obstore_already(s3: Any) -> None:
     """Where somebody else uses obstore, and forks, a child's stores work; they have a library of their own from the start."""
     program = f"""

@@ -224,6 +224,7 @@ def test_processes_that_take_turns(path: Path) -> None:
     assert content(path) == {"n": b"60"}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_leaves_changes_to_its_parent(path: Path) -> None:
     """A child sees the flushed archive, does not write what its parent has not flushed, and does not keep the lock."""
     fill(path, k=b"old")
