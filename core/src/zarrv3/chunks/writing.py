@@ -78,7 +78,7 @@ class _Writer:
         self.is_empty = fill_test(layout.dtype, len(layout.cuts), layout.metadata.fill_value)
         kernel = chunk_kernel(layout.chain) if self.fields is None else None
         if kernel is not None and self.value.dtype != layout.dtype:  # kernels do not cast
-            if self.value.nbytes <= SMALL_VALUE:
+            if self.value.nbytes <= SMALL_VALUE and layout.dtype.kind in "biufcmM":
                 self.value = self.value.astype(layout.dtype)
             else:
                 kernel = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zarrv3.errors import SelectionError
 from zarrv3.format.cuts import Cut, chunks_of, lengths_of, starts_of
 from zarrv3.indexing.arguments import as_array, as_indices, check_mask, is_array, is_integer
-from zarrv3.indexing.axes import group, runs
+from zarrv3.indexing.axes import group
 from zarrv3.indexing.basic import plan_basic
 from zarrv3.indexing.orthogonal import plan_orthogonal
 from zarrv3.indexing.plans import ListedPlan, Piece, Plan
@@ -81,9 +81,13 @@ def _plan_points(
     numbers = _each(chunks_of, cuts, points)
     order, starts = _group_points(numbers)
     inside = points - _each(starts_of, cuts, numbers)
+    chunks = numbers[:, starts if order is None else order[starts]]
     if order is not None:
-        inside, numbers = inside[:, order], numbers[:, order]
-    chunks = numbers[:, starts]
+        unsorted, inside = inside, np.empty_like(inside)
+        for row, target in zip(unsorted, inside, strict=True):
+            np.take(
+                row, order, out=target, mode="clip"
+            )  # nothing is out of bounds; to raise would take a copy
     left = np.array(shape, np.intp)[:, None] - _each(starts_of, cuts, chunks)
     extents = np.minimum(_each(lengths_of, cuts, chunks), left)
     fields = zip(
@@ -133,12 +137,18 @@ def _insides(inside: Points, starts: NDArray[np.intp]) -> list[tuple[Any, ...]]:
 
 
 def _outsides(order: NDArray[np.intp] | None, starts: NDArray[np.intp], length: int) -> list[tuple[Any]]:
+    stops = np.append(starts[1:], length)[: len(starts)]  # of no points there are none
     positions = np.arange(length) if order is None else order
-    result: list[Any] = runs(positions, starts)
-    singles = np.append(starts[1:], length) - starts == 1
-    for number in np.flatnonzero(singles).tolist():
-        result[number] = result[number].start
-    return [(index,) for index in result]
+    firsts = positions[starts]
+    are_slices = positions[stops - 1] - firsts == stops - starts - 1  # within a chunk positions rise
+    groups = zip(starts.tolist(), stops.tolist(), firsts.tolist(), are_slices.tolist(), strict=True)
+    indices: list[Any] = [
+        slice(first, first + stop - start) if is_slice else positions[start:stop]
+        for start, stop, first, is_slice in groups
+    ]
+    for number in np.flatnonzero(stops - starts == 1).tolist():
+        indices[number] = indices[number].start
+    return [(index,) for index in indices]
 
 
 def _wholes(inside: Points, starts: NDArray[np.intp], extents: Points) -> list[bool]:

@@ -161,9 +161,16 @@ class NativeTexts:
         memory: None = None,  # noqa: ARG002
         *,
         keep_empty: bool,
+        olds: Sequence[Buffer | None] | None = None,
     ) -> Sequence[Buffer | Undone | None]:
-        """See `zarrv3.chunks.kernels.ChunkKernel`."""
-        return _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, pieces, value, UNDONE)
+        """See `zarrv3.chunks.kernels.ChunkKernel`; a part of an old chunk is left."""
+        new = [number for number in range(len(pieces)) if olds is None or olds[number] is None]
+        own = [pieces[number] for number in new]
+        made: list[Buffer | Undone | None] = [UNDONE] * len(pieces)
+        encoded = _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, own, value, UNDONE)
+        for number, one in zip(new, encoded, strict=True):
+            made[number] = one
+        return made
 
 
 class Memory:
