@@ -119,9 +119,13 @@ AUTHORS |= {"StorageTransformer", "Store", "hookimpl"}
 def reference() -> dict[str, list[Name]]:
     """The pages of the reference with the public names on them, each described on one page only."""
     plugins = [path.name for path in sorted(ROOT.glob("plugins/*/src/zarrv3_*"))]
+    core = [
+        *CORE,
+        *(module for module in modules() if not any(other.startswith(module) for other in [*CORE, *OTHERS])),
+    ]
     homes: dict[int, str] = {}
     found: dict[str, list[Name]] = {}
-    for module in [*plugins, *CORE, *OTHERS]:  # in the order in which names find their home
+    for module in [*plugins, *core, *OTHERS]:  # in the order in which names find their home
         described = {
             name: functools.reduce(getattr, name.split("."), import_module(module)) for name in public(module)
         }
@@ -150,6 +154,12 @@ def reference() -> dict[str, list[Name]]:
         *OTHERS,
     ]
     return {title: found[title] for title in order}
+
+
+def modules() -> list[str]:
+    """The modules that are public names of `zarrv3`."""
+    names = import_module("zarrv3").__all__
+    return [f"zarrv3.{name}" for name in names if inspect.ismodule(getattr(import_module("zarrv3"), name))]
 
 
 def page_title(module: str, name: str) -> str:

@@ -60,6 +60,12 @@ def test_the_reference_has_every_public_name() -> None:
         f"zarrv3.errors.{name}" for name in ("CorruptDataError", "NodeNotFoundError", "StaleMetadataWarning")
     }
     assert expected - {*names} == set()
+    described = {name.module for name in names.values()}
+    assert not [
+        module
+        for module in HOOKS.modules()
+        if not any(f"{other}.".startswith(f"{module}.") for other in described)
+    ]
     assert {name.home for name in names.values()} <= {*names}
     text = "".join(HOOKS.reference_text(title, page) for title, page in HOOKS.reference().items())
     assert {
