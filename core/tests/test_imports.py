@@ -16,7 +16,7 @@ ROOT = Path(zarrv3.__file__).parent
 PLUGINS = sorted(path.parent for path in Path(__file__).parents[2].glob("plugins/*/src/*/__init__.py"))
 
 ROOMS = ["errors", "forks", "registry", "options", "store", "layers", "opening", "format", "indexing", "chunks", "hierarchy",
-         "api", "codecs", "dtype", "storage", "experimental", "core", "compat", "testing"]  # fmt: skip
+         "api", "aio", "codecs", "dtype", "storage", "experimental", "core", "compat", "testing"]  # fmt: skip
 """The rooms of the core from the lowest to the highest: each imports only from those before it, and from itself."""
 
 

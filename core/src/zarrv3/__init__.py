@@ -6,6 +6,7 @@
 # format · indexing    documents, data types, codecs; selections: pure
 # chunks               how chunks lie in a store, and moving them
 # hierarchy · api      arrays and groups; the functions below
+# aio                  the same in coroutines
 # codecs · dtype · storage · experimental · core · compat    names of zarr-python 3 and 2
 # testing              the conformance kit
 """A pluggable storage framework for Zarr V3: arrays and groups in any store, stores as plugins.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zarrv3 import errors as errors
 
 if TYPE_CHECKING:
+    from zarrv3 import aio as aio
     from zarrv3 import codecs as codecs
     from zarrv3 import core as core
     from zarrv3 import dtype as dtype
@@ -104,7 +106,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES: dict[str, str] = {
-    "zarrv3": "codecs core dtype experimental storage",
+    "zarrv3": "aio codecs core dtype experimental storage",
     "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
     "zarrv3.chunks.chunk_cache": "ChunkCache",
     "zarrv3.chunks.transformers": "StorageTransformer",

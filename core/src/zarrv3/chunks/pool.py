@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import copy_context
-from typing import TYPE_CHECKING, TypeVar
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from zarrv3.forks import Lock, at_forks
+from zarrv3.forks import Lock, at_forks, renew_in_children
 from zarrv3.options.settings import config
 
 if TYPE_CHECKING:
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_lock = Lock()
-_pool: ThreadPoolExecutor | None = None
-_size = 0
 _here = threading.local()
 _callers: set[int] = set()
 """The threads of the user in which `run` is under way."""
+
+is_given_up: ContextVar[Callable[[], bool]] = ContextVar("is_given_up", default=lambda: False)
+"""Whether nobody wants any more what is being read; asked before each task."""
+
+
+class GivenUpError(Exception):
+    """What is raised then."""
 
 
 WAITING = 2
@@ -51,6 +56,7 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
     way have ended. Called from within a task, or for one task or worker, everything happens in the calling thread. In
     other threads tasks see the context variables of the caller, so that `numpy.errstate` reaches them.
     """
+    tasks = _wanted(tasks)
     if getattr(_here, "working", False):
         _run(action, tasks, 1)
         return
@@ -62,15 +68,15 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
         _callers.discard(me)
 
 
-def _run(action: Callable[[T], None], tasks: Iterable[T], workers: int) -> None:
+def _run(action: Callable[[T], None], tasks: Iterator[T], workers: int) -> None:
     if workers <= 1:
         for task in tasks:
             action(task)
         return
-    shared = _Shared(iter(tasks))
+    shared = _Shared(tasks)
     futures: list[Future[None]] = []
     try:
-        futures += _submitted(shared, action, workers - 1)
+        futures += _threads.submit(workers - 1, _drain, shared, action)
         _drain(shared, action)  # this thread is one of them: it need not be woken
         for future in futures:
             future.result()
@@ -79,6 +85,15 @@ def _run(action: Callable[[T], None], tasks: Iterable[T], workers: int) -> None:
         for future in futures:
             future.exception()  # until no thread works on our tasks; a second interrupt does not wait for that
         raise
+
+
+def _wanted(tasks: Iterable[T]) -> Iterator[T]:
+    """The tasks, as long as somebody wants what is being read."""
+    given_up = is_given_up.get()
+    for task in tasks:
+        if given_up():
+            raise GivenUpError
+        yield task
 
 
 class _Shared(Iterator[T]):
@@ -112,37 +127,51 @@ def _drain(tasks: _Shared[T], action: Callable[[T], None]) -> None:
         _here.working = False
 
 
-def _submitted(tasks: _Shared[T], action: Callable[[T], None], workers: int) -> list[Future[None]]:
-    """One future a worker; fewer, or none, where no thread can be started any more."""
-    global _pool, _size  # noqa: PLW0603
-    try:
-        # with logging, a tenth of the time to import zarrv3
-        from concurrent.futures import ThreadPoolExecutor
-    except RuntimeError:  # the interpreter is shutting down
-        return []
-    size = threads(waiting=True)
-    futures: list[Future[None]] = []
-    with _lock.taken:  # held while submitting: nobody replaces the pool in between
-        if _pool is None or _size != size:
-            if _pool is not None:
-                _pool.shutdown(wait=False)  # what is under way ends; what comes goes to the new one
-            _pool, _size = ThreadPoolExecutor(size, thread_name_prefix="zarrv3"), size
-        for _ in range(workers):
-            try:
-                futures.append(_pool.submit(copy_context().run, _drain, tasks, action))
-            except RuntimeError:
-                break
-            except BaseException:  # a thread began that the pool would not know of, nor end
-                _pool.shutdown(wait=False)
-                _pool = None
-                raise
-    return futures
+class Threads:
+    """Threads of this process under a name, as many as a setting says; a forked child has others."""
+
+    def __init__(self, name: str, size: Callable[[], int]) -> None:
+        self._name, self._wanted = name, size
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+        self._size = 0
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """In a forked child, where they are gone."""
+        self._pool = None
+
+    def submit(self, count: int, call: Callable[..., T], *arguments: Any) -> list[Future[T]]:
+        """Make a call so many times, in the caller's context; fewer futures, or none, where no thread can be started any more."""
+        try:
+            # with logging, a tenth of the time to import zarrv3
+            from concurrent.futures import ThreadPoolExecutor
+        except RuntimeError:  # the interpreter is shutting down
+            return []
+        size = self._wanted()
+        futures: list[Future[T]] = []
+        with self._lock.taken:  # held while submitting: nobody replaces the pool in between
+            if self._pool is None or self._size != size:
+                if self._pool is not None:
+                    self._pool.shutdown(wait=False)  # what is under way ends; what comes goes to the new one
+                self._pool, self._size = ThreadPoolExecutor(size, thread_name_prefix=self._name), size
+            for _ in range(count):
+                try:
+                    futures.append(self._pool.submit(copy_context().run, call, *arguments))
+                except RuntimeError:
+                    break
+                except BaseException:  # a thread began that the pool would not know of, nor end
+                    self._pool.shutdown(wait=False)
+                    self._pool = None
+                    raise
+        return futures
+
+
+_threads = Threads("zarrv3", partial(threads, waiting=True))
 
 
 def _forget() -> None:
-    """In a forked child, where its threads are gone."""
-    global _pool  # noqa: PLW0603
-    _pool = None
+    """In a forked child, which has one thread."""
     _callers.intersection_update({threading.get_ident()})
 
 

@@ -47,6 +47,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             None,
             "how many threads move chunks; by default one for each processor the process may use, two where the store is not local",
         ),
+        "aio_threads": Setting(int, _positive, 16, "how many calls of `zarrv3.aio` run at once"),
         "kernels": Setting(
             str,
             lambda value: isinstance(value, str) and bool(value),
