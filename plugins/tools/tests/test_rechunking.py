@@ -1,6 +1,8 @@
 """Re-chunking in bounded memory, without reading much more than once."""
 
 import math
+import subprocess
+import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 import zarrv3
 from zarrv3 import Counting, MemoryStore
-from zarrv3.errors import ConfigurationError, CorruptDataError
-from zarrv3_tools.copying import values
+from zarrv3.errors import ConfigurationError, CorruptDataError, NodeNotFoundError, StoreAccessError
+from zarrv3_tools.copying import between, values
 from zarrv3_tools.copying.planning import MOST_READ, passes, read
 
 AXES = st.lists(
@@ -84,22 +86,114 @@ def test_with_memory_one_pass_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_what_is_in_between_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing stays in the temporary folder, after a failure neither; the copy can be resumed."""
+    """Nothing stays in the temporary folder but after a failure that a copy can go on from, which then removes it."""
     monkeypatch.setattr(values, "BOX_BYTES", 4 * 4 * 64)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     store, data = rows(64, 64)
     good = store["x/c/63/0"]
     store["x/c/63/0"] = b"short"
     dest = MemoryStore()
-    with pytest.raises(CorruptDataError, match="x/c/63/0"):
+    with pytest.raises(CorruptDataError, match="x/c/63/0") as caught:
         zarrv3.copy(store, dest, chunks=(64, 1))
-    assert not [*tmp_path.iterdir()]
+    [left] = tmp_path.iterdir()
+    assert str(left) in caught.value.__notes__[0]
     report = zarrv3.copy(store, MemoryStore(), chunks=(64, 1), on_error="report")
     assert [failed.path for failed in report.not_carried] == ["x"]
+    assert [*tmp_path.iterdir()] == [left]
     store["x/c/63/0"] = good
     zarrv3.copy(store, dest, chunks=(64, 1), resume=True)
     assert (zarrv3.open_array(dest, path="x")[:] == data).all()
     assert not [*tmp_path.iterdir()]
+
+
+KILLED = """
+import os, sys, tempfile
+import zarrv3
+from zarrv3 import Layer
+from zarrv3_store_directory import DirectoryStore
+from zarrv3_tools.copying import values
+
+source, dest, temporary, kind, after = sys.argv[1:]
+tempfile.tempdir = temporary
+values.BOX_BYTES = 4 * 4 * 64
+get_many, write_many, calls = DirectoryStore.get_many, DirectoryStore.write_many, 0
+
+def count(path):
+    global calls
+    calls += path == kind
+    if calls > int(after):
+        os.kill(os.getpid(), 9)
+
+def reads(self, requests):
+    count("first" if str(self.option("path")) == source else "second" if "zarrv3-copy-" in str(self.option("path")) else "")
+    return get_many(self, requests)
+
+DirectoryStore.get_many = reads
+zarrv3.copy(source, dest, chunks=(64, 1), resume=True)
+"""
+
+
+@pytest.mark.parametrize(("kind", "after"), [("first", 12), ("second", 8)])
+def test_killed_in_either_pass(
+    kind: str, after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A copy that is killed in the first or second pass goes on from what lies between, loses nothing and leaves nothing."""
+    monkeypatch.setattr(values, "BOX_BYTES", 4 * 4 * 64)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary := tmp_path / "temporary"))
+    temporary.mkdir()
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    data = np.arange(64 * 64, dtype="i4").reshape(64, 64) + 1
+    zarrv3.create_array(source, name="x", data=data, chunks=(1, 64), compressors=None)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, source, dest, temporary, kind, str(after)], check=False, timeout=120
+    )
+    assert ended.returncode == -9
+    [left] = temporary.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(NodeNotFoundError):
+        zarrv3.open_array(dest, path="x", mode="r")
+    counting = Counting(zarrv3.open_store(str(source)))
+    report = zarrv3.copy(counting, dest, chunks=(64, 1), resume=True, verify=True)
+    assert (zarrv3.open_array(dest, path="x", mode="r")[:] == data).all()
+    assert not [*temporary.iterdir()]
+    assert not [key for key in zarrv3.open_store(str(dest)) if "copying" in key]
+    assert report.chunks + report.skipped >= 64
+    if kind == "second":
+        assert counting.requested["get_many"] < 10  # documents: no row is read again
+    else:
+        assert counting.requested["get_many"] < 64
+
+
+def test_lost_files_are_no_fill_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where something removes what lies between, that is an error, and nothing stays of the copy."""
+    monkeypatch.setattr(values, "BOX_BYTES", 4 * 4 * 64)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store, _ = rows(64, 64)
+    complete = between.Between.complete
+
+    def cleaned(self: between.Between) -> None:
+        complete(self)
+        next(file for file in tmp_path.rglob("array/c/*/*") if file.is_file()).unlink()
+
+    dest = MemoryStore()
+    monkeypatch.setattr(between.Between, "complete", cleaned)
+    with pytest.raises(CorruptDataError, match="removed files"):
+        zarrv3.copy(store, dest, chunks=(64, 1))
+    assert not [key for key in dest if key.startswith("x/")]
+    assert not [*tmp_path.iterdir()]
+
+
+def test_two_copies_do_not_share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What lies between is for one process; a folder that others can write to is refused."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    array = zarrv3.create_array({}, shape=(4, 4), chunks=(1, 4), dtype="i1")
+    name = between.new_name()
+    with between.opened(name, array, (2, 2)), pytest.raises(StoreAccessError, match="another process"):
+        between.opened(name, array, (2, 2)).__enter__()
+    [folder] = tmp_path.iterdir()
+    folder.chmod(0o777)
+    with pytest.raises(StoreAccessError, match="open to other users"):
+        between.opened(name, array, (2, 2)).__enter__()
 
 
 @pytest.mark.parametrize("megabytes", [64, pytest.param(512, marks=pytest.mark.slow)])

@@ -271,7 +271,7 @@ def _drawn(shape: Sequence[int], coarse: Sequence[Cut], fine: Sequence[Cut], lab
 
 
 def _pixels(length: int, longest: int) -> float:
-    return SIDE * max(0.18, (length / longest) ** 0.5)
+    return SIDE * max(0.18, math.sqrt(length / longest))
 
 
 def _places(cut: Cut, extent: int, pixels: float) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 from zarrv3.chunks import pool
 from zarrv3.errors import (
+    CorruptDataError,
     InvalidKeyError,
     MetadataError,
     NodeExistsError,
@@ -26,12 +26,10 @@ from zarrv3.format.grids import grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
-from zarrv3.hierarchy.creation import metadata_for
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
-from zarrv3.opening.stores import open_store
 from zarrv3.store.contract import Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked, sizes_by_stat
-from zarrv3_tools.copying import values
+from zarrv3_tools.copying import between, values
 from zarrv3_tools.copying.passing import Item, Passer, grid_keys, windows
 from zarrv3_tools.copying.planning import Passes, passes
 from zarrv3_tools.copying.recoding import Wanted, recoded
@@ -41,7 +39,7 @@ from zarrv3_tools.copying.walk import NODE_ERRORS, Found, walk
 from zarrv3_tools.locations import Place
 
 MARK = "zarr.json.copying"
-"""The key, below an array that is being re-encoded, of the document that it gets when it is complete."""
+"""The key, below an array that is being re-encoded, of the document that it gets when it is complete; see `between.mark`."""
 
 Task: TypeAlias = Callable[[], None]
 
@@ -54,6 +52,8 @@ class Options:
     resume: bool
     verify: bool
     report_errors: bool
+    resumable: bool = True
+    """Whether what a copy leaves that ends too early is of use to another one."""
     memory: int | None = None
     """The bytes that all threads together may hold of arrays that are re-encoded."""
 
@@ -72,6 +72,8 @@ class Job:
     trusted: bool = True
     """Whether what is at the destination is from an earlier attempt at the same."""
     failed: bool = False
+    between: str | None = None
+    """The name of the array that lies between two passes, where there is one."""
     held: list[str] = field(default_factory=list)
     """Documents that lie in an unreadable node or in a folder: they too come last."""
 
@@ -233,22 +235,36 @@ class Copier:
         self._write_documents(early)
         marked = reencoded and self.can_erase and not early
         if marked:
-            self.dest.write_many({self._mark(job): job.document for job in reencoded})
+            self._put_marks(reencoded)
         passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
         twice: list[tuple[Job, Passes]] = []
         tasks: Iterator[Task] = chain(passed, self._recode(reencoded, twice))
         workers = pool.threads()
         pool.run(_call, tasks, workers, workers)
         for job, plan in twice:
-            self._recode_twice(job, plan)
+            self._recode_twice(job, plan, resumable=bool(marked) and self.options.resumable)
         self._write_documents([job for job in jobs if not job.failed and job not in early])
         for job in jobs:
             if job.failed and self.can_clean:
                 nodes.erase(self.dest, job.target)
+                self._drop_between(job)
             elif not job.failed:
                 self._count(job)
         if marked:
-            self.dest.write_many({self._mark(job): None for job in reencoded if not job.failed})
+            done = [job for job in reencoded if not job.failed]
+            for job in done:
+                self._drop_between(job)
+            self.dest.write_many({self._mark(job): None for job in done})
+
+    def _drop_between(self, job: Job) -> None:
+        if job.between is not None:
+            between.remove(job.between)
+        job.between = None
+
+    def _put_marks(self, jobs: Iterable[Job]) -> None:
+        self.dest.write_many(
+            {self._mark(job): between.mark(job.document or b"", job.between) for job in jobs}
+        )
 
     def _count(self, job: Job) -> None:
         is_array = isinstance(job.found.metadata, ArrayMetadata)
@@ -308,27 +324,42 @@ class Copier:
             else:
                 yield from self._boxes(job, source, dest, plan.boxes, self.tally)
 
-    def _recode_twice(self, job: Job, plan: Passes) -> None:
-        """Copy an array by way of another one, in a temporary folder."""
+    def _recode_twice(self, job: Job, plan: Passes, *, resumable: bool) -> None:
+        """Copy an array by way of another one, in a temporary folder, which stays where the copy can be resumed and is not complete."""
         source, dest = self._arrays(job)
-        workers = pool.threads()
         assert plan.between is not None
-        with tempfile.TemporaryDirectory(prefix="zarrv3-copy-") as folder, open_store(folder) as store:
-            metadata = metadata_for(
-                store,
-                shape=source.shape,
-                dtype=source.metadata.data_type,
-                fill_value=source.fill_value,
-                chunks=plan.between,
+        name = job.between or between.new_name()
+        if resumable and name != job.between:
+            job.between = name
+            self._put_marks([job])
+        try:
+            with between.opened(name, source, plan.between) as middle:
+                if not middle.is_complete:
+                    self._run(self._boxes(job, source, middle.array, plan.first, None))
+                    if job.failed:
+                        return
+                    middle.complete()
+                self._run(self._boxes(job, middle.array, dest, plan.boxes, self.tally))
+                is_whole = middle.is_complete
+        except BaseException as error:
+            if resumable:
+                error.add_note(between.advice(name))
+            raise
+        finally:
+            if not resumable:
+                between.remove(name)
+        if not is_whole:  # missing chunks were read as fill values
+            if self.can_erase:
+                nodes.erase(self.dest, job.target)
+            between.remove(name)
+            raise CorruptDataError(
+                f"something has removed files from a temporary folder by way of which {source!r} was copied; "
+                "copy it again, with another folder in TMPDIR"
             )
-            between = Array(store, "between", metadata=metadata, write_empty_chunks=False)
-            unseen = Tally(None, None)
-            for one, other, boxed, tally in (
-                (source, between, plan.first, unseen),
-                (between, dest, plan.boxes, self.tally),
-            ):
-                tasks = self._boxes(job, one, other, boxed, tally)
-                pool.run(_call, tasks, workers, workers)
+
+    def _run(self, tasks: Iterable[Task]) -> None:
+        workers = pool.threads()
+        pool.run(_call, iter(tasks), workers, workers)
 
     def _arrays(self, job: Job) -> tuple[Array, Array]:
         assert job.metadata is not None
@@ -343,10 +374,18 @@ class Copier:
         return self.options.memory // (pool.threads() * (4 if self.options.verify else 2))
 
     def _boxes(
-        self, job: Job, source: Array, dest: Array, boxed: Sequence[Cut], tally: Tally
+        self, job: Job, source: Array, dest: Array, boxed: Sequence[Cut], tally: Tally | None
     ) -> Iterator[Task]:
-        resume = self.options.resume and job.trusted and tally is self.tally
-        recoder = Recoder(source, dest, tally, boxed=boxed, resume=resume, verify=self.options.verify)
+        """The tasks of one pass; without a tally of the one that nobody sees."""
+        recoder = Recoder(
+            source,
+            dest,
+            tally or Tally(None, None),
+            boxed=boxed,
+            resume=self.options.resume and job.trusted,
+            verify=self.options.verify,
+            whole=tally is None,
+        )
 
         def task(box: object) -> None:
             if job.failed:
@@ -407,12 +446,14 @@ class Copier:
                 )
             if isinstance(job.found.metadata, GroupMetadata):
                 continue
-            job.trusted = mark == job.document if job.metadata is not None else mark is None
+            marked, job.between = (None, None) if mark is None else between.unmarked(bytes(mark))
+            job.trusted = marked == job.document if job.metadata is not None else mark is None
             job.trusted |= mark is None and theirs is not None
             if not self.can_erase:
                 continue
             if not job.trusted:
                 nodes.erase(self.dest, job.target)
+                self._drop_between(job)
             elif job.metadata is None and self.dest.capabilities.list:
                 self._erase_strays(job)
 

@@ -96,6 +96,7 @@ def copy(
     options = Options(
         wanted=wanted,
         resume=resume,
+        resumable=not overwrite,
         verify=verify,
         report_errors=on_error == "report",
         memory=None if memory is None else size_of(memory),

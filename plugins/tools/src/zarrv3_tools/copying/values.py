@@ -43,11 +43,20 @@ class Recoder:
         tally: what is told.
         boxed: how the new array is cut into boxes of whole chunks (or shards).
         resume: leave alone what is there: each value is whole, so what is there is done.
+        whole: leave alone no part of a box: the parts need the same chunks of the source.
         verify: read each box again and compare bit by bit.
     """
 
     def __init__(
-        self, source: Array, dest: Array, tally: Tally, *, boxed: Sequence[Cut], resume: bool, verify: bool
+        self,
+        source: Array,
+        dest: Array,
+        tally: Tally,
+        *,
+        boxed: Sequence[Cut],
+        resume: bool,
+        verify: bool,
+        whole: bool = False,
     ) -> None:
         self.source = source
         self.dest = dest
@@ -56,6 +65,7 @@ class Recoder:
         self.cuts = dest.metadata.chunk_grid.cuts
         self.grid = grid_shape(self.cuts, dest.shape)
         self.boxed = boxed
+        self.whole = whole
         self.resume = resume and not dest.metadata.storage_transformers
 
     def boxes(self) -> Iterator[Box]:
@@ -88,7 +98,7 @@ class Recoder:
     def box(self, box: Box) -> None:
         """Copy one box."""
         present = self._present(box) if self.resume else set()
-        if not present:
+        if not present or (self.whole and len(present) < math.prod(map(int.__sub__, box.stop, box.start))):
             self._region(box)
         else:
             for block in product(*map(range, box.start, box.stop)):
