@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,42 @@ from zarrv3.errors import (
     StoreClosedError,
 )
 from zarrv3_bridge_xarray import ZarrV3Backend, to_zarrv3
+
+
+def test_opening_calls_little(tmp_path: Path) -> None:
+    """Each array more costs a bounded number of our calls: codecs and data types that arrays share are worked out once."""
+    ours = (
+        f"{Path(zarrv3.__file__).parent}",
+        f"{Path(sys.modules[to_zarrv3.__module__].__file__ or '').parent}",
+    )
+
+    def calls(count: int) -> int:
+        root, found = zarrv3.create_group(tmp_path / str(count)), 0
+        for number in range(count):
+            root.create_array(
+                f"v{number}",
+                shape=(10, 20),
+                chunks=(5, 5),
+                dtype="f4",
+                attributes={"n": number, "flags": [1, 2]},
+                dimension_names=["a", "b"],
+            )
+        zarrv3.consolidate_metadata(root)
+
+        def profile(frame: Any, event: str, _: object) -> None:
+            nonlocal found
+            found += event == "call" and frame.f_code.co_filename.startswith(ours)
+
+        xr.open_dataset(tmp_path / str(count), engine="zarrv3")  # imports and caches
+        sys.setprofile(profile)
+        try:
+            xr.open_dataset(tmp_path / str(count), engine="zarrv3")
+        finally:
+            sys.setprofile(None)
+        return found
+
+    found = (calls(30) - calls(10)) / 20
+    assert found <= 200
 
 
 def test_opening_reads_documents_only(dataset: xr.Dataset) -> None:

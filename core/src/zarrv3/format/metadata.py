@@ -57,7 +57,7 @@ class _NodeMetadata:
 
     def to_document(self) -> Document:
         """The document, as read except for what was changed; a copy."""
-        return copied(self.document)
+        return {name: copied(value) for name, value in self.document.items()}
 
     to_dict = to_document
 
