@@ -1,5 +1,6 @@
 """The kit itself: it finds what is wrong with stores that are wrong on purpose, and says which rule they break."""
 
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from zarrv3.store.contract import (
     Versioned,
     whole,
 )
+from zarrv3.store.file_backend import FileBackend
 from zarrv3.store.helpers import (
     by_digest,
     children,
@@ -769,6 +771,56 @@ def test_a_store_that_acknowledges_too_early_is_found(check: str, tmp_path: Path
         named(check).run(partial(Forgetful, str(tmp_path / "data")))
 
 
+class Snapshot(FileBackend):
+    """A store of one file that keeps all of it in memory, as an embedded database may."""
+
+    kind = "snapshot"
+
+    def connect(self) -> Driver:
+        """The driver."""
+        return SnapshotDriver(self.path)
+
+
+class SnapshotDriver(MappingDriver):
+    """Reads the file when it is opened and writes the whole of it after every change."""
+
+    capabilities = Capabilities(write=True, erase=True, list=True, persistent=True, durable=True)
+
+    def __init__(self, path: str) -> None:
+        self.file = Path(path)
+        super().__init__(json.loads(self.file.read_text()) if self.file.exists() else {})
+        self.save()
+
+    def save(self) -> None:
+        """Write all that this process knows of, over what others have written."""
+        self.file.write_text(json.dumps(dict(self.mapping)))
+
+    def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
+        """From memory."""
+        found = [self.mapping.get(key) for key, _ in requests]
+        values = [None if text is None else text.encode() for text in found]
+        return [cut(value, request.range) for value, request in zip(values, requests, strict=True)]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """In memory, then in the file."""
+        self.mapping.update({key: str(value, "ascii") for key, value in changes.items() if value is not None})
+        self.save()
+
+
+def test_a_child_whose_writes_its_parent_overwrites_is_found(tmp_path: Path) -> None:
+    """A store of one process that acknowledges what a forked child writes, and then loses it, is noticed."""
+    with pytest.raises(
+        ConformanceError, match="the value of 'from/child': expected b'from/child', found None"
+    ):
+        named("inherited_store_of_one_process").run(partial(Snapshot, str(tmp_path / "data")))
+
+
+def test_a_file_that_is_made_by_reading_is_found(tmp_path: Path) -> None:
+    """A store of a file that is there after it was only read is noticed, though it has no keys."""
+    with pytest.raises(ConformanceError, match="Snapshot made its file when it was only read"):
+        named("reading_never_writes").run(partial(Snapshot, str(tmp_path / "data")))
+
+
 class LateDriver(ForgetfulDriver):
     """Keeps batches in memory until the next one or a flush, and says so."""
 
@@ -1003,6 +1055,28 @@ class HiddenOption(Layer):
         super().__init__(store, level=3)
 
 
+class DropsOption(Layer):
+    """Takes an option and does not pass it on."""
+
+    kind = "drops-option"
+
+    def __init__(self, inner: Any, level: int = 1) -> None:
+        super().__init__(inner)
+
+
+class ShowsSecret(Layer):
+    """Describes itself in its own words."""
+
+    kind = "shows-secret"
+
+    def __init__(self, inner: Any, password: str = "") -> None:
+        super().__init__(inner, password=password)
+
+    def describe(self) -> str:
+        """With the password."""
+        return f"ShowsSecret({self.option('password')!r})"
+
+
 class TextOption(Layer):
     """Has an option that means something else as text."""
 
@@ -1073,6 +1147,8 @@ def test_a_wrong_layer_is_found(layer: type[Layer], test: Callable[[Any], None])
         (Inverts, "ways_of_reading_agree"),
         (Pads, "ways_of_reading_agree"),
         (HiddenOption, "declared_options"),
+        (DropsOption, "declared_options"),
+        (partial(ShowsSecret, password="open sesame"), "secrets"),
         (partial(TextOption, level=5), "declared_options"),
     ],
 )

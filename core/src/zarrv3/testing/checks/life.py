@@ -1,17 +1,20 @@
 """Reopening, pickling, equality, closing; reading never writes."""
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
 
-from zarrv3.errors import ConfigurationError, StoreClosedError
+from zarrv3.errors import ConfigurationError, StoreClosedError, ZarrError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import ByteRange, Request, whole
+from zarrv3.store.file_backend import FileBackend
 from zarrv3.testing.checks.claims import NEEDS, WRITES
 from zarrv3.testing.checks.table import Opener, capabilities_of, check, fill, holds, listed, opened
-from zarrv3.testing.processes import PATIENCE, dies, together
+from zarrv3.testing.processes import PATIENCE, Child, dies, together
 from zarrv3.testing.rules import (
+    ALONE,
     CLOSED,
     EQUALITY,
     FLUSHED,
@@ -19,6 +22,7 @@ from zarrv3.testing.rules import (
     PICKLE,
     PING,
     READING,
+    NotApplicableError,
     refuses,
     require,
     same,
@@ -189,6 +193,24 @@ def check_inherited_store(opener: Opener) -> None:
         holds(store, {f"from/child/{n}": b"%d" % n for n in range(3)}, PERSISTENT, "what the children wrote")
 
 
+@check("persistent", "write")
+def check_inherited_store_of_one_process(opener: Opener) -> None:
+    """What a store that is not `shared` acknowledges to a forked child, its parent finds; or the child is refused."""
+    if capabilities_of(opener).shared:
+        raise NotApplicableError("several processes may use the store")
+    with opened(opener) as store:
+        fill(store, "from/parent")
+        child = Child(_use_alone, store)
+        try:
+            acknowledged = child.result()
+        finally:
+            child.kill()
+        fill(store, "from/parent/later")
+    with opened(opener) as store:
+        there = ["from/parent", "from/parent/later", *acknowledged]
+        holds(store, {key: key.encode() for key in there}, ALONE, "after parent and child have written")
+
+
 @check()
 def check_equality(opener: Opener) -> None:
     """Two stores of one opener are equal, and unequal to anything else; no store is hashable."""
@@ -206,6 +228,7 @@ def check_equality(opener: Opener) -> None:
 def check_reading_never_writes(opener: Opener) -> None:
     """Opening, reading and listing an empty place find nothing and create nothing."""
     with opened(opener) as store:
+        path = store.path if isinstance(store, FileBackend) and not os.path.lexists(store.path) else ""
         can = store.capabilities
         if can.write:
             found = store.get_many([Request("k"), Request("f/k", ByteRange(1))])
@@ -215,6 +238,10 @@ def check_reading_never_writes(opener: Opener) -> None:
         if can.swap:
             same([*store.get_versioned(["k"])], [(None, None)], READING, "get_versioned in an empty store")
         store.flush()
+    if path:
+        require(
+            not os.path.lexists(path), READING, f"{type(store).__name__} made its file when it was only read"
+        )
     if can.write and can.list:
         with opened(opener) as store:
             same(store.list(), [], READING, "the keys after only reading")
@@ -248,6 +275,16 @@ def _use_inherited(store: BaseStore, number: int) -> bytes:
         store.write_many({f"from/child/{number}": b"%d" % number})
         seen = store["from/parent"]
     return seen
+
+
+def _use_alone(store: BaseStore) -> list[str]:
+    """The keys that a child was allowed to write."""
+    try:
+        written = fill(store, "from/child")
+        store.flush()
+    except ZarrError:
+        return []
+    return [*written]
 
 
 def _read_and_answer(opener: Opener, number: int) -> bytes:

@@ -1,5 +1,6 @@
 """Options: what a store was made with can be written down, in a configuration and in a URL."""
 
+import inspect
 import json
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from zarrv3.errors import ConfigurationError, ZarrError
 from zarrv3.opening.stores import open_store
 from zarrv3.store.base import BaseStore
 from zarrv3.testing.checks.table import Opener, check, opened
-from zarrv3.testing.rules import OPTIONS, ConformanceError, NotApplicableError, require, same
+from zarrv3.testing.rules import OPTIONS, SECRETS, ConformanceError, NotApplicableError, require, same
 
 
 @check()
@@ -52,6 +53,12 @@ def check_declared_options(opener: Opener) -> None:
             if isinstance(part, StorageTransformer):
                 continue  # metadata opens it
             table = cls.declared()
+            for name in table.options.keys() & inspect.signature(cls).parameters.keys():
+                try:
+                    part.option(name)
+                except KeyError:
+                    said = f"{cls.__name__}() does not give its option {name!r} to super().__init__()"
+                    raise ConformanceError(OPTIONS, said) from None
             for name, value in part.changed_options().items():
                 declared = table.get(name)
                 require(
@@ -63,6 +70,18 @@ def check_declared_options(opener: Opener) -> None:
                     continue
                 call = f"the option {name!r} of {cls.__name__}, given as the text {str(value)!r}"
                 same(declared.from_text(str(value)), value, OPTIONS, call)
+
+
+@check()
+def check_secrets(opener: Opener) -> None:
+    """No description of a store shows the value of a secret option."""
+    with opened(opener) as store:
+        for part in _parts(store):
+            for words, text in {"repr": repr(part), "describe()": part.describe()}.items():
+                shown = any(secret in text for secret in part.secrets())
+                require(
+                    not shown, SECRETS, f"{words} of {type(part).__name__} shows the value of a secret option"
+                )
 
 
 def _parts(store: BaseStore) -> Iterator[BaseStore]:
