@@ -8,9 +8,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from numcodecs import zstd
 import zarrv3
 from zarrv3.errors import CorruptDataError, LimitError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, CodecChain, blosc, default_codecs, default_serializer, parse_codec
-from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.base import BytesBytesCodec, Declared
 from zarrv3.format.codecs.checksums import Crc32cCodec
 from zarrv3.format.codecs.support import lazy
 from zarrv3.format.codecs.zstd import frames
@@ -617,3 +618,23 @@ def test_texts_unpack_within_a_setting(dtype: str, name: str) -> None:
     store["c/0"] = store["c/0"][: len(store["c/0"]) // 2]
     with pytest.raises(CorruptDataError, match="'c/0'"):
         array[:]
+
+
+def test_a_member_without_a_check_says_how_it_is_declared() -> None:
+    """The field of a codec's dataclass that names no function to check it is named, whatever stands in its place."""
+
+    @dataclass(frozen=True)
+    class Plain(Declared):
+        name: ClassVar[str] = "plain"
+        level: int = 1
+
+    @dataclass(frozen=True)
+    class Number(Declared):
+        name: ClassVar[str] = "number"
+        level: Annotated[int, 0] = 1
+
+    for cls in (Plain, Number):
+        with pytest.raises(
+            TypeError, match=rf"{cls.__name__}.level has to be annotated .*`level: Annotated\["
+        ):
+            cls()

@@ -40,6 +40,7 @@ from zarrv3.store.helpers import (
     children,
     cut,
     erase_by_listing,
+    rename_by_copy,
     size_of,
     stat_by_reading,
     unchanged,
@@ -1036,6 +1037,16 @@ class Pads(Layer):
         self.inner.write_many({k: None if v is None else bytes(v) + b"!" for k, v in changes.items()})
 
 
+class MovesByCopying(Layer):
+    """Copies a folder to move it, and claims what the store inside claims."""
+
+    kind = "moves-by-copying"
+
+    def rename_prefix(self, source: str, target: str, /) -> None:
+        """Not over the folder that the source lies in."""
+        rename_by_copy(self, source, target)
+
+
 class ReadsToTellSizes(Layer):
     """Reads values to tell their sizes."""
 
@@ -1148,6 +1159,7 @@ def test_a_wrong_layer_is_found(layer: type[Layer], test: Callable[[Any], None])
         (Pads, "ways_of_reading_agree"),
         (HiddenOption, "declared_options"),
         (DropsOption, "declared_options"),
+        (MovesByCopying, "replacing"),
         (partial(ShowsSecret, password="open sesame"), "secrets"),
         (partial(TextOption, level=5), "declared_options"),
     ],

@@ -237,7 +237,10 @@ class CodecConformance:
                 if self.encodes_fill:
                     wanted = evolved.decode(evolved.encode(array, given), given)
                     found = evolved.decode(found, given)
-            what = f"the fill value {fill!r} of {_shown(spec)} becomes {claimed.fill_value!r}, which is another one"
+            what = (
+                f"{_shown(spec)}: resolve() makes {claimed.fill_value!r} of the fill value {fill!r}, but a chunk of nothing "
+                "else means other values; make one that does, raise MetadataError, or say `encodes_fill = False`"
+            )
             require(equal_bits(np.asarray(found), np.asarray(wanted)), CARRIED_FILLS, what)
 
     def test_many_threads(self, codec: Any) -> None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast, get_type_hints
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Codec(ABC):
 class Declared(Codec):
     """A codec whose configuration is the fields of its frozen dataclass, each declared once: `Annotated[int, check] = 5`.
 
-    `check(where, value)` returns the value or raises `MetadataError`. What has a default may be left out of a document; where
+    `check(where, value)` returns the value or raises `MetadataError`; `zarrv3.format.extensions` has some. What has a default may be left out of a document; where
     that is `None`, `None` stands for what is left out.
     """
 
@@ -123,7 +123,19 @@ class Declared(Codec):
 def _members(codec: Any) -> dict[str, tuple[Any, Callable[[str, Any], Any]]]:
     """The members of a codec's configuration, each with its default (or `MISSING`) and its check."""
     hints = get_type_hints(codec, include_extras=True)
-    return {each.name: (each.default, hints[each.name].__metadata__[0]) for each in fields(codec)}
+    return {
+        each.name: (each.default, _check_of(codec, each.name, hints[each.name])) for each in fields(codec)
+    }
+
+
+def _check_of(codec: Any, member: str, hint: Any) -> Callable[[str, Any], Any]:
+    """What checks a member's values; a `TypeError` that says how to write it where there is no such function."""
+    for found in getattr(hint, "__metadata__", ()):
+        if callable(found):
+            return cast("Callable[[str, Any], Any]", found)
+    raise TypeError(
+        f"{codec.__name__}.{member} has to be annotated with a function that checks it: `{member}: Annotated[…, check]`"
+    )
 
 
 def _as_json(value: Any) -> JSON:

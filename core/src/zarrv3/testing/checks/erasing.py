@@ -4,7 +4,7 @@ from zarrv3.errors import InvalidKeyError
 from zarrv3.store.base import BaseStore
 from zarrv3.testing.checks.listing import TREE
 from zarrv3.testing.checks.table import Opener, check, fill, holds, listed, opened, values_of
-from zarrv3.testing.rules import ERASE, RENAME, refuses, same
+from zarrv3.testing.rules import CLAIMS, ERASE, RENAME, ConformanceError, refuses, same
 
 FOLDERS = ("foo/", "foo/c/", "foo/c/0/", "grp_1/", "grp%1/", "grp/", "none/", "fo/", "a/", "foo/zarr.json/")
 
@@ -89,7 +89,11 @@ def check_replacing(opener: Opener) -> None:
     with opened(opener) as store:
         for source, target in (("foo/c/", "foo/"), ("foo/c/", ""), ("a/b/c/", "a/"), ("grp_1/", "")):
             items = fill(store, *TREE, f"{source}zarr.json", f"{source}new/k")
-            store.rename_prefix(source, target)
+            try:
+                store.rename_prefix(source, target)
+            except InvalidKeyError as error:
+                said = f"claims `replace`, but rename_prefix({source!r}, {target!r}) raises {error}"
+                raise ConformanceError(CLAIMS, said) from error
             moved = {target + key[len(source) :]: v for key, v in items.items() if key.startswith(source)}
             kept = {key: value for key, value in items.items() if not key.startswith(target)}
             _is_all(store, kept | moved, f"after rename_prefix({source!r}, {target!r})")
