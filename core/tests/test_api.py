@@ -70,6 +70,8 @@ def test_opening_what_is_missing(mode: Any) -> None:
     ):
         with pytest.raises(NodeNotFoundError, match=f"no {noun} at /q in MemoryStore"):
             act()
+    with pytest.raises(NodeNotFoundError, match="where nothing is stored at all"):
+        zarrv3.open(store, mode=mode)
     assert not [*store]
 
 

@@ -152,6 +152,8 @@ def test_nodes_that_cannot_be_copied(url: str, run: Run, tmp_path: Path) -> None
     Path(url, "z/c/0/0/0").write_bytes(b"no zstd")
     stopped = run("copy", url, tmp_path / "one", "--compressor", "none")
     assert (stopped.code, stopped.err.count("\n")) == (1, 1)
+    assert stopped.err.startswith("zarrv3: cannot copy /z in ")
+    assert "--keep-going leaves it out and copies the rest" in stopped.err
     ended = run("copy", url, tmp_path / "two", "--compressor", "none", "--keep-going")
     assert ended.code == 1
     assert ended.out.startswith("not copied: /z: ")

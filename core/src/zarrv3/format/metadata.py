@@ -236,11 +236,15 @@ class ArrayMetadata(_NodeMetadata):
         """Raise `NotPortableError` when the data type or a codec exists only in what a layer shows."""
         if not self.data_type.portable:
             raise NotPortableError(
-                f"the data type {self.data_type.describe()} has no form in the final format"
+                f"the data type {self.data_type.describe()} has no form in the final format; its values can be stored as "
+                "another: create_array(…, data=array[...].astype(…))"
             )
         for codec in self.codecs:
             if not codec.portable:
-                raise NotPortableError(f"the codec {shown(codec.to_json())} has no form in the final format")
+                raise NotPortableError(
+                    f"the codec {shown(codec.to_json())} has no form in the final format; its values can be encoded by others: "
+                    "copy(…, filters=None, serializer='auto')"
+                )
 
     def codec_chain(self) -> CodecChain:
         """The codecs ready for use; `MetadataError` if they do not fit the chunks."""

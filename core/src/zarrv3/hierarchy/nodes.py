@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import islice
+from itertools import chain, islice
 from typing import ClassVar, TypeAlias, TypeVar
 
 from zarrv3.errors import (
@@ -232,7 +232,11 @@ def _deeper(store: BaseStore, path: str) -> str:
     """What to do where a node was looked for above its folder, as in an archive of a whole folder."""
     for _ in range(_DEPTH if store.capabilities.list else 0):
         folder = folder_of(path)
-        below = [*islice((name for name in store.list_dir(folder) if name.endswith("/")), _WIDTH)]
+        found = store.list_dir(folder)
+        first = next(found, None)
+        if first is None and not path:
+            return ", where nothing is stored at all"
+        below = [*islice((name for name in chain([first or ""], found) if name.endswith("/")), _WIDTH)]
         paths = [name[:-1] for name in below if is_path(name[:-1])]
         sizes = store.stat_many([document_key(inner) for inner in paths])
         if nodes := sorted(inner for inner, size in zip(paths, sizes, strict=True) if size is not None):

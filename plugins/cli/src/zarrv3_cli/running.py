@@ -123,6 +123,8 @@ _OPTIONS = {
     "pass overwrite=True": "give --overwrite",
     "overwrite=True": "--overwrite",
     "resume=True": "--resume",
+    "on_error='report'": "--keep-going",
+    "repair=True": "?repair=true in its URL",
     " or mode='w' for that path": "",
     ", or pass auto=True": "",
     ", or with auto=True": "",

@@ -196,7 +196,8 @@ class Copier:
 
     def _fail(self, job: Job, error: ZarrError) -> None:
         if not self.options.report_errors:
-            raise error
+            what = f"cannot copy {nodes.where(self.source, job.path)}: {error}"
+            raise type(error)(f"{what}; on_error='report' leaves it out and copies the rest") from error
         already, job.failed = job.failed, True
         if not already:  # one value of a node is enough to tell
             self.tally.fail(job.path, error)
