@@ -22,6 +22,7 @@ import zarrv3
 from zarrv3.chunks.kernels import UNDONE, chunk_kernel, kernels
 from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
 from zarrv3.format.codecs import CodecChain
+from zarrv3.format.codecs.gzip import GzipCodec
 from zarrv3.indexing import plan
 from zarrv3.options.settings import config
 from zarrv3.store.contract import ByteRange
@@ -299,19 +300,15 @@ def test_edges_have_the_fill_value() -> None:
     assert stored(stores["native"]) == stored(stores["none"])
 
 
-def test_edges_of_new_chunks_have_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks that reach over the edge, and parts of chunks that are not stored, are encoded by the kernel."""
-    array = array_of(zarrv3.MemoryStore(), "native", shape=(5, 5), dtype="f4", chunks=(4, 3))
+def test_parts_of_new_chunks_have_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of chunks that are not stored yet are encoded by the kernel, with the fill value around them."""
+    array = array_of(zarrv3.MemoryStore(), "native", shape=(5, 5), dtype="f4", chunks=(4, 3), fill_value=7)
     monkeypatch.setattr(CodecChain, "encode", None)
     with with_kernels("native"):
-        array[...] = np.ones((5, 5), "f4")
-        other = array_of(
-            zarrv3.MemoryStore(), "native", shape=(5, 5), dtype="f4", chunks=(4, 3), fill_value=7
-        )
-        other[1:3, ::2] = 1
+        array[1:3, ::2] = 1
         expected = np.full((5, 5), 7, "f4")
         expected[1:3, ::2] = 1
-        np.testing.assert_array_equal(other[...], expected)
+        np.testing.assert_array_equal(array[...], expected)
 
 
 def test_empty_chunks() -> None:
@@ -759,6 +756,56 @@ def test_what_has_a_kernel() -> None:
         assert chunk_kernel(chain_of(shape=(1,) * 17, dtype="f8")) is None
     with with_kernels("none"):
         assert chunk_kernel(chain_of(shape=4, dtype="f8")) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        *((number, "f8") for number in range(len(CHAINS))),
+        *((number, "string") for number in range(len(CHAINS) - 1)),  # zlib does not say how large a text is
+    ],
+)
+def test_python_is_not_asked(number: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No chunk is encoded or decoded by Python, whatever the chain: none at an edge, none of which a part is read."""
+    values = np.arange(63.0).reshape(9, 7).astype(np.dtypes.StringDType() if dtype == "string" else dtype)
+    arguments: dict[str, Any] = {"filters": [{"name": "transpose", "configuration": {"order": [1, 0]}}]}
+    if dtype != "string":
+        arguments["serializer"] = {"name": "bytes", "configuration": {"endian": "big"}}
+    store = zarrv3.MemoryStore()
+    array = array_of(
+        store,
+        "native",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(4, 3),
+        compressors=CHAINS[number],
+        **arguments,
+    )
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(CodecChain, name, None)
+    with with_kernels("native"):
+        array[...] = values
+        assert array[...].tolist() == values.tolist()
+        assert array[::2, 1].tolist() == values[::2, 1].tolist()
+
+
+def test_python_is_not_asked_in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is a chunk within a shard."""
+    values = np.arange(63.0).reshape(9, 7)
+    array = array_of(
+        zarrv3.MemoryStore(),
+        "native",
+        shape=(9, 7),
+        dtype="f8",
+        chunks=(2, 3),
+        shards=(4, 6),
+        compressors=[GZIP, "crc32c"],
+    )
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(GzipCodec, name, None)
+    with with_kernels("native"):
+        array[...] = values
+        assert bits(array[...]) == bits(values)
 
 
 def test_what_is_left() -> None:

@@ -48,8 +48,8 @@ static bool is_utf8(const uint8_t *text, size_t size) {
     return true;
 }
 
-/* An array of StringDType as a buffer; false, with an exception, for anything else. Acquiring its allocator may wait for a
- * thread of numpy's that waits for Python's lock: so it is never done with that lock. */
+/* An array of StringDType as a buffer; false, with an exception, for anything else. Its allocator has a lock, which is held
+ * only together with Python's: so no fork can find it held. */
 static bool texts_of(PyObject *object, bool writes, Py_buffer *view, const PyArray_StringDTypeObject **dtype) {
     if (PyArray_ImportNumPyAPI() < 0) return false;
     PyArrayObject *array = (PyArrayObject *)object;
@@ -161,12 +161,16 @@ typedef struct {
     char *array;
 } Texts;
 
-/* Decode one value, whose bytes are NULL if it is missing, without Python's lock. */
+/* Decode one value, whose bytes are NULL if it is missing; all but the elements themselves without Python's lock. */
 static bool decode_texts(Worker *worker, const Texts *texts, const Window *window, const uint8_t *data, Py_ssize_t size) {
     Source source = {.starts = texts->starts, .fill = texts->fill, .fill_size = (size_t)texts->fill_size};
     if (data != NULL) {
-        const uint8_t *content = decode_any(worker, data, &size, texts->limit);
-        if (content == NULL || !split(content, size, texts->chunk->nbytes, texts->starts)) return false;
+        const uint8_t *content;
+        Py_BEGIN_ALLOW_THREADS
+        content = decode_any(worker, data, &size, texts->limit);
+        if (content != NULL && !split(content, size, texts->chunk->nbytes, texts->starts)) content = NULL;
+        Py_END_ALLOW_THREADS
+        if (content == NULL) return false;
         source.content = (const char *)content;
     }
     source.allocator = take_allocator(texts->dtype);
@@ -175,19 +179,16 @@ static bool decode_texts(Worker *worker, const Texts *texts, const Window *windo
     return done;
 }
 
-/* Decode one value by its number; -1, with an exception, if that fails altogether. */
-static int decode_number(Worker *worker, const Texts *texts, const Py_buffer *out, PyObject *values, PyObject *pieces,
+/* Decode one value by its number; false if it is left to Python. */
+static bool decode_number(Worker *worker, const Texts *texts, const Py_buffer *out, PyObject *values, PyObject *pieces,
                          Py_ssize_t number) {
     PyObject *value = PySequence_GetItem(values, number), *piece = PySequence_GetItem(pieces, number);
     Py_buffer held = {0};
     Window window;
     bool done = false;
     if (value != NULL && piece != NULL && window_of(piece, texts->chunk, out, &window) &&
-        (value == Py_None || PyObject_GetBuffer(value, &held, PyBUF_SIMPLE) == 0)) {
-        Py_BEGIN_ALLOW_THREADS
-        done = decode_texts(worker, texts, &window, held.buf, held.len);
-        Py_END_ALLOW_THREADS
-    }
+        (value == Py_None || PyObject_GetBuffer(value, &held, PyBUF_SIMPLE) == 0))
+        done = decode_texts(worker, texts, &window, value == Py_None ? NULL : held.buf, held.len);
     PyErr_Clear(); /* Python meets it again, and says it better */
     if (held.obj != NULL) PyBuffer_Release(&held);
     Py_XDECREF(value);
@@ -264,7 +265,8 @@ static Py_ssize_t join(Worker *worker, const Texts *texts, const Window *window,
     return size;
 }
 
-/* Encode one piece without Python's lock, into memory that is the caller's then; its size, EMPTY or FAILED. */
+/* Encode one piece into memory that is the caller's then, all but the elements themselves without Python's lock; its size, EMPTY
+ * or FAILED. */
 static Py_ssize_t encode_texts(Worker *worker, const Texts *texts, const Window *window, bool keep_empty, char **made) {
     npy_static_string *found = calloc((size_t)texts->chunk->nbytes, sizeof *found);
     if (found == NULL) return FAILED;
@@ -275,7 +277,11 @@ static Py_ssize_t encode_texts(Worker *worker, const Texts *texts, const Window 
     if (size <= 0) return size;
     Py_ssize_t room = encoded_bound(worker);
     *made = malloc((size_t)room);
-    return *made == NULL ? FAILED : encode_whole(worker, worker->scratch, *made, room);
+    if (*made == NULL) return FAILED;
+    Py_BEGIN_ALLOW_THREADS
+    size = encode_whole(worker, worker->scratch, *made, room);
+    Py_END_ALLOW_THREADS
+    return size;
 }
 
 static PyObject *encode_piece(Worker *worker, const Texts *texts, const Py_buffer *value, PyObject *piece,
@@ -283,11 +289,8 @@ static PyObject *encode_piece(Worker *worker, const Texts *texts, const Py_buffe
     Window window;
     Py_ssize_t size = FAILED;
     char *made = NULL;
-    if (piece != NULL && window_of(piece, texts->chunk, value, &window)) {
-        Py_BEGIN_ALLOW_THREADS
+    if (piece != NULL && window_of(piece, texts->chunk, value, &window))
         size = encode_texts(worker, texts, &window, keep_empty, &made);
-        Py_END_ALLOW_THREADS
-    }
     PyErr_Clear();
     PyObject *answer = size > 0 ? PyBytes_FromStringAndSize(made, size) : Py_NewRef(size == EMPTY ? Py_None : undone);
     free(made);
