@@ -749,6 +749,7 @@ def test_what_has_a_kernel() -> None:
             {"dtype": "f8", "compressors": [blosc(), GZIP]},
             {"dtype": "f8", "compressors": ["numcodecs.shuffle"]},
             {"dtype": "f8", "filters": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f8"}}]},
+            {"dtype": "f8", "compressors": [{"name": "numcodecs.zlib", "configuration": {"level": 2**40}}]},
             {"dtype": "bytes"},
             {"dtype": "bool"},
         ):

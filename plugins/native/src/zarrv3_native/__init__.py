@@ -163,14 +163,10 @@ class NativeTexts:
         keep_empty: bool,
         olds: Sequence[Buffer | None] | None = None,
     ) -> Sequence[Buffer | Undone | None]:
-        """See `zarrv3.chunks.kernels.ChunkKernel`; a part of an old chunk is left."""
-        new = [number for number in range(len(pieces)) if olds is None or olds[number] is None]
-        own = [pieces[number] for number in new]
-        made: list[Buffer | Undone | None] = [UNDONE] * len(pieces)
-        encoded = _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, own, value, UNDONE)
-        for number, one in zip(new, encoded, strict=True):
-            made[number] = one
-        return made
+        """See `zarrv3.chunks.kernels.ChunkKernel`; what is put into an old chunk is left to Python."""
+        if olds is not None:
+            pieces = [piece if old is None else None for piece, old in zip(pieces, olds, strict=True)]
+        return _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, pieces, value, UNDONE)
 
 
 class Memory:
@@ -217,7 +213,9 @@ def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> objec
 
 
 def _deflate(gzip: bool, level: int) -> object | None:
-    """The codec that libdeflate is; `None` where it is not installed."""
+    """The codec that libdeflate is; `None` where it is not installed, and for levels that only Python knows."""
+    if not 0 <= level <= 9:
+        return None
     try:
         library = str(import_module("deflate._deflate").__file__)
     except ImportError:

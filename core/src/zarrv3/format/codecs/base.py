@@ -176,12 +176,12 @@ class ArrayBytesCodec(Codec):
 
     kind = "array-bytes"
 
-    def native(self, spec: ChunkSpec) -> int | str | None:  # noqa: ARG002 - for those who can
+    def native(self, spec: ChunkSpec) -> int | str | None:
         """For kernels: how many bytes at a time are in reverse, 1 for the plain memory of an array.
 
         Where the elements are encoded otherwise, the name of a format that kernels may know; `None` if only Python can do it.
         """
-        return None
+        return 1 if self.is_plain(spec) else None
 
     def is_plain(self, spec: ChunkSpec) -> bool:  # noqa: ARG002 - for those who are
         """Whether the encoded bytes are exactly the memory of a C-contiguous array; the chain may then skip it."""

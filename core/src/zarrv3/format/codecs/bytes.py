@@ -46,10 +46,8 @@ class BytesCodec(Declared, ArrayBytesCodec):
 
     def native(self, spec: ChunkSpec) -> int | None:
         carrier = spec.data_type.carrier
-        if self.is_plain(spec):
-            return 1
-        if spec.data_type.has_spare_bits or carrier.kind not in "iufc":
-            return None
+        if not self._swaps(spec) or spec.data_type.has_spare_bits or carrier.kind not in "iufc":
+            return super().native(spec)
         return carrier.itemsize // (2 if carrier.kind == "c" else 1)
 
     def is_plain(self, spec: ChunkSpec) -> bool:
