@@ -470,6 +470,22 @@ def test_forks_while_texts_are_encoded() -> None:
             writer.join()
 
 
+def test_points_and_parts_of_texts() -> None:
+    """Lists of indices, points and parts of stored chunks of texts are right, though Python does them."""
+    values = (
+        np.array([f"text {number}" for number in range(77)]).astype(np.dtypes.StringDType()).reshape(7, 11)
+    )
+    array = array_of(zarrv3.MemoryStore(), "native", data=values, chunks=(3, 4))
+    with with_kernels("native"):
+        assert array.vindex[[0, 6, 3], [10, 0, 5]].tolist() == values[[0, 6, 3], [10, 0, 5]].tolist()
+        assert array.oindex[[6, 0], [1, 2]].tolist() == values[np.ix_([6, 0], [1, 2])].tolist()
+        array.vindex[[0, 6], [10, 0]] = values[1, :2]
+        array[1:5, ::3] = values[:4, 1:5]
+        values[[0, 6], [10, 0]] = values[1, :2].copy()
+        values[1:5, ::3] = values[:4, 1:5].copy()
+        assert array[...].tolist() == values.tolist()
+
+
 def test_arrays_that_are_not_texts() -> None:
     """The functions for texts refuse other arrays, and leave what is missing and too large to Python."""
     with with_kernels("native"):
@@ -749,7 +765,7 @@ def test_what_has_a_kernel() -> None:
             {"dtype": "f8", "compressors": [blosc(), GZIP]},
             {"dtype": "f8", "compressors": ["numcodecs.shuffle"]},
             {"dtype": "f8", "filters": [{"name": "numcodecs.delta", "configuration": {"dtype": "<f8"}}]},
-            {"dtype": "f8", "compressors": [{"name": "numcodecs.zlib", "configuration": {"level": 2**40}}]},
+            {"dtype": "f8", "compressors": [{"name": "numcodecs.zlib", "configuration": {"level": -1}}]},
             {"dtype": "bytes"},
             {"dtype": "bool"},
         ):

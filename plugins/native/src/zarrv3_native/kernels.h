@@ -150,7 +150,7 @@ Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t r
 
 /* ------------------------------------------------------------------ strings.c */
 
-bool prepare_texts(void); /* whether it was built with numpy's headers */
+bool has_texts(void); /* whether it was built with numpy's headers */
 
 /* ------------------------------------------------------------------ functions of the module */
 

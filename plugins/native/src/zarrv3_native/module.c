@@ -25,7 +25,7 @@ static PyMethodDef functions[] = {
 };
 
 static int add_constants(PyObject *module) {
-    if (PyModule_AddIntConstant(module, "HAS_TEXTS", prepare_texts()) < 0) return -1;
+    if (PyModule_AddIntConstant(module, "HAS_TEXTS", has_texts()) < 0) return -1;
     return PyModule_AddIntMacro(module, MAX_NDIM);
 }
 

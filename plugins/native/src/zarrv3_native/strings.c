@@ -4,10 +4,6 @@
 
 #if __has_include(<numpy/arrayobject.h>)
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <time.h>
-
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
 #include <numpy/arrayobject.h>
@@ -62,49 +58,6 @@ static bool texts_of(PyObject *object, bool writes, Py_buffer *view, const PyArr
                         .strides = PyArray_STRIDES(array), .itemsize = PyArray_ITEMSIZE(array)};
     *dtype = (const PyArray_StringDTypeObject *)PyArray_DESCR(array);
     return true;
-}
-
-/* ---------------------------------------------------------------- allocators and forks */
-
-/* The lock of an allocator that another thread holds during a fork is held for ever in the child. So a fork waits until no thread
- * here holds one, and none takes one until the fork is over. It does not wait without end: a thread of numpy's may hold the
- * allocator that one of ours waits for, and wait for Python's lock itself, which the thread that forks has. */
-static _Atomic int holders, forks_under_way;
-enum { NANOSECONDS = 50000, MOST_PAUSES = 40000 };
-
-static void pause_briefly(void) {
-    nanosleep(&(struct timespec){.tv_nsec = NANOSECONDS}, NULL);
-}
-
-static npy_string_allocator *take_allocator(const PyArray_StringDTypeObject *dtype) {
-    for (;;) {
-        while (forks_under_way > 0) pause_briefly();
-        holders++;
-        if (forks_under_way == 0) return NpyString_acquire_allocator(dtype);
-        holders--;
-    }
-}
-
-static void give_allocator(npy_string_allocator *allocator) {
-    NpyString_release_allocator(allocator);
-    holders--;
-}
-
-static void before_fork(void) {
-    forks_under_way++;
-    for (int pauses = 0; holders > 0 && pauses < MOST_PAUSES; pauses++) pause_briefly();
-}
-
-static void in_parent(void) {
-    forks_under_way--;
-}
-
-static void in_child(void) {
-    holders = forks_under_way = 0;
-}
-
-static void watch_forks(void) {
-    pthread_atfork(before_fork, in_parent, in_child);
 }
 
 /* ---------------------------------------------------------------- decoding */
@@ -173,10 +126,18 @@ static bool decode_texts(Worker *worker, const Texts *texts, const Window *windo
         if (content == NULL) return false;
         source.content = (const char *)content;
     }
-    source.allocator = take_allocator(texts->dtype);
+    source.allocator = NpyString_acquire_allocator(texts->dtype);
     bool done = pack_box(&source, window, 0, texts->array + window->array_start, window->chunk_start);
-    give_allocator(source.allocator);
+    NpyString_release_allocator(source.allocator);
     return done;
+}
+
+/* Where a piece is; false for one that is left to Python, as are those with arrays as indices. */
+static bool place_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array, Window *window) {
+    if (piece == NULL || !window_of(piece, chunk, array, window)) return false;
+    bool has_lists = window->lists != NULL;
+    free(window->lists);
+    return !has_lists;
 }
 
 /* Decode one value by its number; false if it is left to Python. */
@@ -186,7 +147,7 @@ static bool decode_number(Worker *worker, const Texts *texts, const Py_buffer *o
     Py_buffer held = {0};
     Window window;
     bool done = false;
-    if (value != NULL && piece != NULL && window_of(piece, texts->chunk, out, &window) &&
+    if (value != NULL && place_of(piece, texts->chunk, out, &window) &&
         (value == Py_None || PyObject_GetBuffer(value, &held, PyBUF_SIMPLE) == 0))
         done = decode_texts(worker, texts, &window, value == Py_None ? NULL : held.buf, held.len);
     PyErr_Clear(); /* Python meets it again, and says it better */
@@ -270,9 +231,9 @@ static Py_ssize_t join(Worker *worker, const Texts *texts, const Window *window,
 static Py_ssize_t encode_texts(Worker *worker, const Texts *texts, const Window *window, bool keep_empty, char **made) {
     npy_static_string *found = calloc((size_t)texts->chunk->nbytes, sizeof *found);
     if (found == NULL) return FAILED;
-    npy_string_allocator *allocator = take_allocator(texts->dtype);
+    npy_string_allocator *allocator = NpyString_acquire_allocator(texts->dtype);
     Py_ssize_t size = join(worker, texts, window, keep_empty, allocator, found);
-    give_allocator(allocator);
+    NpyString_release_allocator(allocator);
     free(found);
     if (size <= 0) return size;
     Py_ssize_t room = encoded_bound(worker);
@@ -289,7 +250,7 @@ static PyObject *encode_piece(Worker *worker, const Texts *texts, const Py_buffe
     Window window;
     Py_ssize_t size = FAILED;
     char *made = NULL;
-    if (piece != NULL && window_of(piece, texts->chunk, value, &window))
+    if (place_of(piece, texts->chunk, value, &window))
         size = encode_texts(worker, texts, &window, keep_empty, &made);
     PyErr_Clear();
     PyObject *answer = size > 0 ? PyBytes_FromStringAndSize(made, size) : Py_NewRef(size == EMPTY ? Py_None : undone);
@@ -344,10 +305,8 @@ PyObject *kernel_encode_texts(PyObject *module, PyObject *args) {
 
 #endif
 
-bool prepare_texts(void) {
+bool has_texts(void) {
 #if __has_include(<numpy/arrayobject.h>)
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
     return true;
 #else
     return false;
