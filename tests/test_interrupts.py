@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +14,10 @@ import zarrv3
 from zarrv3 import ByteRange, registry
 from zarrv3.store.contract import Request, whole
 from zarrv3.testing.interrupts import interrupted
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="on Python 3.14 Ctrl-C may leave a lock that `with` has just taken"
+)
 
 BEFORE = {"a": b"old", "b": b"old", "f/x": b"kept"}
 MOMENTS = 24
