@@ -1239,6 +1239,14 @@ class SwapsLikeOnce(MappingDriver):
         return not super().swap_many(swaps)
 
 
+class ListsNeighbours(MappingDriver):
+    """Takes a folder for the beginning of a name."""
+
+    def list_prefix(self, folder: str, /) -> Iterator[str]:
+        """Without the slash that ends it."""
+        return super().list_prefix(folder.rstrip("/"))
+
+
 class Unreachable(MappingDriver):
     """Has no connection."""
 
@@ -1261,6 +1269,7 @@ BROKEN: list[tuple[type[MappingDriver], str]] = [
     (WritesNothing, "after write_many, 'basics/k' reads None, not b'value'"),
     (Overclaims, "after erasing, 'basics/k' reads b'value', not None"),
     (BareFolders, "list_dir('basics/') yields"),
+    (ListsNeighbours, "list_prefix('basics/f/') yields ['basics/f/k', 'basics/fk'], not ['basics/f/k']"),
     (SwapsLikeOnce, "swap_many returned True, not the keys that it refused"),
     (VersionsTheMissing, "get_versioned answers a missing key with (None, b'')"),
     (NothingHasNoSize, ""),

@@ -12,7 +12,7 @@ from zarrv3.testing.rules import BASICS, ConformanceError, shown
 
 T = TypeVar("T")
 
-ITEMS = {"basics/k": b"value", "basics/f/k": b"other"}
+ITEMS = {"basics/k": b"value", "basics/f/k": b"other", "basics/fk": b"third"}
 
 
 @check()
@@ -63,14 +63,19 @@ def _look(store: BaseStore) -> None:
 
 
 def _lists(store: BaseStore) -> None:
-    for name, calls, expected in (
-        ("list_prefix", lambda: [*store.list_prefix("basics/")], {*ITEMS}),
-        ("list_dir", lambda: [*store.list_dir("basics/")], {"basics/k", "basics/f/"}),
-        ("list_sizes", lambda: [*store.list_sizes("basics/")], {(k, len(v)) for k, v in ITEMS.items()}),
+    below = ["basics/f/k"]
+    for name, folder, expected in (
+        ("list_prefix", "basics/", [*ITEMS]),
+        ("list_prefix", "basics/f/", below),
+        ("list_dir", "basics/", ["basics/k", "basics/f/", "basics/fk"]),
+        ("list_dir", "basics/f/", below),
+        ("list_sizes", "basics/", [(key, len(value)) for key, value in ITEMS.items()]),
+        ("list_sizes", "basics/f/", [(key, len(ITEMS[key])) for key in below]),
     ):
-        found: list[Any] = _doing(name, calls)
+        found: list[Any] = _doing(name, lambda name=name, folder=folder: [*getattr(store, name)(folder)])
         _require(
-            {*found} == expected, f"{name}('basics/') yields {shown(found)}, not {shown(sorted(expected))}"
+            {*found} == {*expected},
+            f"{name}({folder!r}) yields {shown(found)}, not {shown(sorted(expected))}",
         )
 
 
