@@ -190,14 +190,12 @@ def test_warnings_are_one_line(url: str, environment: dict[str, str]) -> None:
     assert "hunter2" not in ended.stderr
 
 
-def test_interrupted_copy(url: str, tmp_path: Path, environment: dict[str, str], process: Run) -> None:
-    """Ctrl-C in the middle of a copy: exit code 130, each key whole or absent, no node yet; `--resume` completes it."""
-    source = tmp_path / "large.zarr"
+def interrupted_copy(source: Path, there: Path, environment: dict[str, str], *options: str) -> str:
+    """Press Ctrl-C in the middle of a copy of an array of 1600 chunks; returns what is said."""
     array = zarrv3.create_array(source, shape=(400, 4), chunks=(1, 1), dtype="i4", compressors=None)
     array[:] = np.arange(1600).reshape(400, 4)
-    there = tmp_path / "copy.zarr"
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PAUSING, "copy", str(source), f"{there}|pausing:"],
+        [sys.executable, "-W", "error", "-c", PAUSING, "copy", str(source), f"{there}|pausing:", *options],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -212,7 +210,20 @@ def test_interrupted_copy(url: str, tmp_path: Path, environment: dict[str, str],
         child.stdin.close()
         rest, said = child.stdout.read(), child.stderr.read()
         assert (child.wait(), rest, said.count("\n")) == (130, "", 1)
-    assert "the same command with --resume goes on" in said
+    return said
+
+
+def test_interrupted_overwriting(tmp_path: Path, environment: dict[str, str]) -> None:
+    """After Ctrl-C in a copy with `--overwrite`, which is not resumed, the command is to be given again as it was."""
+    said = interrupted_copy(tmp_path / "large.zarr", tmp_path / "copy.zarr", environment, "--overwrite")
+    assert "the same command makes the copy again" in said
+    assert "--resume" not in said
+
+
+def test_interrupted_copy(tmp_path: Path, environment: dict[str, str], process: Run) -> None:
+    """Ctrl-C in the middle of a copy: exit code 130, each key whole or absent, no node yet; `--resume` completes it."""
+    source, there = tmp_path / "large.zarr", tmp_path / "copy.zarr"
+    assert "the same command with --resume goes on" in interrupted_copy(source, there, environment)
     expected = {path.relative_to(source): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     partly = {path.relative_to(there): path.read_bytes() for path in there.rglob("*") if path.is_file()}
     assert 0 < len(partly) < len(expected)

@@ -101,7 +101,7 @@ def copy(
     with (
         here.opener() as old,
         there.opener() as new,
-        _saying_how_to_resume(dry_run=dry_run),
+        _saying_how_to_go_on(dry_run=dry_run, overwrite=overwrite),
         output.progress("copy", "bytes") as report,
     ):
         done = zarrv3.copy(
@@ -122,15 +122,14 @@ def copy(
 
 
 @contextmanager
-def _saying_how_to_resume(*, dry_run: bool) -> Iterator[None]:
+def _saying_how_to_go_on(*, dry_run: bool, overwrite: bool) -> Iterator[None]:
     """A block whose interruption by Ctrl-C says how to go on."""
     try:
         yield
     except KeyboardInterrupt:
         if not dry_run:
-            output.note(
-                "zarrv3: interrupted; nothing is half-written, and the same command with --resume goes on"
-            )
+            how = "makes the copy again" if overwrite else "with --resume goes on"
+            output.note(f"zarrv3: interrupted; nothing is half-written, and the same command {how}")
         raise
 
 
