@@ -8,6 +8,18 @@ hooks         the commands `zarrv3 log` and `zarrv3 commit`
 commands      what they do
 """
 
-from zarrv3_bridge_icechunk.store import CommitConflictError, IcechunkStore, Snapshot, UncommittedWarning
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zarrv3_bridge_icechunk.store import CommitConflictError, IcechunkStore, Snapshot, UncommittedWarning
 
 __all__ = ["CommitConflictError", "IcechunkStore", "Snapshot", "UncommittedWarning"]
+
+
+def __getattr__(name: str) -> Any:
+    """The store and what belongs to it, imported when asked for: every program that opens any store imports the hooks beside it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    from zarrv3_bridge_icechunk import store
+
+    return getattr(store, name)
