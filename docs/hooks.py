@@ -149,7 +149,7 @@ def reference() -> dict[str, list[Name]]:
         "Arrays and groups",
         "Stores and layers",
         "For authors",
-        *CORE[1:],
+        *core[1:],
         *plugins,
         *OTHERS,
     ]
