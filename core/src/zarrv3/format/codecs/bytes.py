@@ -44,7 +44,7 @@ class BytesCodec(Declared, ArrayBytesCodec):
             )
         return self
 
-    def native(self, spec: ChunkSpec) -> int | None:
+    def native(self, spec: ChunkSpec) -> int | str | None:
         carrier = spec.data_type.carrier
         if not self._swaps(spec) or spec.data_type.has_spare_bits or carrier.kind not in "iufc":
             return super().native(spec)
