@@ -1,6 +1,7 @@
 """What everything else rests on: when it fails, the other checks say nothing, and are not run."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from zarrv3.errors import ZarrError
@@ -72,7 +73,9 @@ def _lists(store: BaseStore) -> None:
         ("list_sizes", "basics/", [(key, len(value)) for key, value in ITEMS.items()]),
         ("list_sizes", "basics/f/", [(key, len(ITEMS[key])) for key in below]),
     ):
-        found: list[Any] = _doing(name, lambda name=name, folder=folder: [*getattr(store, name)(folder)])
+        found: list[Any] = _doing(
+            name, partial(lambda method, folder: [*getattr(store, method)(folder)], name, folder)
+        )
         _require(
             {*found} == {*expected},
             f"{name}({folder!r}) yields {shown(found)}, not {shown(sorted(expected))}",
