@@ -297,6 +297,7 @@ def release(session: nox.Session) -> None:
         built = build(session, Path(folder).resolve(), versions)
         for each in versions:
             try_out(session, built, each)
+        shutil.rmtree(ROOT / "dist" / version, ignore_errors=True)  # of a rehearsal
         shutil.copytree(built, ROOT / "dist" / version)
     session.run("git", "commit", "-q", "-a", "-m", f"Version {version}", external=True)
     session.run("git", "tag", "-a", f"v{version}", "-m", f"zarrv3 {version}", external=True)
