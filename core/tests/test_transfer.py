@@ -41,16 +41,6 @@ def test_reading_asks_for_a_window_at_once(threads: int, window: int, many: int)
     assert counting.requested["get_many"] == many
 
 
-def test_large_chunks_are_shared_among_threads() -> None:
-    """Chunks worth a thread are cut into as many tasks as there are threads, and not into more."""
-    array, counting = counted(64 * 10_000, 10_000, compressor=None)
-    for threads in (1, 4):
-        with config.set(threads=threads):
-            counting.reset()
-            array[...]
-            assert counting.calls["get_many"] == threads
-
-
 class Away(Layer):
     """A store that is far away: calls for values wait until as many are under way as are wanted."""
 
@@ -66,6 +56,17 @@ class Away(Layer):
         if len(requests) > 1:
             self.wanted.wait(60)
         return super().get_many(requests)
+
+
+def test_large_chunks_are_shared_among_threads() -> None:
+    """Chunks worth a thread are cut into as many tasks as there are threads, and not into more."""
+    counting = Counting(MemoryStore())
+    array = zarrv3.create((64 * 10_000,), chunks=10_000, dtype="f8", store=Away(counting), compressors=None)
+    for threads in (1, 4):
+        with config.set(threads=threads):
+            counting.reset()
+            array[...]
+            assert counting.calls["get_many"] == threads
 
 
 def test_more_windows_are_under_way_where_threads_wait() -> None:

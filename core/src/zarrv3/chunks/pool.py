@@ -63,7 +63,7 @@ def run(action: Callable[[T], None], tasks: Iterable[T], count: int, workers: in
     me = threading.get_ident()
     try:
         _callers.add(me)
-        _run(action, tasks, min(workers, count, max(1, threads() + 1 - len(_callers))))
+        _run(action, tasks, min(count, max(1, workers + 1 - len(_callers))))
     finally:
         _callers.discard(me)
 

@@ -31,7 +31,10 @@ TASK_BYTES = 16 * 2**20
 """How many bytes of chunks one task handles at most (one block of chunks at least)."""
 
 LOCAL_TASK_BYTES = 2 * 2**20
-"""The limit for stores without round trips: what is read or encoded is then still in the processor's cache."""
+"""The limit for stores without round trips: what is read or encoded is then still in the processor's cache.
+
+It does not count where chunks bring others along, which are not touched.
+"""
 
 SMALL_CHUNK = 16 * 2**10
 """Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""
@@ -57,7 +60,7 @@ def run(
         task([*plan.pieces()])
         return
     local = layout.store.capabilities.local
-    most = LOCAL_TASK_BYTES if local else TASK_BYTES
+    most = LOCAL_TASK_BYTES if local and together == 1 else TASK_BYTES
     size = max(1, min(config.get("window"), most // max(1, layout.chunk_bytes * together)))
     large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
     workers = pool.threads(waiting=not local) if large else 1
