@@ -202,6 +202,23 @@ def test_no_more_than_half_is_fetched_in_vain(make: Make, spelling: str) -> None
         assert len(columns) * CHUNK <= read <= 1.5 * len(columns) * CHUNK
 
 
+@pytest.mark.parametrize(("local", "requests"), [(True, 4), (False, 1)])
+def test_gaps_are_wider_where_requests_cost_round_trips(local: bool, requests: int) -> None:
+    """A chunk of 80 KB that nobody asked for, between such as are wanted, costs less than another request far away."""
+    driver = MemoryDriver({})
+    driver.capabilities = replace(driver.capabilities, native_ranges=True, local=local)
+    counting = Counting(DriverStore(driver))
+    array = zarrv3.create_array(
+        counting, shape=(120_000,), chunks=(10_000,), shards=(120_000,), dtype="f8", compressors=None
+    )
+    array[:] = values = np.arange(120_000.0)
+    array[0]
+    counting.reset()
+    wanted = [number * 10_000 for number in (0, 1, 3, 4, 6, 7, 9, 10)]
+    assert (array.oindex[wanted] == values[wanted]).all()
+    assert counting.requested == {"get_many": requests + 1}  # and the index
+
+
 def test_partial_write_is_one_read_and_one_write(make: Make) -> None:
     """Parts of chunks, or some chunks of a shard: the shards are read once and written once, in one call each."""
     array, counting, values = full(make)

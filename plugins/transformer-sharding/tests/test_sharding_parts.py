@@ -51,13 +51,13 @@ def test_extents_cover_spans(pairs: list[tuple[int, int]], gap: int) -> None:
 
 def test_neighbours_are_one_extent() -> None:
     """What lies side by side is fetched as one; a gap that is too wide, or too wide for what is asked, parts it."""
-    assert len(merged([Span(0, 10, 0), Span(10, 20, 1), Span(20, 30, 2)])) == 1
-    assert len(merged([Span(0, 10, 0), Span(20, 30, 1)])) == 1
-    assert len(merged([Span(0, 10, 0), Span(21, 31, 1)])) == 2
+    assert len(merged([Span(0, 10, 0), Span(10, 20, 1), Span(20, 30, 2)], MAX_GAP)) == 1
+    assert len(merged([Span(0, 10, 0), Span(20, 30, 1)], MAX_GAP)) == 1
+    assert len(merged([Span(0, 10, 0), Span(21, 31, 1)], MAX_GAP)) == 2
     wide = 2**20
-    assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP, 2 * wide, 1)])) == 1
-    assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP + 1, 2 * wide, 1)])) == 2
-    assert merged([]) == []
+    assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP, 2 * wide, 1)], MAX_GAP)) == 1
+    assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP + 1, 2 * wide, 1)], MAX_GAP)) == 2
+    assert merged([], MAX_GAP) == []
 
 
 # ---------------------------------------------------------------- places

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_GAP = 64 * 2**10
-"""The largest gap between two ranges that is fetched with them: about what a request to an object store costs."""
+"""The largest gap between two ranges that is fetched with them."""
+
+FAR_GAP = 2**20
+"""The same for a store with round trips, where a request costs about as much as so many bytes."""
 
 
 class Span(NamedTuple):
@@ -23,7 +26,7 @@ class Extent(NamedTuple):
     spans: list[Span]
 
 
-def merged(spans: Iterable[Span], max_gap: int = MAX_GAP) -> list[Extent]:
+def merged(spans: Iterable[Span], max_gap: int) -> list[Extent]:
     """The extents that cover all spans, in ascending order.
 
     Spans with at most `max_gap` bytes between them share an extent, as long as the unwanted bytes are no more

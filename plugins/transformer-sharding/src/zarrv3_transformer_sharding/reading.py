@@ -20,7 +20,7 @@ from zarrv3.errors import CorruptDataError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
 from zarrv3.store.helpers import cut, resolve
-from zarrv3_transformer_sharding.ranges import Extent, Span, merged
+from zarrv3_transformer_sharding.ranges import FAR_GAP, MAX_GAP, Extent, Span, merged
 from zarrv3_transformer_sharding.shard import Entries, ShardFormat
 
 
@@ -152,7 +152,7 @@ class ShardReader:
                 spans.append(Span(start, stop, position))
             else:
                 self.answers[position] = b""
-        return merged(spans)
+        return merged(spans, MAX_GAP if self.store.capabilities.local else FAR_GAP)
 
     def _fetch(self, opened: Mapping[str, _Opened]) -> dict[str, _Opened | None]:
         """Fetch the ranges and their witnesses.
