@@ -70,17 +70,18 @@ def test_large_chunks_are_shared_among_threads() -> None:
 
 
 def test_more_windows_are_under_way_where_threads_wait() -> None:
-    """A store with round trips is asked for two windows a processor at once, each as large as before."""
+    """A store with round trips is asked for three windows a processor at once, each as large as before."""
+    many, window, chunk = pool.threads(waiting=True), 24, 2**11
+    assert many == 3 * pool.threads()
     counting = Counting(MemoryStore())
-    array = zarrv3.create((256 * 10_000,), chunks=10_000, dtype="f8", store=Away(counting), compressors=None)
-    array[...] = np.arange(256 * 10_000.0)
+    shape = (window * many * chunk,)
+    array = zarrv3.create(shape, chunks=chunk, dtype="f8", store=Away(counting), compressors=None)
+    array[...] = np.arange(float(*shape))
     counting.reset()
-    many = pool.threads(waiting=True)
-    assert many == 2 * pool.threads()
-    with config.set(window=256 // many):
-        Away.wanted = threading.Barrier(many)
+    Away.wanted = threading.Barrier(many)
+    with config.set(window=window):
         assert array[-1] == array[...][-1]
-    assert counting.requested["get_many"] == 256 + 1
+    assert counting.requested["get_many"] == window * many + 1
     assert counting.calls["get_many"] == many + 1
 
 

@@ -29,7 +29,7 @@ class GivenUpError(Exception):
     """What is raised then."""
 
 
-WAITING = 2
+WAITING = 3
 """How many threads a processor has by default where each waits for a store most of the time."""
 
 

@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             int,
             lambda value: value is None or _positive(value),
             None,
-            "how many threads move chunks; by default one for each processor the process may use, two where the store is not local",
+            "how many threads move chunks; by default one for each processor the process may use, three where the store is not local",
         ),
         "aio_threads": Setting(int, _positive, 16, "how many calls of `zarrv3.aio` run at once"),
         "kernels": Setting(
