@@ -367,12 +367,12 @@ def on_page_content(content: str, **_: Any) -> str:
     )
 
 
-def plot_settings() -> dict[str, Any]:
-    """How pictures are drawn: on no ground, in the colour of the text."""
+def plot_settings() -> Any:
+    """How pictures are drawn: in no window, on no ground, in the colour of the text."""
     inks = ["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"]
     grounds = ["figure.facecolor", "axes.facecolor", "savefig.facecolor", "legend.facecolor"]
     colours = "cycler(color=['#00897b', '#ef6c00', '#5c6bc0', '#8d6e63', '#c2185b'])"
-    rest = {"axes.prop_cycle": colours, "svg.fonttype": "none", "legend.frameon": False}
+    rest = {"backend": "agg", "axes.prop_cycle": colours, "svg.fonttype": "none", "legend.frameon": False}
     return {**dict.fromkeys(inks, INK), **dict.fromkeys(grounds, "none"), **rest}
 
 
@@ -435,7 +435,7 @@ def with_outputs(markdown: str, *, name: str) -> str:
         return f"{match[0]}\n\n{output(printed.getvalue())}" if printed.getvalue().strip() else match[0]
 
     before, environment = Path.cwd(), dict(os.environ)
-    with tempfile.TemporaryDirectory() as folder, mpl.rc_context({"backend": "agg", **plot_settings()}):
+    with tempfile.TemporaryDirectory() as folder, mpl.rc_context(plot_settings()):
         os.chdir(folder)
         os.environ["XDG_CONFIG_HOME"] = folder
         try:
@@ -473,14 +473,15 @@ def chart(rows: str) -> str:
     import matplotlib.pyplot as plt
 
     heads, _, *lines = [[cell.strip() for cell in row.strip("|\n").split("|")] for row in rows.splitlines()]
-    bars = [(number, [bar_of(line[number]) for line in lines]) for number in range(len(heads))]
-    bars = [(number, values) for number, values in bars if None not in values]
+    columns = [[bar_of(line[number]) for line in lines] for number in range(len(heads))]
+    numbers = [[value for value in column if value is not None] for column in columns]
+    bars = [(number, values) for number, values in enumerate(numbers) if len(values) == len(lines)]
     labels = [" ".join(line[: bars[0][0]]) for line in lines]
     aims = [values for number, values in bars if heads[number] == "aim"]
     bars = [(number, values) for number, values in bars if heads[number] != "aim"]
     step = len(bars) + 1
     middles = [row * step + (len(bars) - 1) / 2 for row in range(len(lines))]
-    with mpl.rc_context({"backend": "agg", **plot_settings()}):
+    with mpl.rc_context(plot_settings()):
         figure, axes = plt.subplots(figsize=(8, 0.6 + 0.12 * len(lines) * step))
         for place, (number, values) in enumerate(bars):
             axes.barh(

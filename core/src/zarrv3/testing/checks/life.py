@@ -205,9 +205,9 @@ def check_inherited_store_of_one_process(opener: Opener) -> None:
             acknowledged = child.result()
         finally:
             child.kill()
-        fill(store, "from/parent/later")
+        fill(store, "from/later")
     with opened(opener) as store:
-        there = ["from/parent", "from/parent/later", *acknowledged]
+        there = ["from/parent", "from/later", *acknowledged]
         holds(store, {key: key.encode() for key in there}, ALONE, "after parent and child have written")
 
 
