@@ -63,6 +63,26 @@ def test_statuses(answering: Any, url: str, status: int, expected: type[StoreErr
             assert str(status) in str(caught.value)
 
 
+@pytest.mark.parametrize("url", PLACES)
+def test_a_refused_login_is_never_a_missing_key(answering: Any, url: str) -> None:
+    """`missing_exceptions` takes "access denied" for missing, not that keys are wrong, of which no error suggests it."""
+    options = {"retries": 0, **PLACES[url]}
+    for code in ("SignatureDoesNotMatch", "ExpiredToken"):
+        with answering(403, {}, f"<Error><Code>{code}</Code></Error>") as (address, _):
+            with pytest.raises(StoreAccessError) as caught:
+                ObjectStore(url, endpoint_url=address, **options).get("k")
+            assert "missing_exceptions" not in str(caught.value)
+            store = ObjectStore(url, endpoint_url=address, missing_exceptions="PermissionError", **options)
+            for name in ("get", "range", "size"):
+                with pytest.raises(StoreAccessError, match=code):
+                    CALLS[name](store)
+    with answering(403, {}, "<Error><Code>AccessDenied</Code></Error>") as (address, _):
+        store = ObjectStore(url, endpoint_url=address, missing_exceptions="PermissionError", **options)
+        assert [CALLS[name](store) for name in ("get", "range", "size")] == [None, [None], [None]]
+        with pytest.raises(StoreAccessError, match="set missing_exceptions=PermissionError"):
+            ObjectStore(url, endpoint_url=address, **options).get("k")
+
+
 class _Odd(BaseHTTPRequestHandler):
     """A web server of one value, which sends other ranges than are asked for, or not how large it is."""
 

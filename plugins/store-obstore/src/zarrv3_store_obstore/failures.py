@@ -22,6 +22,10 @@ _REFUSED = re.compile(
     r"status.{0,12}\b40[13]\b|credential|InvalidAccessKey|SignatureDoesNotMatch", re.IGNORECASE
 )
 
+_CODE = re.compile(r"<Code>(\w*)")
+_DENIED = {"AccessDenied", "AllAccessDisabled", ""}
+"""Codes for what this user may not see, or what is not there; others say that the user is not who it claims to be."""
+
 
 def plain(error: Exception) -> Exception:
     """The Python exception equivalent to one of obstore's, with the first lines of its text."""
@@ -47,3 +51,9 @@ def plain(error: Exception) -> Exception:
 def is_kind(error: object, *names: str) -> bool:
     """Whether an exception is one of obstore's with such a name."""
     return type(error).__name__ in names
+
+
+def is_denied(error: object) -> bool:
+    """Whether a known user may not see an object; a server may say so of a missing one, and never by a refused login."""
+    code = _CODE.search(str(error))
+    return is_kind(error, "PermissionDeniedError") and (code is None or code[1] in _DENIED)

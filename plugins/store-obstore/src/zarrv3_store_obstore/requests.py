@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from zarrv3.store.contract import ByteRange, Version
 from zarrv3.store.helpers import resolve
 from zarrv3.store.loops import Loop
-from zarrv3_store_obstore.failures import is_kind
+from zarrv3_store_obstore.failures import is_denied, is_kind
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -191,15 +191,27 @@ class Requests:
         try:
             meta = await self.library.head_async(self.store, key)
         except Exception as error:
-            if self._is_missing(error):
-                return None
-            raise
+            if not self._is_missing(error):
+                raise
+            if is_denied(error):  # an answer to HEAD does not say why
+                await self._denied(key, error)
+            return None
         return meta["size"], _mark(meta)
+
+    async def _denied(self, key: str, error: Exception) -> None:
+        """Raise the error unless the server says of an object, too, that this user may not see it."""
+        try:
+            await self.library.get_range_async(self.store, key, start=0, end=1)
+        except Exception as reason:
+            if self._is_missing(reason):
+                return
+            raise
+        raise error
 
     def _is_missing(self, error: Exception) -> bool:
         return (
             isinstance(error, FileNotFoundError)
-            or (self.forbidden_is_missing and is_kind(error, "PermissionDeniedError"))
+            or (self.forbidden_is_missing and is_denied(error))
             or (self.web and _GONE in str(error))
         )
 

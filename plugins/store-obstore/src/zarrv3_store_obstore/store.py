@@ -16,7 +16,7 @@ from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Capabilities, Driver, Limits
 from zarrv3_store_obstore.clouds import check, located, make, place_of, target
 from zarrv3_store_obstore.driver import ObjectDriver
-from zarrv3_store_obstore.failures import is_kind, plain
+from zarrv3_store_obstore.failures import is_denied, plain
 from zarrv3_store_obstore.library import library
 from zarrv3_store_obstore.requests import Requests
 
@@ -191,7 +191,7 @@ class ObjectStore(Backend):
     def plain_error(self, error: Exception) -> Exception:
         """The Python exception equivalent to one of obstore's."""
         found = plain(error)
-        if isinstance(found, PermissionError) and is_kind(error, "PermissionDeniedError"):
+        if isinstance(found, PermissionError) and is_denied(error):
             return PermissionError(
                 f"{found}; if it answers so for what is not there, set missing_exceptions=PermissionError"
             )
