@@ -23,6 +23,7 @@ from zarrv3.errors import (
 )
 from zarrv3.store.contract import ByteRange, Request, Version
 from zarrv3.testing.cutting import cutting
+from zarrv3_serve.s3.testing import server as s3_with_keys
 from zarrv3_store_fsspec import FSStore, systems
 
 Opener = Callable[..., FSStore]
@@ -299,6 +300,17 @@ def test_a_refused_login_is_never_a_missing_key(s3_store: Opener, monkeypatch: p
     for call in (lambda: store.get("k"), lambda: store.stat_many(["k"])):
         with pytest.raises(StoreAccessError):
             call()
+
+
+def test_a_wrong_secret_is_never_a_missing_key(tmp_path: Path) -> None:
+    """Nor is it for sizes, though an answer to HEAD does not say why it is refused."""
+    with s3_with_keys(str(tmp_path), bucket="lab", writable=True, keys={"me": "right"}) as address:
+        options = {"endpoint_url": address, "key": "me", "region": "us-east-1"}
+        store = FSStore("s3://lab/x", secret="wrong", missing_exceptions="PermissionError", **options)
+        for call in (lambda: store.get("k"), lambda: store.stat_many(["k"])):
+            with pytest.raises(StoreAccessError):
+                call()
+        assert FSStore("s3://lab/x", secret="right", **options).stat_many(["k"]) == [None]
 
 
 def test_who_pays(s3: Any, folder: str) -> None:

@@ -14,7 +14,7 @@ from aiobotocore.session import AioSession  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
 from zarrv3.errors import InvalidKeyError
-from zarrv3.store.contract import Buffer, Swaps, Version, Versioned
+from zarrv3.store.contract import Buffer, ByteRange, Swaps, Version, Versioned
 from zarrv3.store.helpers import chunked
 from zarrv3_store_fsspec.access import Errors, ObjectAccess
 from zarrv3_store_fsspec.reading import Part, range_header
@@ -64,8 +64,12 @@ class S3Access(ObjectAccess):
         return not is_login and super().is_absent(answer, others)
 
     async def size(self, path: str) -> int | None:
-        """The size of an object, by one request."""
-        head = await self.fs._call_s3("head_object", **self._place(path))
+        """The size of an object, by one request; a second one says why it was refused, as answers to HEAD do not."""
+        try:
+            head = await self.fs._call_s3("head_object", **self._place(path))
+        except PermissionError:
+            await self._cat(Part(path, ByteRange(0, 1)))
+            raise
         return int(head["ContentLength"])
 
     def write(self, items: Mapping[str, Buffer], /) -> None:
