@@ -673,6 +673,19 @@ def test_secrets_from_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch
         store.option("password")
 
 
+def test_what_is_not_set_is_named() -> None:
+    """An error about a variable that is not set has its name, without a word of what is hidden."""
+
+    class Asking(Example):
+        def connect(self) -> Driver:
+            self.option("url")
+            return super().connect()
+
+    with pytest.raises(ConfigurationError, match="EXAMPLE_SECRET is not set") as found:
+        Asking(Template("example://user:${EXAMPLE_SECRET}@host")).get("k")
+    assert "***" not in str(found.value)
+
+
 def test_many_keys_are_summed_up(store: Example) -> None:
     """An error about a batch names its first key and how many more there were."""
     assert store.capabilities.write

@@ -416,6 +416,10 @@ def test_unknown_arguments_are_refused() -> None:
             make(*positional, what=1)
     with pytest.raises(TypeError, match="chonks"):  # also where nothing would be created
         zarrv3.open_array(store, path="a", chonks=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="here it is 'path'"):
+        zarrv3.open_array(store, name="a")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="here it is 'name'"):
+        zarrv3.create_array(store, path="a", shape=3)  # type: ignore[call-arg]
     assert store.listdir("g") == ["zarr.json"]
 
 

@@ -307,9 +307,15 @@ def _texts() -> dict[str, str]:
     return {name: text.replace("\n", "\n    ") for name, text in found}
 
 
+_OTHER = {"name": "path", "path": "name"}
+"""What zarr-python calls the same in some functions, and what in the others."""
+
+
 def check_names(arguments: Mapping[str, Any], known: type) -> None:
     """Raise the `TypeError` for an argument that a `TypedDict` does not have."""
     names = known.__annotations__
     for name in arguments:
         if name not in names:
-            raise TypeError(f"a new array has no argument {name!r}; {nearest(name, names, 'it has')}")
+            other = _OTHER.get(name)
+            likely = f"here it is {other!r}" if other else nearest(name, names, "it has")
+            raise TypeError(f"a new array has no argument {name!r}; {likely}")

@@ -74,7 +74,7 @@ def _expanded(template: Template) -> str:
         value = os.environ.get(match[2])
         if value is None:
             raise ConfigurationError(
-                f"the environment variable {match[2]} is not set; the configuration asks for ${{{match[2]}}}"
+                f"the environment variable {match[2]} is not set, and the configuration takes a value from it"
             )
         if "://" not in template:
             return value
