@@ -183,6 +183,31 @@ def test_lost_files_are_no_fill_values(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert not [*tmp_path.iterdir()]
 
 
+def test_lost_files_and_an_interruption(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was copied while files were missing in between is copied again, though the copy that goes on has them."""
+    monkeypatch.setattr(values, "BOX_BYTES", 4 * 4 * 64)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store, data = rows(64, 64)
+    complete, dest = between.Between.complete, MemoryStore()
+
+    def cleaned(self: between.Between) -> None:
+        complete(self)
+        next(file for file in tmp_path.rglob("array/c/*/*") if file.is_file()).unlink()
+
+    def interrupt(done: int, _: int | None) -> None:
+        if done == data.nbytes:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(between.Between, "complete", cleaned)
+        with pytest.raises(KeyboardInterrupt):
+            zarrv3.copy(store, dest, chunks=(64, 1), progress=interrupt)
+    assert "x/c/0/63" in dest
+    zarrv3.copy(store, dest, chunks=(64, 1), resume=True)
+    assert (zarrv3.open_array(dest, path="x")[:] == data).all()
+    assert not [*tmp_path.iterdir()]
+
+
 def test_two_copies_do_not_share(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What lies between is for one process; a folder that others can write to is refused."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -22,7 +22,7 @@ from zarrv3.errors import (
 )
 from zarrv3.format.cuts import Cut, largest
 from zarrv3.format.documents import dump_document, load_document
-from zarrv3.format.grids import grid_shape
+from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
@@ -72,6 +72,8 @@ class Job:
     trusted: bool = True
     """Whether what is at the destination is from an earlier attempt at the same."""
     failed: bool = False
+    finished: bool = False
+    """Whether the destination has the document already, which came last."""
     between: str | None = None
     """The name of the array that lies between two passes, where there is one."""
     held: list[str] = field(default_factory=list)
@@ -339,6 +341,7 @@ class Copier:
                     self._run(self._boxes(job, source, middle.array, plan.first, None))
                     if job.failed:
                         return
+                    self._erase_values(job)
                     middle.complete()
                 self._run(self._boxes(job, middle.array, dest, plan.boxes, self.tally))
                 is_whole = middle.is_complete
@@ -357,6 +360,23 @@ class Copier:
                 f"something has removed files from a temporary folder by way of which {source!r} was copied; "
                 "copy it again, with another folder in TMPDIR"
             )
+
+    def _erase_values(self, job: Job) -> None:
+        """Erase what an earlier second pass has copied: files may have been missing in between when it did."""
+        if not (self.options.resume and job.trusted and self.can_erase) or job.finished:
+            return
+        assert job.metadata is not None
+        keys: Iterable[str] = grid_keys(job.metadata, job.target)
+        if self.dest.capabilities.list:
+            folder, encoding, ndim = (
+                folder_of(job.target),
+                job.metadata.chunk_key_encoding,
+                len(job.metadata.shape),
+            )
+            listed = self.dest.list_prefix(folder)
+            keys = (key for key in listed if decode_key(encoding, key[len(folder) :], ndim) is not None)
+        for part in chunked(keys, BATCH):
+            self.dest.write_many(dict.fromkeys(part))
 
     def _run(self, tasks: Iterable[Task]) -> None:
         workers = pool.threads()
@@ -450,6 +470,7 @@ class Copier:
             marked, job.between = (None, None) if mark is None else between.unmarked(bytes(mark))
             job.trusted = marked == job.document if job.metadata is not None else mark is None
             job.trusted |= mark is None and theirs is not None
+            job.finished = theirs is not None
             if not self.can_erase:
                 continue
             if not job.trusted:
