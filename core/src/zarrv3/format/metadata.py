@@ -8,7 +8,8 @@ import marshal
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self, SupportsIndex, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, SupportsIndex, TypeAlias
 
 from zarrv3.errors import MetadataError, NotPortableError, UnknownExtensionError
 from zarrv3.format.codecs import ChunkSpec, Codec, CodecChain, check_order, default_codecs, parse_codec
@@ -37,8 +38,6 @@ _GROUP = frozenset({*_COMMON, "consolidated_metadata"})
 
 SAMPLED = 100
 """With how many lengths of chunks the codecs of a new array are tried; others may fail when such a chunk is written."""
-
-T = TypeVar("T")
 
 Document = dict[str, JSON]
 
@@ -195,9 +194,8 @@ class ArrayMetadata(_NodeMetadata):
         _check_head(document, "array", _ARRAY)
         if missing := [name for name in _REQUIRED if name not in document]:
             raise MetadataError(f"the document lacks {', '.join(missing)}")
-        data_type = _once(known, document, "data_type", parse_data_type)
+        data_type, grid, codecs, keys = _members(document, known)
         shape = check_shape(document["shape"], data_type.item_size)
-        grid = _once(known, document, "chunk_grid", parse_grid)
         check_fit(grid, shape)
         if math.prod(most := largest(grid.cuts)) * (data_type.item_size or 1) >= 2**63:
             raise MetadataError(f"chunk_shape {shown(most)}: a chunk of more than 2**63 bytes")
@@ -205,24 +203,23 @@ class ArrayMetadata(_NodeMetadata):
             fill = data_type.fill_from_json(document["fill_value"])
             if _has_bare_nan(document["fill_value"]):  # written back as JSON has it
                 document["fill_value"] = data_type.fill_to_json(fill)
-        codecs = _once(known, document, "codecs", _codecs)
         transformers = document.get("storage_transformers")
         if transformers is None:  # absent, or the null of some writers
             transformers = []
         if not isinstance(transformers, list | tuple):
             raise MetadataError(f"storage_transformers must be a list, not {shown(transformers)}")
+        named = []
+        for number, one in enumerate(transformers):
+            named.append(NamedConfig.parse(one, f"storage_transformers[{number}]"))
         return cls(
             shape=shape,
             data_type=data_type,
             chunk_grid=grid,
-            chunk_key_encoding=_once(known, document, "chunk_key_encoding", parse_keys),
+            chunk_key_encoding=keys,
             fill_value=fill,
             codecs=codecs,
             attributes=document.get("attributes", {}),
-            storage_transformers=tuple(
-                NamedConfig.parse(value, f"storage_transformers[{index}]")
-                for index, value in enumerate(transformers)
-            ),
+            storage_transformers=tuple(named),
             dimension_names=_dimension_names(document.get("dimension_names"), len(shape)),
             document=document,
         )
@@ -314,15 +311,19 @@ def _check_head(document: Mapping[str, JSON], node_type: str, known: frozenset[s
             )
 
 
-def _once(known: Known, document: Document, member: str, parse: Callable[[JSON], T]) -> T:
-    """What a member of a document stands for, parsed once for documents in which it is the same to the last bit."""
-    try:
-        key = member, marshal.dumps(document[member], 2)  # tells 1 from true and from 1.0
-    except ValueError:  # what JSON does not have
-        return parse(document[member])
-    if key not in known:
-        known[key] = parse(document[member])
-    return known[key]  # type: ignore[no-any-return]
+def _members(document: Document, known: Known) -> list[Any]:
+    """What `_PARSED` stand for in a document; parsed once for documents in which a member is the same to the last bit."""
+    found = []
+    for member, parse in _PARSED.items():
+        try:
+            key = member, marshal.dumps(document[member], 2)  # tells 1 from true and from 1.0
+        except ValueError:  # what JSON does not have
+            found.append(parse(document[member]))
+            continue
+        if key not in known:
+            known[key] = parse(document[member])
+        found.append(known[key])
+    return found
 
 
 def _codecs(value: JSON) -> tuple[Codec, ...]:
@@ -337,6 +338,16 @@ def _codecs(value: JSON) -> tuple[Codec, ...]:
             codecs.append(named.resolve("codecs", Codec, member))  # type: ignore[type-abstract]
     check_order(codecs)
     return tuple(codecs)
+
+
+_PARSED: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "data_type": parse_data_type,
+        "chunk_grid": parse_grid,
+        "codecs": _codecs,
+        "chunk_key_encoding": parse_keys,
+    }
+)
 
 
 def _dimension_names(value: JSON, ndim: int) -> tuple[str | None, ...] | None:
