@@ -4,9 +4,12 @@ import os
 import pickle
 import random
 import re
+import socket
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +33,7 @@ from zarrv3.store.contract import Request, Version, whole
 from zarrv3.testing import InterruptConformance, Opener, StoreConformance
 from zarrv3.testing.processes import threads_together, together
 from zarrv3_store_sql import SQLiteStore, SQLStore
-from zarrv3_store_sql.engines import parse
+from zarrv3_store_sql.engines import parse, server
 from zarrv3_store_sql.failures import ConflictError, explained
 
 
@@ -586,3 +589,36 @@ def test_errors_show_no_values_and_no_statements(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert not any(text in str(caught.value) for text in ("INSERT", "SELECT", "secret", "sqlalche.me"))
     assert os.fspath(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [None, 7])
+def test_queries_of_pymysql_take_as_long_as_they_may(given: int | None) -> None:
+    """The time-out for the greeting of MySQL's server is not one for queries, which have what the URL says."""
+
+    def packet(number: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+    def serve() -> None:
+        client, _ = listening.accept()
+        with client, suppress(ConnectionError):  # who says farewell does not wait for an answer
+            greeting = b"\n8.0.0\0" + bytes(4) + b"12345678\0" + b"\x0f\xa2\x2d\x02\0\x08\0\x15" + bytes(10)
+            client.sendall(packet(0, greeting + b"123456789012\0mysql_native_password\0"))
+            number = 2
+            while client.recv(4096):
+                client.sendall(packet(number, b"\0\0\0\x02\0\0\0"))
+                number = 1
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        query = "" if given is None else f"?read_timeout={given}"
+        url = f"mysql://u@127.0.0.1:{listening.getsockname()[1]}/db{query}"
+        engine = server(parse(url), 5.0, None).engine
+        (make,) = engine.dialect.dispatch.do_connect
+        arguments, options = engine.dialect.create_connect_args(engine.url)
+        connection = make(engine.dialect, None, arguments, options)
+        assert connection._read_timeout == given
+        connection.query("SELECT 1")
+        assert connection._sock.gettimeout() == given
+        connection.close()
+        thread.join()

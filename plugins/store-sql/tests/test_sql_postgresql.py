@@ -237,10 +237,11 @@ def test_no_server() -> None:
         store.get("k")
 
 
-def test_server_that_does_not_answer() -> None:
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_server_that_does_not_answer(scheme: str) -> None:
     """A server that says nothing is given up after `connect_timeout`, which the error names."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/db"
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/db"
         assert SQLStore(url).option("connect_timeout") == 10
         started = time.monotonic()
         with (

@@ -8,7 +8,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -190,7 +190,18 @@ def server(parsed: URL, connect_timeout: float, prepare_threshold: int | None) -
         _listen(engine)
     if driver == "psycopg" and prepare_threshold is not None:
         event.listen(engine, "connect", partial(_look_for_a_pool, prepare_threshold))
+    if driver == "pymysql":
+        event.listen(engine, "do_connect", partial(_greeted, connect_timeout))
     return Server(engine, own=True, connect_timeout=connect_timeout)
+
+
+def _greeted(
+    timeout: float, dialect: Any, _: Any, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
+    """A connection of PyMySQL, whose own time-out does not hold for a server that accepts it and then says nothing."""
+    connection = dialect.connect(*arguments, **{"read_timeout": timeout, **options})
+    connection._read_timeout = options.get("read_timeout")  # queries may take longer
+    return connection
 
 
 def given(engine: Engine) -> Server:
