@@ -124,6 +124,39 @@ def test_web_servers_with_odd_ranges(shifts: bool) -> None:
     assert found == [_Odd.value[slice(*wanted)] for wanted in ranges]
 
 
+class _Longer(_Odd):
+    """A server of one value, which is replaced by a longer one when a range behind its end has been refused."""
+
+    def do_GET(self) -> None:
+        if self.headers.get("Range") is not None:
+            self.send_error(416)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.value)))
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("ETag", '"longer"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(self.value)
+
+    do_HEAD = do_GET  # noqa: N815 - what the base class looks for
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", None])
+def test_replaced_by_a_longer_one(url: str | None) -> None:
+    """A range that lies behind the end of an object when it is asked for, but not a moment later, is read and is no error."""
+    ranges = [(8, 16), (90, 200), (50, None), (100, 120)]
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Longer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        options = {"endpoint_url": address, "retries": 0, "anon": True} if url else {}
+        store = ObjectStore(url or address, **options)
+        found = [store.get_many([Request("k", ByteRange(*wanted))])[0] for wanted in ranges]
+        found += store.get_many([Request("k", ByteRange(*wanted)) for wanted in ((0, 1), (99, 100))])
+        server.shutdown()
+    assert found == [_Odd.value[slice(*wanted)] for wanted in [*ranges, (0, 1), (99, 100)]]
+
+
 def test_what_is_gone_is_missing(answering: Any) -> None:
     """A web server may say of a value that it is no longer there; a 404 without words says the same."""
     for status in (404, 410):

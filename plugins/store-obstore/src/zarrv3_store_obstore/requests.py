@@ -30,7 +30,7 @@ _OTHER_RANGE = re.compile(r"Requested \d+\.\.|CONTENT_RANGE", re.IGNORECASE)
 
 _NOT_A_PART = "non-partial response"
 _NO_RANGE = re.compile(r"\b416\b")
-"""What servers answer that are asked for a range of nothing."""
+"""What servers answer that are asked for a range of nothing, or behind the end."""
 
 LOOP = Loop("zarrv3-obstore")
 
@@ -161,12 +161,17 @@ class Requests:
         raise error
 
     async def _behind(self, span: Span, error: Exception) -> Part | None:
-        """Nothing, if a request failed because the range begins behind the end; otherwise raises the error."""
+        """Nothing, if a request failed because the range begins behind the end; otherwise raises the error.
+
+        Where the object has become longer since, which somebody may replace at any time, all of it is read.
+        """
         head = await self.head(span.key)
         if head is None:
             return None
         size, mark = head
         if size and span.start < size:
+            if _NO_RANGE.search(str(error)):
+                return await self.get(Span(span.key))
             raise error
         return Part(size, size, mark, memoryview(b""))
 
