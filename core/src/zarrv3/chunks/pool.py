@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar, copy_context
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zarrv3.forks import Lock, at_forks, renew_in_children
@@ -73,18 +74,55 @@ def _run(action: Callable[[T], None], tasks: Iterator[T], workers: int) -> None:
         for task in tasks:
             action(task)
         return
-    shared = _Shared(tasks)
-    futures: list[Future[None]] = []
+    shared, helpers = _Shared(tasks), _Helpers()
     try:
-        futures += _threads.submit(workers - 1, _drain, shared, action)
+        helpers.count = len(_threads.submit(workers - 1, helpers.drain, shared, action))
         _drain(shared, action)  # this thread is one of them: it need not be woken
-        for future in futures:
-            future.result()
+        helpers.wait()
+        helpers.check()
     except BaseException:
         shared.stop()
-        for future in futures:
-            future.exception()  # until no thread works on our tasks; a second interrupt does not wait for that
+        helpers.wait()  # until no thread works on our tasks; a second interrupt does not wait for that
         raise
+    finally:
+        helpers.outcomes.clear()  # an error holds all frames, and with them what was read
+
+
+class _Helpers:
+    """What has become of the threads that help. Waiting for them is C: an interrupt comes through as what it is.
+
+    A thread notes its end before it tells of it, so that who waits counts what is noted, whatever an interrupt has swallowed.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.outcomes: list[BaseException | None] = []
+        self._ends: SimpleQueue[None] = SimpleQueue()
+
+    def drain(self, tasks: _Shared[T], action: Callable[[T], None]) -> None:
+        """Do tasks in a thread that helps."""
+        error: BaseException | None = None
+        try:
+            _drain(tasks, action)
+        except BaseException as raised:  # noqa: BLE001 - whoever waits raises it
+            error = raised
+        self.outcomes.append(error)
+        del error
+        self._ends.put(None)
+
+    def wait(self) -> None:
+        """Return when all have ended."""
+        while len(self.outcomes) < self.count:
+            self._ends.get()
+
+    def check(self) -> None:
+        """Raise what one of them has raised, the first to end."""
+        error = next(filter(None, self.outcomes), None)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
 
 def _wanted(tasks: Iterable[T]) -> Iterator[T]:
