@@ -5,14 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import weakref
 
 import pytest
 
 from zarrv3 import config
 from zarrv3.chunks import pool
-from zarrv3.testing.interrupts import interruptions, unheard
 
 
 def test_every_task_is_done_once() -> None:
@@ -147,31 +145,6 @@ def test_an_interrupt_is_raised_when_all_have_ended(patience: str, expected: lis
     )
     assert ended.stdout.strip() in expected
     assert ended.stderr == ""
-
-
-@unheard()
-def test_interrupts_come_through_as_they_are() -> None:
-    """Wherever one comes, also while others are waited for, it is what is raised, and no thread works on our tasks then."""
-    working: set[int] = set()
-
-    def task(number: int) -> None:
-        working.add(number)
-        if threading.current_thread() is not threading.main_thread():
-            time.sleep(0.002)
-        working.discard(number)
-
-    def run() -> None:
-        working.clear()
-        pool.run(task, range(6), 6, 2)
-
-    with config.set(threads=2):
-        run()
-        count = 0
-        for error in interruptions(run):
-            assert type(error) is KeyboardInterrupt
-            assert len(working) <= 1  # that of this thread, in which it came
-            count += 1
-        assert count > 20
 
 
 def test_errors_let_go_of_what_was_read() -> None:
