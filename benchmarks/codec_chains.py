@@ -108,38 +108,32 @@ def texts(count: int) -> np.ndarray:
     return np.array([f"{a} {b} {number}" for a, b, number in pairs], dtype=np.dtypes.StringDType())
 
 
-class OurChains(ZarrV3):
+class _Chains:
+    """What zarrv3 and zarr-python spell alike."""
+
+    library: Any
+
+    def write_chain(self, path: str, chain: Chain, values: np.ndarray) -> None:
+        """Create the array and write all of it."""
+        array = self.library.create_array(
+            path,
+            shape=chain.shape,
+            dtype=values.dtype,
+            chunks=chain.chunks,
+            shards=chain.shards,
+            filters=[*chain.filters],
+            serializer=chain.serializer,
+            compressors=[*chain.compressors],
+        )
+        array[...] = values
+
+
+class OurChains(_Chains, ZarrV3):
     """This project."""
 
-    def write_chain(self, path: str, chain: Chain, values: np.ndarray) -> None:
-        """Create the array and write all of it."""
-        array = self.library.create_array(
-            path,
-            shape=chain.shape,
-            dtype=values.dtype,
-            chunks=chain.chunks,
-            shards=chain.shards,
-            filters=[*chain.filters],
-            serializer=chain.serializer,
-            compressors=[*chain.compressors],
-        )
-        array[...] = values
 
-
-class _ZarrPythonChains(ZarrPython):
-    def write_chain(self, path: str, chain: Chain, values: np.ndarray) -> None:
-        """Create the array and write all of it."""
-        array = self.library.create_array(
-            path,
-            shape=chain.shape,
-            dtype=values.dtype,
-            chunks=chain.chunks,
-            shards=chain.shards,
-            filters=[*chain.filters],
-            serializer=chain.serializer,
-            compressors=[*chain.compressors],
-        )
-        array[...] = values
+class _ZarrPythonChains(_Chains, ZarrPython):
+    pass
 
 
 class _FusedChains(ZarrPythonFused, _ZarrPythonChains):

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codec_chains import CHAIN_PEERS, CHAINS, data
-from harness import Worker, place, spread
+from harness import Worker, place, spread, taking_turns
 from rich.console import Console
 from rich.table import Table
 
@@ -100,11 +100,7 @@ def main(arguments: Sequence[str]) -> None:
         shared = stack.enter_context(place("tmpfs"))
         for name in options.chains:
             data(CHAINS[name], shared)
-        workers = {name: Worker("codec_worker.py", name, shared) for name in names}
-        for worker in workers.values():
-            stack.callback(worker.close)
-        versions = [worker.version for worker in workers.values()]
-        console.print(f"Python {platform.python_version()}: {'; '.join(versions)}")
+        workers = stack.enter_context(taking_turns("codec_worker.py", names, shared, console))
         for name in options.chains:
             with place("tmpfs") as folder:
                 results += measure(workers, name, folder, options.rounds, console)
@@ -113,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
         Console(file=file, width=200).print(table(results, names))
     record = {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": [worker.version for worker in workers.values()],
         "results": [asdict(result) for result in results],
     }
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 HERE = Path(__file__).parent
 
@@ -54,6 +57,21 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+@contextmanager
+def taking_turns(
+    script: str, names: Sequence[str], shared: Path, console: Console
+) -> Iterator[dict[str, Worker]]:
+    """A process for each implementation; their versions are printed."""
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for name in names:
+            workers[name] = Worker(script, name, shared)
+            stack.callback(workers[name].close)
+        versions = [worker.version for worker in workers.values()]
+        console.print(f"Python {platform.python_version()}: {'; '.join(versions)}")
+        yield workers
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness import Worker, place, spread
+from harness import Worker, place, spread, taking_turns
 from pattern_worker import ARRAYS, PATTERNS
 from peers import PEERS
 from rich.console import Console
@@ -96,11 +96,7 @@ def main(arguments: Sequence[str]) -> None:
         folder = stack.enter_context(place(options.where))
         for array in {PATTERNS[name].array for name in options.patterns}:
             data(ARRAYS[array], shared)
-        workers = {name: Worker("pattern_worker.py", name, shared) for name in names}
-        for worker in workers.values():
-            stack.callback(worker.close)
-        versions = [worker.version for worker in workers.values()]
-        console.print(f"Python {platform.python_version()}: {'; '.join(versions)}")
+        workers = stack.enter_context(taking_turns("pattern_worker.py", names, shared, console))
         for name in options.patterns:
             results.append(measure(workers, name, folder, options.rounds))
             ratios = [spread(results[-1].ratios(of)) for of in (results[-1].seconds, results[-1].cpu)]
@@ -108,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(table(results, names))
     record = {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": [worker.version for worker in workers.values()],
         "results": [asdict(r) for r in results],
     }
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1))

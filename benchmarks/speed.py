@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness import Worker, place, spread
+from harness import Worker, place, spread, taking_turns
 from peers import PEERS
 from rich.console import Console
 from rich.table import Table
@@ -134,11 +134,7 @@ def main(arguments: Sequence[str]) -> None:
         shared = stack.enter_context(place("tmpfs"))
         for name in options.workloads:
             data(WORKLOADS[name], shared)
-        workers = {name: Worker("worker.py", name, shared) for name in names}
-        for worker in workers.values():
-            stack.callback(worker.close)
-        versions = [worker.version for worker in workers.values()]
-        console.print(f"Python {platform.python_version()}: {'; '.join(versions)}")
+        workers = stack.enter_context(taking_turns("worker.py", names, shared, console))
         for where in options.where:
             for workload in options.workloads:
                 with place(where) as folder:
@@ -146,7 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(table(results, names))
     record = {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": [worker.version for worker in workers.values()],
         "results": [asdict(r) for r in results],
     }
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1))
