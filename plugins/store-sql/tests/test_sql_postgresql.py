@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -286,6 +287,29 @@ def test_swaps_at_every_level_of_isolation(postgresql_url: str, isolation: str) 
         assert store.getitems(["a", "b", "c"]) == dict.fromkeys("abc", b"+" * 60)
         assert sql(store, "SHOW transaction_isolation") == [(isolation,)]
         sql(store, f"DROP TABLE {store._options['table']}")
+
+
+def test_reads_that_the_server_undoes(postgresql_url: str) -> None:
+    """A serializable read that is undone because of what two writers read and wrote meanwhile is made again."""
+    option = "options=-cdefault_transaction_isolation=serializable"
+    with SQLStore(f"{postgresql_url}&{option}", f"zarr_{uuid.uuid4().hex}") as store:
+        store.write_many({"x": b"old", "y": b"old"})
+        table, url = store._options["table"], postgresql_url.replace("+psycopg", "")
+        with psycopg.connect(url, options="-cdefault_transaction_isolation=serializable") as writer:
+            writer.execute(f"SELECT v FROM {table} WHERE k IN ('x', 'y')")
+            store.write_many({"y": b"new"})
+            writer.execute(f"UPDATE {table} SET v = 'new' WHERE k = 'x'")
+            writer.execute(f"LOCK TABLE {table}")
+            with ThreadPoolExecutor(1) as pool:
+                # its snapshot is from before the commit, and what it reads from after it
+                reading = pool.submit(store.get_versioned, ["x", "y"])
+                with psycopg.connect(url, autocommit=True) as observer:
+                    waits = "SELECT 1 FROM pg_locks WHERE NOT granted"
+                    while not observer.execute(waits).fetchall() and not reading.done():
+                        time.sleep(0.01)
+                writer.commit()
+                assert [value for value, _ in reading.result()] == [b"new", b"new"]
+        sql(store, f"DROP TABLE {table}")
 
 
 def test_versions_without_values(store: SQLStore) -> None:

@@ -256,22 +256,26 @@ class SQLDriver:
             self.ready = self.writable = True
 
     def _write(self, action: Callable[[Any], T], *, single: bool = True) -> T:
-        """Run a function in a transaction, again when the database undid it in favour of another one.
-
-        A single statement needs no transaction around it.
-        """
+        """Run a function that changes something in a transaction; a single statement needs none around it."""
         if not self.writable:
             self._make()
+        return self._run(action, "" if single else self.sql.begin)
+
+    def _run(self, action: Callable[[Any], T], begin: str = "") -> T:
+        """What a function of a connection returns, run again when the database undid it in favour of another one.
+
+        Reading is undone too: serializable transactions may conflict by what they have read.
+        """
         for attempt in range(_ATTEMPTS):
             with suppress(ConflictError):
-                return self._run(action, "" if single else self.sql.begin)
+                return self._run_once(action, begin)
             time.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - lest both try again at once
         raise StoreAccessError(
             f"the database undid the transaction {_ATTEMPTS} times in favour of other writers"
         )
 
-    def _run(self, action: Callable[[Any], T], begin: str = "") -> T:
-        """What a function of a connection returns; exceptions that show statements and values become failures."""
+    def _run_once(self, action: Callable[[Any], T], begin: str) -> T:
+        """Run it; exceptions that show statements and values become failures that do not."""
         try:
             return self.opened.run(action, begin)
         except (SQLAlchemyError, sqlite3.Error) as error:
