@@ -85,6 +85,22 @@ def test_spelling_of_compressors(
     assert np.array_equal(zarrv3.load(there), zarrv3.load(url, "a/t"))
 
 
+def test_filters_and_serializer(url: str, run: Run, tmp_path: Path) -> None:
+    """Filters and the serializer are spelled as compressors are, a list in them as JSON; `none` takes filters away."""
+    there, back = tmp_path / "there", tmp_path / "back"
+    given = ("--filter", "transpose:order=[1,0]", "--serializer", "bytes:endian=big")
+    ended = run("copy", f"{url}/a/t", there, *given, "--verify")
+    assert ended.code == 0, ended.err
+    copied = zarrv3.open_array(there, mode="r")
+    assert [codec.to_json() for codec in copied.codecs] == [
+        {"name": "transpose", "configuration": {"order": [1, 0]}},
+        {"name": "bytes", "configuration": {"endian": "big"}},
+    ]
+    assert np.array_equal(copied[:], zarrv3.load(url, "a/t"))
+    assert run("copy", there, back, "--filter", "none", "--serializer", "auto").code == 0
+    assert files(back) == files(Path(url, "a/t"))
+
+
 def test_copy_to_shards_and_back(url: str, run: Run, tmp_path: Path) -> None:
     """`--shards` stores chunks together; `none` takes them apart again, byte for byte as before."""
     pytest.importorskip("zarrv3_transformer_sharding")
@@ -154,6 +170,7 @@ def test_nodes_that_cannot_be_copied(url: str, run: Run, tmp_path: Path) -> None
     assert (stopped.code, stopped.err.count("\n")) == (1, 1)
     assert stopped.err.startswith("zarrv3: cannot copy /z in ")
     assert "--keep-going leaves it out and copies the rest" in stopped.err
+    assert stopped.err.endswith("the same command with --resume goes on from there.\n")
     ended = run("copy", url, tmp_path / "two", "--compressor", "none", "--keep-going")
     assert ended.code == 1
     assert ended.out.startswith("not copied: /z: ")

@@ -191,6 +191,8 @@ def test_errors_are_one_line(command: str, run: Run, tmp_path: Path) -> None:
         ("copy", "a", "b", "--chunks", "x"),
         ("copy", "a", "b", "--compressor", "{"),
         ("copy", "a", "b", "--compressor", "zstd:9"),
+        ("copy", "a", "b", "--filter", "transpose:[1,0]"),
+        ("copy", "a", "b", "--serializer", "{"),
     ],
     ids=" ".join,
 )

@@ -213,6 +213,32 @@ def interrupted_copy(source: Path, there: Path, environment: dict[str, str], *op
     return said
 
 
+LIMITED = """
+import resource, sys
+from zarrv3_cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+sys.exit(main())
+"""
+
+
+def test_no_room(tmp_path: Path, environment: dict[str, str], process: Run) -> None:
+    """Where a value does not fit any more, the error says how to go on, as after Ctrl-C, and that works."""
+    source, there = tmp_path / "source.zarr", tmp_path / "copy.zarr"
+    group = zarrv3.create_group(source)
+    group.create_array("fits", data=np.arange(100, dtype="u1"), chunks=10, compressors=None)
+    group.create_array("large", data=np.ones(10_000, "u1"), chunks=10_000, compressors=None)
+    command = [sys.executable, "-c", LIMITED, "copy", source, there]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert ended.stderr.endswith("the same command with --resume goes on from there.\n")
+    again = subprocess.run(
+        [*command, "--overwrite"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "--resume" not in again.stderr
+    assert process("copy", source, there, "--resume").code == 0
+    assert zarrv3.load(there, "large").sum() == 10_000
+
+
 def test_interrupted_overwriting(tmp_path: Path, environment: dict[str, str]) -> None:
     """After Ctrl-C in a copy with `--overwrite`, which is not resumed, the command is to be given again as it was."""
     said = interrupted_copy(tmp_path / "large.zarr", tmp_path / "copy.zarr", environment, "--overwrite")

@@ -97,6 +97,7 @@ def test_what_is_in_between_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         zarrv3.copy(store, dest, chunks=(64, 1))
     [left] = tmp_path.iterdir()
     assert str(left) in caught.value.__notes__[0]
+    assert "resume=True goes on" in caught.value.__notes__[1]
     report = zarrv3.copy(store, MemoryStore(), chunks=(64, 1), on_error="report")
     assert [failed.path for failed in report.not_carried] == ["x"]
     assert [*tmp_path.iterdir()] == [left]
@@ -162,6 +163,25 @@ def test_killed_in_either_pass(
         assert counting.requested["get_many"] < 10  # documents: no row is read again
     else:
         assert counting.requested["get_many"] < 64
+
+
+def test_damage_in_between_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What lies between has checksums: a changed byte is an error, and nothing of it becomes a copy."""
+    monkeypatch.setattr(values, "BOX_BYTES", 4 * 4 * 64)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store, _ = rows(64, 64)
+    complete = between.Between.complete
+
+    def damaged(self: between.Between) -> None:
+        complete(self)
+        file = next(file for file in tmp_path.rglob("array/c/*/*") if file.is_file())
+        file.write_bytes(bytes(map((1).__xor__, file.read_bytes())))
+
+    dest = MemoryStore()
+    monkeypatch.setattr(between.Between, "complete", damaged)
+    with pytest.raises(CorruptDataError, match=r"array/c/.* crc32c"):
+        zarrv3.copy(store, dest, chunks=(64, 1))
+    assert "x/zarr.json" not in dest
 
 
 def test_lost_files_are_no_fill_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

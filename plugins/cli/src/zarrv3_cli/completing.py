@@ -78,9 +78,9 @@ def own_kinds(_: Context, __: str) -> Iterator[tuple[str, str]]:
 
 
 @_offering
-def compressors(_: Context, __: str) -> Iterator[tuple[str, str]]:
+def codecs(_: Context, __: str) -> Iterator[tuple[str, str]]:
     """The names of codecs, and what stands for several or none."""
-    yield from (("auto", "the usual one"), ("none", "stored as they are"))
+    yield from (("auto", "the usual one"), ("none", "none of its kind"))
     yield from _installed("codecs")
 
 

@@ -115,13 +115,14 @@ def _message(error: Exception) -> tuple[str, int]:
         hint = f"; see {context.command_path} --help" if context is not None else ""
         return f"{error.format_message().rstrip('.')}{hint}", code
     if isinstance(error, ZarrError | OSError):
-        return _in_options(str(error)), code
+        return _in_options(". ".join([str(error).rstrip("."), *getattr(error, "__notes__", ())])), code
     return f"{type(error).__name__}: {error}; --debug shows where", code
 
 
 _OPTIONS = {
     "pass overwrite=True": "give --overwrite",
     "overwrite=True": "--overwrite",
+    "the same call with resume=True": "the same command with --resume",
     "resume=True": "--resume",
     "on_error='report'": "--keep-going",
     "repair=True": "?repair=true in its URL",

@@ -1,6 +1,7 @@
 """`copy`, `consolidate`: writing what was read."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,13 +45,32 @@ Shards = Annotated[
         "--shards", metavar="LENGTHS", help="New shard shape likewise, or none.", show_default=False
     ),
 ]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="CODEC",
+        help="New filter: none, auto, transpose:order=[1,0] or its JSON; may be repeated.",
+        autocompletion=completing.codecs,
+    ),
+]
+Serializer = Annotated[
+    str | None,
+    typer.Option(
+        "--serializer",
+        metavar="CODEC",
+        help="New serializer likewise: auto, bytes:endian=big or its JSON.",
+        show_default=False,
+        autocompletion=completing.codecs,
+    ),
+]
 Compressors = Annotated[
     list[str] | None,
     typer.Option(
         "--compressor",
         metavar="CODEC",
         help="New compressor: none, auto, zstd, zstd:level=9 or its JSON; may be repeated.",
-        autocompletion=completing.compressors,
+        autocompletion=completing.codecs,
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase the nodes at DST before.")]
@@ -80,6 +100,8 @@ def copy(
     dest: Dest,
     chunks: Chunks = None,
     shards: Shards = None,
+    filter: Filters = None,
+    serializer: Serializer = None,
     compressor: Compressors = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -93,10 +115,15 @@ def copy(
 ) -> None:
     """Copy a node and all below it to another store.
 
-    Arrays are passed through byte for byte unless chunks, shards or compressors are to change. After Ctrl-C nothing is
+    Arrays are passed through byte for byte unless chunks, shards or codecs are to change. After Ctrl-C or a failure nothing is
     half-written, and the same command with --resume goes on.
     """
-    changes = _changes(chunks, shards, compressor)
+    changes = _changes(chunks, shards)
+    for name, given in (("filter", filter), ("compressor", compressor)):
+        if given:
+            changes[f"{name}s"] = _codecs(given, f"--{name}")
+    if serializer is not None:
+        changes["serializer"] = serializer if serializer == "auto" else _codec(serializer, "--serializer")
     here, there = place(source, option), place(dest, dest_option)
     with (
         here.opener() as old,
@@ -149,15 +176,13 @@ def consolidate(url: Location, path: Path = "", option: Options = None, as_json:
         output.line(f"{group.name}: metadata of {output.counted(members=count)} consolidated")
 
 
-def _changes(chunks: str | None, shards: str | None, compressor: list[str] | None) -> dict[str, Any]:
-    """What is to change about arrays, as arguments of `zarrv3.copy`."""
+def _changes(chunks: str | None, shards: str | None) -> dict[str, Any]:
+    """What is to change about the shapes of chunks and shards, as arguments of `zarrv3.copy`."""
     changes: dict[str, Any] = {}
     if chunks is not None:
         changes["chunks"] = _lengths(chunks, "--chunks")
     if shards is not None:
         changes["shards"] = None if shards == "none" else _lengths(shards, "--shards")
-    if compressor:
-        changes["compressors"] = _compressors(compressor)
     return changes
 
 
@@ -196,27 +221,28 @@ def _lengths(text: str, name: str) -> Any:
         ) from error
 
 
-def _compressors(given: list[str]) -> Any:
+def _codecs(given: list[str], option: str) -> Any:
+    """What one option has said, in order."""
     if given == ["none"]:
         return None
     if given == ["auto"]:
         return "auto"
-    return [_codec(text) for text in given]
+    return [_codec(text, option) for text in given]
 
 
-def _codec(text: str) -> Any:
+def _codec(text: str, option: str) -> Any:
     """A codec as metadata has it, from its JSON or from `name:key=value,key=value`; the rest has its defaults."""
     if text.startswith("{"):
         try:
             return json.loads(text)
         except ValueError as error:
-            raise typer.BadParameter(f"{text!r} is not JSON: {error}", param_hint="'--compressor'") from error
+            raise typer.BadParameter(f"{text!r} is not JSON: {error}", param_hint=f"'{option}'") from error
     name, _, rest = text.partition(":")
     configuration: dict[str, Any] = {}
-    for pair in filter(None, rest.split(",")):
+    for pair in re.split(r",(?=\w*=)", rest) if rest else ():  # other commas are those of a JSON list
         key, equals, value = pair.partition("=")
         if not equals:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="'--compressor'")
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=f"'{option}'")
         try:
             configuration[key] = json.loads(value)
         except ValueError:

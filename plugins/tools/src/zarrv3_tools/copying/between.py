@@ -7,6 +7,7 @@ leaves the folder; the one that goes on takes it up, and removes it at the end.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from zarrv3.errors import StoreAccessError
+from zarrv3.format.codecs import Codec
+from zarrv3.format.codecs.blosc import MAX_SIZE, BloscCodec
+from zarrv3.format.codecs.checksums import Crc32cCodec
 from zarrv3.format.documents import dump_document
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.creation import metadata_for
@@ -64,15 +68,20 @@ def is_there(name: str) -> bool:
     return stat.S_ISDIR(found.st_mode) and own
 
 
-def advice(name: str) -> str:
+def told(name: str) -> str:
     """What is to be said where a copy ends too early."""
-    return f"What was done so far lies in {str(_folder(name))!r} too; resume=True goes on from there."
+    return f"What lies between its two passes is in {str(_folder(name))!r}."
 
 
 def remove(name: str) -> None:
     """Remove the folder of that name, if it is there."""
     if is_there(name):
         shutil.rmtree(_folder(name), ignore_errors=True)
+
+
+def _compressors(size: int) -> list[Codec]:
+    """The codecs of chunks of so many bytes, which are written and read once: little work that saves room and finds damage."""
+    return [BloscCodec(cname="lz4", clevel=1), Crc32cCodec()] if size <= MAX_SIZE else [Crc32cCodec()]
 
 
 class Between:
@@ -85,6 +94,7 @@ class Between:
             dtype=likes.metadata.data_type,
             fill_value=likes.fill_value,
             chunks=chunks,
+            compressors=_compressors(math.prod(chunks) * likes.itemsize),
         )
         self.store = store
         self.array = Array(store, _ARRAY, metadata=metadata, write_empty_chunks=False)

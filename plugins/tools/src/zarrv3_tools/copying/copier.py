@@ -99,13 +99,23 @@ class Copier:
         self.can_erase = self.dest.capabilities.erase
         self.can_clean = self.can_erase and self.dest.capabilities.list and not options.resume
         self.passer = Passer(self.source, self.dest, tally, resume=options.resume, verify=options.verify)
+        self.has_begun = False
+        """Whether something may be at the destination that a copy can go on from."""
         self.early = False
         """Whether documents of arrays are written before their values."""
         self.again: list[str] = []
         self.jobs: dict[str, Job] = {}
 
     def run(self) -> CopyReport:
-        """Copy."""
+        """Copy; an error says how to go on, where something has been copied."""
+        try:
+            return self._run_all()
+        except BaseException as error:
+            if self.has_begun:
+                error.add_note("What was copied stays; the same call with resume=True goes on from there.")
+            raise
+
+    def _run_all(self) -> CopyReport:
         for batch in chunked(walk(self.source, self.top), BATCH):
             self._batch([job for found in batch for job in self._job(found)])
         for path in self.again:
@@ -231,6 +241,7 @@ class Copier:
 
     def _carry(self, jobs: Sequence[Job]) -> None:
         self.jobs = {job.path: job for job in jobs}
+        self.has_begun = self.options.resumable
         if self.options.resume:
             self._look(jobs)
         reencoded = [job for job in jobs if job.metadata is not None and job.document is not None]
@@ -347,7 +358,7 @@ class Copier:
                 is_whole = middle.is_complete
         except BaseException as error:
             if resumable:
-                error.add_note(between.advice(name))
+                error.add_note(between.told(name))
             raise
         finally:
             if not resumable:
