@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -298,8 +299,12 @@ def test_did_you_mean() -> None:
 
 
 def test_known_names() -> None:
-    """A name that resembles none is answered with all of them."""
-    with pytest.raises(RegistryError, match=r"known here: .*memory"):
+    """A name that resembles none is answered with all of them, or with eight of many."""
+    assert registry.nearest("qqq", "abcdefghijkl", "known") == "known: a, b, c, d, e, f, g, h, i, j, k, l"
+    assert re.fullmatch(r"known: (\w, ){8}and 5 others", registry.nearest("qqq", "abcdefghijklm", "known"))
+    assert registry.nearest("qqq", [], "known") == "known: none"
+    assert registry.nearest("regoin", ["Region", "x"], "known") == "did you mean 'Region'?"
+    with pytest.raises(RegistryError, match=r"known here: .*, and \d+ others"):
         open_store("qqqqqq:")
 
 

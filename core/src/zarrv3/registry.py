@@ -452,13 +452,20 @@ def _unknown(kind: str, name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
-    """What an error says about a name that is not known: those that look like it, or all where none does, after `otherwise`."""
+    """What an error says about a name that is not known: those that look like it, or where none does all, after `otherwise`.
+
+    Of more than a dozen, eight are named, the likeliest first.
+    """
     import difflib
 
-    names = [*known]
-    if close := difflib.get_close_matches(name, names):
-        return f"did you mean {' or '.join(map(repr, close))}?"
-    return f"{otherwise}: {', '.join(names) or 'none'}"
+    spelled = {one.lower(): one for one in known}
+    if close := difflib.get_close_matches(name.lower(), spelled):
+        return f"did you mean {' or '.join(repr(spelled[one]) for one in close)}?"
+    shown = [*spelled.values()]
+    if len(shown) > 12:
+        likely = difflib.get_close_matches(name.lower(), spelled, 8, 0.0)
+        shown = [*map(spelled.__getitem__, likely), f"and {len(shown) - len(likely)} others"]
+    return f"{otherwise}: {', '.join(shown) or 'none'}"
 
 
 def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":

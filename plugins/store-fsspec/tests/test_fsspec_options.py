@@ -76,7 +76,7 @@ def test_urls(url: str, expected: dict[str, Any]) -> None:
     [
         (
             "s3://bucket/x?anom=true",
-            r"'s3' has no URL option 'anom'; its own URL options are: anon, .*endpoint_url",
+            r"'s3' has no URL option 'anom'; did you mean 'anon'\?",
         ),
         ("sftp://host/x?key_file=/k", r"'sftp' has no URL option 'key_file'; .*key_filename"),
         ("fsspec+simplecache::s3://b/x?gs={}", r"no URL option 'gs'; .*cache_storage"),

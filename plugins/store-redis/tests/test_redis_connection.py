@@ -82,7 +82,7 @@ def test_options_that_make_no_sense() -> None:
     """What is wrong with options is said before anything is sent."""
     wrong: dict[str, dict[str, Any]] = {
         "no option 'colour'": {"colour": 1},
-        "values are bytes": {"decode_responses": True},
+        "is set by the store": {"decode_responses": True},
         "not both": {"client": redis.Redis(), "url": "redis://h"},
         "takes a Redis or None": {"client": "redis://h"},
         "takes text": {"prefix": b"x"},

@@ -219,9 +219,8 @@ def _opened(name: str, make: Callable[[type[BaseStore]], BaseStore]) -> BaseStor
             return make(cls)
         except ConfigurationError as error:
             refused[cls.kind] = error
-    first, *others = refused.values()
-    if not others:
-        raise first
+    if len({*map(str, refused.values())}) == 1:
+        raise next(iter(refused.values()))
     raise ConfigurationError("; ".join(f"{kind}: {error}" for kind, error in refused.items()))
 
 

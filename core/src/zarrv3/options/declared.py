@@ -17,7 +17,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -180,6 +180,11 @@ class Table:
         return [name for name, one in self.options.items() if one.option.live]
 
     @property
+    def in_urls(self) -> list[str]:
+        """The names of the options that a URL can give."""
+        return [name for name, one in self.options.items() if not one.option.live]
+
+    @property
     def secrets(self) -> dict[str, bool]:
         """Of the options that say so, whether their values are never shown."""
         return {n: o.option.secret for n, o in self.options.items() if o.option.secret is not None}
@@ -203,16 +208,11 @@ class Table:
         if self.others is None:
             for name in options:
                 if name not in self.options:
-                    raise self._unknown(name)
+                    raise unknown_option(self.kind, name, self.options)
         for name, one in self.required.items():
             if name not in options:
                 meaning = f": {one.option.help}" if one.option.help else ""
                 raise ConfigurationError(f"{self.kind!r} needs the option {name!r}{meaning}")
-
-    def _unknown(self, name: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self.kind!r} has no option {name!r}; {nearest(name, self.options, 'its options are')}"
-        )
 
     def check(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options that a constructor was given, each as it is kept; changes the dict."""
@@ -221,7 +221,7 @@ class Table:
             one = known.get(name)
             if one is None:
                 if self.closed:
-                    raise self._unknown(name)
+                    raise unknown_option(self.kind, name, known)
             elif value is not one.default:
                 options[name] = one.checked(value)
         return options
@@ -244,10 +244,7 @@ class Table:
             if one is None and self.others is not None and self.others.option.convert is not None:
                 one = self.others
             if one is None or one.option.live:
-                known = [n for n, o in self.options.items() if not o.option.live]
-                raise ConfigurationError(
-                    f"{self.kind!r} has no URL option {name!r}; {nearest(name, known, 'its URL options are')}"
-                )
+                raise unknown_option(self.kind, name, self.in_urls, "URL option")
             found[name] = one.from_text(text)
         return found
 
@@ -272,6 +269,11 @@ class Table:
                     f"option {name!r} of {self.kind!r} is what stands before the '?'; give it once"
                 )
         return {**located, **found}
+
+
+def unknown_option(kind: str, name: str, known: Iterable[str], what: str = "option") -> ConfigurationError:
+    """The error about an option that a kind of store or layer does not have, with the known ones that look like it."""
+    return ConfigurationError(f"{kind!r} has no {what} {name!r}; {nearest(name, known, f'its {what}s are')}")
 
 
 @cache

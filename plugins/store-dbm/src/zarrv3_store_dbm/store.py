@@ -10,9 +10,8 @@ from zarrv3.errors import (
     StoreTimeoutError,
     StoreUnavailableError,
 )
-from zarrv3.options.declared import Option
+from zarrv3.options.declared import Option, unknown_option
 from zarrv3.options.environment import Template
-from zarrv3.registry import nearest
 from zarrv3.store.backend import ErrorTable
 from zarrv3.store.base import Address, Separator
 from zarrv3.store.contract import Driver
@@ -174,7 +173,5 @@ def _checked(
         function = None
     if function is None and open_kwargs:
         known = ("path", "flag", "mode", "open", "write_lock", "dimension_separator", "module")
-        name = min(open_kwargs)
-        hint = nearest(name, known, "with open= it has those of the function, without")
-        raise ConfigurationError(f"'dbm' has no option {name!r}; {hint}")
+        raise unknown_option("dbm", min(open_kwargs), known)
     return function, module

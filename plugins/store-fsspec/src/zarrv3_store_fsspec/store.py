@@ -173,7 +173,7 @@ class FSStore(Backend):
             known = systems.options_of("http")
             theirs = {name: text for name, text in theirs.items() if name in known}
         own = table.from_url(cls, url, ours)
-        return {**own, **systems.from_text(own["url"], theirs)}
+        return {**own, **systems.from_text(own["url"], theirs, table.in_urls)}
 
     @classmethod
     def example_url(cls, folder: str) -> str:

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -19,6 +19,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper  # type: 
 from fsspec.implementations.dirfs import DirFileSystem  # type: ignore[import-untyped]
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import unknown_option
 from zarrv3.options.environment import Template, as_templates
 from zarrv3.options.redaction import SECRET_NAME, redact
 from zarrv3.options.urls import boolean
@@ -208,11 +209,12 @@ def time_outs(protocol: str, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def from_text(url: str, query: Mapping[str, str]) -> dict[str, Any]:
+def from_text(url: str, query: Mapping[str, str], ours: Iterable[str] = ()) -> dict[str, Any]:
     """The options of a file system in a URL, as values: of the type of its default, else JSON where it is JSON, else text.
 
     In a chained URL, those of the file systems behind the first one are JSON under their names, `s3={"anon":true}`.
-    Raises `ConfigurationError` for one that the file system does not have, listing those it does.
+    Raises `ConfigurationError` for one that the file system does not have, with those of its own and of `ours` that look
+    like it.
     """
     if not query:
         return {}
@@ -220,9 +222,7 @@ def from_text(url: str, query: Mapping[str, str]) -> dict[str, Any]:
     known = {**options_of(protocol), **{name: _plain(name) for name in behind}}
     unknown = sorted(set(query) - set(known))
     if unknown:
-        raise ConfigurationError(
-            f"{protocol!r} has no URL option {unknown[0]!r}; its own URL options are: {', '.join(known) or 'none'}"
-        )
+        raise unknown_option(protocol, unknown[0], [*known, *ours], "URL option")
     return {name: _value(known[name], text) for name, text in query.items()}
 
 

@@ -12,10 +12,10 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri, split_options
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import unknown_option
 from zarrv3.options.environment import Template
 from zarrv3.options.redaction import redact
 from zarrv3.options.urls import parse_part
-from zarrv3.registry import nearest
 
 DEFAULTS: Mapping[str, Any] = {
     "serverSelectionTimeoutMS": 10_000,
@@ -70,17 +70,19 @@ def _check_option(name: str, value: Any) -> None:
         return
     if name in _OURS:
         raise ConfigurationError(f"{name!r} of MongoClient is set by the store, which needs it as it is")
-    if name.lower() not in common.VALIDATORS and name not in common.VALIDATORS:
-        theirs = sorted(map(str, common.URI_OPTIONS_VALIDATOR_MAP))
-        known = ["database", "collection", "dimension_separator", "url", "client", *theirs]
-        raise ConfigurationError(
-            f"'mongodb' has no option {name!r}; {nearest(name, known, 'its options are')}"
-        )
+    _check_name(name)
     try:
         common.validate(name, value)
     except (ValueError, TypeError, PyMongoError) as error:
         raise ConfigurationError(f"option {name!r} of 'mongodb': {redact(str(error))}") from None
     _check_acknowledged(name, value)
+
+
+def _check_name(name: str) -> None:
+    if name.lower() not in common.VALIDATORS:
+        theirs = sorted(common.URI_OPTIONS_VALIDATOR_MAP)
+        known = ["database", "collection", "dimension_separator", "url", "client", *theirs]
+        raise unknown_option("mongodb", name, known)
 
 
 def _check_url(text: str) -> None:
@@ -95,6 +97,8 @@ def _check_url(text: str) -> None:
         raise ConfigurationError(
             f"{redact(text)!r}: '/', '@', ':' and '%' in a user name or password are written %2F, %40, %3A and %25"
         )
+    for name in url.query:
+        _check_name(name)
     filled = _VARIABLE.sub("1", text)
     try:
         if url.scheme == "mongodb":

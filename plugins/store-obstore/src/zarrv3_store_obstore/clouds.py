@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import unknown_option
 from zarrv3.options.redaction import redact_url
-from zarrv3.registry import nearest
 from zarrv3_store_obstore.failures import is_kind
 from zarrv3_store_obstore.library import library, store_class
 from zarrv3_store_obstore.profiles import from_profile
@@ -225,13 +225,14 @@ def target(url: str, options: Mapping[str, Any]) -> Target:
     return Target(place, cloud.complete(place, config))
 
 
-def check(url: str, options: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def check(url: str, options: Mapping[str, Any], others: Mapping[str, Any], ours: Iterable[str]) -> None:
     """Raise `ConfigurationError` for an option that says nothing there.
 
     Args:
         url: the place.
-        options: our options that are given.
+        options: those of our options that go to the cloud, if they are given.
         others: options that are not ours; object_store may know them.
+        ours: the names of our options that make sense everywhere.
     """
     scheme = urlsplit(url).scheme
     cloud = CLOUDS[scheme]
@@ -240,10 +241,7 @@ def check(url: str, options: Mapping[str, Any], others: Mapping[str, Any]) -> No
         obstore = library()
         unknown = [name for name in others if not _knows(obstore, cloud, name)]
     if unknown:
-        raise ConfigurationError(
-            f"'obstore' has no option {unknown[0]!r} for {scheme}://; {nearest(unknown[0], cloud.names, 'its options are')}"
-            f"; options of fsspec go with fsspec+{scheme}://"
-        )
+        raise unknown_option(scheme, unknown[0], [*cloud.names, *ours], "URL option")
     if scheme in {"gs", "gcs"} and options.get("token") in ELSEWHERE:
         raise ConfigurationError(
             f"'obstore' cannot log in as token={options['token']} says; use fsspec+gs://"

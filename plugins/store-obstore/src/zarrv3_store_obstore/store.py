@@ -127,7 +127,7 @@ class ObjectStore(Backend):
         )
         self._passed = (*_PASSED, *config)
         given = {name: self._options[name] for name in _PASSED if self._options[name] is not None}
-        check(self._options["url"], given, config)
+        check(self._options["url"], given, config, [n for n in self.declared().in_urls if n not in _PASSED])
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

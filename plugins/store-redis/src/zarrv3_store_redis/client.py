@@ -13,10 +13,9 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.options.declared import Option, table_of
+from zarrv3.options.declared import Option, table_of, unknown_option
 from zarrv3.options.redaction import redact_url
 from zarrv3.options.urls import parse_part
-from zarrv3.registry import nearest
 
 T = TypeVar("T")
 
@@ -95,11 +94,10 @@ def _may_pass(error: Exception) -> bool:
 def check_options(url: str | None, client: object, options: Mapping[str, Any]) -> None:
     """Raise `ConfigurationError` for options that make no sense together, or that redis-py does not have."""
     for name in options:
+        if name in _OURS:
+            raise ConfigurationError(f"{name!r} of redis.Redis is set by the store, which needs it as it is")
         if name not in _KNOWN:
-            known = ["prefix", "dimension_separator", "url", "client", *_KNOWN]
-            why = " (values are bytes, whatever a client decodes)" if name in _OURS else ""
-            hint = nearest(name, known, "its options are")
-            raise ConfigurationError(f"'redis' has no option {name!r}{why}; {hint}")
+            raise unknown_option("redis", name, ["prefix", "dimension_separator", "url", "client", *_KNOWN])
     if client is not None and (url is not None or options):
         raise ConfigurationError("a RedisStore has a client, or a URL and options to make one, not both")
     if url is not None:

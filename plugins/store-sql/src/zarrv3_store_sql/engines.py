@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import random
 import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -18,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from zarrv3.errors import ConfigurationError
+from zarrv3.options.declared import unknown_option
 from zarrv3.store.undisturbed import undisturbed
 from zarrv3_store_sql.dialects import DIALECTS
 from zarrv3_store_sql.files import Statements
@@ -162,6 +164,37 @@ def parse(url: str) -> URL:
             f"{parsed.drivername}:// cannot be used; leave out the driver or name another one"
         )
     return parsed.set(drivername=DRIVERS[database]) if parsed.drivername in DRIVERS else parsed
+
+
+def check_names(parsed: URL, ours: Iterable[str]) -> None:
+    """Raise `ConfigurationError` for an option in a URL that its driver does not have, with those that look like it."""
+    try:
+        known = _NAMES.get(parsed.get_driver_name(), lambda: parsed.query)()
+    except ImportError:  # said when it is used
+        return
+    for name in parsed.query:
+        if name not in known and name != "plugin":
+            raise unknown_option(parsed.get_backend_name(), name, [*ours, *known], "URL option")
+
+
+def _names_of_psycopg() -> Collection[str]:
+    options = importlib.import_module("psycopg.pq").Conninfo.get_defaults()
+    return [option.keyword.decode() for option in options]
+
+
+def _names_of_pymysql() -> Collection[str]:
+    connect = importlib.import_module("pymysql").connect
+    return [*inspect.signature(connect).parameters, *_OF_SQLALCHEMY]
+
+
+_NAMES: Mapping[str, Callable[[], Collection[str]]] = {
+    "psycopg": _names_of_psycopg,
+    "pymysql": _names_of_pymysql,
+}
+"""The options of drivers that say what they are."""
+
+_OF_SQLALCHEMY = ("ssl_capath", "ssl_cipher", "ssl_check_hostname")
+"""What SQLAlchemy puts into the option `ssl` of PyMySQL, beside what that has by name."""
 
 
 def server(parsed: URL, connect_timeout: float, prepare_threshold: int | None) -> Server:

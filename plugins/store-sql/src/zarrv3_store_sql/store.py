@@ -105,7 +105,7 @@ class SQLStore(_Table):
         if isinstance(url, URL):
             url = url.render_as_string(hide_password=False)
         if isinstance(url, str) and not isinstance(url, Template):
-            engines.parse(url)
+            engines.check_names(engines.parse(url), self.declared().in_urls)
         super().__init__(
             url=url,
             table=table,
