@@ -288,6 +288,36 @@ def _large() -> tuple[np.ndarray[Any, Any], zarrv3.Array]:
 LARGE = _large()
 
 
+@given(st.data())
+def test_what_is_taken_out_of_shuffled_chunks(data: st.DataObject) -> None:
+    """Boxes, lines, points and lists of chunks whose bytes Blosc has shuffled are right, with rows that it could not compress."""
+    values, array = data.draw(st.sampled_from(SHUFFLED))
+    rows, columns = (
+        data.draw(st.lists(st.integers(0, length - 1), min_size=3, max_size=3)) for length in values.shape
+    )
+    chosen = data.draw(selections(values.shape))
+    with with_kernels("native"):
+        assert bits(array[chosen]) == bits(values[chosen])
+        assert bits(array.vindex[rows, columns]) == bits(values[rows, columns])
+        assert bits(array.oindex[rows, columns]) == bits(values[np.ix_(rows, columns)])
+        assert bits(array[...]) == bits(values)
+
+
+def _shuffled(dtype: str, blocksize: int) -> tuple[np.ndarray[Any, Any], zarrv3.Array]:
+    """Elements of which the first byte is noise, in chunks that end in a shorter block unless there is one only."""
+    values = np.arange(90 * 80).reshape(90, 80).astype(dtype)
+    first = values.view("u1").reshape(*values.shape, -1)[..., 0]
+    first[...] = np.random.default_rng(3).integers(0, 256, values.shape)
+    return values, zarrv3.create_array(
+        None, data=values, chunks=(50, 77), compressors=[blosc("lz4", "shuffle", blocksize)]
+    )
+
+
+SHUFFLED = [
+    _shuffled(dtype, blocksize) for dtype in ("i2", "i4", "f8", "c16") for blocksize in (0, 4096, 256)
+]
+
+
 def test_edges_have_the_fill_value() -> None:
     """What a chunk has beyond the array's edge is the fill value, as Python writes it."""
     stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}

@@ -13,36 +13,50 @@ typedef struct {
     bool missing, done;
 } Read;
 
-/* Copy what a window has of the bytes `start` to `stop` of a chunk; `at` is where the line begins that comes next. */
-static void copy_part(const Window *w, Py_ssize_t item, Py_ssize_t word, char *array, const char *part, Py_ssize_t start,
-                      Py_ssize_t stop, Py_ssize_t at, int axis) {
+/* Copy what a window has of a part; `at` is where the line begins that comes next. */
+static void copy_part(const Window *w, Py_ssize_t item, Py_ssize_t word, char *array, const Part *part, Py_ssize_t at, int axis) {
     if (axis < w->ndim - 1) {
         Py_ssize_t reach = 0; /* from the first byte of a step along this axis to its last one */
         for (int inner = axis + 1; inner < w->ndim; inner++) reach += (w->shape[inner] - 1) * w->chunk_stride[inner];
         for (Py_ssize_t i = 0; i < w->shape[axis]; i++, at += w->chunk_stride[axis], array += w->array_stride[axis])
-            if (at + reach >= start && at < stop) copy_part(w, item, word, array, part, start, stop, at, axis + 1);
+            if (at + reach >= part->start && at < part->stop) copy_part(w, item, word, array, part, at, axis + 1);
         return;
     }
     Py_ssize_t step = w->ndim ? w->chunk_stride[axis] : item, count = w->ndim ? w->shape[axis] : 1;
-    Py_ssize_t first = at >= start ? 0 : (start - at + step - 1) / step;
-    Py_ssize_t last = at >= stop ? 0 : (stop - at + step - 1) / step; /* the first one that is not there */
+    Py_ssize_t stride = w->ndim ? w->array_stride[axis] : item;
+    Py_ssize_t first = at >= part->start ? 0 : (part->start - at + step - 1) / step;
+    Py_ssize_t last = at >= part->stop ? 0 : (part->stop - at + step - 1) / step; /* the first one that is not there */
     if (last > count) last = count;
     if (first < last)
-        copy_line(last - first, item, word, array + (w->ndim ? first * w->array_stride[axis] : 0),
-                  w->ndim ? w->array_stride[axis] : item, part + (at + first * step - start), step);
+        take_line(part, item, word, at + first * step, step, last - first, array + first * stride, stride);
+}
+
+enum { FEW = 4 }; /* lists of fewer than one element in so many are taken out of each part */
+
+/* Whether a chunk is decoded in parts of some length: if it has several, or is shuffled, where only what is wanted is put together. */
+static bool goes_by_parts(const Worker *worker, const Window *w, Py_ssize_t item, Py_ssize_t length, bool shuffled) {
+    if (length >= worker->nbytes && !shuffled) return false;
+    if (w->lists != NULL)
+        return shuffled && w->lists->count < worker->nbytes / item / FEW / ((worker->nbytes + length - 1) / length);
+    for (int axis = 0; axis < w->ndim; axis++)
+        if (w->chunk_stride[axis] <= 0 || w->shape[axis] == 0) return false;
+    return true;
 }
 
 /* Decode one part after the other, so that each is still in the processor's cache when it is copied. Those that the window
  * does not touch are decoded too: damage there has to be noticed. */
-static bool decode_parts(Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t length, char *array) {
+static bool decode_parts(Worker *worker, const Read *read, Py_ssize_t item, Py_ssize_t size, Py_ssize_t length,
+                         bool shuffled, char *array) {
     const Window *w = &read->window;
     Py_ssize_t end = w->chunk_start;
-    for (int axis = 0; axis < w->ndim; axis++) end += (w->shape[axis] - 1) * w->chunk_stride[axis];
-    for (Py_ssize_t start = 0; start < worker->nbytes; start += length) {
-        Py_ssize_t stop = start + length < worker->nbytes ? start + length : worker->nbytes;
-        if (!decode_part(worker, read->value.buf, start, stop)) return false;
-        if (start <= end && stop > w->chunk_start)
-            copy_part(w, item, worker->word, array + w->array_start, worker->scratch, start, stop, w->chunk_start, 0);
+    for (int axis = 0; w->lists == NULL && axis < w->ndim; axis++) end += (w->shape[axis] - 1) * w->chunk_stride[axis];
+    for (Part part = {.start = 0}; part.start < worker->nbytes; part.start += length) {
+        part.stop = part.start + length < worker->nbytes ? part.start + length : worker->nbytes;
+        if (!decode_part(worker, read->value.buf, size, shuffled, &part)) return false;
+        if (w->lists != NULL)
+            take_lists(w->lists, item, worker->word, &part, array);
+        else if (part.start <= end && part.stop > w->chunk_start)
+            copy_part(w, item, worker->word, array + w->array_start, &part, w->chunk_start, 0);
     }
     return true;
 }
@@ -53,7 +67,8 @@ static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *
     Py_ssize_t size = read->value.len;
     if (!is_sound(worker, data, &size)) return false;
     const char *decoded = (const char *)data;
-    if (w->flat && !(is_stored(worker) && worker->word > 1)) {
+    bool shuffled = is_shuffled(worker, data, item);
+    if (w->flat && !shuffled && !(is_stored(worker) && worker->word > 1)) {
         char *to = array + w->array_start;
         if (!decode_whole(worker, data, size, to)) return false;
         if (worker->word > 1) copy_line(worker->nbytes / item, item, worker->word, to, item, to, item);
@@ -62,9 +77,8 @@ static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *
     if (!is_stored(worker)) {
         if (!has_scratch(worker)) return false;
         Py_ssize_t length = part_bytes(worker, data, item);
-        bool rising = w->lists == NULL;
-        for (int axis = 0; rising && axis < w->ndim; axis++) rising = w->chunk_stride[axis] > 0 && w->shape[axis];
-        if (length < worker->nbytes && rising) return decode_parts(worker, read, item, length, array);
+        if (goes_by_parts(worker, w, item, length, shuffled))
+            return decode_parts(worker, read, item, size, length, shuffled, array);
         if (!decode_whole(worker, data, size, worker->scratch)) return false;
         decoded = worker->scratch;
     }

@@ -16,6 +16,7 @@ typedef struct {
     int (*compress)(int level, int shuffle, size_t typesize, size_t nbytes, const void *from, void *to, size_t size,
                     const char *name, size_t block, int threads);
     int (*get_items)(const void *from, int start, int count, void *to);
+    int (*unpack_lz4)(const char *from, char *to, int size, int room);
 } Blosc;
 
 typedef struct {
@@ -59,10 +60,11 @@ struct Codec {
     Layout layout;
 };
 
-enum { HEADER = 16, MAX_OVERHEAD = 16, FORMAT = 2, MAX_STREAMS = 16, MIN_STREAM = 128 }; /* of a blosc buffer */
-enum { STORED = 0x02, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags of its header */
+enum { HEADER = 16, MAX_OVERHEAD = 16, FORMAT = 2, LZ4_FORMAT = 1, MAX_STREAMS = 16, MIN_STREAM = 128 }; /* of a blosc buffer */
+enum { SHUFFLED = 0x01, STORED = 0x02, BITS = 0x04, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags of its header */
+enum { LZ4 = 0x20, KINDS = 0xE0 };                                                    /* what has made its streams */
 enum { ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201, ZSTD_RESET_ALL = 3 }; /* of zstd.h */
-enum { CRC = 4 };                                      /* bytes of a checksum */
+enum { CRC = 4, LENGTH = 4 }; /* bytes of a checksum, and of the length of a stream */
 static const uint32_t ZSTD_MAGIC = 0xFD2FB528;
 
 static const char *const LABEL = "zarrv3_native.codec";
@@ -125,6 +127,8 @@ PyObject *kernel_blosc(PyObject *Py_UNUSED(module), PyObject *args) {
     bool complete = strlen(name) < sizeof codec->name && find_all(path, symbols, sizeof symbols / sizeof *symbols) &&
                     strncmp(codec->blosc.get_version(), "1.", 2) == 0;
     if (complete) strcpy(codec->name, name);
+    const Symbol lz4 = {"LZ4_decompress_safe", &codec->blosc.unpack_lz4};
+    find_all(path, &lz4, 1); /* it may have it for itself alone */
     return capsule_of(codec, complete);
 }
 
@@ -334,10 +338,15 @@ static bool take_checksums(const Codec *codec, int count, const uint8_t *data, P
 
 /* ---------------------------------------------------------------- decoding and encoding */
 
+/* Whether each byte of all elements of a block is a stream of its own; a last block that is shorter is one stream in any case. */
+static bool is_split(const uint8_t *data) {
+    return !(data[2] & UNSPLIT) && data[3] <= MAX_STREAMS && word(data + 8) / data[3] >= MIN_STREAM;
+}
+
 /* Blosc decodes each block from where its offset points: blocks that share bytes would take time as the square of the size. */
 static bool are_apart(const uint8_t *data, uint64_t size, uint64_t nbytes) {
     uint64_t block = word(data + 8), full = nbytes / block, count = full + (nbytes % block > 0), left = size;
-    bool split = !(data[2] & UNSPLIT) && data[3] <= MAX_STREAMS && block / data[3] >= MIN_STREAM;
+    bool split = is_split(data);
     if (HEADER + 4 * count > size) return false;
     for (uint64_t number = 0; number < count; number++) {
         uint64_t position = word(data + HEADER + 4 * number);
@@ -457,20 +466,53 @@ bool set_content(Worker *worker, Py_ssize_t nbytes) {
 
 enum { BYTES_PER_STEP = 16 }; /* copied in the time of a step from block to block */
 
+bool is_shuffled(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
+    const Codec *codec = worker->codec;
+    if (codec->kind != BLOSC || codec->blosc.unpack_lz4 == NULL || codec->inner || worker->word > 1) return false;
+    int flags = data[2] & (SHUFFLED | STORED | BITS | KINDS);
+    return flags == (SHUFFLED | LZ4) && data[1] == LZ4_FORMAT && data[3] == item && has_rows(item) &&
+           word(data + 8) % (uint32_t)item == 0 && worker->nbytes % item == 0;
+}
+
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
     Py_ssize_t nbytes = worker->nbytes;
     if (worker->codec->kind != BLOSC || worker->codec->inner) return nbytes;
     Py_ssize_t block = word(data + 8);
+    if (is_shuffled(worker, data, item)) return block;
     bool fits = block % item == 0 && block % data[3] == 0 && nbytes % data[3] == 0;
     /* Blosc walks over all blocks for each part: that must cost less than decoding, however small they are */
     return fits && nbytes / block <= block / BYTES_PER_STEP ? block : nbytes;
 }
 
-bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py_ssize_t stop) {
+/* The rows of a block: where they lie if they are stored as they are, otherwise in the scratch. */
+static bool decode_rows(const Worker *worker, const uint8_t *data, Py_ssize_t size, Part *part) {
+    Py_ssize_t bytes = part->stop - part->start, block = word(data + 8), item = data[3];
+    Py_ssize_t streams = is_split(data) && bytes == block ? item : 1, length = bytes / streams;
+    Py_ssize_t position = word(data + HEADER + 4 * (part->start / block));
+    for (Py_ssize_t stream = 0; stream < streams; stream++) {
+        if (size - position < LENGTH) return false;
+        Py_ssize_t packed = word(data + position);
+        position += LENGTH;
+        if (packed == 0 || packed > size - position) return false;
+        const uint8_t *found = data + position;
+        if (packed != length) {
+            char *to = worker->scratch + stream * length;
+            if (worker->codec->blosc.unpack_lz4((const char *)found, to, (int)packed, (int)length) != length) return false;
+            found = (const uint8_t *)to;
+        }
+        position += packed;
+        part->rows[stream] = found;
+    }
+    for (Py_ssize_t row = streams; row < item; row++) part->rows[row] = part->rows[0] + row * (bytes / item);
+    return true;
+}
+
+bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t size, bool shuffled, Part *part) {
+    part->bytes = shuffled ? NULL : worker->scratch;
+    if (shuffled) return decode_rows(worker, data, size, part);
     int typesize = data[3];
-    int found = worker->codec->blosc.get_items(data, (int)(start / typesize), (int)((stop - start) / typesize),
-                                               worker->scratch);
-    return found == stop - start;
+    Py_ssize_t bytes = part->stop - part->start;
+    return worker->codec->blosc.get_items(data, (int)(part->start / typesize), (int)(bytes / typesize), worker->scratch) == bytes;
 }
 
 Py_ssize_t encoded_bound(const Worker *worker) {

@@ -83,6 +83,25 @@ void put_window(const Window *window, Py_ssize_t item, Py_ssize_t word, char *ch
 /* Copy the elements of a window out of its chunk, likewise. */
 void take_window(const Window *window, Py_ssize_t item, Py_ssize_t word, const char *chunk, char *array);
 
+/* ------------------------------------------------------------------ shuffled.c */
+
+#define MAX_ROWS 16
+
+/* Bytes of a chunk that elements are taken from. */
+typedef struct {
+    Py_ssize_t start, stop; /* where they are in the chunk */
+    const char *bytes;      /* decoded; NULL where they are still shuffled into rows, one for each byte of an element */
+    const uint8_t *rows[MAX_ROWS];
+} Part;
+
+/* Whether elements of this size can be taken out of rows. */
+bool has_rows(Py_ssize_t item);
+
+/* Copy elements of a part that are `step` bytes apart, the first one at byte `at` of the chunk, and reverse each `word` bytes; those
+ * of rows are not reversed. */
+void take_line(const Part *part, Py_ssize_t item, Py_ssize_t word, Py_ssize_t at, Py_ssize_t step, Py_ssize_t count, char *to,
+               Py_ssize_t stride);
+
 /* ------------------------------------------------------------------ lists.c */
 
 /* The places of a piece of which some indices are arrays; NULL, without an exception, for one that is left to Python. */
@@ -91,6 +110,9 @@ Lists *lists_of(PyObject *piece, const Chunk *chunk, const Py_buffer *array);
 /* Copy elements between places, in C order, and reverse each `word` bytes; without offsets of its own, `from` is one element. */
 void copy_lists(const Lists *lists, Py_ssize_t item, Py_ssize_t word, char *to, Py_ssize_t *const *to_offsets, const char *from,
                 Py_ssize_t *const *from_offsets);
+
+/* Copy those elements that lie in a part to their places in the array. */
+void take_lists(const Lists *lists, Py_ssize_t item, Py_ssize_t word, const Part *part, char *array);
 
 /* ------------------------------------------------------------------ codecs.c */
 
@@ -129,6 +151,9 @@ bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t *size);
 /* Decode all of a chunk; false if the bytes are none. */
 bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to);
 
+/* Whether elements can be taken out of a chunk that stays shuffled. */
+bool is_shuffled(const Worker *worker, const uint8_t *data, Py_ssize_t item);
+
 /* The bytes of the parts that can be decoded on their own; those of the chunk if there are none. */
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item);
 
@@ -136,8 +161,8 @@ Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item
  * then that of the content, which is in the scratch or the value. */
 const uint8_t *decode_any(Worker *worker, const uint8_t *data, Py_ssize_t *size, Py_ssize_t limit);
 
-/* Decode the bytes `start` to `stop` of a chunk, which are a part, into the scratch. */
-bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t start, Py_ssize_t stop);
+/* Decode a part of a chunk by way of the scratch, or its rows if the chunk is shuffled; false if the bytes are none. */
+bool decode_part(const Worker *worker, const uint8_t *data, Py_ssize_t size, bool shuffled, Part *part);
 
 /* Make room in the scratch for a chunk of so many bytes, to be encoded; false if that cannot be. */
 bool set_content(Worker *worker, Py_ssize_t nbytes);

@@ -210,3 +210,20 @@ void copy_lists(const Lists *lists, Py_ssize_t item, Py_ssize_t word, char *to, 
                 const char *from, Py_ssize_t *const *from_offsets) {
     copy_from(lists, 0, item, word, to, to_offsets, from, from_offsets);
 }
+
+/* Those from dimension `axis` on, of which the first one is at byte `at` of the chunk. */
+static void take_from(const Lists *lists, int axis, Py_ssize_t item, Py_ssize_t word, const Part *part, char *array, Py_ssize_t at) {
+    Py_ssize_t count = axis < lists->ndim ? lists->shape[axis] : 1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Py_ssize_t place = axis < lists->ndim ? at + lists->chunk[axis][i] : at;
+        char *to = axis < lists->ndim ? array + lists->array[axis][i] : array;
+        if (axis < lists->ndim - 1)
+            take_from(lists, axis + 1, item, word, part, to, place);
+        else if (place >= part->start && place < part->stop)
+            take_line(part, item, word, place, item, 1, to, item);
+    }
+}
+
+void take_lists(const Lists *lists, Py_ssize_t item, Py_ssize_t word, const Part *part, char *array) {
+    take_from(lists, 0, item, word, part, array + lists->array_start, lists->chunk_start);
+}
