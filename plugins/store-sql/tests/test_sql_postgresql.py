@@ -22,7 +22,13 @@ import pytest
 from sqlalchemy import event
 
 from zarrv3 import ByteRange, create_array, open_store
-from zarrv3.errors import ReadOnlyError, StoreAccessError, StoreTimeoutError, StoreUnavailableError
+from zarrv3.errors import (
+    ConfigurationError,
+    ReadOnlyError,
+    StoreAccessError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+)
 from zarrv3.store.contract import Request
 from zarrv3.testing.interrupts import interruptions, points, unheard
 from zarrv3.testing.processes import threads_together
@@ -210,9 +216,9 @@ def test_missing_database(postgresql_server: Any) -> None:
 
 
 def test_unknown_option_of_the_server(postgresql_url: str) -> None:
-    """What neither the store nor the database's client knows is refused."""
-    with open_store(f"{postgresql_url}&colour=red") as store, pytest.raises(StoreAccessError, match="colour"):
-        store.get("k")
+    """What neither the store nor the database's client knows is refused when the store is made."""
+    with pytest.raises(ConfigurationError, match="'postgresql' has no URL option 'colour'; its"):
+        open_store(f"{postgresql_url}&colour=red")
 
 
 def test_read_only_session(postgresql_url: str) -> None:
