@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from zarrv3.chunks.kernels import UNDONE, Undone
+from zarrv3.errors import UnknownExtensionError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
+from zarrv3.format.codecs.support import library_of
 from zarrv3.options.settings import config
 from zarrv3.store.contract import Buffer, Request
 from zarrv3_native import _kernels
@@ -217,8 +218,8 @@ def _deflate(gzip: bool, level: int) -> object | None:
     if not 0 <= level <= 9:
         return None
     try:
-        library = str(import_module("deflate._deflate").__file__)
-    except ImportError:
+        library = library_of("deflate._deflate")
+    except UnknownExtensionError:
         return None
     return _kernels.deflate(library, gzip, level)
 

@@ -85,9 +85,9 @@ typedef struct {
     void *place; /* of a pointer to a function */
 } Symbol;
 
-/* Find functions in a library that Python has loaded; it stays loaded, as its modules do. */
+/* Find functions in a library, which is the one of Python's module where that is imported; it stays loaded, as modules do. */
 static bool find_all(const char *path, const Symbol *symbols, size_t count) {
-    void *library = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     for (size_t i = 0; library != NULL && i < count; i++) {
         void *found = dlsym(library, symbols[i].name);
         if (found == NULL) return false;

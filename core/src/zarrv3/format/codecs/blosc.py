@@ -9,7 +9,7 @@ import numpy as np
 
 from zarrv3.errors import CorruptDataError, MetadataError, UnknownExtensionError
 from zarrv3.format.codecs.base import BytesBytesCodec, ChunkSpec, Declared
-from zarrv3.format.codecs.support import check_size, lazy
+from zarrv3.format.codecs.support import check_size, lazy, library_of
 from zarrv3.format.extensions import choice, integer
 from zarrv3.store.contract import Buffer
 
@@ -77,7 +77,7 @@ class BloscCodec(Declared, BytesBytesCodec):
         )
 
     def native(self) -> tuple[str, str, tuple[Any, ...]]:
-        return "blosc", library().__file__, self.arguments
+        return "blosc", library_of("numcodecs.blosc"), self.arguments
 
     def encode(self, buffer: Buffer) -> Buffer:
         self.check_size(len(buffer))

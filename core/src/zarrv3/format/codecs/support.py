@@ -2,7 +2,9 @@
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Mapping
+from importlib.machinery import PathFinder
 from typing import Any
 
 from zarrv3.errors import CorruptDataError, UnknownExtensionError, ZarrError
@@ -20,6 +22,21 @@ def lazy(module: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise UnknownExtensionError(f"this codec needs {module}: pip install {package} ({error})") from error
+
+
+@functools.cache
+def library_of(module: str) -> str:
+    """The file of the shared library that a module of a package is. Nothing is imported if it lies in a folder on the path.
+
+    That of `numcodecs.zstd` exports the functions of zstd, and kernels need nothing else of the package, whose import takes
+    longer than reading an element. Raises as `lazy` does.
+    """
+    if module not in sys.modules:
+        package = PathFinder.find_spec(module.partition(".")[0])
+        found = package and PathFinder.find_spec(module, package.submodule_search_locations)
+        if found and found.origin:
+            return found.origin
+    return str(lazy(module).__file__)
 
 
 def named(name: str, configuration: Mapping[str, JSON]) -> JSON:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.format.codecs.base import BytesBytesCodec, Declared
-from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, lazy
+from zarrv3.format.codecs.support import TooLargeError, deliver, guarded, lazy, library_of
 from zarrv3.format.extensions import boolean, integer
 from zarrv3.store.contract import Buffer
 
@@ -41,7 +41,7 @@ class ZstdCodec(Declared, BytesBytesCodec):
         return self.checksum
 
     def native(self) -> tuple[str, str, tuple[Any, ...]]:
-        return "zstd", lazy("numcodecs.zstd").__file__, (self.level, self.checksum)
+        return "zstd", library_of("numcodecs.zstd"), (self.level, self.checksum)
 
     def encode(self, buffer: Buffer) -> Buffer:
         return lazy("numcodecs.zstd").compress(buffer, self.level, self.checksum)  # type: ignore[no-any-return]
