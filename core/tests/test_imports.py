@@ -11,11 +11,12 @@ import pytest
 
 import zarrv3
 from zarrv3 import registry
+from zarrv3.options.kernels import kernels
 
 ROOT = Path(zarrv3.__file__).parent
 PLUGINS = sorted(path.parent for path in Path(__file__).parents[2].glob("plugins/*/src/*/__init__.py"))
 
-ROOMS = ["errors", "forks", "registry", "options", "store", "layers", "opening", "format", "indexing", "chunks", "hierarchy",
+ROOMS = ["errors", "forks", "entry_points", "registry", "options", "store", "layers", "opening", "format", "indexing", "chunks", "hierarchy",
          "api", "aio", "codecs", "dtype", "storage", "experimental", "core", "compat", "testing"]  # fmt: skip
 """The rooms of the core from the lowest to the highest: each imports only from those before it, and from itself."""
 
@@ -107,6 +108,11 @@ def run(program: str, *options: str, **environment: str) -> subprocess.Completed
     )
 
 
+def loaded(program: str) -> set[str]:
+    """The modules that a program and numpy import."""
+    return set(json.loads(run(f"import json, sys\n{program}\nprint(json.dumps(sorted(sys.modules)))").stdout))
+
+
 def added(program: str) -> set[str]:
     """The modules that a program imports; it fails if it reads entry points."""
     before = (
@@ -119,7 +125,7 @@ def added(program: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-HEAVY = {"numcodecs", "pluggy", "importlib_metadata", "asyncio", "concurrent.futures.thread", "fsspec", "logging",
+HEAVY = {"numcodecs", "pluggy", "importlib_metadata", "zarrv3.entry_points", "asyncio", "concurrent.futures.thread", "fsspec", "logging",
          "multiprocessing", "sqlite3", "ssl", "zarr", "pytest", "hypothesis", "xarray", "tomllib"}  # fmt: skip
 """What is imported neither by `import zarrv3` nor with arrays."""
 
@@ -177,6 +183,25 @@ def test_what_is_rarely_needed_comes_late() -> None:
     """Arrays add to numpy none of the modules that most programs do not need."""
     names = added("import numpy\nbefore = set(sys.modules)\nimport zarrv3.api")
     assert not LATE_MODULES & names
+
+
+NOT_FOR_ONE_ELEMENT = {
+    "asyncio", "csv", "email", "fsspec", "importlib.metadata", "importlib_metadata", "logging", "multiprocessing", "numcodecs",
+    "secrets", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "typer", "zipfile",
+}  # fmt: skip
+"""What is not imported to read an element of an array in a folder, whatever is installed, where there are kernels."""
+
+
+def test_one_element_needs_few_modules(tmp_path: Path) -> None:
+    """Opening an array in a folder and reading an element imports only what that needs, of other packages as well."""
+    path = str(tmp_path / "a")
+    for codec in ("zstd", "blosc"):
+        array = zarrv3.create_array(path, shape=4, chunks=2, dtype="f8", compressors=[codec], overwrite=True)
+        array[...] = 1
+        program = f"import zarrv3; assert zarrv3.open_array({path!r}, mode='r')[0] == 1"
+        names = loaded(program)
+        needed = set() if kernels() is not None else {"numcodecs"}
+        assert not (NOT_FOR_ONE_ELEMENT - needed) & names
 
 
 def test_public_names_are_there() -> None:

@@ -3,17 +3,21 @@
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
+import importlib_metadata
 import pytest
 
-from zarrv3 import registry
+from zarrv3 import entry_points, registry
 from zarrv3.errors import ConfigurationError, RegistryError
 from zarrv3.opening.stores import open_store, preferred
 from zarrv3.options.settings import config
@@ -287,6 +291,71 @@ def test_no_metadata(install: Install, tmp_path: Path) -> None:
     assert "nameless" in {plugin.name for plugin in registry.plugins("stores")}
 
 
+def by_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has not imported `importlib_metadata`, which stands in for Python's own finder of distributions."""
+    left = [finder for finder in sys.meta_path if not hasattr(finder, "find_distributions")]
+    monkeypatch.setattr(sys, "meta_path", [*left, PathFinder])
+
+
+def told(points: Iterable[Any]) -> list[tuple[str, ...]]:
+    """What entry points say, and of which distribution they are."""
+    return sorted((p.group, p.name, p.value, p.attr or "", p.dist.name, p.dist.version) for p in points)
+
+
+def test_entry_points_are_those_that_importlib_metadata_finds(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read from the files in folders they are exactly those that the library finds, whatever the files and folders look like."""
+    install(
+        "acme.Store", "# a comment\n\n[zarrv3.stores]\n acme.x=MODULE : Store [extra]\nb = MODULE\n[empty]\n"
+    )
+    install("acme-store", "[zarrv3.stores]\nsecond = MODULE\n", version="0.9")
+    shutil.move(tmp_path / "acme_store-0.9.dist-info", tmp_path / "acme_store-0.9.egg-info")
+    (tmp_path / "acme_store-0.9.egg-info/METADATA").rename(tmp_path / "acme_store-0.9.egg-info/PKG-INFO")
+    for version in ("1.0", "2.0"):
+        install("removed", "[zarrv3.stores]\nremoved = MODULE\n", version=version)
+    (tmp_path / "removed-1.0.dist-info/METADATA").unlink()
+    (tmp_path / "alone.egg-info").write_text("Name: alone\nVersion: 1\n")
+    expected = told(importlib_metadata.entry_points())
+    by_folders(monkeypatch)
+    monkeypatch.setattr(sys, "path", [*sys.path, "/nowhere"])
+    monkeypatch.setattr(entry_points, "_by_library", lambda: pytest.fail("folders were not enough"))
+    assert told(entry_points.installed()) == expected
+    assert [line[1:] for line in expected if line[1] in {"acme.x", "b", "second", "removed"}]
+
+
+@pytest.mark.parametrize(
+    "where", ["sys.path.append('a.zip')", "sys.path.append('a.egg')", "sys.meta_path.append(Finder)"]
+)
+def test_distributions_elsewhere_are_left_to_importlib_metadata(where: str, tmp_path: Path) -> None:
+    """Those in archives and eggs, and those that somebody's finder knows, are found beside those in folders."""
+    files = {
+        "METADATA": "Metadata-Version: 2.1\nName: a\nVersion: 1\n",
+        "entry_points.txt": "[zarrv3.stores]\nthere = a\n",
+    }
+    for name, text in files.items():
+        for folder in ("a.egg/EGG-INFO", "found/a-1.dist-info"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text(text)
+        with ZipFile(tmp_path / "a.zip", "a") as archive:
+            archive.writestr(f"a-1.dist-info/{name}", text)
+    found = run(f"""
+        import importlib.metadata, json, os, sys
+        from zarrv3 import entry_points
+
+        class Finder:
+            find_spec = staticmethod(lambda *_: None)
+            find_distributions = staticmethod(lambda _: [importlib.metadata.Distribution.at("found/a-1.dist-info")])
+
+        os.chdir({str(tmp_path)!r})
+        before = [*entry_points.installed()]
+        {where}
+        print(json.dumps([point.name for point in entry_points.installed() if point.group == "zarrv3.stores"]))
+        assert len(before) == len([*entry_points.installed()]) - 1
+    """)
+    assert found.count("there") == 1
+
+
 # ---------------------------------------------------------------- unknown names
 
 
@@ -319,7 +388,7 @@ def test_known_names() -> None:
 )
 def test_install_line(kind: registry.Kind, name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that a package of this project provides is answered with the line that installs it."""
-    monkeypatch.setattr("importlib_metadata.entry_points", lambda: ())
+    monkeypatch.setattr(registry, "_installed", lambda: iter(()))
     registry.reset()
     with pytest.raises(RegistryError, match=f"pip install {package}$"):
         registry.load(kind, name)
@@ -397,7 +466,7 @@ def test_find_class_of_two(install: Install) -> None:
 
 def test_find_class_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing class is an `AttributeError`, with the line that installs it where one is known."""
-    monkeypatch.setattr("importlib_metadata.entry_points", lambda: ())
+    monkeypatch.setattr(registry, "_installed", lambda: iter(()))
     registry.reset()
     for name, package in registry.OFFERED_CLASSES.items():
         with pytest.raises(AttributeError, match=f"{name}.*pip install {package}$"):
@@ -428,12 +497,10 @@ def test_import_scans_nothing() -> None:
 
 def test_lookup_scans_once(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any number of lookups of installed names costs one scan."""
-    import importlib_metadata
-
     scans = []
-    real = importlib_metadata.entry_points
+    real = entry_points.installed
     install("once", "[zarrv3.stores]\nonce = MODULE:Store\nmore = MODULE:Store\n", STORE.format(name="once"))
-    monkeypatch.setattr(importlib_metadata, "entry_points", lambda: scans.append(1) or real())
+    monkeypatch.setattr(entry_points, "installed", lambda: scans.append(1) or real())
     registry.reset()
     for name in ("once", "more", "once"):
         registry.load("stores", name)

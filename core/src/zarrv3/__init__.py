@@ -1,4 +1,4 @@
-# errors · registry    what can go wrong; plugins by name
+# errors · registry    what can go wrong; plugins by name, from their entry_points
 # forks                what forked children make new
 # options              declared options, URLs, `${NAME}`, redaction, settings
 # store · layers       the contract, the guard, stores in memory; stores around stores

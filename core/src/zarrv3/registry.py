@@ -8,7 +8,6 @@ Several packages may serve one name: one claims it (`zarrv3.stores`), others sta
 user prefers is asked first.
 """
 
-import contextlib
 import importlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from zarrv3.errors import RegistryError
 from zarrv3.forks import Lock
 
 if TYPE_CHECKING:
-    from importlib_metadata import EntryPoint
+    from zarrv3.entry_points import EntryPoint
 
 T = TypeVar("T")
 
@@ -485,17 +484,9 @@ def _entry_points() -> "dict[str, dict[str, list[EntryPoint]]]":
 
 
 def _installed() -> "Iterator[EntryPoint]":
-    """All entry points there are, also when somebody's distribution has unreadable ones."""
-    from importlib_metadata import distributions, entry_points
+    from zarrv3.entry_points import installed
 
-    try:
-        yield from entry_points()
-    except Exception:  # noqa: BLE001 - one by one, to leave out the distribution that is broken
-        found: dict[str, list[EntryPoint]] = {}
-        for distribution in distributions():
-            with contextlib.suppress(Exception):  # the first on the path counts
-                found.setdefault(distribution.name, [*distribution.entry_points])
-        yield from itertools.chain.from_iterable(found.values())
+    return installed()
 
 
 def _origin(point: "EntryPoint") -> tuple[str, str]:

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, wraps
-from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from zarrv3.errors import (
@@ -282,6 +281,8 @@ def _blaming(transformer: StorageTransformer, asked: Any, ours: type[ZarrError])
     except PASSED:
         raise
     except Exception as error:
+        from traceback import walk_tb
+
         below = transformer.inner
         if any(frame.f_locals.get("self") is below for frame, _ in walk_tb(error.__traceback__)):
             raise  # of the store below: the transformer has only passed it on

@@ -4,7 +4,7 @@ import re
 
 from zarrv3.errors import NodeNameError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 
 
 def check_name(name: str) -> str:
@@ -25,7 +25,7 @@ def check_name(name: str) -> str:
         reason = "it is the key of metadata documents"
     elif "/" in name or "\0" in name:
         reason = "it contains / or NUL"
-    elif _SURROGATE.search(name):
+    elif re.search(_SURROGATE, name):
         reason = "it contains half a surrogate pair"
     else:
         return name

@@ -37,9 +37,9 @@ Owner: TypeAlias = ArrayMetadata | Literal["group", "v2", "unreadable", "nothing
 """What a folder is."""
 
 _DOCUMENTS = frozenset({DOCUMENT, f"{DOCUMENT}.copying", ".zgroup", ".zarray", ".zattrs", ".zmetadata"})
-_CHUNK = re.compile(r"(?:.*/)?c(?:[/.]\d+)+")
-_NEW = re.compile(r"(?:.*/)?__new-[0-9a-f]{8}/.*", re.DOTALL)
-_V2_CHUNK = re.compile(r"\d+(?:[/.]\d+)*")
+_CHUNK = r"(?:.*/)?c(?:[/.]\d+)+"
+_NEW = r"(?s)(?:.*/)?__new-[0-9a-f]{8}/.*"
+_V2_CHUNK = r"\d+(?:[/.]\d+)*"
 _INSTALL = ": pip install zarrv3-layer-zarr2, then add '|zarr2:'"
 _REMEMBERED = 10_000
 """How many keys are remembered; of more there is a second listing."""
@@ -146,7 +146,7 @@ def _owner(document: Buffer) -> Owner:
 
 def _is_plain(key: str) -> bool:
     """Whether a key is a document, a chunk as it is named by default, or part of what a dead process would have put here."""
-    return key.rpartition("/")[2] in _DOCUMENTS or any(form.fullmatch(key) for form in (_CHUNK, _NEW))
+    return key.rpartition("/")[2] in _DOCUMENTS or any(re.fullmatch(form, key) for form in (_CHUNK, _NEW))
 
 
 def _nearest(key: str, top: str, owners: Mapping[str, Owner]) -> str:
@@ -170,8 +170,8 @@ def _is_owned(key: str, top: str, owners: Mapping[str, Owner]) -> bool:
             decode_key(owner.chunk_key_encoding, name, len(owner.shape)) is not None
         )
     if owner == "unreadable":  # a draft, or of a later version: what is its, nobody knows
-        return "/" in name or _V2_CHUNK.fullmatch(name) is not None
-    return owner != "group" and (name == "c" or _V2_CHUNK.fullmatch(name) is not None)
+        return "/" in name or re.fullmatch(_V2_CHUNK, name) is not None
+    return owner != "group" and (name == "c" or re.fullmatch(_V2_CHUNK, name) is not None)
 
 
 def _depth(key: str) -> int:

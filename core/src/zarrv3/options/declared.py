@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -76,7 +77,7 @@ class Declared:
     @property
     def secret(self) -> bool:
         """Whether its value is never shown."""
-        return bool(SECRET_NAME.search(self.name)) if self.option.secret is None else self.option.secret
+        return bool(re.search(SECRET_NAME, self.name)) if self.option.secret is None else self.option.secret
 
     @property
     def takes(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from zarrv3.errors import ConfigurationError
 
-_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)\}"
 
 
 class Template(str):
@@ -21,7 +21,7 @@ class Template(str):
 
 def as_templates(value: Any) -> Any:
     """A configuration value with every text that mentions a variable marked as a template."""
-    return _each(value, lambda text: Template(text) if _VARIABLE.search(text) else text)
+    return _each(value, lambda text: Template(text) if re.search(_VARIABLE, text) else text)
 
 
 def expand(value: Any) -> Any:
@@ -33,7 +33,9 @@ def escape(value: Any) -> Any:
     """A plain value as it has to be written in a configuration to mean itself."""
     return _each(
         value,
-        lambda text: str(text) if isinstance(text, Template) else _VARIABLE.sub(lambda m: f"${m[0]}", text),
+        lambda text: (
+            str(text) if isinstance(text, Template) else re.sub(_VARIABLE, lambda m: f"${m[0]}", text)
+        ),
     )
 
 
@@ -47,7 +49,7 @@ def values_of(value: Any) -> list[str]:
         match[2]
         for text in texts
         if isinstance(text, Template)
-        for match in _VARIABLE.finditer(text)
+        for match in re.finditer(_VARIABLE, text)
         if not match[1]
     ]
     plain = [os.environ[name] for name in names if os.environ.get(name)]
@@ -82,4 +84,4 @@ def _expanded(template: Template) -> str:
 
         return quote(value, safe="")
 
-    return _VARIABLE.sub(variable, template)
+    return re.sub(_VARIABLE, variable, template)

@@ -7,36 +7,36 @@ from typing import Any, NoReturn
 
 HIDDEN = "***"
 
-SECRET_NAME = re.compile(
-    r"passw|passphrase|pwd|secret|token|credential|(api|access|account|private|shared)[-_]?key|signature|^key$|^sig$|^auth",
-    re.IGNORECASE,
+SECRET_NAME = (  # a pattern, as all of these: they are compiled when they are first used
+    r"(?i)passw|passphrase|pwd|secret|token|credential"  # noqa: S105 - a pattern
+    r"|(api|access|account|private|shared)[-_]?key|signature|^key$|^sig$|^auth"
 )
 """Names of options whose values are never shown."""
 
 # None of these looks at a character more often than a few times, however long and odd the text is: users of a URL are looked
 # for only before an `@` (up to the last one of `_LOGINS` or of the text), and a name in a query need not have a value.
-_LOGINS = re.compile(r"(?<![^\s|])[^\s|]*@")
+_LOGINS = r"(?<![^\s|])[^\s|]*@"
 # The password reaches to the last `@` before the path (it may hold an `@`), else to the first one (it may hold a `/`).
-_USER_INFO = re.compile(r"(?<=://)([^/@\s:|]*):([^/?#\s|]*|[^@\s|]*)@")
+_USER_INFO = r"(?<=://)([^/@\s:|]*):([^/?#\s|]*|[^@\s|]*)@"
 # Of a text that is one URL: to its last `@`, whatever stands before it, since libraries take blanks, `@`, `?`, `#` and more.
-_WHOLE_URL = re.compile(r"(?<![A-Za-z0-9+._-])([A-Za-z][A-Za-z0-9+._-]+:/{0,3})([^/@:|]*):(.*)@", re.DOTALL)
-_SCHEME = re.compile(r"['\"\[ ]*[A-Za-z][A-Za-z0-9+._-]+:")
+_WHOLE_URL = r"(?s)(?<![A-Za-z0-9+._-])([A-Za-z][A-Za-z0-9+._-]+:/{0,3})([^/@:|]*):(.*)@"
+_SCHEME = r"['\"\[ ]*[A-Za-z][A-Za-z0-9+._-]+:"
 # Of one without a scheme, such as the name of a store in memory.
-_NO_SCHEME = re.compile(r"((?:['\"\[ ]*/+)?[^/@:|]*):(?!/)[^|]*@")
-_TOKEN_URL = re.compile(r"(?<![\w.+-])(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@")
-_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)(?:=([^&;|\s]*))?")
+_NO_SCHEME = r"((?:['\"\[ ]*/+)?[^/@:|]*):(?!/)[^|]*@"
+_TOKEN_URL = r"(?<![\w.+-])(?:[\w.+-]+\+)?(https?://)()([^/@:|?#]+)@"  # noqa: S105 - a pattern
+_QUERY = r"([?&;])([^=&;#|\s]+)(?:=([^&;|\s]*))?"
 # Of a text that is one URL: whatever the value holds, to the next option.
-_WHOLE_QUERY = re.compile(r"([?&;])([^=&;#|\s]+)(?:=([^&]*))?")
+_WHOLE_QUERY = r"([?&;])([^=&;#|\s]+)(?:=([^&]*))?"
 
 
-_CUTS = re.compile(r"[@:/?#&=|\s]")
+_CUTS = r"[@:/?#&=|\s]"
 _NONE: Mapping[str, bool] = MappingProxyType({})
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the passwords of URLs in it and without the given secrets."""
-    text = _LOGINS.sub(lambda match: _USER_INFO.sub(rf"\1:{HIDDEN}@", match[0]), text)
-    text = _QUERY.sub(_hidden, text)
+    text = re.sub(_LOGINS, lambda match: re.sub(_USER_INFO, rf"\1:{HIDDEN}@", match[0]), text)
+    text = re.sub(_QUERY, _hidden, text)
     # a secret may be the beginning of another
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -44,27 +44,27 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def _without_scheme(text: str) -> str:
-    match = _NO_SCHEME.match(text)
+    match = re.match(_NO_SCHEME, text)
     return text if match is None else f"{match[1]}:{HIDDEN}@{text[match.end() :]}"
 
 
 def _hidden(match: re.Match[str]) -> str:
     return (
         f"{match[1]}{match[2]}={HIDDEN}"
-        if match[3] is not None and SECRET_NAME.search(match[2])
+        if match[3] is not None and re.search(SECRET_NAME, match[2])
         else match[0]
     )
 
 
 def redact_url(text: str) -> str:
     """A text that is one URL, without its password."""
-    shown = text if _SCHEME.match(text) else _without_scheme(text)
+    shown = text if re.match(_SCHEME, text) else _without_scheme(text)
     end = shown.rfind("@") + 1
-    shown = _WHOLE_URL.sub(rf"\1\2:{HIDDEN}@", shown[:end], count=1) + shown[end:]
+    shown = re.sub(_WHOLE_URL, rf"\1\2:{HIDDEN}@", shown[:end], count=1) + shown[end:]
     if shown == text:
         shown = _without_scheme(text)
-    shown = _WHOLE_QUERY.sub(_hidden, shown)
-    return redact(_TOKEN_URL.sub(rf"\1{HIDDEN}@", shown, count=1))
+    shown = re.sub(_WHOLE_QUERY, _hidden, shown)
+    return redact(re.sub(_TOKEN_URL, rf"\1{HIDDEN}@", shown, count=1))
 
 
 def tells(error: BaseException, secrets: Iterable[str]) -> bool:
@@ -141,15 +141,17 @@ def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
 def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
     """Those found and the passwords of URLs in a text, each as written, decoded and encoded."""
     found += [
-        match[2] for part in _LOGINS.finditer(value) for match in _USER_INFO.finditer(value, *part.span())
+        match[2]
+        for part in re.finditer(_LOGINS, value)
+        for match in re.compile(_USER_INFO).finditer(value, *part.span())
     ]
-    urls = filter(None, (_WHOLE_URL.match(value), _TOKEN_URL.match(value)))
+    urls = filter(None, (re.match(_WHOLE_URL, value), re.match(_TOKEN_URL, value)))
     for match in urls:
         # with its pieces: a library may have cut it where a piece looks like a host or a query
-        found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
-    for match in _WHOLE_QUERY.finditer(value):
-        if match[3] and SECRET_NAME.search(match[2]):
-            found += [match[3], *(piece for piece in _CUTS.split(match[3]) if len(piece) > 3)]
+        found += [match[3], *(piece for piece in re.split(_CUTS, match[3]) if len(piece) > 3)]
+    for match in re.finditer(_WHOLE_QUERY, value):
+        if match[3] and re.search(SECRET_NAME, match[2]):
+            found += [match[3], *(piece for piece in re.split(_CUTS, match[3]) if len(piece) > 3)]
     for text in filter(None, found):
         from urllib.parse import quote, unquote
 
@@ -161,7 +163,7 @@ def _is_secret(name: object, value: object, declared: Mapping[str, bool] = _NONE
         return declared[str(name)] and value is not None
     if value is None or isinstance(value, bool):
         return False
-    return isinstance(name, str) and bool(SECRET_NAME.search(name))
+    return isinstance(name, str) and bool(re.search(SECRET_NAME, name))
 
 
 def _shown(value: Any) -> Any:

@@ -13,15 +13,13 @@ from typing import NamedTuple
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.redaction import raise_alone, redact_url
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)")
-_LIKE_A_SCHEME = re.compile(r"(?![A-Za-z]:)[^/\\]+:/")
+_SCHEME = r"([A-Za-z][A-Za-z0-9+._-]+):(?!\\)"
+_LIKE_A_SCHEME = r"(?![A-Za-z]:)[^/\\]+:/"
 """What looks like a URL and is not: ` redis://…`. It is not taken for a path, which might have a password in it."""
 
 
 # Up to where a host and port end. A path may have such characters: only of what is a host a '/' counts.
-_PASSWORD = re.compile(
-    r"/{0,3}[^/?#@\[:]*:([^/?#@:]*)[?#].*@|//[^/?#@\[:]+:([^/?#@:]+)/.*@|//[^/?#]*[?#][^=&]*@", re.DOTALL
-)
+_PASSWORD = r"(?s)/{0,3}[^/?#@\[:]*:([^/?#@:]*)[?#].*@|//[^/?#@\[:]+:([^/?#@:]+)/.*@|//[^/?#]*[?#][^=&]*@"  # noqa: S105 - a pattern
 
 
 class Url(NamedTuple):
@@ -83,7 +81,7 @@ def parse_pipeline(text: str) -> list[Url]:
         raise ConfigurationError("a store URL must not be empty; give a path, a URL or 'memory://'")
     found = [parse_part(root)]
     for adapter in adapters:
-        if not _SCHEME.match(adapter):  # it may be a piece of a password with an unquoted '|'
+        if not re.match(_SCHEME, adapter):  # it may be a piece of a password with an unquoted '|'
             shown = repr(adapter) if "@" not in text and redact_url(text) == text else "what follows '|'"
             raise ConfigurationError(
                 f"{shown} is not an adapter; after '|' comes 'name:', as in '|zip:' or '|read-only:'; "
@@ -95,9 +93,9 @@ def parse_pipeline(text: str) -> list[Url]:
 
 def parse_part(text: str) -> Url:
     """One part of a pipeline."""
-    match = _SCHEME.match(text)
+    match = re.match(_SCHEME, text)
     if not match:
-        if _LIKE_A_SCHEME.match(text):
+        if re.match(_LIKE_A_SCHEME, text):
             raise ConfigurationError(
                 f"{redact_url(text)!r} is not a URL: a scheme is letters, digits, '+', '-' and '.'; a path with a colon may "
                 "begin with './'"
@@ -119,13 +117,13 @@ def parse_part(text: str) -> Url:
 
 def _is_cut(rest: str) -> bool:
     """Whether what follows a scheme has a password in which the host or path seems to end already."""
-    match = _PASSWORD.match(rest)
+    match = re.match(_PASSWORD, rest)
     return match is not None and not (match[1] or match[2] or "").isdecimal()
 
 
 def has_scheme(text: str) -> bool:
     """Whether a text starts like a URL rather than like a path."""
-    return bool(_SCHEME.match(text))
+    return bool(re.match(_SCHEME, text))
 
 
 def local_path(url: Url) -> str:

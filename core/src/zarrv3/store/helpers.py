@@ -4,7 +4,6 @@ A driver may also call them on purpose. Each says what it costs.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
@@ -124,6 +123,8 @@ def sizes_by_stat(keys: Iterable[str], stat: Stats, batch: int = BATCH) -> Itera
 
 def digest(value: Buffer) -> bytes:
     """A version of a value that any process would make, for stores that have none of their own: 16 bytes."""
+    from hashlib import blake2b
+
     return blake2b(value, digest_size=16).digest()
 
 

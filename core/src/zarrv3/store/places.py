@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-from uuid import uuid4
 
 from zarrv3.store.base import Address, BaseStore
 
@@ -158,7 +157,9 @@ _PROBE = b'{"zarr_format": 3, "node_type": "group"}'
 
 def _shows(one: Ground, other: Ground, *, is_known: bool) -> bool:
     """Whether a key that is written to the one place, and erased again, is seen at the other."""
-    name = f"zarrv3-probe-{uuid4().hex}/zarr.json"  # stores that take only what is Zarr's take a group
+    name = (
+        f"zarrv3-probe-{os.urandom(16).hex()}/zarr.json"  # stores that take only what is Zarr's take a group
+    )
     mine, theirs = one.address.key or "", other.address.key or ""
     key = other.folder + name
     if not is_known:

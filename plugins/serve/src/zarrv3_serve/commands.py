@@ -1,8 +1,6 @@
 """The command `zarrv3 serve`."""
 
-import logging
 import os
-import secrets
 from typing import Annotated, Any
 
 from zarrv3.opening.hooks import hookimpl
@@ -14,6 +12,9 @@ VARIABLE = "ZARRV3_SERVE_TOKEN"
 @hookimpl
 def zarrv3_commands(app: Any) -> None:
     """Add the command."""
+    import logging
+    import secrets
+
     import typer
 
     from zarrv3_cli.arguments import Location, Options

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -473,6 +472,8 @@ class DirectoryDriver:
                 walk.sync()
             walk.forget()
             if attempt > 10:  # several writers make and erase it: let another one finish
+                import random
+
                 time.sleep(random.uniform(0, 0.002))  # noqa: S311 - nothing secret
         raise StoreAccessError(f"{path!r}: the folder was erased each of the {_VANISHED} times it was made")
 

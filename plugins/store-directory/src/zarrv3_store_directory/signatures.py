@@ -7,9 +7,6 @@ it once more.
 import os
 import re
 import stat
-import subprocess
-from pathlib import Path
-from urllib.parse import quote
 
 _MOST = 64
 
@@ -53,16 +50,25 @@ def _look(path: str) -> tuple[str | None, str]:
     if not head and os.path.isfile(data):  # noqa: PTH113
         head, is_folder = _head(data), True
     if not head and os.path.isfile(f"{path}.dir") and os.path.isfile(f"{path}.dat"):  # noqa: PTH113
-        return "a DBM database", f"dbm://{quote(Path(path).as_posix())}"
+        return "a DBM database", f"dbm://{_quoted(path)}"
     for mark, what, opening in _KINDS:
         if re.match(mark, head, re.DOTALL):
             place = path if is_folder or os.path.basename(path) != _DATA else os.path.dirname(path)  # noqa: PTH119, PTH120
-            return what, opening.format(path=quote(Path(place).as_posix()))
+            return what, opening.format(path=_quoted(place))
     return None, ""
+
+
+def _quoted(path: str) -> str:
+    from pathlib import Path
+    from urllib.parse import quote
+
+    return quote(Path(path).as_posix())
 
 
 def _head(path: str) -> bytes:
     """The first bytes of a file, read by another process where closing it here could release locks."""
+    import subprocess
+
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             return b""

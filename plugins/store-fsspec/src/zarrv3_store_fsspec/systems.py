@@ -267,7 +267,7 @@ def _value(option: inspect.Parameter, text: str) -> Any:
         isinstance(kept, Template)
         or isinstance(option.default, str)
         or _TEXTS.search(option.name)
-        or SECRET_NAME.search(option.name)
+        or re.search(SECRET_NAME, option.name)
     ):
         return kept
     if isinstance(option.default, bool) or "bool" in str(option.annotation):

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +64,7 @@ class Raw(DataType):
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
         if name == "raw_bytes":
             return cls(length_bytes(name, configuration), name)
-        match = RAW_NAME.fullmatch(name)
+        match = re.fullmatch(RAW_NAME, name)
         if match is None or int(match[1]) % 8 or int(match[1]) // 8 > _MAX_LENGTH:
             raise MetadataError(f"data type {name!r}: raw bits are called r8, r16, r24, …")
         check_members(f"data type {name!r}", configuration)

@@ -15,7 +15,7 @@ from zarrv3.format.data_types.base import DataType
 from zarrv3.format.extensions import check_members
 from zarrv3.store.contract import JSON
 
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_HEX = r"0x[0-9a-fA-F]+"
 _SMALL = 2**12  # up to here bytes.translate beats the set-up of a numpy reduction
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -159,7 +159,7 @@ class FloatForms:
         if isinstance(value, str):
             if value in self.special:
                 return self.scalar(int(self.canonical[value]))
-            if _HEX.fullmatch(value) and int(value, 16) < 1 << self.significant:
+            if re.fullmatch(_HEX, value) and int(value, 16) < 1 << self.significant:
                 return self.scalar(int(value, 16))
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):

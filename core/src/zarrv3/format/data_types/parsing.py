@@ -15,7 +15,7 @@ from zarrv3.format.extensions import Guard, NamedConfig, resolve, shown
 from zarrv3.registry import BUILT_IN, OFFERED, installed, load, plugins
 from zarrv3.store.contract import JSON
 
-RAW_NAME = re.compile(r"r([1-9][0-9]{0,9})")
+RAW_NAME = r"r([1-9][0-9]{0,9})"
 _NAMES = {"string": "string", "str": "string", "bytes": "bytes", str: "string", bytes: "bytes"}
 """What numpy takes otherwise."""
 _OBJECTS = (
@@ -27,7 +27,7 @@ _OBJECTS = (
 def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    if isinstance(name, str) and RAW_NAME.fullmatch(name):  # one type for endlessly many names
+    if isinstance(name, str) and re.fullmatch(RAW_NAME, name):  # one type for endlessly many names
         raw: type[DataType] = load("data_types", "raw_bytes")
         return raw.from_json(name, NamedConfig.parse(value, member).configuration)
     return resolve("data_types", DataType, value, member)  # type: ignore[type-abstract]
@@ -49,7 +49,7 @@ def data_type_of(value: Any) -> DataType:
         return parse_data_type(value)
     if isinstance(value, str | type) and (name := _NAMES.get(value)):
         return parse_data_type(name)
-    if isinstance(value, str) and RAW_NAME.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(RAW_NAME, value):
         return parse_data_type(value)
     if value is None:  # numpy takes it for float64
         raise UnknownDataTypeError("a data type is needed, not None")
