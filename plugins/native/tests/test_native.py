@@ -5,6 +5,8 @@ import math
 import os
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -699,6 +702,53 @@ def test_every_byte_of_a_header(compressor: Any) -> None:
     errors = [found[1] for found in outcomes["none"] if isinstance(found[0], type)]
     assert len(errors) > 256
     assert all("a/c/0" in text for text in errors)
+
+
+@given(st.data())
+def test_buffers_that_others_have_made(data: st.DataObject) -> None:
+    """Of a Blosc buffer with elements and blocks of any size, whole or damaged, kernels and Python make the same, whatever is selected."""
+    cname = data.draw(st.sampled_from(["lz4", "lz4", "lz4hc", "blosclz"]))
+    size = data.draw(st.sampled_from([1, 2, 3, 4, 8, 16, 17]))
+    count = data.draw(st.integers(1, 40) | st.integers(1, 3000))
+    noise = np.random.default_rng(data.draw(st.integers(0, 9))).integers(
+        0, 256, (count, 2 * size), dtype="u1"
+    )
+    columns = data.draw(st.lists(st.sampled_from(["noise", "zero"]), min_size=2 * size, max_size=2 * size))
+    noise[:, [column == "zero" for column in columns]] = 0
+    content = noise.tobytes()[data.draw(st.integers(0, size - 1)) :]
+    block = data.draw(st.sampled_from([0, 128, size * 128, size * 200, 1000, 4096]))
+    codec = numcodecs.Blosc(cname, 5, numcodecs.Blosc.SHUFFLE, block, size)
+    buffer = bytearray(codec.encode(content))
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, len(buffer) - 1) | st.integers(0, min(len(buffer) - 1, 40)))
+        buffer[place] = data.draw(st.integers(0, 255))
+    store = zarrv3.MemoryStore()
+    shape = (len(content),)
+    array = array_of(store, "none", shape=shape, dtype="u1", chunks=shape, compressors=[blosc()])
+    store["a/c/0"] = bytes(buffer)
+    chosen = data.draw(st.just(slice(1, None)) | st.just(slice(None)) | selections(shape))
+    assert outcome(array, chosen, "native") == outcome(array, chosen, "none")
+
+
+READS = """
+import resource, numpy as np, zarrv3
+values = np.arange(2**18, dtype="f8").reshape(512, 512)
+array = zarrv3.create_array(None, data=values, chunks=(512, 512), compressors=["lz4"])
+out = np.empty((511, 512))
+for times in (3, 50):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        array.get_basic_selection(slice(1, None), out=out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_what_kernels_work_in_is_kept() -> None:
+    """Reading chunk after chunk does not ask the system for fresh memory each time: it would clear all of its pages."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is larger comes from the system
+    script = READS.replace('"lz4"', repr(blosc()))
+    faults = subprocess.check_output([sys.executable, "-c", script], env=environment)
+    assert int(faults) < 50 * 100  # a chunk has 512 pages
 
 
 def test_tiny_blocks() -> None:

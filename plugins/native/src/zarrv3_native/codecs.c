@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "kernels.h"
 
@@ -285,6 +286,48 @@ static void give_context(const Codec *codec, bool encodes, void *context) {
     }
 }
 
+/* ---------------------------------------------------------------- memory, used again */
+
+/* Fresh memory costs more than decoding into it, since the system clears each page when it is first touched. It is kept as contexts are. */
+typedef struct {
+    size_t size;
+    _Alignas(max_align_t) char data[];
+} Piece;
+
+enum { PIECES = 8, MOST_PIECE = 1 << 22, LEAST_PIECE = 1 << 16 }; /* 32 MiB in all; what is small is left to malloc */
+static _Atomic(Piece *) pieces[PIECES];
+
+static Piece *piece_of(char *memory) {
+    return (Piece *)(memory - offsetof(Piece, data));
+}
+
+/* Memory of a size at least; NULL if there is none. */
+static char *take_memory(Py_ssize_t size) {
+    if (size < 0 || (size_t)size > SIZE_MAX - sizeof(Piece)) return NULL;
+    for (int i = 0; size >= LEAST_PIECE && i < PIECES; i++) {
+        Piece *piece = atomic_exchange(&pieces[i], NULL);
+        if (piece == NULL) continue;
+        if (piece->size >= (size_t)size) return piece->data;
+        Piece *none = NULL;
+        if (!atomic_compare_exchange_strong(&pieces[i], &none, piece)) free(piece);
+    }
+    Piece *piece = malloc(sizeof(Piece) + (size_t)size);
+    if (piece == NULL) return NULL;
+    piece->size = (size_t)size;
+    return piece->data;
+}
+
+/* Give back what `take_memory` has returned, or NULL. */
+static void give_memory(char *memory) {
+    if (memory == NULL) return;
+    Piece *piece = piece_of(memory);
+    for (int i = 0; piece->size >= LEAST_PIECE && piece->size <= MOST_PIECE && i < PIECES; i++) {
+        Piece *none = NULL;
+        if (atomic_compare_exchange_strong(&pieces[i], &none, piece)) return;
+    }
+    free(piece);
+}
+
 /* ---------------------------------------------------------------- a worker */
 
 bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch) {
@@ -303,7 +346,7 @@ bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool enc
 }
 
 bool has_scratch(Worker *worker) {
-    if (worker->scratch == NULL) worker->scratch = worker->own = malloc((size_t)worker->content);
+    if (worker->scratch == NULL) worker->scratch = worker->own = take_memory(worker->content);
     return worker->scratch != NULL;
 }
 
@@ -313,7 +356,7 @@ bool is_stored(const Worker *worker) {
 
 void close_worker(Worker *worker) {
     if (worker->context != NULL) give_context(worker->codec, worker->encodes, worker->context);
-    free(worker->own);
+    give_memory(worker->own);
 }
 
 /* ---------------------------------------------------------------- checksums */
@@ -424,8 +467,8 @@ bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to
 
 static bool has_room(Worker *worker, Py_ssize_t nbytes) {
     if (worker->room < nbytes) {
-        free(worker->own);
-        worker->own = malloc((size_t)nbytes);
+        give_memory(worker->own);
+        worker->own = take_memory(nbytes);
         worker->room = worker->own == NULL ? 0 : nbytes;
         worker->scratch = worker->own;
     }
