@@ -238,3 +238,22 @@ def test_resizing_a_stale_object() -> None:
     stale.resize(3)
     stale.resize(10)
     assert stale[...].tolist() == [5, 5, 5] + [0] * 7
+
+
+def test_appends_see_what_others_have_written() -> None:
+    """An append starts from the document that is there, whoever wrote it, and from nothing that a user has changed in memory."""
+    store = MemoryStore()
+    array = zarrv3.create_array(store, shape=(0, 2), chunks=(3, 2), dtype="i4", attributes={"list": [1]})
+    other = zarrv3.open_array(store)
+    for number in range(3):
+        array.append([[number, 0]])
+        array.append([[number, 1]])
+        array.metadata.attributes["list"].append(number)
+        array.metadata.document["shape"][0] = 100
+        other.append([[number, 2]])
+        other.attrs[f"of {number}"] = number
+    array.append([[3, 0]])
+    assert array.shape == (10, 2)
+    assert dict(zarrv3.open_array(store).attrs) == {"list": [1], "of 0": 0, "of 1": 1, "of 2": 2}
+    expected = [[number, which] for number in range(3) for which in range(3)]
+    assert zarrv3.open_array(store)[...].tolist() == [*expected, [3, 0]]

@@ -28,7 +28,7 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.gzip import GzipCodec
 from zarrv3.indexing import plan
 from zarrv3.options.settings import config
-from zarrv3.store.contract import ByteRange
+from zarrv3.store.contract import ByteRange, whole
 from zarrv3_native import Native, NativeChunks, NativeTexts, _kernels
 from zarrv3_store_directory import DirectoryStore
 
@@ -935,7 +935,9 @@ def test_arguments_that_do_not_fit() -> None:
     with pytest.raises((ValueError, BufferError)):
         _kernels.decode(None, (4,), b"1234", [], [], read_only)
     with pytest.raises(ValueError, match="as many values"):
-        _kernels.write_files(0, ["a"], [], ".tmp-", os.O_WRONLY, True)
+        _kernels.replace_files(0, ["a"], [], None, ".tmp-", os.O_WRONLY, True)
+    with pytest.raises(ValueError, match="as many values"):
+        _kernels.replace_files(0, ["a"], [b""], [], ".tmp-", os.O_WRONLY, True)
     assert _kernels.blosc("/nowhere.so", b"lz4", 5, 1, 0, 8) is None
     assert _kernels.zstd("/nowhere.so", 0, False) is None
     assert _kernels.deflate("/nowhere.so", True, 6) is None
@@ -1115,7 +1117,8 @@ def test_writing_files(tmp_path: Path, folder: int) -> None:
     """Values of any kind replace files; no temporary file stays."""
     (tmp_path / "1").write_bytes(b"old")
     values: list[Any] = [b"new", bytearray(b"two"), memoryview(b"three"), b""]
-    assert _kernels.write_files(folder, ["1", "2", "x", "4"], values, ".tmp-", CREATE, True) == []
+    names = ["1", "2", "x", "4"]
+    assert _kernels.replace_files(folder, names, values, None, ".tmp-", CREATE, True) == ([], [])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         "1": b"new", "2": b"two", "x": b"three", "4": b""
     }  # fmt: skip
@@ -1127,9 +1130,30 @@ def test_values_that_are_left(tmp_path: Path, folder: int) -> None:
     (tmp_path / ".tmp-2").write_bytes(b"theirs")
     (tmp_path / "2").write_bytes(b"old")
     names = ["1", "2", "a/b", "ö", ".tmp-5", "6", "x"]
-    assert _kernels.write_files(folder, names, [b"new"] * 7, ".tmp-", CREATE, False) == [0, 1, 2, 3, 4, 6]
+    left, refused = _kernels.replace_files(folder, names, [b"new"] * 7, None, ".tmp-", CREATE, False)
+    assert (left, refused) == ([0, 1, 2, 3, 4, 6], [])
     found = {path.name: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()}
     assert found == {"1": False, ".tmp-2": b"theirs", "2": b"old", "6": b"new"}
+
+
+def test_files_that_have_changed(tmp_path: Path, folder: int) -> None:
+    """With versions only those files are replaced that still have them; what cannot be told from the status is left."""
+    names = [*"12345678"]
+    assert _kernels.replace_files(folder, [*"12347"], [b"old"] * 5, None, ".tmp-", CREATE, True) == ([], [])
+    found, _ = _kernels.get_files(str(tmp_path), whole(names), ".tmp-", READ, True, True)
+    versions = [version for _, version in found]
+    _kernels.replace_files(folder, ["2", "5"], [b"theirs"] * 2, None, ".tmp-", CREATE, True)
+    (tmp_path / "3").unlink()
+    os.utime(tmp_path / "4", ns=(1_000, 1_000))
+    (tmp_path / "6").symlink_to("1")
+    versions[6] = (*versions[6], "digest")
+    values: list[Any] = [*[b"new"] * 7, None]
+    left, refused = _kernels.replace_files(folder, names, values, versions, ".tmp-", CREATE, True)
+    assert (left, refused) == ([3, 5, 6, 7], [1, 2, 4])
+    contents = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.is_symlink()}
+    assert contents == {"1": b"new", "2": b"theirs", "4": b"old", "5": b"theirs", "7": b"old"}
+    for odd in ((), (1, 2, 3), (1, 2, 3, "x"), (2**70, 1, 1, 1), "version"):
+        assert _kernels.replace_files(folder, ["1"], [b"x"], [odd], ".tmp-", CREATE, True) == ([0], [])
 
 
 def test_a_store_through_both(tmp_path: Path) -> None:

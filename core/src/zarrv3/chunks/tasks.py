@@ -65,7 +65,9 @@ def run(
     large = layout.chunk_bytes >= SMALL_CHUNK and layout.chunk_bytes * plan.count >= LARGE
     workers = pool.threads(waiting=not local) if large else 1
     if workers > 1:  # small windows rather than idle processors
-        shares = 4 * workers if local else pool.threads()  # several each, so that all end together
+        # several each, so that all end together, but none that is over before another thread has begun
+        each = max(1, min(4, layout.chunk_bytes * plan.count // (workers * LARGE)))
+        shares = each * workers if local else pool.threads()
         size = max(1, min(size, -(-plan.count // shares)))
     if not layout.is_regular:
         task = _weighed(layout, task, most)

@@ -60,6 +60,10 @@ class _NodeMetadata:
 
     to_dict = to_document
 
+    def detached(self) -> Self:
+        """The same, of which no list or object is shared."""
+        return replace(self, attributes=copied(dict(self.attributes)), document=self.to_document())
+
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:
         """This node with other attributes; `MetadataError` if JSON cannot hold them.
 

@@ -122,6 +122,7 @@ class Array(Node[ArrayMetadata]):
         write_buffer: int | str | None = None,
     ) -> None:
         self._buffering: Buffering | None = None
+        self._resized: dict[bytes, ArrayMetadata] = {}
         super().__init__(store, path, read_only=read_only, metadata=metadata)
         self._write_empty = write_empty_chunks
         self._memory_order: Literal["C", "F"] = memory_order or config.get("order")
@@ -148,8 +149,12 @@ class Array(Node[ArrayMetadata]):
         Args:
             metadata: the array's.
         """
-        self._layout = self._layout.reshaped(metadata) or self._arranged(metadata)
+        self._layout = self._as_laid_out(metadata)
         super()._adopt(metadata)
+
+    def _as_laid_out(self, metadata: ArrayMetadata) -> Layout:
+        """The layout of this array with other metadata."""
+        return self._layout.reshaped(metadata) or self._arranged(metadata)
 
     def refresh(self) -> Self:
         """Read the metadata again and forget decoded chunks, to see what another process or object has changed.
@@ -715,9 +720,13 @@ class Array(Node[ArrayMetadata]):
 
     # ------------------------------------------------------------ changing the shape
 
-    def _change_quietly(self, changed: Callable[[ArrayMetadata], ArrayMetadata]) -> bool:
+    def _change_quietly(
+        self,
+        changed: Callable[[ArrayMetadata], ArrayMetadata],
+        known: dict[bytes, ArrayMetadata] | None = None,
+    ) -> bool:
         with self._stored():
-            return super()._change_quietly(changed)
+            return super()._change_quietly(changed, known)
 
     def resize(self, *shape: Any, new_shape: Any = None) -> None:
         """Change the lengths of the dimensions, in place; new elements have the fill value.
@@ -765,10 +774,10 @@ class Array(Node[ArrayMetadata]):
             before = metadata.shape
             resized = metadata.with_shape(lengths(before))
             if recorded is None:
-                trim(self._arranged(metadata), resized.shape)
+                trim(self._as_laid_out(metadata), resized.shape)
             return resized
 
-        is_other = self._change_quietly(changed)
+        is_other = self._change_quietly(changed, self._resized)
         return before, is_other
 
     def append(self, data: ArrayLike, axis: int = 0) -> tuple[int, ...]:

@@ -167,10 +167,10 @@ class Node(Generic[M]):
         if self._change_quietly(changed):
             self._tell("changed", self._path)
 
-    def _change_quietly(self, changed: Callable[[M], M]) -> bool:
+    def _change_quietly(self, changed: Callable[[M], M], known: dict[bytes, M] | None = None) -> bool:
         """Change the document in the store and adopt the result; returns whether it is another one."""
         self._check_writable()
-        metadata, is_other = nodes.change(self._store, self._path, self.metadata_class, changed)
+        metadata, is_other = nodes.change(self._store, self._path, self.metadata_class, changed, known)
         self._adopt(metadata)
         return is_other
 

@@ -365,11 +365,19 @@ def _ancestors(path: str) -> list[str]:
 # ---------------------------------------------------------------- changing
 
 
-def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], M]) -> tuple[M, bool]:
+def change(
+    store: BaseStore,
+    path: str,
+    wanted: type[M],
+    changed: Callable[[M], M],
+    known: dict[bytes, M] | None = None,
+) -> tuple[M, bool]:
     """Change a node's metadata: read the document, change it, put it back; again if somebody else was faster.
 
     So no concurrent change to another part of the document is lost, where the store can swap atomically; elsewhere no thread of
     this process comes in between. Returns the new metadata, and whether they differ from the old ones.
+
+    What is `known` of a document need not be parsed; afterwards that is the new one.
     """
     key, swaps = document_key(path), store.capabilities.swap
     with nullcontext() if swaps else _changing.taken:
@@ -379,7 +387,9 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
             )
             if document is None:
                 raise NodeNotFoundError(f"there is no {wanted.node_type} at {where(store, path)} any more")
-            metadata = parsed(store, path, document)
+            metadata: Metadata | None = known.pop(bytes(document), None) if known else None
+            if metadata is None:
+                metadata = parsed(store, path, document)
             if not isinstance(metadata, wanted):
                 raise NodeTypeError(f"{where(store, path)} has become {_a(metadata)}; it was {_a(wanted)}")
             result = changed(metadata)
@@ -390,6 +400,9 @@ def change(store: BaseStore, path: str, wanted: type[M], changed: Callable[[M], 
                 store.write_many({key: new})
             elif store.swap_many({key: (version, new)}):
                 continue
+            if known is not None:
+                known.clear()
+                known[new] = result.detached()
             return result, True
 
 

@@ -275,12 +275,9 @@ class Backend(BaseStore):
         limits = self._limits(changes, driver)
         self._check_sizes(changes, limits)
         with _Translating(self, "write" if erased < len(changes) else "erase", changes):
-            if limits.batch_keys is None and limits.batch_bytes is None:
-                driver.write_many(changes)
-            else:
-                size = helpers.size_of
-                for part in helpers.split(changes.items(), size, limits.batch_keys, limits.batch_bytes):
-                    driver.write_many(part)
+            size = helpers.size_of
+            for part in helpers.split(changes.items(), size, limits.batch_keys, limits.batch_bytes):
+                driver.write_many(part)
 
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         if not swaps:

@@ -64,6 +64,8 @@ def split(
 ) -> Iterator[dict[str, T]]:
     """A batch cut so that no part has more than `keys` keys or, unless it is one value, `size` bytes."""
     part: dict[str, T] = {}
+    if keys is size is None:
+        part, items = dict(items), ()
     total = 0
     for key, item in items:
         own = length(item)

@@ -19,10 +19,10 @@ from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
 from zarrv3.format.codecs.support import library_of
 from zarrv3.options.settings import config
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request, Version
 from zarrv3_native import _kernels
 from zarrv3_native._kernels import chain as make_chain  # an older build has none
-from zarrv3_native._kernels import get_files, write_files
+from zarrv3_native._kernels import get_files, replace_files
 
 __all__ = ["Native"]
 
@@ -66,18 +66,19 @@ class Native:
         """See `zarrv3_store_directory.kernel.FileKernel`."""
         return get_files(root, requests, reserved, flags, letters, versions)
 
-    def write_files(
+    def replace_files(
         self,
         folder: int,
         names: list[str],
-        values: list[Buffer],
+        values: list[Buffer | None],
         prefix: str,
         flags: int,
         *,
         letters: bool,
-    ) -> list[int]:
+        versions: list[Version | None] | None = None,
+    ) -> tuple[list[int], list[int]]:
         """See `zarrv3_store_directory.kernel.FileKernel`."""
-        return write_files(folder, names, values, prefix, flags, letters)
+        return replace_files(folder, names, values, versions, prefix, flags, letters)
 
 
 class NativeChunks:

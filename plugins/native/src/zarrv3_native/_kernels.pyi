@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from zarrv3.chunks.kernels import Undone
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request, Version
 
 MAX_NDIM: int
 """Chunks of more dimensions are left to Python."""
@@ -72,12 +72,13 @@ def encode_texts(
 def get_files(
     root: str, requests: list[Request], reserved: str, flags: int, letters: bool, versions: bool, /
 ) -> tuple[list[Any], list[int]]: ...
-def write_files(
+def replace_files(
     folder: int,
     names: list[str],
-    values: list[Buffer],
+    values: list[Buffer | None],
+    versions: list[Version | None] | None,
     prefix: str,
     flags: int,
     letters: bool,
     /,
-) -> list[int]: ...
+) -> tuple[list[int], list[int]]: ...

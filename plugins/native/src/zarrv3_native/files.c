@@ -213,8 +213,33 @@ PyObject *kernel_get_files(PyObject *Py_UNUSED(module), PyObject *args) {
 typedef struct {
     const char *name;
     Py_buffer value;
-    bool done;
+    enum { ANYTHING, NO_FILE, ONE_FILE } expected; /* what has to be there, or the value is refused */
+    unsigned long long inode; /* of that file, and what else makes its version: see the driver of the store */
+    long long size, modified, changed;
+    enum { UNDONE, DONE, REFUSED } state;
 } Value;
+
+/* What has to be there for a version; false if it is left to Python. */
+static bool expect(PyObject *version, Value *value) {
+    value->expected = version == Py_None ? NO_FILE : ONE_FILE;
+    if (value->expected == NO_FILE) return true;
+    if (!PyTuple_Check(version) || PyTuple_Size(version) != 4) return false;
+    value->inode = PyLong_AsUnsignedLongLong(PyTuple_GetItem(version, 0));
+    value->size = PyLong_AsLongLong(PyTuple_GetItem(version, 1));
+    value->modified = PyLong_AsLongLong(PyTuple_GetItem(version, 2));
+    value->changed = PyLong_AsLongLong(PyTuple_GetItem(version, 3));
+    if (!PyErr_Occurred()) return true;
+    PyErr_Clear();
+    return false;
+}
+
+/* Whether that is there: a file, or NULL for none. */
+static bool is_expected(const Value *value, const struct stat *there) {
+    if (value->expected == ANYTHING) return true;
+    if (value->expected == NO_FILE || there == NULL) return value->expected == NO_FILE && there == NULL;
+    return (unsigned long long)there->st_ino == value->inode && (long long)there->st_size == value->size &&
+           nanoseconds(there->st_mtim) == value->modified && nanoseconds(there->st_ctim) == value->changed;
+}
 
 static bool write_all(int fd, const char *data, Py_ssize_t size) {
     while (size > 0) {
@@ -239,59 +264,78 @@ static bool same_rights(const struct stat *one, const struct stat *other) {
     return one->st_mode == other->st_mode && one->st_uid == other->st_uid && one->st_gid == other->st_gid;
 }
 
-/* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. Where
- * the new file would have another owner, group or permissions than the old one, it is left to Python. */
-static bool replace_file(int folder, const char *prefix, int flags, const Value *value) {
+/* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. Left to Python
+ * where something else than a file is there, where its time is not enough to tell its version, and where the new file would
+ * have another owner, group or permissions. */
+static void replace_file(int folder, const char *prefix, int flags, Value *value) {
+    struct stat old, new;
+    bool replaces = fstatat(folder, value->name, &old, AT_SYMLINK_NOFOLLOW) == 0;
+    if (replaces ? !S_ISREG(old.st_mode) : errno != ENOENT) return;
+    if (value->expected == ONE_FILE && replaces && old.st_mtim.tv_nsec % 1000 == 0) return;
+    if (!is_expected(value, replaces ? &old : NULL)) {
+        value->state = REFUSED;
+        return;
+    }
     char temporary[2 * MAX_NAME + 1];
     size_t length = strlen(value->name);
     const char *tail = length > 200 ? value->name + length - 200 : value->name; /* as in the driver of the store */
     snprintf(temporary, sizeof temporary, "%s%s", prefix, tail);
     int fd = openat(folder, temporary, flags, MODE);
-    if (fd < 0) return false;
-    struct stat old, new;
-    bool replaces = fstatat(folder, value->name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode);
+    if (fd < 0) return;
     bool written = (!replaces || (fstat(fd, &new) == 0 && same_rights(&old, &new))) &&
                    write_all(fd, value->value.buf, value->value.len) && stamp(fd);
     written = close(fd) == 0 && written;
-    if (written && renameat(folder, temporary, folder, value->name) == 0) return true;
-    unlinkat(folder, temporary, 0);
+    if (written && renameat(folder, temporary, folder, value->name) == 0)
+        value->state = DONE;
+    else
+        unlinkat(folder, temporary, 0);
+}
+
+/* Take hold of a value; false if it is left to Python. */
+static bool hold(PyObject *name, PyObject *content, PyObject *version, const char *prefix, bool letters, Value *value) {
+    *value = (Value){.name = path_of(name, prefix, letters, MAX_NAME)};
+    if (value->name == NULL || strchr(value->name, '/') != NULL) return false;
+    if (version != NULL && !expect(version, value)) return false;
+    if (PyObject_GetBuffer(content, &value->value, PyBUF_SIMPLE) == 0) return true;
+    PyErr_Clear();
     return false;
 }
 
-/* write_files(folder, names, values, prefix of temporary files, flags, letters): the numbers of the files that are
- * left to Python. */
-PyObject *kernel_write_files(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *names, *contents;
+/* replace_files(folder, names, values, versions or None, prefix of temporary files, flags, letters): the numbers of the files that
+ * are left to Python, and of those that are refused since they have other versions. */
+PyObject *kernel_replace_files(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *names, *contents, *versions;
     const char *prefix;
     int folder, flags, letters;
-    if (!PyArg_ParseTuple(args, "iO!O!sip", &folder, &PyList_Type, &names, &PyList_Type, &contents, &prefix, &flags,
-                          &letters))
+    if (!PyArg_ParseTuple(args, "iO!O!Osip", &folder, &PyList_Type, &names, &PyList_Type, &contents, &versions, &prefix,
+                          &flags, &letters))
         return NULL;
     Py_ssize_t total = PyList_Size(names);
-    if (PyList_Size(contents) != total || strlen(prefix) > MAX_NAME) {
-        PyErr_SetString(PyExc_ValueError, "as many values as names, and a short prefix");
+    bool swaps = versions != Py_None;
+    if (PyList_Size(contents) != total || (swaps && (!PyList_Check(versions) || PyList_Size(versions) != total)) ||
+        strlen(prefix) > MAX_NAME) {
+        PyErr_SetString(PyExc_ValueError, "as many values as names, and versions if any, and a short prefix");
         return NULL;
     }
     Value *values = malloc((size_t)(total ? total : 1) * sizeof *values);
     if (values == NULL) return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < total; i++) {
-        values[i].done = false;
-        values[i].name = path_of(PyList_GetItem(names, i), prefix, letters, MAX_NAME);
-        if (values[i].name != NULL && strchr(values[i].name, '/') != NULL) values[i].name = NULL;
-        if (values[i].name != NULL && PyObject_GetBuffer(PyList_GetItem(contents, i), &values[i].value, PyBUF_SIMPLE) < 0) {
-            PyErr_Clear();
+    for (Py_ssize_t i = 0; i < total; i++)
+        if (!hold(PyList_GetItem(names, i), PyList_GetItem(contents, i), swaps ? PyList_GetItem(versions, i) : NULL, prefix,
+                  letters, &values[i]))
             values[i].name = NULL;
-        }
-    }
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < total; i++)
-        if (values[i].name != NULL) values[i].done = replace_file(folder, prefix, flags, &values[i]);
+        if (values[i].name != NULL) replace_file(folder, prefix, flags, &values[i]);
     Py_END_ALLOW_THREADS
-    PyObject *left = PyList_New(0);
+    PyObject *left = PyList_New(0), *refused = PyList_New(0);
+    bool failed = left == NULL || refused == NULL;
     for (Py_ssize_t i = 0; i < total; i++) {
         if (values[i].name != NULL) PyBuffer_Release(&values[i].value);
-        if (!values[i].done && left != NULL && !add_number(left, i)) Py_CLEAR(left);
+        if (!failed && values[i].state != DONE) failed = !add_number(values[i].state == REFUSED ? refused : left, i);
     }
     free(values);
-    return left;
+    PyObject *result = failed ? NULL : PyTuple_Pack(2, left, refused);
+    Py_XDECREF(left);
+    Py_XDECREF(refused);
+    return result;
 }

@@ -192,6 +192,6 @@ PyObject *kernel_encode(PyObject *module, PyObject *args);
 PyObject *kernel_decode_texts(PyObject *module, PyObject *args);
 PyObject *kernel_encode_texts(PyObject *module, PyObject *args);
 PyObject *kernel_get_files(PyObject *module, PyObject *args);
-PyObject *kernel_write_files(PyObject *module, PyObject *args);
+PyObject *kernel_replace_files(PyObject *module, PyObject *args);
 
 #endif

@@ -20,7 +20,7 @@ static PyMethodDef functions[] = {
     {"decode_texts", kernel_decode_texts, METH_VARARGS, NULL},
     {"encode_texts", kernel_encode_texts, METH_VARARGS, NULL},
     {"get_files", kernel_get_files, METH_VARARGS, NULL},
-    {"write_files", kernel_write_files, METH_VARARGS, NULL},
+    {"replace_files", kernel_replace_files, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

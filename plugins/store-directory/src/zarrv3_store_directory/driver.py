@@ -162,23 +162,22 @@ class DirectoryDriver:
         """As the contract says: under the exclusive lock of each key's folder, which every writer shares."""
         folders: dict[str, dict[str, str]] = {}
         for key in swaps:
-            path = self._name(key)
-            folders.setdefault(parent(path), {})[path.rpartition("/")[2]] = key
+            path, _, name = self._name(key).rpartition("/")
+            folders.setdefault(f"{path}/" if path else "", {})[name] = key
         refused: list[str] = []
         with self._walk() as walk:
             for path, names in folders.items():
                 walk.ease(sync=self.fsync)
-                creates = any(swaps[key][0] is None and swaps[key][1] is not None for key in names.values())
-                if not creates and walk.folder(path) is None:  # nothing is there
-                    refused += [key for key in names.values() if swaps[key][0] is not None]
-                    continue
+                if walk.folder(path) is None:  # nothing is there
+                    own = [(key, *swaps[key]) for key in names.values()]
+                    if all(version is not None or new is None for _, version, new in own):
+                        refused += [key for key, version, _ in own if version is not None]
+                        continue
                 refused += self._in_folder(walk, path, partial(self._swap, walk, names, swaps))
             if self.fsync:
                 walk.sync()
             emptied = [
-                path
-                for path, names in folders.items()
-                if any(swaps[key][1] is None for key in names.values())
+                path for path, names in folders.items() if None in [swaps[key][1] for key in names.values()]
             ]
             if emptied:
                 walk.forget()
@@ -481,41 +480,50 @@ class DirectoryDriver:
         """Write values under their names; those written are removed from the list."""
         alone = self.spelling.may_coincide([name for name, _ in values])
         with self._locked(walk, folder, exclusive=alone):
-            dead = self._write_all(walk, folder, values)
+            names, contents = map(list, zip(*values, strict=True)) if values else ([], [])
+            left, _ = self._by_kernel(folder, names, contents)
+            values[:] = [values[number] for number in left]
+            dead: list[str] = []
+            while values:
+                dead += self._write(walk, folder, *values[-1])
+                values.pop()
         self._remove_dead(walk, folder, dead)
 
     def _swap(self, walk: Walk, names: Mapping[str, str], swaps: Swaps, folder: Folder) -> Collection[str]:
         """Replace and erase those of some files, by name and key, whose versions are as they should be; returns other keys."""
+        files, keys = [*names], [*names.values()]
+        versions = [swaps[key][0] for key in keys]
+        values = [swaps[key][1] for key in keys]
+        dead: list[str] = []
         with self._locked(walk, folder, exclusive=True, strict=True):
-            now = {name: self._version_now(walk, folder, name) for name in names}
-            refused = {key for name, key in names.items() if now[name] != swaps[key][0]}
-            values: list[tuple[str, Buffer]] = []
-            for name, key in names.items():
-                new = swaps[key][1]
-                if key in refused:
-                    continue
-                if new is None:
+            left, refused = self._by_kernel(folder, files, values, versions)
+            for number in left:
+                name, new = files[number], values[number]
+                if self._version_now(walk, folder, name) != versions[number]:
+                    refused.append(number)
+                elif new is None:
                     self._unlink(folder, name)
                 else:
-                    values.append((name, new))
-            dead = self._write_all(walk, folder, values)
+                    dead += self._write(walk, folder, name, new)
         self._remove_dead(walk, folder, dead)
-        return refused
+        return [keys[number] for number in refused]
 
-    def _write_all(self, walk: Walk, folder: Folder, values: list[tuple[str, Buffer]]) -> list[str]:
-        """Write values while the folder is locked; those written are removed from the list. Returns temporary files in the way."""
+    def _by_kernel(
+        self,
+        folder: Folder,
+        names: list[str],
+        values: list[Buffer | None],
+        versions: list[Version | None] | None = None,
+    ) -> tuple[Sequence[int], list[int]]:
+        """Write values while the folder is locked, as far as a kernel does that; see `FileKernel.replace_files`."""
         # waiting for the disk takes longer than anything that Python does
         kernel = None if self.fsync or folder.fd is None else file_kernel()
-        if kernel is not None and folder.fd is not None:
-            names, contents = map(list, zip(*values, strict=True)) if values else ([], [])
-            exact = self.spelling.ignores_case is False
-            left = kernel.write_files(folder.fd, names, contents, TEMPORARY, _CREATE, letters=exact)
-            values[:] = [values[number] for number in left]
-        in_the_way: list[str] = []
-        while values:
-            in_the_way += self._write(walk, folder, *values[-1])
-            values.pop()
-        return in_the_way
+        if kernel is None or folder.fd is None:
+            return range(len(names)), []
+        exact = self.spelling.ignores_case is False
+        return kernel.replace_files(
+            folder.fd, names, values, TEMPORARY, _CREATE, letters=exact, versions=versions
+        )
 
     def _write(self, walk: Walk, folder: Folder, name: str, value: Buffer) -> Sequence[str]:
         """Write one value while the folder is locked. Returns temporary files of other writers that were in the way.

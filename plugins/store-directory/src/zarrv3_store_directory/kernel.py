@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from zarrv3.options.kernels import kernels
-from zarrv3.store.contract import Buffer, Request
+from zarrv3.store.contract import Buffer, Request, Version
 
 
 class FileKernel(Protocol):
@@ -38,18 +38,27 @@ class FileKernel(Protocol):
             versions: give pairs of bytes and version; a file whose time is of a whole microsecond is left undone.
         """
 
-    def write_files(
-        self, folder: int, names: list[str], values: list[Buffer], prefix: str, flags: int, *, letters: bool
-    ) -> list[int]:
-        """Replace files in an open folder through temporary ones; the numbers of those left undone.
+    def replace_files(
+        self,
+        folder: int,
+        names: list[str],
+        values: list[Buffer | None],
+        prefix: str,
+        flags: int,
+        *,
+        letters: bool,
+        versions: list[Version | None] | None = None,
+    ) -> tuple[list[int], list[int]]:
+        """Replace files in an open folder through temporary ones; the numbers of those left undone, and of those refused.
 
         Args:
-            folder: a descriptor.
+            folder: a descriptor; with `versions`, nobody else writes in it.
             names: of the files.
-            values: as many.
+            values: as many; files to be erased (`None`) are left undone.
             prefix: what the name of a temporary file begins with; the last 200 characters of the file's follow.
             flags: what temporary files are created with.
             letters: see above.
+            versions: what the files have to have, as `get_files` gives them, `None` where no file may be; others are refused.
         """
 
 
