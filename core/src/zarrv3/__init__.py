@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from zarrv3.api import ones as ones
     from zarrv3.api import ones_like as ones_like
     from zarrv3.api import open as open  # noqa: A004 - zarr-python has this name
-    from zarrv3.api import open_array as open_array
     from zarrv3.api import open_consolidated as open_consolidated
     from zarrv3.api import open_group as open_group
     from zarrv3.api import open_like as open_like
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from zarrv3.hierarchy.array import Array as Array
     from zarrv3.hierarchy.consolidated import ConsolidatedMetadataStore as ConsolidatedMetadataStore
     from zarrv3.hierarchy.group import Group as Group
+    from zarrv3.hierarchy.opening import open_array as open_array
     from zarrv3.layers import Counting as Counting
     from zarrv3.layers import Layer as Layer
     from zarrv3.layers import Prefix as Prefix
@@ -107,12 +107,13 @@ __version__ = "0.1.0"
 
 _MODULES: dict[str, str] = {
     "zarrv3": "aio codecs core dtype experimental storage",
-    "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like from_array full full_like group load ones ones_like open open_array open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
+    "zarrv3.api": "array consolidate_metadata create create_array create_group create_hierarchy empty empty_like from_array full full_like group load ones ones_like open open_consolidated open_group open_like save save_array save_group tree zeros zeros_like",
     "zarrv3.chunks.chunk_cache": "ChunkCache",
     "zarrv3.chunks.transformers": "StorageTransformer",
     "zarrv3.hierarchy.array": "Array",
     "zarrv3.hierarchy.consolidated": "ConsolidatedMetadataStore",
     "zarrv3.hierarchy.group": "Group",
+    "zarrv3.hierarchy.opening": "open_array",
     "zarrv3.layers": "Counting Layer Prefix ReadOnly",
     "zarrv3.opening.hooks": "hookimpl",
     "zarrv3.opening.stores": "open_store",

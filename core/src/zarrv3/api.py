@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
 from zarrv3.chunks.chunk_cache import ChunkCache
-from zarrv3.errors import ConfigurationError, ReadOnlyError, ShapeMissingError
+from zarrv3.errors import ConfigurationError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, creation, nodes, spellings
 from zarrv3.hierarchy.arguments import (
@@ -27,6 +27,7 @@ from zarrv3.hierarchy.arguments import (
     ShapedFullArguments,
     VersionArguments,
     Zarr2Arguments,
+    check_format,
     check_names,
     takes,
 )
@@ -34,9 +35,11 @@ from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import join_paths, split_location
-from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
+from zarrv3.hierarchy.nodes import Metadata, create_many
+from zarrv3.hierarchy.opening import check, locate, present
+from zarrv3.hierarchy.opening import open_array as open_array  # noqa: PLC0414 - it is one of these too
 from zarrv3.hierarchy.replacing import replacing
-from zarrv3.opening.stores import StoreLike, as_store, recognised
+from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 
 # ---------------------------------------------------------------- opening
@@ -63,10 +66,10 @@ def open(  # noqa: A001 - zarr-python's name
     Raises `NodeNotFoundError` when nothing is there and nothing may be created, `NodeExistsError` for the modes `w-` and
     `x` when something is, `MetadataError` for a document that is not valid, and `TypeError` for an unknown argument.
     """
-    _check(arguments)
-    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
+    check(arguments)
+    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto)
     located = located.live if use_consolidated is False else located
-    metadata = _present(located, full_path, mode)
+    metadata = present(located, full_path, mode)
     if use_consolidated and not isinstance(metadata, GroupMetadata):
         metadata = nodes.checked(located, full_path, metadata, GroupMetadata)
     if isinstance(metadata, ArrayMetadata):
@@ -86,55 +89,6 @@ def open(  # noqa: A001 - zarr-python's name
     return create_group(located, path=full_path, overwrite=mode == "w", attributes=attributes)
 
 
-@takes(ArrayArguments)
-def open_array(
-    store: StoreLike = None,
-    *,
-    mode: Mode | None = None,
-    path: str | None = None,
-    shape: Shape | None = None,
-    data: Any = None,
-    storage_options: Mapping[str, Any] | None = None,
-    auto: bool = False,
-    chunk_cache: ChunkCache | int | str | None = None,
-    write_buffer: int | str | None = None,
-    **arguments: Unpack[ArrayArguments],
-) -> Array:
-    """Open an array, or create it where the mode allows and a shape or data are given.
-
-    What describes a new array is used only if it is created, except `write_empty_chunks` and `config`. Thread-safe, as is the
-    array that is returned.
-
-    Raises `NodeNotFoundError` when there is no array and none may be created, `NodeTypeError` when a group is there, and
-    what `open` raises.
-    """
-    _check(arguments)
-    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
-    present = _present(located, full_path, mode, ArrayMetadata)
-    if present is not None:
-        metadata = nodes.checked(located, full_path, present, ArrayMetadata)
-    elif shape is None and data is None:
-        raise ShapeMissingError(
-            f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
-        )
-    else:
-        made = spellings.create(
-            located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments
-        )
-        if chunk_cache is None and write_buffer is None:
-            return made
-        metadata = made.metadata
-    return Array(
-        located,
-        full_path,
-        read_only=mode == "r",
-        metadata=metadata,
-        chunk_cache=chunk_cache,
-        write_buffer=write_buffer,
-        **usage_of(arguments),
-    )
-
-
 @takes(VersionArguments)
 def open_group(
     store: StoreLike = None,
@@ -152,12 +106,12 @@ def open_group(
     Raises `NodeNotFoundError` when there is no group and none may be created, `NodeTypeError` when an array is there, and
     what `open` raises.
     """
-    spellings.check_format(**version)
-    located, full_path, mode = _located(store, path, mode, storage_options, auto=auto)
+    check_format(**version)
+    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto)
     located = located.live if use_consolidated is False else located
-    present = _present(located, full_path, mode, GroupMetadata)
-    if present is not None or use_consolidated:
-        metadata = nodes.checked(located, full_path, present, GroupMetadata)
+    there = present(located, full_path, mode, GroupMetadata)
+    if there is not None or use_consolidated:
+        metadata = nodes.checked(located, full_path, there, GroupMetadata)
         return _opened_group(located, full_path, mode, metadata, use_consolidated)
     return create_group(located, path=full_path, overwrite=mode == "w", attributes=attributes)
 
@@ -201,8 +155,8 @@ def create_array(
     `MetadataError` for what does not fit, `ReadOnlyError`, and `TypeError` for an unknown argument.
     """
     check_names(arguments, CreateArrayArguments)
-    spellings.check_format(zarr_format)
-    located, full_path, _ = _located(store, name, "a", storage_options)
+    check_format(zarr_format)
+    located, full_path, _ = locate(store, name, "a", storage_options)
     return creation.create(located, full_path, **arguments)
 
 
@@ -224,10 +178,10 @@ def create(
     **arguments: Unpack[Zarr2Arguments],
 ) -> Array:
     """Create an array in the spelling of zarr-python 2 and of its experimental V3 support."""
-    _check(arguments)
+    check(arguments)
     if mode in {"r", "r+"}:
         raise ConfigurationError(f"mode={mode!r} creates no array")
-    located, full_path, mode = _located(store, path, mode or "a", storage_options)
+    located, full_path, mode = locate(store, path, mode or "a", storage_options)
     return spellings.create(
         located,
         full_path,
@@ -288,8 +242,8 @@ def create_group(
     Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
     and `ReadOnlyError`.
     """
-    spellings.check_format(zarr_format)
-    located, full_path, _ = _located(store, path, "a", storage_options)
+    check_format(zarr_format)
+    located, full_path, _ = locate(store, path, "a", storage_options)
     metadata = GroupMetadata.create(attributes)
     nodes.create(located, full_path, metadata, overwrite=overwrite)
     return Group(located, full_path, metadata=metadata)
@@ -304,7 +258,7 @@ def create_hierarchy(
     Everything is checked before anything is erased or written. Returns the new nodes by their paths; raises what `create_array`
     raises.
     """
-    located, above, _ = _located(store, None, "a", None)
+    located, above, _ = locate(store, None, "a", None)
     full = {join_paths(above, path): metadata for path, metadata in nodes.items()}
     create_many(located, full, overwrite=overwrite)
     return {path: opened(located, join_paths(above, path), metadata) for path, metadata in nodes.items()}
@@ -488,63 +442,15 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
     Raises `NodeNotFoundError` when no group is there, `MetadataError` when a document below cannot be read, and
     `ReadOnlyError`.
     """
-    located, full_path, _ = _located(store, path, "r+", None)
+    located, full_path, _ = locate(store, path, "r+", None)
     return consolidated.consolidate(located.live, full_path)
 
 
 # ---------------------------------------------------------------- helpers
 
 
-def _present(
-    store: BaseStore, path: str, mode: Mode, wanted: type[Any] | None = None
-) -> nodes.Metadata | None:
-    """What is at a path if the mode opens what is there; raises where it must be there and is not."""
-    if mode in {"w", "w-", "x"}:
-        return None
-    metadata = nodes.find(store, path)
-    if metadata is None and mode != "a":
-        noun = "node" if wanted is None else "array" if wanted is ArrayMetadata else "group"
-        raise nodes.missing(store, path, noun)
-    return metadata
-
-
-def _located(
-    store: StoreLike,
-    path: str | None,
-    mode: Mode | None,
-    options: Mapping[str, Any] | None,
-    *,
-    auto: bool = False,
-) -> tuple[BaseStore, str, Mode]:
-    """The store, the path within it, and the mode that follows; with `auto` in the layer that a plugin knows it by."""
-    if mode not in {None, "r", "r+", "a", "w", "w-", "x"}:
-        raise ConfigurationError(f"mode must be r, r+, a, w, w- or x, not {mode!r}")
-    if isinstance(store, Group):
-        if store.read_only:
-            if mode not in {None, "r"}:
-                raise ReadOnlyError(f"{store!r} is open for reading")
-            mode = "r"
-        store, path = store.store, folder_of(store.path) + (path or "").strip("/")
-    store, below = split_location(store)
-    located = as_store(store, options)
-    full_path = join_paths(below, path)
-    if auto:
-        located, full_path = recognised(located, full_path)
-    if mode is None:
-        mode = "a" if located.capabilities.write else "r"
-    if mode != "r" and not located.capabilities.write:
-        raise ReadOnlyError(f"{located.describe()} cannot be written; open it with mode='r'")
-    return located, full_path, mode
-
-
 def _is_keep(value: Any) -> bool:
     return isinstance(value, str) and value == "keep"
-
-
-def _check(arguments: Mapping[str, Any]) -> None:
-    """Refuse unknown arguments and other versions of the format, whether or not an array is going to be created."""
-    check_names(arguments, ArrayArguments)
-    spellings.check_format(arguments.get("zarr_version"), arguments.get("zarr_format"))
 
 
 def _opened_group(

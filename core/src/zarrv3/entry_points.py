@@ -4,6 +4,7 @@
 it, and all that it knows of mail, archives and metadata, takes longer than opening an array: so folders are read here.
 """
 
+import functools
 import importlib
 import itertools
 import os
@@ -61,13 +62,7 @@ class _EntryPoint(NamedTuple):
 
     @property
     def dist(self) -> Distribution:
-        head = {}
-        path = "METADATA" if self.folder.endswith(".dist-info") else "PKG-INFO"
-        with open(f"{self.folder}/{path}", encoding="utf-8") as file:  # noqa: PTH123
-            for line in itertools.takewhile(str.strip, file):
-                name, _, value = line.partition(":")
-                head[name] = value.strip()
-        return Distribution(head["Name"], head["Version"])
+        return _distribution(self.folder)
 
     def load(self) -> Any:
         module, attr = self._parts()
@@ -79,6 +74,17 @@ class _EntryPoint(NamedTuple):
     def _parts(self) -> tuple[str, str]:
         module, _, attr = self.value.partition("[")[0].partition(":")  # extras mean nothing any more
         return module.strip(), attr.strip()
+
+
+@functools.cache
+def _distribution(folder: str) -> Distribution:
+    head = {}
+    path = "METADATA" if folder.endswith(".dist-info") else "PKG-INFO"
+    with open(f"{folder}/{path}", encoding="utf-8") as file:  # noqa: PTH123
+        for line in itertools.takewhile(str.strip, file):
+            name, _, value = line.partition(":")
+            head[name] = value.strip()
+    return Distribution(head["Name"], head["Version"])
 
 
 def installed() -> Iterator[EntryPoint]:

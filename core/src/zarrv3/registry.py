@@ -257,19 +257,18 @@ def installed(kind: Kind, name: str) -> bool:
 
 def plugins(kind: Kind | None = None) -> list[Plugin]:
     """Every installed plugin of a kind (default: of all kinds), sorted; imports none of them."""
-    from importlib_metadata import version
-
-    core = version("zarrv3-core")
+    core: str = importlib.import_module("zarrv3").__version__
+    wanted = {*NOUN, "hooks"} if kind is None else {kind}
     found = [
         Plugin(kind_, name, value, "zarrv3-core", core)
-        for kind_, names in BUILT_IN.items()
-        for name, value in names.items()
+        for kind_ in wanted & BUILT_IN.keys()
+        for name, value in BUILT_IN[kind_].items()
     ]
     for group, names_ in _entry_points().items():
         own = group.removeprefix("zarrv3.").removeprefix("fallbacks.")
-        if own in {*NOUN, "hooks"}:
+        if own in wanted:
             found += [_plugin(own, point) for points in names_.values() for point in points]
-    return sorted(plugin for plugin in found if kind in {None, plugin.kind})
+    return sorted(found)
 
 
 def providers(kind: str, name: str, prefer: "Callable[[], Sequence[str]]" = tuple) -> list[Plugin]:
@@ -491,8 +490,8 @@ def _installed() -> "Iterator[EntryPoint]":
 
 def _origin(point: "EntryPoint") -> tuple[str, str]:
     try:
-        if point.dist is not None:
-            return str(point.dist.name), str(point.dist.version)
+        if (dist := point.dist) is not None:
+            return str(dist.name), str(dist.version)
     except Exception:  # noqa: BLE001, S110 - damaged metadata: whatever the reader of them raises
         pass
     return "an unknown distribution", ""

@@ -1,6 +1,7 @@
 # nodes         documents in a store                attributes    a node's attributes
 # node          what arrays and groups share        array         arrays
-# group         groups                              creation      new arrays
+# group         groups                              opening       opening arrays
+# creation      new arrays
 # replacing     the old node stays until the new one is whole
 # display       `info` and `tree` in words          notebook      both, arrays and groups as HTML
 # arguments     what describes a new array

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from zarrv3.chunks.tasks import Fields
+from zarrv3.errors import ConfigurationError
 from zarrv3.format.grids import ChunkGrid
 from zarrv3.opening.stores import StoreLike
 from zarrv3.registry import nearest
@@ -319,3 +320,10 @@ def check_names(arguments: Mapping[str, Any], known: type) -> None:
             other = _OTHER.get(name)
             likely = f"here it is {other!r}" if other else nearest(name, names, "it has")
             raise TypeError(f"a new array has no argument {name!r}; {likely}")
+
+
+def check_format(zarr_version: int | None = None, zarr_format: int | None = None) -> None:
+    """Refuse every version of the format but the third."""
+    for version in (zarr_version, zarr_format):
+        if version not in {None, 3}:
+            raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")

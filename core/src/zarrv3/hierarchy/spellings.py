@@ -9,7 +9,7 @@ from zarrv3.errors import ConfigurationError
 from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import creation
-from zarrv3.hierarchy.arguments import ArrayArguments, check_names
+from zarrv3.hierarchy.arguments import ArrayArguments, check_format, check_names
 from zarrv3.hierarchy.array import Array
 from zarrv3.indexing.casting import array_like, is_stored
 from zarrv3.store.base import BaseStore
@@ -74,13 +74,6 @@ def like(prototype: Any, arguments: Mapping[str, Any], *, kept: Sequence[str] = 
 def of(data: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments for an array with the values of `data`, and with its chunks unless others are given."""
     return {"data": data, **_chunks_of(data), **arguments}
-
-
-def check_format(zarr_version: int | None = None, zarr_format: int | None = None) -> None:
-    """Refuse every version of the format but the third."""
-    for version in (zarr_version, zarr_format):
-        if version not in {None, 3}:
-            raise ConfigurationError(f"zarrv3 reads and writes Zarr version 3, not {version!r}")
 
 
 def _chunks_of(data: Any) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""Opening an array, and what opening a group shares with it; how something new is created is imported when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from zarrv3.chunks.chunk_cache import ChunkCache
+from zarrv3.errors import ConfigurationError, ReadOnlyError, ShapeMissingError
+from zarrv3.format.metadata import ArrayMetadata
+from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.arguments import ArrayArguments, Mode, Shape, check_format, check_names, takes
+from zarrv3.hierarchy.array import Array, usage_of
+from zarrv3.hierarchy.node import Node, join_paths, split_location
+from zarrv3.hierarchy.nodes import folder_of
+from zarrv3.opening.stores import StoreLike, as_store, recognised
+from zarrv3.store.base import BaseStore
+
+
+@takes(ArrayArguments)
+def open_array(
+    store: StoreLike = None,
+    *,
+    mode: Mode | None = None,
+    path: str | None = None,
+    shape: Shape | None = None,
+    data: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+    auto: bool = False,
+    chunk_cache: ChunkCache | int | str | None = None,
+    write_buffer: int | str | None = None,
+    **arguments: Unpack[ArrayArguments],
+) -> Array:
+    """Open an array, or create it where the mode allows and a shape or data are given.
+
+    What describes a new array is used only if it is created, except `write_empty_chunks` and `config`. Thread-safe, as is the
+    array that is returned.
+
+    Raises `NodeNotFoundError` when there is no array and none may be created, `NodeTypeError` when a group is there, and
+    what `open` raises.
+    """
+    check(arguments)
+    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto)
+    there = present(located, full_path, mode, ArrayMetadata)
+    if there is not None:
+        metadata = nodes.checked(located, full_path, there, ArrayMetadata)
+    elif shape is None and data is None:
+        raise ShapeMissingError(
+            f"there is no array at {nodes.where(located, full_path)}; give a shape to create one"
+        )
+    else:
+        from zarrv3.hierarchy import spellings
+
+        made = spellings.create(
+            located, full_path, shape=shape, data=data, overwrite=mode == "w", **arguments
+        )
+        if chunk_cache is None and write_buffer is None:
+            return made
+        metadata = made.metadata
+    return Array(
+        located,
+        full_path,
+        read_only=mode == "r",
+        metadata=metadata,
+        chunk_cache=chunk_cache,
+        write_buffer=write_buffer,
+        **usage_of(arguments),
+    )
+
+
+def present(
+    store: BaseStore, path: str, mode: Mode, wanted: type[Any] | None = None
+) -> nodes.Metadata | None:
+    """What is at a path if the mode opens what is there; raises where it must be there and is not."""
+    if mode in {"w", "w-", "x"}:
+        return None
+    metadata = nodes.find(store, path)
+    if metadata is None and mode != "a":
+        noun = "node" if wanted is None else "array" if wanted is ArrayMetadata else "group"
+        raise nodes.missing(store, path, noun)
+    return metadata
+
+
+def locate(
+    store: StoreLike,
+    path: str | None,
+    mode: Mode | None,
+    options: Mapping[str, Any] | None,
+    *,
+    auto: bool = False,
+) -> tuple[BaseStore, str, Mode]:
+    """The store, the path within it, and the mode that follows; with `auto` in the layer that a plugin knows it by."""
+    if mode not in {None, "r", "r+", "a", "w", "w-", "x"}:
+        raise ConfigurationError(f"mode must be r, r+, a, w, w- or x, not {mode!r}")
+    if isinstance(store, Node) and not isinstance(store, Array):  # a group
+        if store.read_only:
+            if mode not in {None, "r"}:
+                raise ReadOnlyError(f"{store!r} is open for reading")
+            mode = "r"
+        store, path = store.store, folder_of(store.path) + (path or "").strip("/")
+    store, below = split_location(store)
+    located = as_store(store, options)
+    full_path = join_paths(below, path)
+    if auto:
+        located, full_path = recognised(located, full_path)
+    if mode is None:
+        mode = "a" if located.capabilities.write else "r"
+    if mode != "r" and not located.capabilities.write:
+        raise ReadOnlyError(f"{located.describe()} cannot be written; open it with mode='r'")
+    return located, full_path, mode
+
+
+def check(arguments: Mapping[str, Any]) -> None:
+    """Refuse unknown arguments and other versions of the format, whether or not an array is going to be created."""
+    check_names(arguments, ArrayArguments)
+    check_format(arguments.get("zarr_version"), arguments.get("zarr_format"))
