@@ -199,4 +199,4 @@ def _products(split: Sequence[Sequence[Any]]) -> Iterator[Iterator[tuple[Any, ..
 
 
 _alls = partial(map, all)
-_pieces = partial(map, Piece._make)
+_pieces = partial(map, partial(tuple.__new__, Piece))  # `_make` without a call in Python for each

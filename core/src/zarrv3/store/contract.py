@@ -21,6 +21,7 @@ Rules for every implementation:
 from abc import abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -137,12 +138,18 @@ class Capabilities:
 
     def without(self, *names: str) -> "Capabilities":
         """These capabilities less some of them: what a layer uses, since a layer never adds one."""
-        changes: dict[str, Any] = dict.fromkeys(names, False)
-        return replace(self, **changes)
+        return _without(self, names)
 
     def read_only(self) -> "Capabilities":
         """These capabilities less all that change anything."""
         return self.without("write", "erase", "swap", "swap_erases", "transactions", "replace")
+
+
+@lru_cache(100)
+def _without(can: Capabilities, names: tuple[str, ...]) -> Capabilities:
+    """Kept, since layers ask with every call."""
+    changes: dict[str, Any] = dict.fromkeys(names, False)
+    return replace(can, **changes)
 
 
 # ---------------------------------------------------------------- what a driver has

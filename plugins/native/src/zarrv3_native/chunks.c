@@ -75,11 +75,10 @@ static bool decode_one(Worker *worker, const Read *read, Py_ssize_t item, char *
         return true;
     }
     if (!is_stored(worker)) {
-        if (!has_scratch(worker)) return false;
         Py_ssize_t length = part_bytes(worker, data, item);
         if (goes_by_parts(worker, w, item, length, shuffled))
-            return decode_parts(worker, read, item, size, length, shuffled, array);
-        if (!decode_whole(worker, data, size, worker->scratch)) return false;
+            return has_scratch(worker, length) && decode_parts(worker, read, item, size, length, shuffled, array);
+        if (!has_scratch(worker, worker->content) || !decode_whole(worker, data, size, worker->scratch)) return false;
         decoded = worker->scratch;
     }
     take_window(w, item, worker->word, decoded, array);
@@ -200,7 +199,7 @@ static Py_ssize_t encode_one(Worker *worker, Worker *decoder, const Write *write
     const Window *w = &write->window;
     const char *data = w->flat ? array + w->array_start : NULL;
     if (!w->flat || worker->word > 1 || write->keeps) { /* damage to an old chunk is noticed even if all of it is replaced */
-        char *chunk = is_stored(worker) ? write->to : has_scratch(worker) ? worker->scratch : NULL;
+        char *chunk = is_stored(worker) ? write->to : has_scratch(worker, worker->content) ? worker->scratch : NULL;
         if (chunk == NULL) return FAILED;
         if (write->keeps || count_of(w) * item < worker->nbytes) /* or it reaches over the array's edge */
             if (!start_with(decoder, write, chunk, worker->nbytes, fill, item)) return FAILED;

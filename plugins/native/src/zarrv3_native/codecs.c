@@ -345,8 +345,12 @@ bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool enc
              zstd->is_error(zstd->set(worker->context, ZSTD_CHECKSUM, codec->checksum)));
 }
 
-bool has_scratch(Worker *worker) {
-    if (worker->scratch == NULL) worker->scratch = worker->own = take_memory(worker->content);
+bool has_scratch(Worker *worker, Py_ssize_t room) {
+    if (worker->scratch == NULL || (worker->own != NULL && worker->room < room)) {
+        give_memory(worker->own);
+        worker->scratch = worker->own = take_memory(room);
+        worker->room = worker->own == NULL ? 0 : room;
+    }
     return worker->scratch != NULL;
 }
 
@@ -458,21 +462,11 @@ bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to
     }
     if (codec->inner == 0) return decompress(worker, data, size, to);
     Py_ssize_t content = worker->content;
-    if (!has_scratch(worker) || !decompress(worker, data, size, worker->scratch) ||
+    if (!has_scratch(worker, worker->content) || !decompress(worker, data, size, worker->scratch) ||
         !take_checksums(codec, codec->inner, (const uint8_t *)worker->scratch, &content))
         return false;
     if (to != worker->scratch) memcpy(to, worker->scratch, (size_t)content);
     return true;
-}
-
-static bool has_room(Worker *worker, Py_ssize_t nbytes) {
-    if (worker->room < nbytes) {
-        give_memory(worker->own);
-        worker->own = take_memory(nbytes);
-        worker->room = worker->own == NULL ? 0 : nbytes;
-        worker->scratch = worker->own;
-    }
-    return worker->scratch != NULL;
 }
 
 /* What bytes without checksums claim to hold, -1 where they do not say it. */
@@ -495,7 +489,7 @@ const uint8_t *decode_any(Worker *worker, const uint8_t *data, Py_ssize_t *size,
     if (!is_sound(worker, data, size)) return NULL;
     *size = (Py_ssize_t)content;
     if (codec->kind == NONE) return data;
-    if (!has_room(worker, *size) || !decompress(worker, data, inside, worker->scratch)) return NULL;
+    if (!has_scratch(worker, *size) || !decompress(worker, data, inside, worker->scratch)) return NULL;
     const uint8_t *found = (const uint8_t *)worker->scratch;
     return take_checksums(codec, codec->inner, found, size) ? found : NULL;
 }
@@ -504,7 +498,7 @@ bool set_content(Worker *worker, Py_ssize_t nbytes) {
     worker->nbytes = nbytes;
     worker->content = nbytes + CRC * worker->codec->inner;
     if (worker->codec->kind == BLOSC && worker->content > INT32_MAX - MAX_OVERHEAD) return false;
-    return has_room(worker, worker->content);
+    return has_scratch(worker, worker->content);
 }
 
 enum { BYTES_PER_STEP = 16 }; /* copied in the time of a step from block to block */
@@ -532,6 +526,7 @@ static bool decode_rows(const Worker *worker, const uint8_t *data, Py_ssize_t si
     Py_ssize_t bytes = part->stop - part->start, block = word(data + 8), item = data[3];
     Py_ssize_t streams = is_split(data) && bytes == block ? item : 1, length = bytes / streams;
     Py_ssize_t position = word(data + HEADER + 4 * (part->start / block));
+    char *to = worker->scratch;
     for (Py_ssize_t stream = 0; stream < streams; stream++) {
         if (size - position < LENGTH) return false;
         Py_ssize_t packed = word(data + position);
@@ -539,9 +534,9 @@ static bool decode_rows(const Worker *worker, const uint8_t *data, Py_ssize_t si
         if (packed == 0 || packed > size - position) return false;
         const uint8_t *found = data + position;
         if (packed != length) {
-            char *to = worker->scratch + stream * length;
             if (worker->codec->blosc.unpack_lz4((const char *)found, to, (int)packed, (int)length) != length) return false;
             found = (const uint8_t *)to;
+            to += length;
         }
         position += packed;
         part->rows[stream] = found;
@@ -607,7 +602,7 @@ static Py_ssize_t compress(const Worker *worker, const char *from, char *to, Py_
 Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t room) {
     const Codec *codec = worker->codec;
     if (codec->inner) {
-        if (!has_scratch(worker)) return -1;
+        if (!has_scratch(worker, worker->content)) return -1;
         if (from != worker->scratch) memcpy(worker->scratch, from, (size_t)worker->nbytes);
         for (int i = 0; i < codec->inner; i++) add_checksum(codec, worker->scratch, worker->nbytes + CRC * i);
         from = worker->scratch;

@@ -131,15 +131,15 @@ typedef struct {
     Py_ssize_t word;    /* of the layout */
     bool encodes;
     void *context; /* of the library, if it wants one */
-    char *scratch; /* as large as the content, once it is needed */
+    char *scratch; /* once it is needed */
     char *own;     /* the same, if nobody has lent it */
-    Py_ssize_t room; /* of `own`, where sizes differ */
+    Py_ssize_t room; /* of it */
 } Worker;
 
 /* False if the library has no memory or refuses the configuration; to be closed in any case. The scratch may be lent. */
 bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch);
-/* Make the scratch if there is none; false if there is no memory. */
-bool has_scratch(Worker *worker);
+/* Make a scratch of at least so many bytes, unless one was lent; what was in it is lost. False if there is no memory. */
+bool has_scratch(Worker *worker, Py_ssize_t room);
 void close_worker(Worker *worker);
 
 /* Whether chunks are stored as they are, apart from checksums behind them. */

@@ -76,17 +76,16 @@ class Places:
         shard, inside = self.inside(coords)
         return shard, _number(inside, self.shape(shard))
 
-    def found(self, chunks: Sequence[Coords]) -> Iterator[Place]:
+    def found(self, chunks: Sequence[Coords]) -> Iterable[Place]:
         """The shard of each chunk and its number there, for many of them."""
         if len(chunks) < MANY or not self.per_shard:
-            yield from map(self._split, chunks)
-            return
+            return map(self._split, chunks)
         columns = np.array(chunks, np.int64).T
         shards, slots = np.empty_like(columns), np.zeros(len(chunks), np.int64)
         for cut, column, shard in zip(self.per_shard, columns, shards, strict=True):
             shard[:] = chunks_of(cut, column)
             slots = slots * lengths_of(cut, shard) + (column - starts_of(cut, shard))
-        yield from zip(map(tuple, shards.T.tolist()), slots.tolist(), strict=True)
+        return zip(map(tuple, shards.T.tolist()), slots.tolist(), strict=True)
 
     def key(self, coords: Coords) -> str:
         """The key of a chunk, or of a shard."""

@@ -36,17 +36,17 @@ def merged(spans: Iterable[Span], max_gap: int) -> list[Extent]:
     inside: list[Span] = []
     start = stop = spare = 0
     for span in sorted(spans):
-        gap = max(0, span.start - stop)
-        reach = max(stop, span.stop)
-        asked = reach - start - spare - gap
-        if inside and gap <= max_gap and 2 * (spare + gap) <= asked:
+        low, high, _ = span
+        gap = low - stop if low > stop else 0
+        reach = max(stop, high)
+        if inside and gap <= max_gap and 3 * (spare + gap) <= reach - start:
             spare += gap
             stop = reach
             inside.append(span)
             continue
         if inside:
             extents.append(Extent(start, stop, inside))
-        start, stop, spare, inside = span.start, span.stop, 0, [span]
+        start, stop, spare, inside = low, high, 0, [span]
     if inside:
         extents.append(Extent(start, stop, inside))
     return extents

@@ -13,8 +13,10 @@ by the index that those were of another version: from such a store the second ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import sub
 
 from zarrv3.errors import CorruptDataError
 from zarrv3.store.base import BaseStore
@@ -46,6 +48,9 @@ class _Opened:
     entries: Entries
     extents: list[Extent]
 
+
+_span = partial(tuple.__new__, Span)
+"""`Span._make` without a call in Python for each."""
 
 KNOWN_BYTES = 8 * 2**20
 """How much memory an array's known indexes may take."""
@@ -139,20 +144,22 @@ class ShardReader:
 
     def _extents(self, part: Asked, entries: Entries) -> list[Extent]:
         """What to fetch of a shard; chunks without bytes are answered at once."""
-        spans = []
-        for position, start, stop, wanted in zip(
-            part.positions, *entries.pick(part.slots), part.ranges, strict=True
-        ):
+        starts, stops = entries.pick(part.slots)
+        spans: Iterable[Span] = map(_span, zip(starts, stops, part.positions, strict=True))
+        if any(part.ranges) or min(map(sub, stops, starts)) <= 0:
+            spans = self._partial(spans, part.ranges)
+        return merged(spans, MAX_GAP if self.store.capabilities.local else FAR_GAP)
+
+    def _partial(self, spans: Iterable[Span], ranges: Iterable[ByteRange | None]) -> Iterator[Span]:
+        """The parts of chunks that are wanted, of chunks that are there."""
+        for (start, stop, position), wanted in zip(spans, ranges, strict=True):
             if start < 0:
                 continue
-            if wanted is not None:
-                skip, length = resolve(wanted, stop - start)
-                start, stop = start + skip, start + skip + length  # noqa: PLW2901 - the part of it
-            if start < stop:
-                spans.append(Span(start, stop, position))
+            skip, length = resolve(wanted, stop - start)
+            if length:
+                yield Span(start + skip, start + skip + length, position)
             else:
                 self.answers[position] = b""
-        return merged(spans, MAX_GAP if self.store.capabilities.local else FAR_GAP)
 
     def _fetch(self, opened: Mapping[str, _Opened]) -> dict[str, _Opened | None]:
         """Fetch the ranges and their witnesses.
@@ -189,9 +196,9 @@ class ShardReader:
             elif len(spans) == 1 and (spans[0].start, spans[0].stop) == (start, stop):
                 self.answers[spans[0].position] = value
             else:
-                view = memoryview(value).toreadonly()
-                for span in spans:
-                    self.answers[span.position] = view[span.start - start : span.stop - start]
+                view, answers = memoryview(value).toreadonly(), self.answers
+                for low, high, position in spans:
+                    answers[position] = view[low - start : high - start]
         return complete
 
     def _settle(self, asked: Mapping[str, Asked], doubtful: dict[str, _Opened | None]) -> None:
