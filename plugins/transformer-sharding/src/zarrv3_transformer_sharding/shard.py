@@ -8,7 +8,7 @@ in C order, its offset and its length as two words; both all ones for a chunk th
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -169,8 +169,14 @@ class ShardFormat:
 
     # ------------------------------------------------------------ writing
 
-    def pack(self, chunks: Sequence[Buffer | None], *, keep_empty: bool = False) -> bytes | None:
-        """The shard of some chunks, in C order and without gaps. Copies each byte once.
+    def pack(
+        self,
+        chunks: Sequence[Buffer | None],
+        join: Callable[[Sequence[Buffer]], Buffer] = b"".join,
+        *,
+        keep_empty: bool = False,
+    ) -> Buffer | None:
+        """The shard of some chunks, in C order and without gaps, as `join` puts it together. Copies each byte once.
 
         Of no chunks it is `None`, or with `keep_empty` an index alone.
         """
@@ -184,7 +190,7 @@ class ShardFormat:
         words[there, 0] = first + np.cumsum(lengths) - lengths
         words[there, 1] = lengths
         index = self.chain.encode(words.view(np.uint64).reshape(*self.per_shard, 2))
-        return b"".join([index, *present] if self.location == "start" else [*present, index])
+        return join([index, *present] if self.location == "start" else [*present, index])
 
 
 def _check_apart(first: Words, last: Words) -> None:

@@ -18,6 +18,7 @@ from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, 
 from zarrv3.store.helpers import BATCH, by_digest, children, chunked, digest, rename_by_copy, unchanged
 from zarrv3_transformer_sharding.places import Group, Place, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
+from zarrv3_transformer_sharding.rooms import Rooms
 from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
@@ -329,6 +330,9 @@ class ShardingTransformer(StorageTransformer):
         left: dict[Name, Buffer | None] = {}
         can = self.inner.capabilities
         keeps_empty = can.swap and not can.swap_erases and not at_once
+        rooms = Rooms()
+        # what keeps values in memory would copy them out of a room
+        join = rooms.join if can.persistent and not at_once else b"".join
 
         def make_shards(some: Collection[str], olds: Changes) -> Changes:
             opened = {key: self._opened(key, old, group.coords[key]) for key, old in olds.items()}
@@ -358,13 +362,14 @@ class ShardingTransformer(StorageTransformer):
                 made[key] = (
                     blobs[0]
                     if shard is None
-                    else self._format(shard).pack(blobs, keep_empty=keeps_empty and key in opened)
+                    else self._format(shard).pack(blobs, join, keep_empty=keeps_empty and key in opened)
                 )
             return made
 
         self._chunks.change_many(
             group.chunks, load, make_shards, expect_missing=expect_missing, at_once=at_once
         )
+        rooms.leave()
         if left:
             late = {name: place_of[name] for name in left}
             self._change(late, (), lambda some, _: {n: left[n] for n in some})
