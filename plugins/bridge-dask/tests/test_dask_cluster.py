@@ -174,3 +174,35 @@ def test_as_they_are(client: Client, new_store: New) -> None:
     doubled = da.from_array(one, chunks=one.chunks).map_blocks(lambda block: block * 2)
     da.store(doubled, two, lock=False)
     np.testing.assert_array_equal(two[...], one[...] * 2)
+
+
+def test_copy_by_workers(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster re-chunks in two passes for `zarrv3.copy`, and a worker that is killed meanwhile loses nothing."""
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    data = np.arange(256 * 64, dtype="i4").reshape(256, 64) + 1
+    zarrv3.create_array(tmp_path / "rows", data=data, chunks=(1, 64), compressors=None)
+    pids = client.run(os.getpid)
+    told: list[int] = []
+
+    def kill_one(done: int, _: int | None) -> None:
+        told.append(done)
+        if len(told) == 4:
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+    report = zarrv3.copy(
+        tmp_path / "rows",
+        tmp_path / "columns",
+        chunks=(256, 1),
+        memory="8KiB",
+        executor=client.get_executor(),
+        progress=kill_one,
+    )
+    assert report.chunks == 64
+    assert len(told) > 10
+    copied = zarrv3.open_array(tmp_path / "columns", mode="r")
+    assert copied.chunks == (256, 1)
+    np.testing.assert_array_equal(copied[:], data)
+    assert not [*temporary.iterdir()]
+    with pytest.raises(UnsupportedError, match="several processes at once"):
+        zarrv3.copy(tmp_path / "rows", "memory:", executor=client.get_executor())

@@ -7,6 +7,7 @@ recoding  what the document of an array becomes that is re-chunked, re-sharded o
 passing   values from store to store, byte for byte
 planning  in which boxes, and by way of which chunks in between
 values    elements from array to array
+workers   tasks, and who does them
 copier    one copy: batches of nodes, values first, documents last
 """
 

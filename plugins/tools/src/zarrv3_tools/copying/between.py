@@ -104,6 +104,11 @@ class Between:
             store[_PLAN] = document
 
     @property
+    def witness(self) -> tuple[BaseStore, str]:
+        """A key that is there for whoever sees this folder."""
+        return self.store, _PLAN
+
+    @property
     def is_complete(self) -> bool:
         """Whether the first pass is done, and nothing has been lost since."""
         return self.store.get(_COMPLETE) == self._count()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
-from typing import TypeAlias
 from uuid import uuid4
 
 from zarrv3.chunks import pool
@@ -27,6 +28,7 @@ from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.nodes import DOCUMENT, document_key, folder_of
+from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, whole
 from zarrv3.store.helpers import BATCH, chunked, sizes_by_stat
 from zarrv3_tools.copying import between, values
@@ -36,12 +38,11 @@ from zarrv3_tools.copying.recoding import Wanted, recoded
 from zarrv3_tools.copying.report import CopyReport, Tally
 from zarrv3_tools.copying.values import Recoder
 from zarrv3_tools.copying.walk import NODE_ERRORS, Found, walk
+from zarrv3_tools.copying.workers import LEASE, Counts, Task, Work, Workers
 from zarrv3_tools.locations import Place
 
 MARK = "zarr.json.copying"
 """The key, below an array that is being re-encoded, of the document that it gets when it is complete; see `between.mark`."""
-
-Task: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,9 @@ class Options:
     resumable: bool = True
     """Whether what a copy leaves that ends too early is of use to another one."""
     memory: int | None = None
-    """The bytes that all threads together may hold of arrays that are re-encoded."""
+    """The bytes that all threads together, or each task of an executor, may hold of arrays that are re-encoded."""
+    executor: Executor | None = None
+    """What has workers that copy; without it threads of this process do."""
 
 
 @dataclass
@@ -98,7 +101,14 @@ class Copier:
         self.can_list = self.source.capabilities.list
         self.can_erase = self.dest.capabilities.erase
         self.can_clean = self.can_erase and self.dest.capabilities.list and not options.resume
-        self.passer = Passer(self.source, self.dest, tally, resume=options.resume, verify=options.verify)
+        passer = Passer(self.source, self.dest, resume=options.resume, verify=options.verify)
+        self.passing = Work(
+            do=passer.window,
+            source=self.source,
+            dest=self.dest,
+            sees=((self.source, document_key(self.top)),) if self.can_list else (),
+        )
+        self.workers = None if options.executor is None else Workers(options.executor, self.dest, self.target)
         self.has_begun = False
         """Whether something may be at the destination that a copy can go on from."""
         self.early = False
@@ -109,13 +119,17 @@ class Copier:
     def run(self) -> CopyReport:
         """Copy; an error says how to go on, where something has been copied."""
         try:
-            return self._run_all()
+            with nullcontext() if self.workers is None else self.workers.hired():
+                return self._run_all()
         except BaseException as error:
             if self.has_begun:
                 error.add_note("What was copied stays; the same call with resume=True goes on from there.")
             raise
 
     def _run_all(self) -> CopyReport:
+        lease = folder_of(self.target) + LEASE
+        if self.options.resume and self.workers is None and lease in self.dest:
+            self.dest.write_many({lease: None})  # workers of a killed copy do no more
         for batch in chunked(walk(self.source, self.top), BATCH):
             self._batch([job for found in batch for job in self._job(found)])
         for path in self.again:
@@ -250,11 +264,9 @@ class Copier:
         marked = reencoded and self.can_erase and not early
         if marked:
             self._put_marks(reencoded)
-        passed = (partial(self._pass, window) for window in windows(self._all_items(jobs)))
+        passed = map(self._window, windows(self._all_items(jobs)))
         twice: list[tuple[Job, Passes]] = []
-        tasks: Iterator[Task] = chain(passed, self._recode(reencoded, twice))
-        workers = pool.threads()
-        pool.run(_call, tasks, workers, workers)
+        self._run(chain(passed, self._recode(reencoded, twice)))
         for job, plan in twice:
             self._recode_twice(job, plan, resumable=bool(marked) and self.options.resumable)
         self._write_documents([job for job in jobs if not job.failed and job not in early])
@@ -310,22 +322,22 @@ class Copier:
                 continue
             if key.rpartition("/")[2] == DOCUMENT:
                 job.held.append(key)
-            elif key != folder + MARK:
+            elif key not in {folder + MARK, folder + LEASE}:
                 weight = guess if size is None else size
                 yield Item(found.path, key, target + key[len(folder) :], size, weight)
 
-    def _pass(self, window: Sequence[Item]) -> None:
-        """Copy one window; where a node is at fault, find out which."""
-        try:
-            self.passer.window(window)
-        except NODE_ERRORS as error:
-            if not self.options.report_errors:
-                raise
-            if len(window) > 1:
-                for item in window:
-                    self._pass([item])
-            else:
-                self._fail(self.jobs[window[0].path], error)
+    def _window(self, window: Sequence[Item]) -> Task:
+        return Task(self.passing, window, partial(self._refuse, window))
+
+    def _refuse(self, window: Sequence[Item], error: ZarrError) -> None:
+        """Find out which node of a window is at fault, and tell."""
+        if not self.options.report_errors:
+            raise error
+        if len(window) > 1:
+            for item in window:
+                self._do(self._window([item]))
+        else:
+            self._fail(self.jobs[window[0].path], error)
 
     def _recode(self, jobs: Iterable[Job], twice: list[tuple[Job, Passes]]) -> Iterator[Task]:
         """The tasks of arrays that are copied in one pass; the others are noted."""
@@ -336,7 +348,7 @@ class Copier:
             if plan.between is not None and item:
                 twice.append((job, plan))
             else:
-                yield from self._boxes(job, source, dest, plan.boxes, self.tally)
+                yield from self._boxes(job, source, dest, plan.boxes, [(self.source, document_key(job.path))])
 
     def _recode_twice(self, job: Job, plan: Passes, *, resumable: bool) -> None:
         """Copy an array by way of another one, in a temporary folder, which stays where the copy can be resumed and is not complete."""
@@ -349,12 +361,13 @@ class Copier:
         try:
             with between.opened(name, source, plan.between) as middle:
                 if not middle.is_complete:
-                    self._run(self._boxes(job, source, middle.array, plan.first, None))
+                    sees = [(self.source, document_key(job.path)), middle.witness]
+                    self._run(self._boxes(job, source, middle.array, plan.first, sees, is_first=True))
                     if job.failed:
                         return
                     self._erase_values(job)
                     middle.complete()
-                self._run(self._boxes(job, middle.array, dest, plan.boxes, self.tally))
+                self._run(self._boxes(job, middle.array, dest, plan.boxes, [middle.witness]))
                 is_whole = middle.is_complete
         except BaseException as error:
             if resumable:
@@ -389,9 +402,25 @@ class Copier:
         for part in chunked(keys, BATCH):
             self.dest.write_many(dict.fromkeys(part))
 
-    def _run(self, tasks: Iterable[Task]) -> None:
-        workers = pool.threads()
-        pool.run(_call, iter(tasks), workers, workers)
+    def _run(self, tasks: Iterator[Task]) -> None:
+        if self.workers is not None:
+            self.workers.run(tasks, self._finish)
+        else:
+            workers = pool.threads()
+            pool.run(self._do, tasks, workers, workers)
+
+    def _do(self, task: Task) -> None:
+        self._finish(task, partial(task.work.do, task.item))
+
+    def _finish(self, task: Task, result: Callable[[], Counts]) -> None:
+        """Note what a task has done, or what is wrong with its node."""
+        try:
+            counts = result()
+        except NODE_ERRORS as error:
+            task.failed(error)
+        else:
+            if task.is_told:
+                self.tally.add(**counts)
 
     def _arrays(self, job: Job) -> tuple[Array, Array]:
         assert job.metadata is not None
@@ -403,31 +432,34 @@ class Copier:
         """How many bytes of elements a box may have: beside it there is what is encoded, or read back and compared."""
         if self.options.memory is None:
             return values.BOX_BYTES
-        return self.options.memory // (pool.threads() * (4 if self.options.verify else 2))
+        tasks = pool.threads() if self.workers is None else 1
+        return self.options.memory // (tasks * (4 if self.options.verify else 2))
 
     def _boxes(
-        self, job: Job, source: Array, dest: Array, boxed: Sequence[Cut], tally: Tally | None
+        self,
+        job: Job,
+        source: Array,
+        dest: Array,
+        boxed: Sequence[Cut],
+        sees: Iterable[tuple[BaseStore, str]],
+        *,
+        is_first: bool = False,
     ) -> Iterator[Task]:
-        """The tasks of one pass; without a tally of the one that nobody sees."""
+        """The tasks of one pass; the first one of two does not count."""
         recoder = Recoder(
             source,
             dest,
-            tally or Tally(None, None),
             boxed=boxed,
             resume=self.options.resume and job.trusted,
             verify=self.options.verify,
-            whole=tally is None,
+            whole=is_first,
         )
 
-        def task(box: object) -> None:
+        work = Work(do=recoder.box, source=source.store, dest=dest.store, sees=tuple(sees))
+        for box in recoder.boxes():
             if job.failed:
                 return
-            try:
-                recoder.box(box)  # type: ignore[arg-type]
-            except NODE_ERRORS as error:
-                self._fail(job, error)
-
-        return (partial(task, box) for box in recoder.boxes())
+            yield Task(work, box, partial(self._fail, job), is_told=not is_first)
 
     # ------------------------------------------------------------ documents
 
@@ -502,10 +534,6 @@ class Copier:
             sizes = self.source.stat_many([folder + name for name in part])
             if stray := [target + name for name, size in zip(part, sizes, strict=True) if size is None]:
                 self.dest.write_many(dict.fromkeys(stray))
-
-
-def _call(task: Task) -> None:
-    task()
 
 
 def _array(found: Found) -> ArrayMetadata:

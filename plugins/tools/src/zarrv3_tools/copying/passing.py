@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,6 @@ from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, whole
 from zarrv3.store.helpers import BATCH
-from zarrv3_tools.copying.report import Tally
 
 WINDOW_BYTES = 16 * 2**20
 """About how many bytes of values one window holds; each thread has one."""
@@ -67,36 +67,35 @@ def grid_keys(metadata: ArrayMetadata, path: str) -> Iterator[str]:
 class Passer:
     """What all windows of one copy share."""
 
-    def __init__(
-        self, source: BaseStore, dest: BaseStore, tally: Tally, *, resume: bool, verify: bool
-    ) -> None:
+    def __init__(self, source: BaseStore, dest: BaseStore, *, resume: bool, verify: bool) -> None:
         self.source = source
         self.dest = dest
-        self.tally = tally
         self.resume = resume
         self.verify = verify
 
-    def window(self, items: Sequence[Item]) -> None:
+    def window(self, items: Sequence[Item]) -> Counter[str]:
         """Copy the values of one window; missing ones stay missing."""
+        counts: Counter[str] = Counter()
         if self.resume and not self.verify:
-            items = self._unfinished(items)
+            items = self._unfinished(items, counts)
         if not items:
-            return
+            return counts
         values = self.source.get_many(whole([item.key for item in items]))
         found = {item: value for item, value in zip(items, values, strict=True) if value is not None}
         if self.resume and self.verify:
-            found = self._differing(found)
+            found = self._differing(found, counts)
         if found:
             self.dest.write_many({item.target: value for item, value in found.items()})
         if self.verify:
-            for item in self._differing(found, count=False):
+            for item in self._differing(found, Counter()):
                 raise CorruptDataError(
                     f"{item.target!r} in {self.dest.describe()} is not what was copied from {item.key!r} in "
                     f"{self.source.describe()}"
                 )
-        self.tally.add(chunks=len(found), bytes=sum(map(len, found.values())))
+        counts.update(chunks=len(found), bytes=sum(map(len, found.values())))
+        return counts
 
-    def _unfinished(self, items: Sequence[Item]) -> list[Item]:
+    def _unfinished(self, items: Sequence[Item], counts: Counter[str]) -> list[Item]:
         """Those that the destination does not have with the same size, in one call that reads no value."""
         sizes = self.dest.stat_many([item.target for item in items])
         there = {
@@ -104,14 +103,13 @@ class Passer:
             for item, size in zip(items, sizes, strict=True)
             if size is not None and item.size in {None, size}  # values are whole: what is there is complete
         }
-        self.tally.add(skipped=len(there), passed=sum(size or 0 for size in there.values()))
+        counts.update(skipped=len(there), passed=sum(size or 0 for size in there.values()))
         return [item for item in items if item not in there]
 
-    def _differing(self, values: dict[Item, Buffer], *, count: bool = True) -> dict[Item, Buffer]:
+    def _differing(self, values: dict[Item, Buffer], counts: Counter[str]) -> dict[Item, Buffer]:
         """Those values that the destination does not have, or has otherwise."""
         theirs = self.dest.get_many(whole([item.target for item in values]))
         pairs = zip(values.items(), theirs, strict=True)
         same = {item: len(value) for (item, value), other in pairs if other is not None and other == value}
-        if count:
-            self.tally.add(skipped=len(same), passed=sum(same.values()))
+        counts.update(skipped=len(same), passed=sum(same.values()))
         return {item: value for item, value in values.items() if item not in same}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import Any, Literal
 
 from zarrv3.chunks.chunk_cache import size_of
@@ -44,6 +45,7 @@ def copy(
     resume: bool = False,
     verify: bool = False,
     memory: int | str | None = None,
+    executor: Executor | None = None,
     on_error: Literal["raise", "report"] = "raise",
     dry_run: bool = False,
 ) -> CopyReport:
@@ -74,9 +76,13 @@ def copy(
         resume: go on with a copy that was interrupted: values that are there with the same size are not copied again.
         verify: read back every value and compare; with `resume` also those that were there. `CorruptDataError` names the
             key that differs, and its node gets no document.
-        memory: how many bytes all threads together may hold of arrays that are re-chunked, or text such as `"1GiB"`; by default about
+        memory: how many bytes all threads together (with `executor`, each task) may hold of arrays that are re-chunked, or text such as `"1GiB"`; by default about
             16 MiB each, or one chunk or shard. The more, the less is read twice: where every byte of the source would be read more
             than twice on average, the array goes by way of a temporary folder (`TMPDIR` says where), in two passes.
+        executor: whose workers copy, in place of threads of this process: `ProcessPoolExecutor()`, `client.get_executor()` of a Dask
+            cluster, or another `concurrent.futures.Executor`. A task is a window of values, or a box of whole chunks (or shards) of
+            the copy, so no two write the same one. Workers open the stores themselves: `UnsupportedError` for
+            those that several processes cannot use at once.
         on_error: `"report"` leaves out nodes that cannot be carried and tells them in the report. Failures of a store
             are raised in any case.
         dry_run: change nothing; the report tells what would be done.
@@ -88,6 +94,10 @@ def copy(
     """
     if on_error not in {"raise", "report"}:
         raise ConfigurationError(f"on_error must be 'raise' or 'report', not {on_error!r}")
+    if executor is not None and not isinstance(executor, Executor):
+        raise ConfigurationError(
+            f"executor must be a concurrent.futures.Executor, such as client.get_executor() of a Dask client, not {executor!r}"
+        )
     if overwrite and resume:
         raise ConfigurationError("a copy is resumed or overwrites what is there, not both")
     wanted = Wanted(
@@ -100,6 +110,7 @@ def copy(
         verify=verify,
         report_errors=on_error == "report",
         memory=None if memory is None else size_of(memory),
+        executor=executor,
     )
     with placed(source, source_path) as old, placed(dest, dest_path) as new:
         old = _walkable(old)  # noqa: PLW2901 - the same place, seen through its consolidated metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
@@ -16,7 +17,6 @@ from zarrv3.format.grids import decode_key, grid_shape
 from zarrv3.hierarchy.array import Array
 from zarrv3.indexing.boxes import spanned
 from zarrv3_tools.copying.passing import numbers
-from zarrv3_tools.copying.report import Tally
 
 BOX_BYTES = 16 * 2**20
 """About how many bytes of elements one box has by default, unless one chunk or shard of the destination has more."""
@@ -40,7 +40,6 @@ class Recoder:
     Args:
         source: the array.
         dest: the new one; its document need not be stored yet.
-        tally: what is told.
         boxed: how the new array is cut into boxes of whole chunks (or shards).
         resume: leave alone what is there: each value is whole, so what is there is done.
         whole: leave alone no part of a box: the parts need the same chunks of the source.
@@ -51,7 +50,6 @@ class Recoder:
         self,
         source: Array,
         dest: Array,
-        tally: Tally,
         *,
         boxed: Sequence[Cut],
         resume: bool,
@@ -60,7 +58,6 @@ class Recoder:
     ) -> None:
         self.source = source
         self.dest = dest
-        self.tally = tally
         self.verify = verify
         self.cuts = dest.metadata.chunk_grid.cuts
         self.grid = grid_shape(self.cuts, dest.shape)
@@ -95,18 +92,19 @@ class Recoder:
                 found.update(product(*map(spanned, self.boxed, parts)))
         return found
 
-    def box(self, box: Box) -> None:
+    def box(self, box: Box) -> Counter[str]:
         """Copy one box."""
         present = self._present(box) if self.resume else set()
         if not present or (self.whole and len(present) < math.prod(map(int.__sub__, box.stop, box.start))):
-            self._region(box)
-        else:
-            for block in product(*map(range, box.start, box.stop)):
-                one = Box(block, tuple(c + 1 for c in block))
-                if block not in present:
-                    self._region(one)
-                else:
-                    self.tally.add(skipped=1, passed=_nbytes(self.source, self._selection(one)))
+            return self._region(box)
+        counts: Counter[str] = Counter()
+        for block in product(*map(range, box.start, box.stop)):
+            one = Box(block, tuple(c + 1 for c in block))
+            if block not in present:
+                counts.update(self._region(one))
+            else:
+                counts.update(skipped=1, passed=_nbytes(self.source, self._selection(one)))
+        return counts
 
     def _present(self, box: Box) -> set[Coords]:
         """The blocks of a box that are stored."""
@@ -119,7 +117,7 @@ class Recoder:
         ends = map(min, map(start_of, self.cuts, box.stop), self.dest.shape)
         return tuple(map(slice, map(start_of, self.cuts, box.start), ends))
 
-    def _region(self, box: Box) -> None:
+    def _region(self, box: Box) -> Counter[str]:
         region = self._selection(box)
         values = self.source.read(region)
         filled = self._filled(values, box)
@@ -134,7 +132,7 @@ class Recoder:
                     f"{key!r} in {self.dest.store.describe()} does not read back as what was copied from "
                     f"{self.source!r}: element {at} differs (codecs that lose precision cannot be verified)"
                 )
-        self.tally.add(bytes=values.nbytes, chunks=filled)
+        return Counter(bytes=values.nbytes, chunks=filled)
 
     def _filled(self, values: np.ndarray[Any, Any], box: Box) -> int:
         """How many blocks of a box hold more than the fill value."""
