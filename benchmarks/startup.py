@@ -1,6 +1,7 @@
-"""How long it takes until something can be read: `python benchmarks/run.py startup`.
+"""What it costs until something can be read: `python benchmarks/run.py startup`.
 
-A process of its own for each measurement, in turns, with compiled modules: `import zarrv3` where arrays are not used and where
+Seconds of the processor in a process of its own for each measurement, in turns, with compiled modules, and how many modules
+that process has imported: `import zarrv3` where arrays are not used and where
 they are, and `import zarrv3.store.base`, beside `import numpy`; and the first element of an array in a folder beside
 zarr-python and TensorStore. Then, in one process, an array opened by the URL of its
 store again and again; the store is closed in between.
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -50,26 +52,50 @@ PROGRAMS = {
 """What a process does; `{path}` is a folder that holds an array of ones."""
 
 
-def processes(rounds: int, folder: Path) -> dict[str, list[float]]:
-    """Seconds from the start of a process to its end, for each round; one round more compiles and warms up."""
-    path = str(folder / "array")
-    zarrv3.create_array(path, shape=(10, 10), chunks=(5, 5), dtype="f8")[...] = 1
-    environment = {
+def environment(folder: Path) -> dict[str, str]:
+    """One in which compiled modules are kept in a folder."""
+    return {
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
     }
+
+
+def counted(folder: Path) -> dict[str, int]:
+    """How many modules each process has imported at its end."""
+    count = "\nimport sys; print(len(sys.modules))"
+    return {
+        name: int(
+            subprocess.run(
+                [sys.executable, "-c", text.format(path=str(folder / "array")) + count],
+                env=environment(folder), check=True, capture_output=True, text=True,
+            ).stdout
+        )
+        for name, text in PROGRAMS.items()
+    }  # fmt: skip
+
+
+def processes(rounds: int, folder: Path) -> dict[str, list[float]]:
+    """Seconds of the processor that each process takes, for each round; one round more compiles and warms up."""
+    path = str(folder / "array")
+    zarrv3.create_array(path, shape=(10, 10), chunks=(5, 5), dtype="f8")[...] = 1
     programs = {name: text.format(path=path) for name, text in PROGRAMS.items()}
     found: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(rounds + 1):
         names = [*programs]
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
-            started = time.perf_counter()
-            subprocess.run([sys.executable, "-c", programs[name]], env=environment, check=True)
+            before = processor()
+            subprocess.run([sys.executable, "-c", programs[name]], env=environment(folder), check=True)
             if number:
-                found[name].append(time.perf_counter() - started)
+                found[name].append(processor() - before)
     return found
+
+
+def processor() -> float:
+    """Seconds that processes which have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def openings(backends: Sequence[str], repeat: int) -> dict[str, list[float]]:
@@ -131,6 +157,7 @@ def main(arguments: Sequence[str]) -> None:
     console = Console()
     with place("tmpfs") as folder:
         times = processes(options.rounds, folder)
+        modules = counted(folder)
     ratios = {
         name: [a / b for a, b in zip(times[name], times["import numpy"], strict=True)]
         for name in PROGRAMS
@@ -138,10 +165,10 @@ def main(arguments: Sequence[str]) -> None:
     }
     opened = openings(options.backends, 30)
     table = Table(title="milliseconds")
-    for head in ("what", "median (least…greatest)", "at most"):
+    for head in ("what", "median (least…greatest)", "at most", "modules"):
         table.add_column(head, justify="left" if head == "what" else "right")
     for name, seconds in times.items():
-        table.add_row(name, spread([1000 * second for second in seconds]), "")
+        table.add_row(name, spread([1000 * second for second in seconds]), "", str(modules[name]))
     for name, seconds in opened.items():
         late = "red" if statistics.median(seconds) > OPENING else ""
         milliseconds = [1000 * second for second in seconds]
@@ -152,7 +179,13 @@ def main(arguments: Sequence[str]) -> None:
         console.print(f"{name} ÷ import numpy: {spread(quotients)}{limit}")
     for microseconds, module in importing()[: options.modules]:
         console.print(f"{microseconds:6} µs {module}")
-    record = {"python": platform.python_version(), "processes": times, "ratios": ratios, "openings": opened}
+    record = {
+        "python": platform.python_version(),
+        "processes": times,
+        "modules": modules,
+        "ratios": ratios,
+        "openings": opened,
+    }
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1))
     draw({**times, **{f"open by URL, {name}": seconds for name, seconds in opened.items()}},
          options.out.with_suffix(".png"))  # fmt: skip

@@ -186,8 +186,10 @@ def test_what_is_rarely_needed_comes_late() -> None:
 
 
 NOT_FOR_ONE_ELEMENT = {
-    "asyncio", "csv", "email", "fsspec", "importlib.metadata", "importlib_metadata", "logging", "multiprocessing", "numcodecs",
-    "secrets", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "typer", "zipfile",
+    "asyncio", "csv", "email", "fsspec", "hashlib", "importlib.metadata", "importlib_metadata", "logging", "multiprocessing",
+    "numcodecs", "pathlib", "random", "secrets", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "traceback", "typer",
+    "urllib.parse", "uuid", "zipfile",
+    "zarrv3.api", "zarrv3.hierarchy.consolidated", "zarrv3.hierarchy.creation", "zarrv3.hierarchy.group",
 }  # fmt: skip
 """What is not imported to read an element of an array in a folder, whatever is installed, where there are kernels."""
 
@@ -200,8 +202,10 @@ def test_one_element_needs_few_modules(tmp_path: Path) -> None:
         array[...] = 1
         program = f"import zarrv3; assert zarrv3.open_array({path!r}, mode='r')[0] == 1"
         names = loaded(program)
-        needed = set() if kernels() is not None else {"numcodecs"}
-        assert not (NOT_FOR_ONE_ELEMENT - needed) & names
+        if kernels() is None:  # the codec is numcodecs', which imports much itself
+            names = {name for name in names if name.startswith("zarrv3")}
+        assert not NOT_FOR_ONE_ELEMENT & names
+        assert len([name for name in names if name.startswith("zarrv3.")]) <= 90
 
 
 def test_public_names_are_there() -> None:
