@@ -291,15 +291,23 @@ def release(session: nox.Session) -> None:
     if len(session.posargs) != 1:
         session.error("say which version: nox -s release -- VERSION")
     (version,) = session.posargs
-    session.run("python", "release.py", "prepare", version)
     versions = [CURRENT, *found(session)]
-    with tempfile.TemporaryDirectory(prefix="zarrv3-release-") as folder:
-        built = build(session, Path(folder).resolve(), versions)
-        for each in versions:
-            try_out(session, built, each)
-        shutil.rmtree(ROOT / "dist" / version, ignore_errors=True)  # of a rehearsal
-        shutil.copytree(built, ROOT / "dist" / version)
-    session.run("git", "commit", "-q", "-a", "-m", f"Version {version}", external=True)
+    session.run("python", "release.py", "prepare", version)
+    try:
+        with tempfile.TemporaryDirectory(prefix="zarrv3-release-") as folder:
+            built = build(session, Path(folder).resolve(), versions)
+            for each in versions:
+                try_out(session, built, each)
+            shutil.rmtree(ROOT / "dist" / version, ignore_errors=True)  # of a rehearsal
+            shutil.copytree(built, ROOT / "dist" / version)
+        session.run(
+            "git", "commit", "-q", "-m", f"Version {version}", external=True
+        )  # what `prepare` has staged
+    except BaseException:
+        session.warn(
+            "nothing was committed; `git reset --hard` takes back what was changed since the last commit"
+        )
+        raise
     session.run("git", "tag", "-a", f"v{version}", "-m", f"zarrv3 {version}", external=True)
     session.log(
         f"dist/{version} is what was built, v{version} the tag; CONTRIBUTING.md says how they are published"

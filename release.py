@@ -123,7 +123,7 @@ def refusal(root: Path, version: str) -> str | None:
     if not VERSION.fullmatch(version):
         return f"{version!r} is not a version such as 0.2.0"
     if changes := git(root, "status", "--porcelain"):
-        return f"commit these changes first, or undo them with `git restore .`:\n{changes}"
+        return f"commit these changes first, or put them away with `git stash -u`:\n{changes}"
     tags = [tag.removeprefix("v") for tag in git(root, "tag", "--list", "v*").split()]
     numbers = [tuple(map(int, tag.split("."))) for tag in tags if VERSION.fullmatch(tag)]
     if numbers and tuple(map(int, version.split("."))) <= max(numbers):
@@ -135,7 +135,7 @@ def refusal(root: Path, version: str) -> str | None:
 
 
 def prepare(root: Path, version: str) -> None:
-    """Set a version everywhere, and today's date in the changelog."""
+    """Set a version everywhere, and today's date in the changelog; what that changes is staged, to be committed."""
     texts = {path: path.read_text("utf-8") for path in files(root) if path.suffix in {".md", ".toml"}}
     new = {path: PIN.sub(rf"\g<need>{pin(version)}", text) for path, text in texts.items()}
     changelog, table = root / "CHANGELOG.md", root / "pyproject.toml"
@@ -148,6 +148,7 @@ def prepare(root: Path, version: str) -> None:
         if text != texts.get(path):
             path.write_text(text, "utf-8")
     common(root)
+    git(root, "add", "--update")
 
 
 def replaceable(pattern: re.Pattern[str], text: str) -> tuple[int, int]:

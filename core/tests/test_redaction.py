@@ -266,7 +266,7 @@ def test_refused_layer_table() -> None:
 def test_system_errors() -> None:
     """Errors of the operating system are redacted as well."""
     store = Server(password="hunter2")
-    store._live = Failing({}, OSError(5, "hunter2 failed"))
+    store._Backend__live = Failing({}, OSError(5, "hunter2 failed"))
     with pytest.raises(StoreAccessError) as caught:
         store["k"]
     assert "hunter2" not in everything_shown(caught.value)

@@ -255,7 +255,7 @@ def test_starting_over(open_it: Opener) -> None:
         assert store.list() == ["k"]
         with pickle.loads(pickle.dumps(store)) as copy:
             copy["l"] = b"w"
-        store._process = -1  # as in a forked child
+        store._Backend__process = -1  # as in a forked child
         store["m"] = b"x"
         assert sorted(store) == ["k", "l", "m"]
     assert open_it(flag="n") == open_it(flag="c", mode=0o600)

@@ -233,7 +233,7 @@ def _write_something(opener: Opener, _: int) -> None:
 def _end_as_a_program(store: Any, _: int) -> list[Any]:
     """What the interpreter does at its end, as far as it concerns databases."""
     databases._close_all()
-    store._live = None
+    store._Backend__live = None
     del store
     gc.collect()
     return databases._databases.every()

@@ -1,6 +1,7 @@
 """`verify`: stores with something wrong, and what is said of it."""
 
 import json
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_whatever_names_a_node(folder: Path) -> None:
     assert [*group] == ["empty", "t"]
     with pytest.raises(NodeNotFoundError, match="/nothing"):
         verify(store, "nothing")
+
+
+def test_reserved_names(folder: Path) -> None:
+    """What lies below a reserved name is not a node, be it somebody's or left over by an unfinished replacement."""
+    sound = verify(folder)
+    for name in ("__mine", "__new-0123abcd/node", "a/__new-0123abcd/node/t"):
+        shutil.copytree(folder / "z", folder / name)
+    assert verify(folder) == sound
+    assert sound.problems == ()
 
 
 def test_nothing_is_written(folder: Path) -> None:

@@ -78,11 +78,12 @@ class Backend(BaseStore):
 
     def __init__(self, **options: Any) -> None:
         self._options = self.declared().check(options)
-        self._live: Any = None
-        self._closed = False
-        self._lock = threading.RLock()
-        self._process = os.getpid()
-        self._questions: dict[str, Question] = {}
+        # two underscores: a subclass may have a `_lock` of its own
+        self.__live: Any = None
+        self.__closed = False
+        self.__lock = threading.RLock()
+        self.__process = os.getpid()
+        self.__questions: dict[str, Question] = {}
 
     @property
     def dimension_separator(self) -> str | None:
@@ -98,44 +99,44 @@ class Backend(BaseStore):
     @property
     def driver(self) -> Any:
         """The driver of this process, made on first use; has the methods of what it claims."""
-        live = self._live  # once: another thread may be closing
-        if live is not None and self._process == os.getpid():
+        live = self.__live  # once: another thread may be closing
+        if live is not None and self.__process == os.getpid():
             return live
         return self._connected()
 
     def _connected(self) -> Any:
         self._leave_parent()
-        with self._lock:
-            if self._closed:
+        with self.__lock:
+            if self.__closed:
                 raise StoreClosedError(f"{self.describe()} is closed; open it again to use it")
-            if self._live is None:
+            if self.__live is None:
                 with _Translating(self, "open", ()):
                     live = self.connect()
                     _check_driver(live, self)
-                self._live = live
-            return self._live
+                self.__live = live
+            return self.__live
 
     def _leave_parent(self) -> None:
         """In a forked child: the parent's connection and lock are not ours."""
-        if self._process == os.getpid():
+        if self.__process == os.getpid():
             return
-        live, self._live = self._live, None
-        self._lock, self._questions = threading.RLock(), {}
-        self._process = os.getpid()  # last: from here on, other threads believe the rest
+        live, self.__live = self.__live, None
+        self.__lock, self.__questions = threading.RLock(), {}
+        self.__process = os.getpid()  # last: from here on, other threads believe the rest
         if live is not None:
             _inherited.append(live)
 
     def reach(self, folder: str, within: float) -> None:
         """See `BaseStore`; who asks while a question is under way waits for the answer to that one."""
         self._leave_parent()
-        question = self._questions.get(folder)
+        question = self.__questions.get(folder)
         if question is None or question.is_answered:
-            question = self._questions[folder] = Question(partial(self._ask, folder))
+            question = self.__questions[folder] = Question(partial(self._ask, folder))
         try:
             question.wait(within, self.describe())
         finally:
             if question.is_answered:
-                self._questions.pop(folder, None)
+                self.__questions.pop(folder, None)
 
     def _ask(self, folder: str) -> None:
         """Ask the server for something small: one byte of a document, which may be missing."""
@@ -148,16 +149,16 @@ class Backend(BaseStore):
 
     def flush(self) -> None:
         """Make everything written so far survive a crash; a store that was never used has nothing to flush."""
-        live = self._live
-        if live is not None and self._process == os.getpid() and hasattr(live, "flush"):
+        live = self.__live
+        if live is not None and self.__process == os.getpid() and hasattr(live, "flush"):
             with _Translating(self, "flush", ()):
                 live.flush()
 
     def close(self) -> None:
         """Flush and release everything; further calls raise `StoreClosedError`."""
         self._leave_parent()
-        with self._lock:
-            live, self._live, self._closed = self._live, None, True
+        with self.__lock:
+            live, self.__live, self.__closed = self.__live, None, True
             if live is not None and hasattr(live, "close"):
                 with _Translating(self, "close", ()):
                     live.close()

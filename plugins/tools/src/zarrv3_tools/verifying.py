@@ -67,7 +67,8 @@ def verify(
 
     Where the store can list its keys, nodes are found by their documents, so that one whose parent is damaged is found
     too; elsewhere by consolidated metadata, and chunks by the chunk grid. What is wrong with a node or chunk is a problem
-    in the report and stops nothing. Nothing is written. Chunks are read some dozens at a time by as many threads as the
+    in the report and stops nothing. What lies below a name that begins with `__`, which is reserved, is not a node and is
+    not read. Nothing is written. Chunks are read some dozens at a time by as many threads as the
     setting `threads` says; each holds about 16 MiB of decoded chunks, one chunk at least. May be called from several
     threads at once.
 
@@ -170,7 +171,11 @@ def _told(store: BaseStore, path: str, metadata: Metadata, findings: _Findings) 
 
 
 def _paths(store: BaseStore, path: str) -> list[str]:
-    """The node's path, the paths of all documents below it, and of everything between."""
+    """The node's path, the paths of all documents below it, and of everything between.
+
+    What lies below a name that begins with `__` is not a node: the specification reserves it, and an unfinished replacement
+    leaves a document there.
+    """
     if not store.capabilities.list:
         return [path]
     folder = nodes.folder_of(path)
@@ -178,6 +183,8 @@ def _paths(store: BaseStore, path: str) -> list[str]:
     for key in store.list_prefix(folder):
         if key.rpartition("/")[2] == nodes.DOCUMENT:
             inside = key[len(folder) :].split("/")[:-1]
+            if any(name.startswith("__") for name in inside):
+                continue
             found |= {folder + "/".join(inside[:end]) for end in range(1, len(inside) + 1)}
     return sorted(found)
 
