@@ -57,6 +57,7 @@ def test_neighbours_are_one_extent() -> None:
     wide = 2**20
     assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP, 2 * wide, 1)], MAX_GAP)) == 1
     assert len(merged([Span(0, wide, 0), Span(wide + MAX_GAP + 1, 2 * wide, 1)], MAX_GAP)) == 2
+    assert len(merged([Span(0, 10, 0), Span(10, 20, 1), Span(20, 50, 2)], MAX_GAP, 20)) == 2
     assert merged([], MAX_GAP) == []
 
 

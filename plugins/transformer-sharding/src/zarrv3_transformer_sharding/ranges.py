@@ -1,5 +1,6 @@
 """Byte ranges that lie close together, fetched as one. Pure arithmetic."""
 
+import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -8,6 +9,9 @@ MAX_GAP = 64 * 2**10
 
 FAR_GAP = 2**20
 """The same for a store with round trips, where a request costs about as much as so many bytes."""
+
+NEAR_BYTES = 2**17
+"""The most that ranges are joined to where a request costs next to nothing: memory for more comes fresh from the system, page by page."""
 
 
 class Span(NamedTuple):
@@ -26,11 +30,11 @@ class Extent(NamedTuple):
     spans: list[Span]
 
 
-def merged(spans: Iterable[Span], max_gap: int) -> list[Extent]:
+def merged(spans: Iterable[Span], max_gap: int, most: int = sys.maxsize) -> list[Extent]:
     """The extents that cover all spans, in ascending order.
 
     Spans with at most `max_gap` bytes between them share an extent, as long as the unwanted bytes are no more
-    than half of the wanted ones: never more than 1.5 times what is requested is fetched.
+    than half of the wanted ones: never more than 1.5 times what is requested is fetched. None becomes longer than `most` by that.
     """
     extents: list[Extent] = []
     inside: list[Span] = []
@@ -39,7 +43,8 @@ def merged(spans: Iterable[Span], max_gap: int) -> list[Extent]:
         low, high, _ = span
         gap = low - stop if low > stop else 0
         reach = max(stop, high)
-        if inside and gap <= max_gap and 3 * (spare + gap) <= reach - start:
+        length = reach - start
+        if inside and gap <= max_gap and 3 * (spare + gap) <= length <= most:
             spare += gap
             stop = reach
             inside.append(span)

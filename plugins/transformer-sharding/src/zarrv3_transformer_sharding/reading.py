@@ -22,7 +22,7 @@ from zarrv3.errors import CorruptDataError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Buffer, ByteRange, Request, whole
 from zarrv3.store.helpers import cut, resolve
-from zarrv3_transformer_sharding.ranges import FAR_GAP, MAX_GAP, Extent, Span, merged
+from zarrv3_transformer_sharding.ranges import FAR_GAP, MAX_GAP, NEAR_BYTES, Extent, Span, merged
 from zarrv3_transformer_sharding.shard import Entries, ShardFormat
 
 
@@ -148,7 +148,8 @@ class ShardReader:
         spans: Iterable[Span] = map(_span, zip(starts, stops, part.positions, strict=True))
         if any(part.ranges) or min(map(sub, stops, starts)) <= 0:
             spans = self._partial(spans, part.ranges)
-        return merged(spans, MAX_GAP if self.store.capabilities.local else FAR_GAP)
+        local = self.store.capabilities.local
+        return merged(spans, MAX_GAP, NEAR_BYTES) if local else merged(spans, FAR_GAP)
 
     def _partial(self, spans: Iterable[Span], ranges: Iterable[ByteRange | None]) -> Iterator[Span]:
         """The parts of chunks that are wanted, of chunks that are there."""
