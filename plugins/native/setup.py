@@ -8,7 +8,7 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-SOURCES = ["module", "windows", "lists", "shuffled", "codecs", "chunks", "strings", "files"]
+SOURCES = ["module", "windows", "lists", "shuffled", "packed", "codecs", "chunks", "strings", "files"]
 WANTED = os.environ.get("ZARRV3_NATIVE", "")
 
 # Importing a module that has not been proved to work without Python's lock would bring the lock back for the whole process.

@@ -287,7 +287,6 @@ def test_forked_while_a_shard_is_locked() -> None:
 
     class Held(Layer):
         kind = "held"
-        get_many = None  # type: ignore[assignment]  # not called
 
         def get_versioned(self, keys: Any, /) -> Any:
             inside.set()

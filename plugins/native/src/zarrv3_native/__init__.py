@@ -107,7 +107,7 @@ class NativeChunks:
     def memory(self) -> Memory | None:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
         nbytes = math.prod(self.shape) * len(self.fill)
-        return Memory(*_kernels.bound(self.codec, nbytes)) if nbytes >= LARGE else None
+        return Memory(_kernels.bound(self.codec, nbytes)[1]) if nbytes >= LARGE else None
 
     def encode(
         self,
@@ -122,13 +122,13 @@ class NativeChunks:
         raw = value.view(self.raw)
         if memory is None:
             return _kernels.encode(  # type: ignore[return-value]  # places are in lent memory only
-                self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, None, None
+                self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, None
             )
-        scratch, room = memory.lend(len(pieces))
+        room = memory.lend(len(pieces))
         found = _kernels.encode(
-            self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, scratch, room
+            self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, room
         )
-        view = memoryview(room)
+        view = room.data
         return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
 
 
@@ -172,26 +172,21 @@ class NativeTexts:
 
 
 class Memory:
-    """What a thread that encodes large chunks works with, one task after the other: fresh memory costs more than encoding.
+    """Where a thread puts the large chunks that it encodes, one task after the other: fresh memory costs more than encoding.
 
     Args:
-        nbytes: what encoding a chunk takes.
-        bound: what it can become.
+        bound: what a chunk can become.
     """
 
-    def __init__(self, nbytes: int, bound: int) -> None:
-        self.nbytes = nbytes
+    def __init__(self, bound: int) -> None:
         self.bound = bound
-        self.scratch = bytearray()
-        self.room = bytearray()
+        self.room = np.empty(0, np.uint8)
 
-    def lend(self, count: int) -> tuple[bytearray, bytearray]:
-        """Memory of the size of a chunk, and for so many encoded ones."""
-        if not self.scratch:
-            self.scratch = bytearray(self.nbytes)
-        if len(self.room) < count * self.bound:
-            self.room = bytearray(count * self.bound)
-        return self.scratch, self.room
+    def lend(self, count: int) -> np.ndarray[Any, Any]:
+        """Memory for so many encoded chunks."""
+        if self.room.nbytes < count * self.bound:
+            self.room = np.empty(count * self.bound, np.uint8)
+        return self.room
 
 
 def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> object | None:

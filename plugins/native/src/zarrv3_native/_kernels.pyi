@@ -45,8 +45,7 @@ def encode(
     olds: Sequence[Buffer | None] | None,
     value: np.ndarray[Any, Any],
     undone: Undone,
-    scratch: bytearray | None,
-    room: bytearray | None,
+    room: bytearray | np.ndarray[Any, Any] | None,
     /,
 ) -> list[bytes | tuple[int, int] | Undone | None]: ...
 def decode_texts(

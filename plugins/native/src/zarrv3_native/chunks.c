@@ -141,7 +141,7 @@ PyObject *kernel_decode(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer out;
     if (PyObject_GetBuffer(out_object, &out, PyBUF_WRITABLE | PyBUF_STRIDES) < 0) return NULL;
     Worker worker;
-    bool ready = open_worker(&worker, codec, chunk.nbytes, false, NULL) && out.itemsize == item;
+    bool ready = open_worker(&worker, codec, chunk.nbytes, false) && out.itemsize == item;
     Read *reads = malloc((size_t)(total ? total : 1) * sizeof *reads);
     if (reads == NULL || !ready) {
         PyErr_SetString(PyExc_MemoryError, REFUSED);
@@ -198,6 +198,11 @@ static Py_ssize_t encode_one(Worker *worker, Worker *decoder, const Write *write
                              bool keep_empty, const char *array, Py_ssize_t room) {
     const Window *w = &write->window;
     const char *data = w->flat ? array + w->array_start : NULL;
+    if (!write->keeps && w->lists == NULL && worker->word == 1 && count_of(w) * item == worker->nbytes) {
+        if (!keep_empty && has_only(w, array, fill, item)) return EMPTY;
+        Py_ssize_t made = encode_window(worker, w, item, array, write->to, room);
+        if (made > 0) return made;
+    }
     if (!w->flat || worker->word > 1 || write->keeps) { /* damage to an old chunk is noticed even if all of it is replaced */
         char *chunk = is_stored(worker) ? write->to : has_scratch(worker, worker->content) ? worker->scratch : NULL;
         if (chunk == NULL) return FAILED;
@@ -305,30 +310,27 @@ static PyObject *encode_all(Worker *worker, Worker *decoder, const Chunk *chunk,
     return answers;
 }
 
-/* encode(codec, chunk shape, fill as it lies in a chunk, keep empty, pieces, olds, value, undone, scratch, room): for each piece what
- * `answer_of` says. `olds` are the chunks, None for a missing one, of which a part stays; or None. The last two are lent memory, or
- * None: as large as a chunk, and as all that is encoded can be. */
+/* encode(codec, chunk shape, fill as it lies in a chunk, keep empty, pieces, olds, value, undone, room): for each piece what
+ * `answer_of` says. `olds` are the chunks, None for a missing one, of which a part stays; or None. The last is lent
+ * memory, as large as all that is encoded can be, or None. */
 PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
-    PyObject *codec_object, *shape, *pieces, *olds, *value_object, *undone, *scratch_object, *room_object;
+    PyObject *codec_object, *shape, *pieces, *olds, *value_object, *undone, *room_object;
     PyObject *answers = NULL;
     const char *fill;
     Py_ssize_t item;
     int keep_empty;
-    if (!PyArg_ParseTuple(args, "OO!y#pOOOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
-                          &olds, &value_object, &undone, &scratch_object, &room_object))
+    if (!PyArg_ParseTuple(args, "OO!y#pOOOOO", &codec_object, &PyTuple_Type, &shape, &fill, &item, &keep_empty, &pieces,
+                          &olds, &value_object, &undone, &room_object))
         return NULL;
     const Codec *codec;
     Chunk chunk;
     if (!codec_of(codec_object, &codec) || !chunk_of(shape, item, layout_of(codec), &chunk)) return NULL;
-    Py_buffer value = {0}, scratch = {0}, room = {0};
+    Py_buffer value = {0}, room = {0};
     if (PyObject_GetBuffer(value_object, &value, PyBUF_STRIDES) < 0) return NULL;
-    bool lent = scratch_object == Py_None || (PyObject_GetBuffer(scratch_object, &scratch, PyBUF_WRITABLE) == 0 &&
-                                              PyObject_GetBuffer(room_object, &room, PyBUF_WRITABLE) == 0);
-    if (lent) {
+    if (room_object == Py_None || PyObject_GetBuffer(room_object, &room, PyBUF_WRITABLE) == 0) {
         Worker worker, decoder;
-        bool ready = open_worker(&worker, codec, chunk.nbytes, true, scratch.buf) && value.itemsize == item &&
-                     (scratch.buf == NULL || scratch.len >= worker.content);
-        ready = open_worker(&decoder, olds == Py_None ? NULL : codec, chunk.nbytes, false, NULL) && ready;
+        bool ready = open_worker(&worker, codec, chunk.nbytes, true) && value.itemsize == item;
+        ready = open_worker(&decoder, olds == Py_None ? NULL : codec, chunk.nbytes, false) && ready;
         if (ready)
             answers = encode_all(&worker, &decoder, &chunk, fill, keep_empty, pieces, olds, &value, &room, undone);
         else
@@ -337,7 +339,6 @@ PyObject *kernel_encode(PyObject *Py_UNUSED(module), PyObject *args) {
         close_worker(&decoder);
     }
     if (room.buf != NULL) PyBuffer_Release(&room);
-    if (scratch.buf != NULL) PyBuffer_Release(&scratch);
     PyBuffer_Release(&value);
     return answers;
 }

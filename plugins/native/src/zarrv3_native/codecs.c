@@ -18,6 +18,7 @@ typedef struct {
                     const char *name, size_t block, int threads);
     int (*get_items)(const void *from, int start, int count, void *to);
     int (*unpack_lz4)(const char *from, char *to, int size, int room);
+    PackLz4 pack_lz4;
 } Blosc;
 
 typedef struct {
@@ -57,6 +58,7 @@ struct Codec {
     int level, shuffle, checksum;
     bool gzip; /* or zlib */
     size_t typesize, block;
+    uint64_t form; /* of the last buffer that Blosc has made, 0 before; read and written in one piece by many threads */
     int inner, outer; /* checksums */
     Layout layout;
 };
@@ -130,6 +132,8 @@ PyObject *kernel_blosc(PyObject *Py_UNUSED(module), PyObject *args) {
     if (complete) strcpy(codec->name, name);
     const Symbol lz4 = {"LZ4_decompress_safe", &codec->blosc.unpack_lz4};
     find_all(path, &lz4, 1); /* it may have it for itself alone */
+    const Symbol pack = {"LZ4_compress_fast", &codec->blosc.pack_lz4};
+    find_all(path, &pack, 1);
     return capsule_of(codec, complete);
 }
 
@@ -294,11 +298,25 @@ typedef struct {
     _Alignas(max_align_t) char data[];
 } Piece;
 
-enum { PIECES = 8, MOST_PIECE = 1 << 22, LEAST_PIECE = 1 << 16 }; /* 32 MiB in all; what is small is left to malloc */
+enum { PIECES = 8, MOST_PIECES = 1 << 25, LEAST_PIECE = 1 << 16 }; /* so many bytes in all; what is small is left to malloc */
 static _Atomic(Piece *) pieces[PIECES];
+static _Atomic size_t piece_bytes;
 
 static Piece *piece_of(char *memory) {
     return (Piece *)(memory - offsetof(Piece, data));
+}
+
+/* Give back what `take_memory` has returned, or NULL. */
+static void give_memory(char *memory) {
+    if (memory == NULL) return;
+    Piece *piece = piece_of(memory);
+    bool fits = piece->size >= LEAST_PIECE && (piece_bytes += piece->size) <= MOST_PIECES;
+    for (int i = 0; fits && i < PIECES; i++) {
+        Piece *none = NULL;
+        if (atomic_compare_exchange_strong(&pieces[i], &none, piece)) return;
+    }
+    if (piece->size >= LEAST_PIECE) piece_bytes -= piece->size;
+    free(piece);
 }
 
 /* Memory of a size at least; NULL if there is none. */
@@ -307,9 +325,9 @@ static char *take_memory(Py_ssize_t size) {
     for (int i = 0; size >= LEAST_PIECE && i < PIECES; i++) {
         Piece *piece = atomic_exchange(&pieces[i], NULL);
         if (piece == NULL) continue;
+        piece_bytes -= piece->size;
         if (piece->size >= (size_t)size) return piece->data;
-        Piece *none = NULL;
-        if (!atomic_compare_exchange_strong(&pieces[i], &none, piece)) free(piece);
+        give_memory(piece->data);
     }
     Piece *piece = malloc(sizeof(Piece) + (size_t)size);
     if (piece == NULL) return NULL;
@@ -317,24 +335,13 @@ static char *take_memory(Py_ssize_t size) {
     return piece->data;
 }
 
-/* Give back what `take_memory` has returned, or NULL. */
-static void give_memory(char *memory) {
-    if (memory == NULL) return;
-    Piece *piece = piece_of(memory);
-    for (int i = 0; piece->size >= LEAST_PIECE && piece->size <= MOST_PIECE && i < PIECES; i++) {
-        Piece *none = NULL;
-        if (atomic_compare_exchange_strong(&pieces[i], &none, piece)) return;
-    }
-    free(piece);
-}
-
 /* ---------------------------------------------------------------- a worker */
 
-bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch) {
+bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes) {
     static const Codec none = {.kind = NONE, .layout = {.word = 1}};
     if (codec == NULL) codec = &none;
     *worker = (Worker){.codec = codec, .nbytes = nbytes, .content = nbytes + CRC * codec->inner, .encodes = encodes,
-                       .scratch = scratch, .word = codec->layout.word};
+                       .word = codec->layout.word};
     if (codec->kind != ZSTD && codec->kind != DEFLATE) return true;
     const Zstd *zstd = &codec->zstd;
     worker->context = take_context(codec, encodes);
@@ -346,10 +353,10 @@ bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool enc
 }
 
 bool has_scratch(Worker *worker, Py_ssize_t room) {
-    if (worker->scratch == NULL || (worker->own != NULL && worker->room < room)) {
-        give_memory(worker->own);
-        worker->scratch = worker->own = take_memory(room);
-        worker->room = worker->own == NULL ? 0 : room;
+    if (worker->scratch == NULL || worker->room < room) {
+        give_memory(worker->scratch);
+        worker->scratch = take_memory(room);
+        worker->room = worker->scratch == NULL ? 0 : room;
     }
     return worker->scratch != NULL;
 }
@@ -360,7 +367,7 @@ bool is_stored(const Worker *worker) {
 
 void close_worker(Worker *worker) {
     if (worker->context != NULL) give_context(worker->codec, worker->encodes, worker->context);
-    give_memory(worker->own);
+    give_memory(worker->scratch);
 }
 
 /* ---------------------------------------------------------------- checksums */
@@ -370,15 +377,11 @@ static void add_checksum(const Codec *codec, char *data, Py_ssize_t size) {
     for (int i = 0; i < CRC; i++) data[size + i] = (char)(sum >> 8 * i);
 }
 
-static uint32_t word(const uint8_t *data) {
-    return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
-}
-
 /* Whether bytes end in `count` right checksums, each of all before it; the size is then without them. */
 static bool take_checksums(const Codec *codec, int count, const uint8_t *data, Py_ssize_t *size) {
     for (; count > 0; count--) {
         *size -= CRC;
-        if (*size < 0 || codec->crc32c(0, data, (size_t)*size) != word(data + *size)) return false;
+        if (*size < 0 || codec->crc32c(0, data, (size_t)*size) != read_word(data + *size)) return false;
     }
     return true;
 }
@@ -387,19 +390,19 @@ static bool take_checksums(const Codec *codec, int count, const uint8_t *data, P
 
 /* Whether each byte of all elements of a block is a stream of its own; a last block that is shorter is one stream in any case. */
 static bool is_split(const uint8_t *data) {
-    return !(data[2] & UNSPLIT) && data[3] <= MAX_STREAMS && word(data + 8) / data[3] >= MIN_STREAM;
+    return !(data[2] & UNSPLIT) && data[3] <= MAX_STREAMS && read_word(data + 8) / data[3] >= MIN_STREAM;
 }
 
 /* Blosc decodes each block from where its offset points: blocks that share bytes would take time as the square of the size. */
 static bool are_apart(const uint8_t *data, uint64_t size, uint64_t nbytes) {
-    uint64_t block = word(data + 8), full = nbytes / block, count = full + (nbytes % block > 0), left = size;
+    uint64_t block = read_word(data + 8), full = nbytes / block, count = full + (nbytes % block > 0), left = size;
     bool split = is_split(data);
     if (HEADER + 4 * count > size) return false;
     for (uint64_t number = 0; number < count; number++) {
-        uint64_t position = word(data + HEADER + 4 * number);
+        uint64_t position = read_word(data + HEADER + 4 * number);
         for (int streams = split && number < full ? data[3] : 1; streams > 0; streams--) {
             if (position + 4 > size) return false;
-            uint64_t length = 4 + (uint64_t)word(data + position);
+            uint64_t length = 4 + (uint64_t)read_word(data + position);
             if (length > left) return false;
             left -= length;
             position += length;
@@ -412,8 +415,8 @@ static bool are_apart(const uint8_t *data, uint64_t size, uint64_t nbytes) {
  * they make of a format or a flag from the future. */
 static bool is_sound_blosc(const uint8_t *data, Py_ssize_t size, Py_ssize_t nbytes) {
     return size >= HEADER && nbytes <= INT32_MAX && data[0] == FORMAT && !(data[2] & FUTURE) && data[3] != 0 &&
-           word(data + 4) == (uint64_t)nbytes && word(data + 8) > 0 && word(data + 8) <= (uint64_t)nbytes &&
-           word(data + 12) == (uint64_t)size &&
+           read_word(data + 4) == (uint64_t)nbytes && read_word(data + 8) > 0 && read_word(data + 8) <= (uint64_t)nbytes &&
+           read_word(data + 12) == (uint64_t)size &&
            (data[2] & STORED || are_apart(data, (uint64_t)size, (uint64_t)nbytes));
 }
 
@@ -441,7 +444,7 @@ bool is_sound(const Worker *worker, const uint8_t *data, Py_ssize_t *size) {
     if (codec->kind == NONE) return *size == worker->nbytes;
     if (codec->kind == BLOSC) return is_sound_blosc(data, *size, worker->content);
     if (codec->kind == DEFLATE) return true;
-    return *size >= 4 && word(data) == ZSTD_MAGIC && /* a library may know older formats, which Python does not */
+    return *size >= 4 && read_word(data) == ZSTD_MAGIC && /* a library may know older formats, which Python does not */
            codec->zstd.content_size(data, (size_t)*size) == (unsigned long long)worker->content &&
            codec->zstd.frame_size(data, (size_t)*size) == (size_t)*size;
 }
@@ -472,8 +475,8 @@ bool decode_whole(Worker *worker, const uint8_t *data, Py_ssize_t size, char *to
 /* What bytes without checksums claim to hold, -1 where they do not say it. */
 static int64_t claimed(const Codec *codec, const uint8_t *data, Py_ssize_t size) {
     if (codec->kind == NONE) return size;
-    if (codec->kind == BLOSC) return size < HEADER ? -1 : (int64_t)word(data + 4);
-    if (codec->kind == DEFLATE) return codec->gzip && size >= LEAST_GZIP ? (int64_t)word(data + size - 4) : -1;
+    if (codec->kind == BLOSC) return size < HEADER ? -1 : (int64_t)read_word(data + 4);
+    if (codec->kind == DEFLATE) return codec->gzip && size >= LEAST_GZIP ? (int64_t)read_word(data + size - 4) : -1;
     unsigned long long content = codec->zstd.content_size(data, (size_t)size);
     return content > INT64_MAX ? -1 : (int64_t)content; /* its errors are large numbers */
 }
@@ -508,13 +511,13 @@ bool is_shuffled(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
     if (codec->kind != BLOSC || codec->blosc.unpack_lz4 == NULL || codec->inner || worker->word > 1) return false;
     int flags = data[2] & (SHUFFLED | STORED | BITS | KINDS);
     return flags == (SHUFFLED | LZ4) && data[1] == LZ4_FORMAT && data[3] == item && has_rows(item) &&
-           word(data + 8) % (uint32_t)item == 0 && worker->nbytes % item == 0;
+           read_word(data + 8) % (uint32_t)item == 0 && worker->nbytes % item == 0;
 }
 
 Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item) {
     Py_ssize_t nbytes = worker->nbytes;
     if (worker->codec->kind != BLOSC || worker->codec->inner) return nbytes;
-    Py_ssize_t block = word(data + 8);
+    Py_ssize_t block = read_word(data + 8);
     if (is_shuffled(worker, data, item)) return block;
     bool fits = block % item == 0 && block % data[3] == 0 && nbytes % data[3] == 0;
     /* Blosc walks over all blocks for each part: that must cost less than decoding, however small they are */
@@ -523,13 +526,13 @@ Py_ssize_t part_bytes(const Worker *worker, const uint8_t *data, Py_ssize_t item
 
 /* The rows of a block: where they lie if they are stored as they are, otherwise in the scratch. */
 static bool decode_rows(const Worker *worker, const uint8_t *data, Py_ssize_t size, Part *part) {
-    Py_ssize_t bytes = part->stop - part->start, block = word(data + 8), item = data[3];
+    Py_ssize_t bytes = part->stop - part->start, block = read_word(data + 8), item = data[3];
     Py_ssize_t streams = is_split(data) && bytes == block ? item : 1, length = bytes / streams;
-    Py_ssize_t position = word(data + HEADER + 4 * (part->start / block));
+    Py_ssize_t position = read_word(data + HEADER + 4 * (part->start / block));
     char *to = worker->scratch;
     for (Py_ssize_t stream = 0; stream < streams; stream++) {
         if (size - position < LENGTH) return false;
-        Py_ssize_t packed = word(data + position);
+        Py_ssize_t packed = read_word(data + position);
         position += LENGTH;
         if (packed == 0 || packed > size - position) return false;
         const uint8_t *found = data + position;
@@ -571,12 +574,42 @@ PyObject *kernel_bound(PyObject *Py_UNUSED(module), PyObject *args) {
     if (!PyArg_ParseTuple(args, "On", &object, &nbytes) || !codec_of(object, &codec)) return NULL;
     Worker worker = {0};
     PyObject *answer = NULL;
-    if (open_worker(&worker, codec, nbytes, true, NULL))
+    if (open_worker(&worker, codec, nbytes, true))
         answer = Py_BuildValue("nn", worker.content, encoded_bound(&worker));
     else
         PyErr_NoMemory();
     close_worker(&worker);
     return answer;
+}
+
+/* Remember the form of a buffer; sizes are less than 2³¹. */
+static void learn(const Codec *codec, const char *made) {
+    Form form;
+    if (!form_of((const uint8_t *)made, (Py_ssize_t)codec->typesize, &form)) return;
+    uint64_t packed = (uint64_t)form.nbytes << 32 | (uint64_t)form.block << 1 | form.is_split;
+    __atomic_store_n(&((Codec *)codec)->form, packed, __ATOMIC_RELAXED);
+}
+
+/* Whether a chunk can be made by `pack_window`: after the library has made one of the same size. */
+static bool has_form(const Worker *worker, Py_ssize_t item, Form *form) {
+    const Codec *codec = worker->codec;
+    bool fits = codec->kind == BLOSC && codec->blosc.pack_lz4 != NULL && strcmp(codec->name, "lz4") == 0 && codec->level > 0 &&
+                codec->shuffle == SHUFFLED && !codec->inner && worker->word == 1 && codec->typesize == (size_t)item;
+    uint64_t packed = fits ? __atomic_load_n(&codec->form, __ATOMIC_RELAXED) : 0;
+    *form = (Form){.nbytes = (uint32_t)(packed >> 32), .block = (uint32_t)packed >> 1, .is_split = packed & 1};
+    return packed != 0 && (Py_ssize_t)form->nbytes == worker->nbytes;
+}
+
+Py_ssize_t encode_window(Worker *worker, const Window *window, Py_ssize_t item, const char *array, char *to, Py_ssize_t room) {
+    Form form;
+    for (int axis = 0; axis < window->ndim; axis++)
+        if (window->chunk_stride[axis] <= 0) return 0;
+    if (window->lists != NULL || !has_form(worker, item, &form) || !has_scratch(worker, form.block)) return 0;
+    const Codec *codec = worker->codec;
+    Py_ssize_t made = pack_window(&form, window, item, array, codec->level, codec->blosc.pack_lz4, worker->scratch, to,
+                                  room - CRC * codec->outer);
+    for (int i = 0; made > 0 && i < codec->outer; i++, made += CRC) add_checksum(codec, to, made);
+    return made;
 }
 
 static Py_ssize_t compress(const Worker *worker, const char *from, char *to, Py_ssize_t room) {
@@ -596,6 +629,7 @@ static Py_ssize_t compress(const Worker *worker, const char *from, char *to, Py_
     }
     int made = codec->blosc.compress(codec->level, codec->shuffle, codec->typesize, content, from, to, (size_t)room,
                                      codec->name, codec->block, 1);
+    if (made > 0) learn(codec, to);
     return made > 0 ? made : -1;
 }
 

@@ -15,6 +15,11 @@
 
 /* ------------------------------------------------------------------ windows.c */
 
+/* The number in four bytes, the lowest first. */
+static inline uint32_t read_word(const uint8_t *data) {
+    return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+}
+
 /* What a slice names of a dimension, or an integer, which drops it. */
 typedef struct {
     Py_ssize_t start, step, count;
@@ -74,6 +79,9 @@ void copy_line(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_
 /* Set all elements of a window to one. */
 void fill_window(const Window *window, char *array, const char *element, Py_ssize_t item);
 
+/* Whether all elements of a window, which has no lists, are one. */
+bool has_only(const Window *window, const char *array, const char *element, Py_ssize_t item);
+
 /* How many elements a window has. */
 Py_ssize_t count_of(const Window *window);
 
@@ -101,6 +109,27 @@ bool has_rows(Py_ssize_t item);
  * of rows are not reversed. */
 void take_line(const Part *part, Py_ssize_t item, Py_ssize_t word, Py_ssize_t at, Py_ssize_t step, Py_ssize_t count, char *to,
                Py_ssize_t stride);
+
+/* Put elements into rows from the one numbered `first` on, `step` apart there and `stride` bytes where they lie. */
+void put_line(uint8_t *const *rows, Py_ssize_t item, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count, const char *from,
+              Py_ssize_t stride);
+
+/* ------------------------------------------------------------------ packed.c */
+
+/* How Blosc cuts what it compresses: learned from a buffer that its library has made. */
+typedef struct {
+    uint32_t nbytes, block;
+    bool is_split; /* full blocks into a stream for each byte of an element */
+} Form;
+
+typedef int (*PackLz4)(const char *from, char *to, int size, int room, int speed);
+
+/* The form of a buffer; false if others like it cannot be made here. */
+bool form_of(const uint8_t *made, Py_ssize_t item, Form *form);
+
+/* Encode a window that has all elements of a chunk, with memory for a block; the bytes, or 0 where the library has to do it. */
+Py_ssize_t pack_window(const Form *form, const Window *w, Py_ssize_t item, const char *array, int level, PackLz4 pack, char *work,
+                       char *to, Py_ssize_t room);
 
 /* ------------------------------------------------------------------ lists.c */
 
@@ -132,13 +161,12 @@ typedef struct {
     bool encodes;
     void *context; /* of the library, if it wants one */
     char *scratch; /* once it is needed */
-    char *own;     /* the same, if nobody has lent it */
     Py_ssize_t room; /* of it */
 } Worker;
 
-/* False if the library has no memory or refuses the configuration; to be closed in any case. The scratch may be lent. */
-bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes, char *scratch);
-/* Make a scratch of at least so many bytes, unless one was lent; what was in it is lost. False if there is no memory. */
+/* False if the library has no memory or refuses the configuration; to be closed in any case. */
+bool open_worker(Worker *worker, const Codec *codec, Py_ssize_t nbytes, bool encodes);
+/* Make a scratch of at least so many bytes; what was in a smaller one is lost. False if there is no memory. */
 bool has_scratch(Worker *worker, Py_ssize_t room);
 void close_worker(Worker *worker);
 
@@ -169,6 +197,9 @@ bool set_content(Worker *worker, Py_ssize_t nbytes);
 
 /* The most that encoding makes of a chunk. */
 Py_ssize_t encoded_bound(const Worker *worker);
+
+/* Encode all elements of a chunk from where they lie; 0 where they have to be brought together first. */
+Py_ssize_t encode_window(Worker *worker, const Window *window, Py_ssize_t item, const char *array, char *to, Py_ssize_t room);
 
 /* Encode a chunk, which may be in place where it is stored as it is; the encoded bytes, or -1 if it failed. */
 Py_ssize_t encode_whole(Worker *worker, const char *from, char *to, Py_ssize_t room);

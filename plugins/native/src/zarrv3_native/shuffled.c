@@ -1,4 +1,4 @@
-/* Elements out of the rows that Blosc has shuffled a block into: one for each byte of an element, with that byte of all of them.
+/* Elements out of and into the rows that Blosc shuffles a block into: one for each byte of an element, with that byte of all of them.
  * Only what is wanted is put together, and rows that Blosc could not compress are read where they lie. */
 
 #include "kernels.h"
@@ -55,6 +55,37 @@ ALWAYS_INLINE void weave(const uint8_t *const *rows, const int item, Py_ssize_t 
         for (int row = 0; row < item; row++) to[row] = rows[row][first];
 }
 
+#ifdef LOAD
+/* The same cards, shuffled on until the first bytes of all elements are neighbours. */
+ALWAYS_INLINE void spread_lane(uint8_t *const *rows, const int item, Py_ssize_t first, const uint8_t *from) {
+    Lane lanes[MAX_ROWS], next[MAX_ROWS];
+    for (int row = 0; row < item; row++) lanes[row] = LOAD(from + row * LANE);
+    for (int done = 1; done < LANE; done *= 2) {
+        for (int i = 0; i < item / 2; i++) {
+            next[2 * i] = ZIP_LOW(lanes[i], lanes[i + item / 2]);
+            next[2 * i + 1] = ZIP_HIGH(lanes[i], lanes[i + item / 2]);
+        }
+        for (int row = 0; row < item; row++) lanes[row] = next[row];
+    }
+    for (int row = 0; row < item; row++) STORE(rows[row] + first, lanes[row]);
+}
+#endif
+
+/* What `weave` does, the other way. */
+ALWAYS_INLINE void spread(uint8_t *const *rows, const int item, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count,
+                          const uint8_t *from, Py_ssize_t stride) {
+#ifdef LOAD
+    if (step == 1 && stride == item && count >= LANE) {
+        for (Py_ssize_t done = 0; done + LANE <= count; done += LANE)
+            spread_lane(rows, item, first + done, from + done * item);
+        if (count % LANE) spread_lane(rows, item, first + count - LANE, from + (count - LANE) * item);
+        return;
+    }
+#endif
+    for (Py_ssize_t i = 0; i < count; i++, first += step, from += stride)
+        for (int row = 0; row < item; row++) rows[row][first] = from[row];
+}
+
 bool has_rows(Py_ssize_t item) {
     return item == 2 || item == 4 || item == 8 || item == MAX_ROWS;
 }
@@ -71,5 +102,16 @@ void take_line(const Part *part, Py_ssize_t item, Py_ssize_t word, Py_ssize_t at
     case 4: weave(part->rows, 4, at / 4, step / 4, count, (uint8_t *)to, stride); break;
     case 8: weave(part->rows, 8, at / 8, step / 8, count, (uint8_t *)to, stride); break;
     default: weave(part->rows, MAX_ROWS, at / MAX_ROWS, step / MAX_ROWS, count, (uint8_t *)to, stride); break;
+    }
+}
+
+void put_line(uint8_t *const *rows, Py_ssize_t item, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count, const char *from,
+              Py_ssize_t stride) {
+    const uint8_t *elements = (const uint8_t *)from;
+    switch (item) {
+    case 2: spread(rows, 2, first, step, count, elements, stride); break;
+    case 4: spread(rows, 4, first, step, count, elements, stride); break;
+    case 8: spread(rows, 8, first, step, count, elements, stride); break;
+    default: spread(rows, MAX_ROWS, first, step, count, elements, stride); break;
     }
 }

@@ -174,7 +174,7 @@ PyObject *kernel_decode_texts(PyObject *Py_UNUSED(module), PyObject *args) {
     texts.array = out.buf;
     texts.starts = calloc((size_t)chunk.nbytes + 1, sizeof *texts.starts);
     Worker worker;
-    if (open_worker(&worker, codec, 0, false, NULL) && texts.starts != NULL)
+    if (open_worker(&worker, codec, 0, false) && texts.starts != NULL)
         left = PyList_New(0);
     else
         PyErr_NoMemory();
@@ -275,7 +275,7 @@ PyObject *kernel_encode_texts(PyObject *Py_UNUSED(module), PyObject *args) {
     if (total < 0) return NULL;
     texts.array = value.buf;
     Worker worker;
-    if (open_worker(&worker, codec, 0, true, NULL))
+    if (open_worker(&worker, codec, 0, true))
         answers = PyList_New(total);
     else
         PyErr_NoMemory();

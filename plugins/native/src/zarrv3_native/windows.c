@@ -252,6 +252,17 @@ void fill_window(const Window *w, char *array, const char *element, Py_ssize_t i
         copy_box(w->ndim, w->shape, item, 1, array + w->array_start, w->array_stride, element, nowhere);
 }
 
+static bool has_only_from(const Window *w, int axis, const char *array, const char *element, Py_ssize_t item) {
+    if (axis == w->ndim) return memcmp(array, element, (size_t)item) == 0;
+    for (Py_ssize_t i = 0; i < w->shape[axis]; i++, array += w->array_stride[axis])
+        if (!has_only_from(w, axis + 1, array, element, item)) return false;
+    return true;
+}
+
+bool has_only(const Window *w, const char *array, const char *element, Py_ssize_t item) {
+    return has_only_from(w, 0, array + w->array_start, element, item);
+}
+
 Py_ssize_t count_of(const Window *w) {
     if (w->lists != NULL) return w->lists->count;
     Py_ssize_t count = 1;
