@@ -1008,9 +1008,9 @@ def test_memory_is_used_again() -> None:
     empty = kernel.encode(pieces[:2], np.zeros_like(values), memory, keep_empty=False)
     assert empty == [None, None]
     one = [((0,), (slice(0, 4),), (slice(0, 4),), True)]
-    assert _kernels.encode(
-        None, (4,), b"1234", True, one, None, np.zeros(4, "i4"), UNDONE, bytearray(3)
-    ) == [UNDONE]
+    assert _kernels.encode(None, (4,), b"1234", True, one, None, np.zeros(4, "i4"), UNDONE, bytearray(3)) == [
+        UNDONE
+    ]
     assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
 
 

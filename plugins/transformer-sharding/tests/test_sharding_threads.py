@@ -288,6 +288,9 @@ def test_forked_while_a_shard_is_locked() -> None:
     class Held(Layer):
         kind = "held"
 
+        def get_many(self, requests: Any, /) -> Any:
+            return self.inner.get_many(requests)
+
         def get_versioned(self, keys: Any, /) -> Any:
             inside.set()
             go_on.wait(30)

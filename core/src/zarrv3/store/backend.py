@@ -104,6 +104,12 @@ class Backend(BaseStore):
             return live
         return self._connected()
 
+    @property
+    def live_driver(self) -> Any:
+        """The driver, if this process has made one and not closed it, else `None`: asking opens nothing."""
+        live = self.__live
+        return live if self.__process == os.getpid() else None
+
     def _connected(self) -> Any:
         self._leave_parent()
         with self.__lock:
@@ -149,8 +155,8 @@ class Backend(BaseStore):
 
     def flush(self) -> None:
         """Make everything written so far survive a crash; a store that was never used has nothing to flush."""
-        live = self.__live
-        if live is not None and self.__process == os.getpid() and hasattr(live, "flush"):
+        live = self.live_driver
+        if hasattr(live, "flush"):
             with _Translating(self, "flush", ()):
                 live.flush()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -201,8 +200,8 @@ class IcechunkStore(Backend):
     @property
     def has_changes(self) -> bool:
         """Whether something was written that is not committed."""
-        live = self._live
-        return live is not None and self._process == os.getpid() and live.is_changed
+        live = self.live_driver
+        return live is not None and live.is_changed
 
     def commit(self, message: str, *, rebase: Solver | None = None, empty: bool = False) -> str:
         """Make what was written since the last commit a snapshot of the branch, and return its id.
@@ -381,9 +380,8 @@ class IcechunkStore(Backend):
                 f"{self.describe()} has changes that are not committed, which live in this process only: commit before others use it"
             )
         pinned = self._pinned
-        live = self._live
-        can = self.capabilities
-        if live is not None and self._process == os.getpid() and not can.write and self._wanted().branch:
+        is_live, can = self.live_driver is not None, self.capabilities
+        if is_live and not can.write and self._wanted().branch:
             pinned = self.snapshot_id
         return *super().__reduce__(), {"_pinned": pinned}
 
