@@ -1,11 +1,13 @@
 """`ObjectStore`: the conformance kit over the servers of the clouds, and what the kit cannot know."""
 
+import asyncio
 import os
 import pickle
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
@@ -158,6 +160,66 @@ def test_pieces_of_two_versions_are_read_again(s3_store: Make, monkeypatch: pyte
     monkeypatch.setattr(Requests, "get", late)
     first, last = store.get_many([Request("k", ByteRange(0, 2)), Request("k", ByteRange(199_000, 199_002))])
     assert (bytes(first or b""), bytes(last or b"")) in {(new[:2], new[:2]), (old[:2], old[:2])}
+
+
+def test_the_end_of_an_object_is_remembered(s3: Any, s3_store: Make) -> None:
+    """It is asked for once, as long as what is read beside it has the etag that it had; then both are read again."""
+    store, other = s3_store(), s3_store()
+    asked = [Request("k", ByteRange(0, 2)), Request("k", ByteRange(199_998, 200_001))]
+
+    def read() -> tuple[int, list[bytes | None]]:
+        found: list[bytes | None] = []
+        count = len(
+            s3.requests(
+                lambda: found.extend(None if one is None else bytes(one) for one in store.get_many(asked))
+            )
+        )
+        return count, found
+
+    values = {number: bytes([number]) * 200_000 for number in range(4)}
+    store["k"] = values[0]
+    assert [read() for _ in range(3)] == [(count, [b"\0\0", b"\0\0"]) for count in (2, 1, 1)]
+    other["k"] = values[1]
+    assert [read() for _ in range(2)] == [(3, [b"\1\1", b"\1\1"]), (1, [b"\1\1", b"\1\1"])]
+    store["k"] = values[2]
+    assert [read() for _ in range(2)] == [(2, [b"\2\2", b"\2\2"]), (1, [b"\2\2", b"\2\2"])]
+    store.swap_many({"k": (store.get_versioned(["k"])[0][1], values[3])})
+    assert [read() for _ in range(2)] == [(2, [b"\3\3", b"\3\3"]), (1, [b"\3\3", b"\3\3"])]
+    assert (
+        len(s3.requests(lambda: store.get_many(asked[1:]))) == 1
+    )  # alone, nothing would say that it is still there
+    other["k"] = values[1][:199_998]
+    assert read() == (4, [b"\1\1", b""])
+    del other["k"]
+    assert read()[1] == [None, None]
+
+
+def test_an_element_of_a_shard_costs_a_request(s3_store: Make, s3: Any) -> None:
+    """Elements of a shard cost one request each when its index is known to belong to what comes."""
+    array = zarrv3.create_array(
+        s3_store(), shape=400_000, chunks=40_000, shards=400_000, dtype="u1", compressors=None
+    )
+    array[:] = 7
+    for place in (1, 50_000):
+        assert array[place] == 7
+    assert [len(s3.requests(lambda place=place: array[place])) for place in range(3, 400_000, 90_000)] == [
+        1
+    ] * 5
+
+
+def test_a_call_within_an_event_loop(s3_store: Make) -> None:
+    """Calls wait within the loop of another thread as anywhere, and leave it to what it was doing."""
+    store = s3_store()
+    store.update({f"k{number}": b"v" for number in range(9)})
+
+    async def work() -> bool:
+        loop = asyncio.get_running_loop()
+        assert len(store.getitems([f"k{number}" for number in range(9)])) == 9
+        await asyncio.sleep(0)
+        return asyncio.get_running_loop() is loop
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(asyncio.run, work()).result()
 
 
 def test_requests_that_stand_alone_know_no_version(s3_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:

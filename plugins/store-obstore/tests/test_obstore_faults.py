@@ -157,6 +157,44 @@ def test_replaced_by_a_longer_one(url: str | None) -> None:
     assert found == [_Odd.value[slice(*wanted)] for wanted in [*ranges, (0, 1), (99, 100)]]
 
 
+class _Together(_Odd):
+    """A server with a weak etag, which answers when as many requests as `together` waits for are under way."""
+
+    together: threading.Barrier
+
+    def do_GET(self) -> None:
+        self.together.wait(60)
+        start, stop = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = self.value[start : stop + 1]
+        self.send_response(206)
+        self.send_header("ETag", 'W/"same"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/100")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 40])
+def test_requests_of_a_call_are_under_way_at_once(count: int) -> None:
+    """None waits for another one to end. By a weak etag, which two values may have, nothing is remembered."""
+    asked = [
+        Request(str(number // 2), ByteRange(*((0, 2), (90, 100))[number % 2])) for number in range(count)
+    ]
+    handler = type("Together", (_Together,), {"together": threading.Barrier(count)})
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+    ):
+        patch.setattr("zarrv3_store_obstore.driver.GAP", 10)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        store = ObjectStore("s3://bucket", endpoint_url=address, retries=0, anon=True)
+        for _ in range(2):
+            assert store.get_many(asked) == [_Odd.value[slice(*wanted)] for _, wanted in asked]
+        server.shutdown()
+
+
 def test_what_is_gone_is_missing(answering: Any) -> None:
     """A web server may say of a value that it is no longer there; a 404 without words says the same."""
     for status in (404, 410):

@@ -6,8 +6,9 @@ import asyncio
 import atexit
 import threading
 import time
+from _thread import LockType, allocate_lock
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
@@ -46,7 +47,8 @@ class Loop:
         self._is_over = False
         self._loop = None
         self._under_way: set[Future[Any]] = set()
-        self._calls: set[Future[None]] = set()
+        self._calls: set[LockType] = set()
+        """A lock for each call under way, which holds it."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """What a coroutine returns; an interrupt would leave the future locked for the loop."""
@@ -63,7 +65,9 @@ class Loop:
         with self._lock:
             self._is_over = for_good
             loop, self._loop = self._loop, None
-        wait([*self._calls], PATIENCE)
+        latest = time.monotonic() + PATIENCE
+        for call in [*self._calls]:
+            call.acquire(timeout=max(0, latest - time.monotonic()))
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join(2 * PATIENCE)
@@ -73,15 +77,16 @@ class Loop:
         return self._is_over and threading.current_thread() is threading.main_thread()
 
     def _waited_for(self, function: Callable[[], T]) -> T:
-        ended = Future[None]()
+        under_way = allocate_lock()
+        under_way.acquire()
         with self._lock:
             self._check()
-            self._calls.add(ended)
+            self._calls.add(under_way)
         try:
             return function()
         finally:
-            self._calls.discard(ended)
-            ended.set_result(None)
+            self._calls.discard(under_way)
+            under_way.release()
 
     def _check(self) -> None:
         if self._is_over:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zarrv3.errors import InvalidKeyError, UnsupportedError
@@ -22,6 +22,10 @@ GAP = 1 << 16
 """Ranges of one object with at most this many unwanted bytes between them are fetched by one request."""
 MOST = 1 << 24
 """Ranges are joined up to this many bytes: pieces of that size are better fetched in parallel."""
+END = 1 << 15
+"""The end of an object is remembered up to this many bytes: there is the index of a shard."""
+ENDS = 256
+"""Of how many objects ends are remembered."""
 BULK = 1000
 """How many objects S3 erases with one request."""
 
@@ -39,24 +43,37 @@ class ObjectDriver:
         self.requests = requests
         self.capabilities = capabilities
         self.bulk = bulk
+        self._ends: dict[str, tuple[Span, Part]] = {}
 
     # ------------------------------------------------------------ reading
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says: one batch; an object whose pieces turn out to be of several versions is read once more, whole."""
+        """As the contract says: one batch; an object whose pieces turn out to be of several versions is read once more, whole.
+
+        The end of an object that was read before, beside other pieces, is not asked for again if these are of the same version.
+        """
         wanted: dict[str, set[ByteRange | None]] = {}
         for key, part in requests:
             wanted.setdefault(key, set()).add(part)
         spans = {key: _spans(key, ranges) for key, ranges in wanted.items()}
-        asked = [*dict.fromkeys(span for own in spans.values() for span in own.values())]
-        parts = dict(zip(asked, _raised(self.requests.each(Requests.get, asked)), strict=True))
+        parts = self._remembered(spans)
+        known = {span.key for span in parts}
+        parts |= self._asked(spans, parts)
+        stale = {
+            key: spans[key] for key in known if _are_apart([parts[span] for span in spans[key].values()])
+        }
+        parts |= self._asked(stale, ())
+        known.difference_update(stale)
         values: dict[Request, Buffer | None] = {}
         torn = []
         for key, own in spans.items():
-            found = [parts[span] for span in {*own.values()}]
-            if len(found) > 1 and _are_apart(found):
-                torn.append(key)
-                continue
+            found = {span: parts[span] for span in own.values()}
+            if len(found) > 1:
+                if _are_apart(found.values()):
+                    torn.append(key)
+                    continue
+                if key not in known:
+                    self._remember(found)
             for part, span in own.items():
                 values[Request(key, part)] = value = _piece(parts[span], part)
                 if value is None and parts[span] is not None:
@@ -67,6 +84,32 @@ class ObjectDriver:
                 values[Request(key, part)] = None if whole is None else cut(whole.data, part)
         return [values[Request(key, part)] for key, part in requests]
 
+    def _asked(
+        self, spans: Mapping[str, Mapping[ByteRange | None, Span]], without: Collection[Span]
+    ) -> dict[Span, Part | None]:
+        asked = {span: None for own in spans.values() for span in own.values() if span not in without}
+        return dict(zip(asked, _raised(self.requests.each(Requests.get, asked)), strict=True))
+
+    def _remembered(self, spans: Mapping[str, Mapping[ByteRange | None, Span]]) -> dict[Span, Part | None]:
+        """The ends that are known of objects of which something else is asked for, too."""
+        ends = {key: self._ends.get(key) for key in spans}
+        return {end[0]: end[1] for key, end in ends.items() if end and {end[0]} < {*spans[key].values()}}
+
+    def _remember(self, parts: Mapping[Span, Part | None]) -> None:
+        """Note the end of an object, if its mark is the same only while it is."""
+        for span, part in parts.items():
+            if part is None or part.mark is None or str(part.mark[0]).startswith("W/") or self.requests.web:
+                continue
+            if len(part.data) <= END and part.start + len(part.data) == part.size:
+                if len(self._ends) >= ENDS:
+                    self._ends.clear()
+                own = memoryview(bytes(part.data))  # what came may be a piece of something larger
+                self._ends[span.key] = span, part._replace(data=own)
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._ends.pop(key, None)
+
     def stat_many(self, keys: Sequence[str], /) -> Sequence[int | None]:
         heads = _raised(self.requests.each(Requests.head, keys))
         return [None if head is None else head[0] for head in heads]
@@ -76,6 +119,7 @@ class ObjectDriver:
     def write_many(self, changes: Changes, /) -> None:
         """As the contract says: one batch of writes, and one that erases."""
         self._check(changes)
+        self._forget(changes)
         _raised(
             self.requests.each(Requests.put, [(k, bytes(v)) for k, v in changes.items() if v is not None])
         )
@@ -102,6 +146,7 @@ class ObjectDriver:
     def swap_many(self, swaps: Swaps, /) -> Collection[str]:
         """As the contract says: one batch of writes that are done only if the version is the one given; none is repeated."""
         self._check({key: new for key, (_, new) in swaps.items()})
+        self._forget(swaps)
         none = [key for key, (version, new) in swaps.items() if new is None and version is None]
         for key, (version, new) in swaps.items():
             if new is None and version is not None:
@@ -159,7 +204,7 @@ def _raised(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _are_apart(parts: Sequence[Part | None]) -> bool:
+def _are_apart(parts: Collection[Part | None]) -> bool:
     """Whether parts of an object may be of several versions of it."""
     marks = {None if part is None else part.mark for part in parts}
     return len(marks) > 1 or (None in marks and any(part is not None for part in parts))

@@ -1,17 +1,17 @@
-"""Requests to an object store: each a coroutine, many of them under way at once in one thread of the process."""
+"""Requests to an object store: each a coroutine, many of them under way at once."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from zarrv3.store.contract import ByteRange, Version
+from zarrv3.store.contract import ByteRange
 from zarrv3.store.helpers import resolve
 from zarrv3.store.loops import Loop
 from zarrv3_store_obstore.failures import is_denied, is_kind
+from zarrv3_store_obstore.gathering import gather
 
 T = TypeVar("T")
 Asked = TypeVar("Asked")
@@ -32,7 +32,14 @@ _NOT_A_PART = "non-partial response"
 _NO_RANGE = re.compile(r"\b416\b")
 """What servers answer that are asked for a range of nothing, or behind the end."""
 
+FEW = 4
+"""Up to how many requests of one call are so few that one which waits in the caller's thread spares a good part of the work."""
+
 LOOP = Loop("zarrv3-obstore")
+
+
+Mark: TypeAlias = tuple[str | None, ...]
+"""A `Version`: the etag of an object and, where the storage has that, the name of its version."""
 
 
 class Span(NamedTuple):
@@ -50,7 +57,7 @@ class Part(NamedTuple):
 
     start: int
     size: int
-    mark: Version | None
+    mark: Mark | None
     data: memoryview
 
     def cut(self, wanted: ByteRange) -> memoryview | None:
@@ -101,11 +108,11 @@ class Requests:
         return self._stores[0]
 
     @cached_property
-    def _single(self) -> Requests:
-        """The same for one request, by functions that wait: that takes a third of the time."""
-        single = object.__new__(type(self))
-        single.__dict__.update(vars(self), library=_Waiting(self.library))
-        return single
+    def _waiting(self) -> Requests:
+        """The same by functions that wait: for a few requests that takes half of the time."""
+        waiting = object.__new__(type(self))
+        waiting.__dict__.update(vars(self), library=_Waiting(self.library))
+        return waiting
 
     def each(
         self, request: Callable[[Requests, Asked], Coroutine[Any, Any, T]], asked: Iterable[Asked]
@@ -115,9 +122,22 @@ class Requests:
         if not items:
             return []
         _ = self._stores  # what they are made of may have to be waited for, but not by the loop
+        return LOOP.call(lambda: self._each(request, items))
+
+    def _each(
+        self, request: Callable[[Requests, Asked], Coroutine[Any, Any, T]], items: list[Asked]
+    ) -> list[T | Exception]:
+        last: list[T | Exception] = []
+
+        def wait() -> None:
+            last.append(_at_once(request(self._waiting, items[-1])))
+
+        if len(items) > FEW:
+            return gather(partial(request, self), items, AT_ONCE)
         if len(items) == 1:
-            return [LOOP.call(lambda: _at_once(request(self._single, items[0])))]
-        return LOOP.run(_all(partial(request, self), items))
+            wait()
+            return last
+        return gather(partial(request, self), items[:-1], AT_ONCE, wait) + last
 
     # ------------------------------------------------------------ reading
 
@@ -189,7 +209,7 @@ class Requests:
                 return found
         return await self.get(Span(span.key))
 
-    async def head(self, key: str) -> tuple[int, Version | None] | None:
+    async def head(self, key: str) -> tuple[int, Mark | None] | None:
         """The size and the version of an object."""
         if self.unfit.search(key):
             return None
@@ -276,6 +296,7 @@ class _Waiting:
             found = function(*arguments, **options)
             return _Fetched(found) if name == "get_async" else found
 
+        setattr(self, name, wait)
         return wait
 
 
@@ -299,30 +320,13 @@ def _at_once(work: Coroutine[Any, Any, T]) -> T | Exception:
         return result
     except Exception as error:  # noqa: BLE001 - whoever asked raises it
         return error
-    raise AssertionError("a single request went to the event loop")
-
-
-async def _all(
-    request: Callable[[Asked], Coroutine[Any, Any, T]], items: Sequence[Asked]
-) -> list[T | Exception]:
-    found: list[Any] = [None] * len(items)
-    left = iter(enumerate(items))
-
-    async def take() -> None:
-        for place, item in left:
-            try:
-                found[place] = await request(item)
-            except Exception as error:  # noqa: BLE001 - whoever asked raises it
-                found[place] = error
-
-    await asyncio.gather(*(take() for _ in range(min(AT_ONCE, len(items)))))
-    return found
+    raise AssertionError("a request that was to wait went to the event loop")
 
 
 _MARK = ("e_tag", "version")
 
 
-def _mark(meta: Mapping[str, Any]) -> Version | None:
+def _mark(meta: Mapping[str, Any]) -> Mark | None:
     """What tells the version of an object, if the server says it."""
     found = tuple(meta[name] for name in _MARK)
     return found if any(found) else None
