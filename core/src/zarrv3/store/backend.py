@@ -104,6 +104,13 @@ class Backend(BaseStore):
             return live
         return self._connected()
 
+    @driver.setter
+    def driver(self, value: object) -> None:  # noqa: ARG002
+        name = type(self).__name__
+        raise TypeError(
+            f"{name}.driver is what {name}.connect makes; give an attribute of yours another name"
+        )
+
     @property
     def live_driver(self) -> Any:
         """The driver, if this process has made one and not closed it, else `None`: asking opens nothing."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache
 from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
@@ -67,29 +66,6 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
 
     _options: Mapping[str, Any]
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        """Refuse a class that has something of its own under a name that the base class uses itself."""
-        super().__init_subclass__(**arguments)
-        for name, value in [] if _is_ours(cls) else vars(cls).items():
-            owner = _taken(cls).get(name)
-            is_private = name[0] == "_" != name[-1] and owner in {"BaseStore", "Backend"}
-            fits = (
-                isinstance(value, property)
-                if name == "driver"
-                else callable(value) or hasattr(value, "__get__") or name in _PROPERTIES
-            )
-            if owner and (is_private or name in _FINAL or not fits):
-                raise TypeError(_clash(cls, name, owner))
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Refuse an attribute that would hide a method or property of the base class, or take the place of the options."""
-        owner = _taken(type(self)).get(name)
-        if owner and not callable(value):
-            raise TypeError(_clash(type(self), name, owner))
-        if name == "_options" and not (type(value) is dict and all(map(self.declared().get, value))):
-            raise TypeError(_clash(type(self), name, "BaseStore"))
-        super().__setattr__(name, value)
 
     @property
     def dimension_separator(self) -> str | None:
@@ -503,35 +479,6 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         A subclass leaves out what does not change which data it is, and puts in what the options do not say.
         """
         return self.changed_options()
-
-
-_FINAL = {"option", "declared"}
-"""Public methods that no subclass has a reason to override."""
-
-_PROPERTIES = {
-    name for name, value in {**vars(Store), **vars(BaseStore)}.items() if isinstance(value, property)
-}
-"""What a class may also have as a plain value: `refuses_writes = True`."""
-
-
-def _is_ours(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "zarrv3"
-
-
-@cache
-def _taken(cls: type) -> Mapping[str, str]:
-    """The names of methods and properties that a class has from the core, with the class that each is of."""
-    return {
-        name: base.__name__
-        for base in reversed(cls.__mro__)
-        if _is_ours(base) or base.__module__ == "collections.abc"
-        for name, value in vars(base).items()
-        if not name.startswith("__") and (callable(value) or isinstance(value, property | classmethod))
-    }
-
-
-def _clash(cls: type, name: str, owner: str) -> str:
-    return f"{cls.__name__} has an attribute {name!r}, by which {owner} has something of its own; give yours another name"
 
 
 def _rebuild(cls: type[BaseStore], options: dict[str, Any], *inner: BaseStore) -> BaseStore:
