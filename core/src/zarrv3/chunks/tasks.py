@@ -66,7 +66,7 @@ def run(
     workers = pool.threads(waiting=not local) if large else 1
     if workers > 1:  # small windows rather than idle processors
         # several each, so that all end together, but none that is over before another thread has begun
-        each = max(1, min(4, layout.chunk_bytes * plan.count // (workers * LARGE)))
+        each = max(1, min(4, layout.chunk_bytes * plan.count // max(1, workers * LARGE)))
         shares = each * workers if local else pool.threads()
         size = max(1, min(size, -(-plan.count // shares)))
     if not layout.is_regular:

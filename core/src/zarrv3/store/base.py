@@ -356,17 +356,17 @@ class BaseStore(Store, MutableMapping[str, bytes]):
         for other, place in self.beside(folder):
             yield from other._grounds(place)
 
-    __entered = 0
+    _entered = 0
 
     def __enter__(self) -> Self:
         """Enter a block at whose end the store is closed; blocks may be nested, the outermost one closes."""
-        self.__entered += 1
+        self._entered += 1
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close at the end of the outermost block."""
-        self.__entered -= 1
-        if self.__entered == 0:
+        self._entered -= 1
+        if self._entered == 0:
             self.close()
 
     # ------------------------------------------------------------ description
