@@ -22,7 +22,7 @@ from pathlib import Path
 
 import zarr2
 from clients import ARRAY, CLIENTS
-from harness import Worker, place, spread
+from harness import Worker, environment, place, spread
 from rich.console import Console
 from rich.table import Table
 from workloads import data
@@ -206,7 +206,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     options = parser.parse_args(arguments)
     console = Console()
-    python = None if options.without_zarr2 else zarr2.environment(options.environment)
+    python = (
+        None if options.without_zarr2 else environment(options.environment, zarr2.REQUIREMENTS, zarr2.PYTHON)
+    )
     results: list[Result] = []
     with ExitStack() as stack:
         shared = stack.enter_context(place("tmpfs"))

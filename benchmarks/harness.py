@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -72,6 +73,26 @@ def taking_turns(
         versions = [worker.version for worker in workers.values()]
         console.print(f"Python {platform.python_version()}: {'; '.join(versions)}")
         yield workers
+
+
+def environment(folder: Path, requirements: Sequence[str], version: str | None = None) -> str | None:
+    """The interpreter of an environment, made unless it is there; `None` where that version of Python is not found.
+
+    Args:
+        folder: where it is kept between runs.
+        requirements: what is installed.
+        version: of Python, as `3.11`; that of this interpreter, if it is not given.
+    """
+    python, ready = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"), folder / "ready"
+    if not ready.exists():
+        here = version in {None, f"{sys.version_info.major}.{sys.version_info.minor}"}
+        found = sys.executable if here else shutil.which(f"python{version}")
+        if found is None:
+            return None
+        subprocess.run([found, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
+        ready.touch()
+    return str(python)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""All measurements: `run.py [speed | patterns | codecs | backends | latency | cloud | memory | growth | startup] [options]`.
+"""All measurements: `run.py [NAME] [options]`, where the name is one of `MEASUREMENTS`.
 
 Without a name all are made, one after the other, with their default options.
 """
@@ -8,7 +8,18 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-MEASUREMENTS = ("speed", "patterns", "codecs", "backends", "latency", "cloud", "memory", "growth", "startup")
+MEASUREMENTS = (
+    "speed",
+    "patterns",
+    "codecs",
+    "backends",
+    "latency",
+    "cloud",
+    "rechunking",
+    "memory",
+    "growth",
+    "startup",
+)
 
 
 MODULES = {"codecs": "codec_speed"}

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 import time
 import warnings
@@ -22,23 +20,6 @@ from workloads import data
 
 REQUIREMENTS = ("zarr==2.18.*", "numcodecs<0.16", "numpy<2.3", "redis", "pymongo", "lmdb", "s3fs")
 PYTHON = "3.11"
-_READY = "ready"
-
-
-def environment(folder: Path) -> str | None:
-    """The interpreter of the environment, made unless it is there; `None` where no Python 3.11 is found."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if (folder / _READY).exists():
-        return str(python)
-    found = shutil.which(f"python{PYTHON}")
-    if sys.version_info[:2] == tuple(map(int, PYTHON.split("."))):
-        found = sys.executable
-    if found is None:
-        return None
-    subprocess.run([found, "-m", "venv", "--clear", folder], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
-    (folder / _READY).touch()
-    return str(python)
 
 
 def _zip(base: str) -> Any:
