@@ -173,6 +173,7 @@ def test_the_reference_is_complete() -> None:
         "plain_error",
         "secrets",
         "using_driver",
+        "live_driver",
         "ping",
     }
     expected |= {"example_url", "example_server"}

@@ -1,7 +1,6 @@
 """The command, and what a server process does when it is asked to stop, forks, or is asked for more than it can do at once."""
 
 import asyncio
-import contextlib
 import http.client
 import os
 import re
@@ -86,11 +85,13 @@ def test_writing_needs_the_token_that_is_shown(start: Start, tmp_path: Path) -> 
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/a/v", b"1", {"Authorization": f"Bearer {given}"}, method="PUT"
         )
-        with (
-            contextlib.suppress(urllib.error.HTTPError),
-            urllib.request.urlopen(request, timeout=60) as answer,
-        ):
-            assert (given, answer.status) == (token, 204)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert (given, answer.status) == (token, 204)
+        except urllib.error.HTTPError as error:
+            error.close()
+            refused = given, error.code
+    assert refused == ("wrong", 401)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/a/v", timeout=60) as answer:
         assert answer.read() == b"1"
     process.send_signal(signal.SIGINT)

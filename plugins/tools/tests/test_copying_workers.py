@@ -144,8 +144,11 @@ class Deadly(zarrv3.Layer):
 
 
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
-def test_killed_workers(how: str, pool: Counting, root: Group, tmp_path: Path) -> None:
+def test_killed_workers(
+    how: str, pool: Counting, root: Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When a worker is killed, or the copy is interrupted, nothing is lost, and resuming completes it."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # where workers find the store of this module
 
     def interrupt(done: int, _: int | None) -> None:
         if done > 1000:

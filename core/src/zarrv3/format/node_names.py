@@ -25,7 +25,7 @@ def check_name(name: str) -> str:
         reason = "it is the key of metadata documents"
     elif "/" in name or "\0" in name:
         reason = "it contains / or NUL"
-    elif re.search(_SURROGATE, name):
+    elif not name.isascii() and re.search(_SURROGATE, name):
         reason = "it contains half a surrogate pair"
     else:
         return name

@@ -21,7 +21,7 @@ class Template(str):
 
 def as_templates(value: Any) -> Any:
     """A configuration value with every text that mentions a variable marked as a template."""
-    return _each(value, lambda text: Template(text) if re.search(_VARIABLE, text) else text)
+    return _each(value, lambda text: Template(text) if "${" in text and re.search(_VARIABLE, text) else text)
 
 
 def expand(value: Any) -> Any:

@@ -35,18 +35,15 @@ _NONE: Mapping[str, bool] = MappingProxyType({})
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the passwords of URLs in it and without the given secrets."""
-    if _may_hide(text):
+    # most texts are paths, for which no pattern is needed
+    if "@" in text:
         text = re.sub(_LOGINS, lambda match: re.sub(_USER_INFO, rf"\1:{HIDDEN}@", match[0]), text)
+    if "=" in text and ("?" in text or "&" in text or ";" in text):
         text = re.sub(_QUERY, _hidden, text)
     # a secret may be the beginning of another
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return text
-
-
-def _may_hide(text: str) -> bool:
-    """Whether there may be a password before an `@` or behind a name: most texts are paths, and no pattern is needed."""
-    return "@" in text or "=" in text
 
 
 def _without_scheme(text: str) -> str:
@@ -64,7 +61,7 @@ def _hidden(match: re.Match[str]) -> str:
 
 def redact_url(text: str) -> str:
     """A text that is one URL, without its password."""
-    if not _may_hide(text):
+    if "@" not in text and "=" not in text:
         return text
     shown = text if re.match(_SCHEME, text) else _without_scheme(text)
     end = shown.rfind("@") + 1

@@ -117,7 +117,7 @@ def parse_part(text: str) -> Url:
 
 def _is_cut(rest: str) -> bool:
     """Whether what follows a scheme has a password in which the host or path seems to end already."""
-    match = re.match(_PASSWORD, rest)
+    match = re.match(_PASSWORD, rest) if "@" in rest else None
     return match is not None and not (match[1] or match[2] or "").isdecimal()
 
 

@@ -317,7 +317,8 @@ def region_of(bucket: str, seconds: float) -> str | None:
         with urlopen(asked, timeout=seconds) as answer:  # noqa: S310
             headers = answer.headers
     except HTTPError as error:  # whose bucket it is does not matter
-        headers = error.headers
+        with error:
+            headers = error.headers
     except OSError:
         return None
     found: str | None = headers.get("x-amz-bucket-region")

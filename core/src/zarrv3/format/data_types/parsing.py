@@ -27,7 +27,9 @@ _OBJECTS = (
 def parse_data_type(value: JSON, member: str = "data_type") -> DataType:
     """The data type that a document names; `member` is where it stands, for errors."""
     name = value.get("name") if isinstance(value, Mapping) else value
-    if isinstance(name, str) and re.fullmatch(RAW_NAME, name):  # one type for endlessly many names
+    if (
+        isinstance(name, str) and name[:1] == "r" and re.fullmatch(RAW_NAME, name)
+    ):  # one type for endlessly many names
         raw: type[DataType] = load("data_types", "raw_bytes")
         return raw.from_json(name, NamedConfig.parse(value, member).configuration)
     return resolve("data_types", DataType, value, member)  # type: ignore[type-abstract]
