@@ -887,7 +887,7 @@ class SwappingDriver(FilesDriver):
         """Wrong with two processes."""
         with self.lock:
             changes, refused = unchanged(swaps, [version for _, version in self.get_versioned([*swaps])])
-            time.sleep(0.001)
+            time.sleep(0.005)  # longer than a process may be late
             super().write_many(changes)
         return refused
 

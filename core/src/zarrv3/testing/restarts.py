@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 from zarrv3.errors import StoreError
@@ -54,9 +55,10 @@ def restarted(opener: Callable[[], BaseStore], restart: Callable[[], None], roun
         for thread in threads:
             thread.start()
         try:
-            for turn in range(rounds):
-                _wait(found, threads, 3 * (turn + 1))
+            for _ in range(rounds):
+                _wait(found, threads, 3)
                 restart()
+            _wait(found, threads, 1)
         finally:
             ended.set()
             for thread in threads:
@@ -68,13 +70,20 @@ def restarted(opener: Callable[[], BaseStore], restart: Callable[[], None], roun
 
 
 def _wait(found: list[_Writer], threads: list[threading.Thread], count: int) -> None:
-    """Until each writer has made so many swaps, or has ended."""
+    """Until each writer has made so many swaps more, or has ended."""
     limit = time.monotonic() + PATIENCE
-    while (least := min(found, key=lambda writer: writer.done)).done < count:
+    begun = [writer.done for writer in found]
+    while True:
+        made, least = min(
+            ((writer.done - done, writer) for writer, done in zip(found, begun, strict=True)),
+            key=itemgetter(0),
+        )
+        if made >= count:
+            return
         if not all(map(threading.Thread.is_alive, threads)):
             return
         last = repr(least.errors[-1]) if least.errors else "no error"
-        told = f"a writer made {least.done} swaps of {count} in {PATIENCE:g} s, with {len(least.errors)} errors, the last: {last}"
+        told = f"a writer made {made} swaps of {count} in {PATIENCE:g} s, with {len(least.errors)} errors, the last: {last}"
         require(time.monotonic() < limit, FAULTS, told)
         time.sleep(0.01)
 
