@@ -826,3 +826,13 @@ def test_private_names_of_its_own(name: str) -> None:
     store = Named(name)
     store["k"] = b"v"
     assert (store["k"], getattr(store, name)) == (b"v", "text")
+
+
+def test_a_driver_is_there_once_it_was_made() -> None:
+    """Asking whether there is a driver makes none; there is one from the first call until the store is closed."""
+    store = Named("_lock")
+    assert store.live_driver is None
+    assert store.get("k") is None
+    assert store.live_driver is store.driver
+    store.close()
+    assert store.live_driver is None

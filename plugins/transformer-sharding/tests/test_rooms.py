@@ -1,5 +1,6 @@
 """Memory that large shards are put together in, and that is used again."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 import zarrv3
+from zarrv3.errors import SwapUnknownError
+from zarrv3.store.contract import Buffer, Changes, Swaps
 from zarrv3_transformer_sharding import rooms
 from zarrv3_transformer_sharding.rooms import LARGE, Rooms
 
@@ -45,6 +48,52 @@ def test_few_bytes_are_kept(spare: list[bytearray]) -> None:
         many.join([bytes(8 * LARGE)])
     many.leave()
     assert 0 < sum(map(len, spare)) <= rooms.KEPT
+
+
+class Contended(zarrv3.Layer):
+    """A store whose swaps are refused some times, or made without an answer."""
+
+    kind = "contended"
+
+    def __init__(self, inner: object, error: type[Exception] | None = None) -> None:
+        super().__init__(inner)
+        self.refusals, self.error = 0, error
+        self.seen: list[Buffer] = []
+
+    def swap_many(self, swaps: Swaps, /) -> Collection[str]:
+        """Keep hold of the values, as a request that is still under way does."""
+        if not self.refusals:
+            return self.inner.swap_many(swaps)
+        self.refusals -= 1
+        self.seen += [new for _, new in swaps.values() if new is not None]
+        if self.error is not None:
+            raise self.error("lost")
+        return [*swaps]
+
+    def write_many(self, changes: Changes, /) -> None:
+        """Pass on."""
+        self.inner.write_many(changes)
+
+    def apply_many(self, changes: Changes, /) -> None:
+        """Pass on."""
+        self.inner.apply_many(changes)
+
+
+@pytest.mark.parametrize("error", [None, SwapUnknownError])
+def test_attempts_do_not_add_up(
+    error: type[Exception] | None, tmp_path: Path, spare: list[bytearray]
+) -> None:
+    """Of a change that is made again and again one room is kept, and not one that a lost attempt may still be sending from."""
+    data = np.zeros((1, 160_000)) + 1
+    store = Contended(zarrv3.open_store(str(tmp_path)), error)
+    array = zarrv3.create_array(store, data=data, chunks=(1, 16_000), shards=(1, 160_000), compressors=None)
+    spare.clear()
+    store.refusals = 5
+    array[0, 7] = data[0, 7] = 2
+    assert len(store.seen) == 5
+    [room] = spare
+    assert all(isinstance(value, memoryview) and value.obj is not room for value in store.seen)
+    np.testing.assert_array_equal(array[:], data)
 
 
 @pytest.mark.parametrize("kind", ["memory", "directory"])

@@ -35,6 +35,10 @@ class Rooms:
             start = stop
         return view[:size]
 
+    def forget(self) -> None:
+        """Begin again, after an attempt whose answer may have been lost: somebody may still send what lies there."""
+        self._lent.clear()
+
     def leave(self) -> None:
         """Let others have the memory. Where a change fails it is not known who still reads it: then it is left to Python."""
         while self._lent:

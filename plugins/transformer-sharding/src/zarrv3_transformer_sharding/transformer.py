@@ -335,6 +335,7 @@ class ShardingTransformer(StorageTransformer):
         join = rooms.join if can.persistent and not at_once else b"".join
 
         def make_shards(some: Collection[str], olds: Changes) -> Changes:
+            rooms.forget()
             opened = {key: self._opened(key, old, group.coords[key]) for key, old in olds.items()}
             known: dict[Name, Buffer | None] = {
                 name: blobs[slot]
