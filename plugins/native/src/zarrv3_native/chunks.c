@@ -13,22 +13,15 @@ typedef struct {
     bool missing, done;
 } Read;
 
-/* Copy what a window has of a part; `at` is where the line begins that comes next. */
-static void copy_part(const Window *w, Py_ssize_t item, Py_ssize_t word, char *array, const Part *part, Py_ssize_t at, int axis) {
-    if (axis < w->ndim - 1) {
-        Py_ssize_t reach = 0; /* from the first byte of a step along this axis to its last one */
-        for (int inner = axis + 1; inner < w->ndim; inner++) reach += (w->shape[inner] - 1) * w->chunk_stride[inner];
-        for (Py_ssize_t i = 0; i < w->shape[axis]; i++, at += w->chunk_stride[axis], array += w->array_stride[axis])
-            if (at + reach >= part->start && at < part->stop) copy_part(w, item, word, array, part, at, axis + 1);
-        return;
-    }
-    Py_ssize_t step = w->ndim ? w->chunk_stride[axis] : item, count = w->ndim ? w->shape[axis] : 1;
-    Py_ssize_t stride = w->ndim ? w->array_stride[axis] : item;
-    Py_ssize_t first = at >= part->start ? 0 : (part->start - at + step - 1) / step;
-    Py_ssize_t last = at >= part->stop ? 0 : (part->stop - at + step - 1) / step; /* the first one that is not there */
-    if (last > count) last = count;
-    if (first < last)
-        take_line(part, item, word, at + first * step, step, last - first, array + first * stride, stride);
+/* What elements are taken out of, and how. */
+typedef struct {
+    const Part *part;
+    Py_ssize_t item, word;
+} Taken;
+
+static void take_one(void *what, Py_ssize_t at, Py_ssize_t step, Py_ssize_t count, char *array, Py_ssize_t stride) {
+    const Taken *taken = what;
+    take_line(taken->part, taken->item, taken->word, at, step, count, array, stride);
 }
 
 enum { FEW = 4 }; /* lists of fewer than one element in so many are taken out of each part */
@@ -53,10 +46,11 @@ static bool decode_parts(Worker *worker, const Read *read, Py_ssize_t item, Py_s
     for (Part part = {.start = 0}; part.start < worker->nbytes; part.start += length) {
         part.stop = part.start + length < worker->nbytes ? part.start + length : worker->nbytes;
         if (!decode_part(worker, read->value.buf, size, shuffled, &part)) return false;
+        Taken taken = {.part = &part, .item = item, .word = worker->word};
         if (w->lists != NULL)
             take_lists(w->lists, item, worker->word, &part, array);
         else if (part.start <= end && part.stop > w->chunk_start)
-            copy_part(w, item, worker->word, array + w->array_start, &part, w->chunk_start, 0);
+            each_line(w, item, part.start, part.stop, array, take_one, &taken);
     }
     return true;
 }

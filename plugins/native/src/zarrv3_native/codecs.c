@@ -63,11 +63,9 @@ struct Codec {
     Layout layout;
 };
 
-enum { HEADER = 16, MAX_OVERHEAD = 16, FORMAT = 2, LZ4_FORMAT = 1, MAX_STREAMS = 16, MIN_STREAM = 128 }; /* of a blosc buffer */
-enum { SHUFFLED = 0x01, STORED = 0x02, BITS = 0x04, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags of its header */
-enum { LZ4 = 0x20, KINDS = 0xE0 };                                                    /* what has made its streams */
+enum { MAX_OVERHEAD = 16 }; /* of a buffer of Blosc */
 enum { ZSTD_LEVEL = 100, ZSTD_CHECKSUM = 201, ZSTD_RESET_ALL = 3 }; /* of zstd.h */
-enum { CRC = 4, LENGTH = 4 }; /* bytes of a checksum, and of the length of a stream */
+enum { CRC = 4 }; /* bytes of a checksum */
 static const uint32_t ZSTD_MAGIC = 0xFD2FB528;
 
 static const char *const LABEL = "zarrv3_native.codec";

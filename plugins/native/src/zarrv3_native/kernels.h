@@ -79,6 +79,13 @@ void copy_line(Py_ssize_t count, Py_ssize_t item, Py_ssize_t word, char *to, Py_
 /* Set all elements of a window to one. */
 void fill_window(const Window *window, char *array, const char *element, Py_ssize_t item);
 
+/* Told of a line of elements: the first byte of it in its chunk and the bytes from one to the next, how many, and where they lie in the
+ * array. */
+typedef void (*LineOf)(void *what, Py_ssize_t at, Py_ssize_t step, Py_ssize_t count, char *array, Py_ssize_t stride);
+
+/* Call `line` with everything that a window, whose steps in the chunk are positive, has between two bytes of the chunk. */
+void each_line(const Window *window, Py_ssize_t item, Py_ssize_t start, Py_ssize_t stop, char *array, LineOf line, void *what);
+
 /* Whether all elements of a window, which has no lists, are one. */
 bool has_only(const Window *window, const char *array, const char *element, Py_ssize_t item);
 
@@ -90,6 +97,14 @@ void put_window(const Window *window, Py_ssize_t item, Py_ssize_t word, char *ch
 
 /* Copy the elements of a window out of its chunk, likewise. */
 void take_window(const Window *window, Py_ssize_t item, Py_ssize_t word, const char *chunk, char *array);
+
+/* ------------------------------------------------------------------ buffers of Blosc: codecs.c and packed.c */
+
+/* A header, of which two bytes are versions; after it the places of the blocks. A block is one stream, or one for each byte of an
+ * element if the block is so large; a stream is its length and that many bytes. */
+enum { HEADER = 16, FORMAT = 2, LZ4_FORMAT = 1, LENGTH = 4, MAX_STREAMS = 16, MIN_STREAM = 128 };
+enum { SHUFFLED = 0x01, STORED = 0x02, BITS = 0x04, FUTURE = 0x08, UNSPLIT = 0x10 }; /* flags */
+enum { LZ4 = 0x20, KINDS = 0xE0 };                                                    /* beside them: what has made the streams */
 
 /* ------------------------------------------------------------------ shuffled.c */
 

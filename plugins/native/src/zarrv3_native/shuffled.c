@@ -24,18 +24,23 @@ enum { LANE = 16 }; /* elements that are put together at once */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #ifdef LOAD
-/* A shuffle of cards: the first half of the lanes and the second one, byte by byte in turns. After as many as the rows can be
- * halved, the bytes of each element are neighbours. */
-ALWAYS_INLINE void weave_lane(const uint8_t *const *rows, const int item, Py_ssize_t first, uint8_t *to) {
-    Lane lanes[MAX_ROWS], next[MAX_ROWS];
-    for (int row = 0; row < item; row++) lanes[row] = LOAD(rows[row] + first);
-    for (int done = 1; done < item; done *= 2) {
+/* A shuffle of cards: the first half of the lanes and the second one, byte by byte in turns; as often as `until` can be halved. */
+ALWAYS_INLINE void shuffle(Lane *lanes, const int item, const int until) {
+    Lane next[MAX_ROWS];
+    for (int done = 1; done < until; done *= 2) {
         for (int i = 0; i < item / 2; i++) {
             next[2 * i] = ZIP_LOW(lanes[i], lanes[i + item / 2]);
             next[2 * i + 1] = ZIP_HIGH(lanes[i], lanes[i + item / 2]);
         }
         for (int row = 0; row < item; row++) lanes[row] = next[row];
     }
+}
+
+/* After as many as the rows can be halved, the bytes of each element are neighbours. */
+ALWAYS_INLINE void weave_lane(const uint8_t *const *rows, const int item, Py_ssize_t first, uint8_t *to) {
+    Lane lanes[MAX_ROWS];
+    for (int row = 0; row < item; row++) lanes[row] = LOAD(rows[row] + first);
+    shuffle(lanes, item, item);
     for (int row = 0; row < item; row++) STORE(to + row * LANE, lanes[row]);
 }
 #endif
@@ -56,17 +61,11 @@ ALWAYS_INLINE void weave(const uint8_t *const *rows, const int item, Py_ssize_t 
 }
 
 #ifdef LOAD
-/* The same cards, shuffled on until the first bytes of all elements are neighbours. */
+/* After as many as a lane can be halved, the first bytes of all elements are. */
 ALWAYS_INLINE void spread_lane(uint8_t *const *rows, const int item, Py_ssize_t first, const uint8_t *from) {
-    Lane lanes[MAX_ROWS], next[MAX_ROWS];
+    Lane lanes[MAX_ROWS];
     for (int row = 0; row < item; row++) lanes[row] = LOAD(from + row * LANE);
-    for (int done = 1; done < LANE; done *= 2) {
-        for (int i = 0; i < item / 2; i++) {
-            next[2 * i] = ZIP_LOW(lanes[i], lanes[i + item / 2]);
-            next[2 * i + 1] = ZIP_HIGH(lanes[i], lanes[i + item / 2]);
-        }
-        for (int row = 0; row < item; row++) lanes[row] = next[row];
-    }
+    shuffle(lanes, item, LANE);
     for (int row = 0; row < item; row++) STORE(rows[row] + first, lanes[row]);
 }
 #endif

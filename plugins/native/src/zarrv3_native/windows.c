@@ -252,6 +252,36 @@ void fill_window(const Window *w, char *array, const char *element, Py_ssize_t i
         copy_box(w->ndim, w->shape, item, 1, array + w->array_start, w->array_stride, element, nowhere);
 }
 
+typedef struct {
+    const Window *window;
+    Py_ssize_t item, start, stop;
+    LineOf line;
+    void *what;
+} Walk;
+
+/* Those from dimension `axis` on; `at` is where the line begins that comes next. */
+static void walk_lines(const Walk *walk, char *array, Py_ssize_t at, int axis) {
+    const Window *w = walk->window;
+    if (axis < w->ndim - 1) {
+        Py_ssize_t reach = 0; /* from the first byte of a step along this axis to its last one */
+        for (int inner = axis + 1; inner < w->ndim; inner++) reach += (w->shape[inner] - 1) * w->chunk_stride[inner];
+        for (Py_ssize_t i = 0; i < w->shape[axis]; i++, at += w->chunk_stride[axis], array += w->array_stride[axis])
+            if (at + reach >= walk->start && at < walk->stop) walk_lines(walk, array, at, axis + 1);
+        return;
+    }
+    Py_ssize_t step = w->ndim ? w->chunk_stride[axis] : walk->item, count = w->ndim ? w->shape[axis] : 1;
+    Py_ssize_t stride = w->ndim ? w->array_stride[axis] : walk->item;
+    Py_ssize_t first = at >= walk->start ? 0 : (walk->start - at + step - 1) / step;
+    Py_ssize_t last = at >= walk->stop ? 0 : (walk->stop - at + step - 1) / step; /* the first one that is behind */
+    if (last > count) last = count;
+    if (first < last) walk->line(walk->what, at + first * step, step, last - first, array + first * stride, stride);
+}
+
+void each_line(const Window *w, Py_ssize_t item, Py_ssize_t start, Py_ssize_t stop, char *array, LineOf line, void *what) {
+    const Walk walk = {.window = w, .item = item, .start = start, .stop = stop, .line = line, .what = what};
+    walk_lines(&walk, array + w->array_start, w->chunk_start, 0);
+}
+
 static bool has_only_from(const Window *w, int axis, const char *array, const char *element, Py_ssize_t item) {
     if (axis == w->ndim) return memcmp(array, element, (size_t)item) == 0;
     for (Py_ssize_t i = 0; i < w->shape[axis]; i++, array += w->array_stride[axis])
