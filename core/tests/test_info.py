@@ -1,6 +1,7 @@
 """Reports of what arrays and groups are and hold."""
 
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import zarrv3
 from zarrv3 import Counting, MemoryStore
 from zarrv3.errors import CorruptDataError
+from zarrv3.hierarchy import display
 from zarrv3.hierarchy.display import human
 
 SEED = """\
@@ -162,12 +164,25 @@ def test_groups() -> None:
     }
 
 
-def test_html_is_escaped() -> None:
-    """Names with markup are shown as they are."""
-    array = zarrv3.zeros(1, path="<b>&")
-    for html in (array._repr_html_(), array.info._repr_html_()):
-        assert "&lt;b&gt;&amp;" in html
-        assert "<b>&" not in html
+@pytest.mark.parametrize("missing", ["zarrv3_tools", "zarrv3_tools.notebook"])
+def test_notebooks_show_the_text_without_tools(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `zarrv3-tools` is not installed, or is too old to draw, nothing has a form in HTML, and notebooks show the text."""
+    monkeypatch.delitem(sys.modules, "zarrv3_tools.notebook", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    root = zarrv3.create_group({})
+    array = root.create_array("x", shape=3, dtype="i1")
+    assert [one._repr_html_() for one in (root, array, root.tree(), root.info, array.info)] == [None] * 5
+
+
+def test_broken_tools_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What draws for notebooks and lacks something itself is an error, not a silent fall back."""
+
+    def load(name: str) -> None:
+        raise ModuleNotFoundError(f"{name} lacks something", name="something")
+
+    monkeypatch.setattr(display, "import_module", load)
+    with pytest.raises(ModuleNotFoundError, match="something"):
+        zarrv3.create_group({})._repr_html_()
 
 
 def test_stores_on_disk(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 # group         groups                              opening       opening arrays
 # creation      new arrays
 # replacing     the old node stays until the new one is whole
-# display       `info` and `tree` in words          notebook      both, arrays and groups as HTML
+# display       `info` and `tree` in words
 # arguments     what describes a new array
 # spellings     arguments as zarr-python spells them
 """The hierarchy: arrays and groups over a store."""

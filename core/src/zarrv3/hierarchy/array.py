@@ -846,12 +846,6 @@ class Array(Node[ArrayMetadata]):
         what = f"{self.shape} {self._metadata.data_type.describe()}"
         return f"<zarrv3.Array {self.name!r} {what} in {self._store.describe()}>"
 
-    def _repr_html_(self) -> str:
-        """The array in a notebook, with a picture of its chunks; a store that takes round trips is not asked."""
-        from zarrv3.hierarchy.notebook import of_array
-
-        return of_array(self, self._known)
-
 
 class Indexer:
     """`array.oindex`, `array.vindex` and `array.blocks`: one way to index an array, for reading and writing."""

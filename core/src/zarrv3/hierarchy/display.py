@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,22 @@ MOST_SHOWN = 1000
 """How many nodes a drawing shows."""
 
 
-class Info:
+class Shown:
+    """What `zarrv3-tools` draws in notebooks."""
+
+    def _repr_html_(self) -> str | None:
+        """HTML for a notebook; `None`, which makes it show the text, where `zarrv3-tools` is not installed."""
+        try:
+            notebook = import_module("zarrv3_tools.notebook")
+        except ModuleNotFoundError as error:
+            if error.name not in {"zarrv3_tools", "zarrv3_tools.notebook"}:
+                raise
+            return None
+        html: str = notebook.html(self)
+        return html
+
+
+class Info(Shown):
     """Lines of a name and a value each."""
 
     def __init__(self, lines: list[tuple[str, str]]) -> None:
@@ -37,12 +53,6 @@ class Info:
     def __repr__(self) -> str:
         width = max(len(name) for name, _ in self.lines)
         return "\n".join(f"{name.ljust(width)} : {escaped(value)}" for name, value in self.lines)
-
-    def _repr_html_(self) -> str:
-        """The lines as a table."""
-        from zarrv3.hierarchy.notebook import of_lines
-
-        return of_lines(self.lines)
 
 
 def report(node: Any, *, complete: bool = False, stored: bool = True) -> Info:
@@ -170,17 +180,17 @@ def _class_name(store: BaseStore) -> str:
 # ---------------------------------------------------------------- trees
 
 
-class Tree:
+class Tree(Shown):
     """The drawing of a group and what lies below; made when it is shown."""
 
     def __init__(self, group: Group, level: int | None = None) -> None:
-        self._group = group
-        self._level = level
+        self.group = group
+        self.level = level
 
     def lines(self) -> Iterator[str]:
         """One line for each node; an unreadable one is drawn as such."""
-        yield escaped(self._group.name)
-        yield from unrolled(_branches(self._group.store, self._group.path, "", self._level))
+        yield escaped(self.group.name)
+        yield from unrolled(_branches(self.group.store, self.group.path, "", self.level))
 
     def __repr__(self) -> str:
         """The drawing, cut where it becomes too long to be looked at: `lines` has all of it."""
@@ -188,12 +198,6 @@ class Tree:
         if len(lines) > MOST_SHOWN:
             lines[-1] = "… and more, which lines() of this tree has"
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """The drawing in a notebook, in which groups fold."""
-        from zarrv3.hierarchy.notebook import of_tree
-
-        return of_tree(self._group.store, self._group.path, self._level, MOST_SHOWN)
 
 
 def _branches(store: BaseStore, path: str, indent: str, level: int | None) -> Iterator[str | Iterator[Any]]:

@@ -434,12 +434,6 @@ class Group(Node[GroupMetadata]):
     def __repr__(self) -> str:
         return f"<zarrv3.Group {self.name!r} in {self._store.describe()}>"
 
-    def _repr_html_(self) -> str:
-        """The group in a notebook; a store that takes round trips is not asked."""
-        from zarrv3.hierarchy.notebook import of_group
-
-        return of_group(self, self._known)
-
 
 def opened(store: BaseStore, path: str, metadata: Metadata, *, read_only: bool = False) -> Member:
     """The array or group that metadata describe; the store is not asked."""

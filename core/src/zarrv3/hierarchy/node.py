@@ -9,7 +9,7 @@ from zarrv3.errors import ReadOnlyError
 from zarrv3.format.node_names import normalize_path
 from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.attributes import Attributes, Change
-from zarrv3.hierarchy.display import Info, full_report, report
+from zarrv3.hierarchy.display import Info, Shown, full_report, report
 from zarrv3.hierarchy.nodes import M
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
@@ -47,7 +47,7 @@ def join_paths(*paths: str | None) -> str:
     return normalize_path("/".join(filter(None, [normalize_path(path) for path in paths])))
 
 
-class Node(Generic[M]):
+class Node(Shown, Generic[M]):
     """An array or group of a hierarchy, open.
 
     Holds the metadata as it was when the node was opened or last changed through this object; `refresh` reads it again.
@@ -126,10 +126,6 @@ class Node(Generic[M]):
     def info_complete(self) -> Info:
         """`info`, with whether several writers are safe, where it lies, and all that the metadata say: what `zarrv3 info` prints."""
         return full_report(self)
-
-    def _known(self) -> Info:
-        """What `info_complete` says that is known without listing keys."""
-        return report(self, complete=True, stored=False)
 
     @property
     def attrs(self) -> Attributes:

@@ -133,34 +133,25 @@ def missing(store: BaseStore, path: str, noun: str = "node") -> NodeNotFoundErro
 
 def names(store: BaseStore, path: str) -> list[str]:
     """The names of the nodes directly below a group, sorted; their documents are not looked into."""
-    below = _folders(store, path)
+    below = folders(store, path)
     sizes = store.stat_many([document_key(folder_of(path) + name) for name in below])
     return [name for name, size in zip(below, sizes, strict=True) if size is not None]
 
 
 def children(store: BaseStore, path: str) -> Iterator[tuple[str, Metadata | MetadataError]]:
     """The nodes directly below a group with their names, sorted: one listing, one read of all documents."""
-    below = _folders(store, path)
+    below = folders(store, path)
     found = look(store, [folder_of(path) + name for name in below])
     for name, metadata in zip(below, found, strict=True):
         if metadata is not None:
             yield name, metadata
 
 
-def first_children(
-    store: BaseStore, path: str, most: int, listed: int | None = None
-) -> tuple[list[tuple[str, Metadata | MetadataError]], int]:
-    """`children`, at most so many of them, and how many folders more there are; of these at most so many are `listed`."""
-    below = _folders(store, path, listed)
-    found = look(store, [folder_of(path) + name for name in below[:most]])
-    pairs = [(name, one) for name, one in zip(below, found, strict=False) if one is not None]
-    return pairs, len(below[most:])
-
-
-def _folders(store: BaseStore, path: str, most: int | None = None) -> list[str]:
+def folders(store: BaseStore, path: str, most: int | None = None) -> list[str]:
+    """The names of the folders directly below a group that may be nodes, sorted; of the first `most` keys and folders, if given."""
     folder = folder_of(path)
-    folders = (name[len(folder) : -1] for name in islice(store.list_dir(folder), most) if name.endswith("/"))
-    return sorted(name for name in folders if is_path(name))
+    found = (name[len(folder) : -1] for name in islice(store.list_dir(folder), most) if name.endswith("/"))
+    return sorted(name for name in found if is_path(name))
 
 
 def is_path(text: object) -> bool:

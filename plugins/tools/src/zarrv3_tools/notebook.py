@@ -1,4 +1,4 @@
-"""Arrays, groups, reports and trees as HTML, for notebooks; imported when one asks.
+"""Arrays, groups, reports and trees of zarrv3 as HTML, for notebooks: what their `_repr_html_` asks for.
 
 Everything is drawn in the page's own colour, more or less of it, so that it suits light and dark pages alike; there is no script,
 nothing that a page has to fetch, and no more than a few kilobytes of it. A store is only asked where a call costs no round trip, and
@@ -8,22 +8,20 @@ for little; if it fails then, the node is shown without what it would have told.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import islice
 from reprlib import Repr
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from zarrv3 import Array, Group
 from zarrv3.errors import MetadataError, ZarrError, escaped
 from zarrv3.format.cuts import Cut, count_of, describe, largest, start_of
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import nodes
+from zarrv3.hierarchy.display import MOST_SHOWN, Info, Tree, report
 from zarrv3.options.urls import short_size
 from zarrv3.store.base import BaseStore
-
-if TYPE_CHECKING:
-    from zarrv3.hierarchy.array import Array
-    from zarrv3.hierarchy.group import Group
 
 LISTED, MEMBERS, ATTRIBUTES, TEXT, DEEP, OPEN = 1000, 50, 50, 300, 20, 30
 """How many keys are listed, members and attributes are shown, characters of a text, levels of a tree; how many nodes are unfolded."""
@@ -49,16 +47,22 @@ vertical-align:top;color:inherit;max-width:42em;white-space:normal;overflow-wrap
 .zarrv3 svg{max-width:100%;height:auto;overflow:visible}
 </style>"""
 
-Report: TypeAlias = Callable[[], Iterable[tuple[str, str]]]
-"""What makes the report of a node."""
-
 ACCENT = "#3b82f6"
 
 
-def of_array(array: Array, report: Report) -> str:
+def html(shown: Array | Group | Info | Tree) -> str:
+    """What a notebook shows of a node, a report or a tree."""
+    if isinstance(shown, Array):
+        return _array(shown)
+    if isinstance(shown, Group):
+        return _page(shown, _members(shown) + _attributes(shown) + _more_lines(_lines(shown)))
+    return _drawing(_tree(shown) if isinstance(shown, Tree) else table(shown))
+
+
+def _array(array: Array) -> str:
     """What an array is, with a picture of its chunks, and what its report says beside."""
     metadata, layout = array.metadata, array.layout
-    lines = _lines(report)
+    lines = _lines(array)
     kinds = [("Array", metadata.shape, 1), ("Chunk", layout.cuts, array.nchunks)]
     if layout.blocks is not None:
         count = math.prod(map(count_of, layout.stored, metadata.shape))
@@ -74,19 +78,15 @@ def of_array(array: Array, report: Report) -> str:
     if stored := _stored(array):
         rows.append(["Stored", stored])
     body = f'<div class="both">{table(rows, len(kinds))}<div>{pictures(array)}</div></div>'
-    return _page(array, body + _attributes(array) + _fold("More", "", table(lines.items())))
+    return _page(array, body + _attributes(array) + _more_lines(lines))
 
 
-def of_group(group: Group, report: Report) -> str:
-    """What a group is and holds, as far as that is known without asking a server, and what its report says beside."""
-    return _page(
-        group, _members(group) + _attributes(group) + _fold("More", "", table(_lines(report).items()))
-    )
+def _more_lines(lines: dict[str, str]) -> str:
+    return _fold("More", "", table(lines.items()))
 
 
-def of_lines(lines: Iterable[Sequence[str]]) -> str:
-    """A report."""
-    return f'<div class="zarrv3">{STYLE}{table(lines)}</div>'
+def _drawing(body: str) -> str:
+    return f'<div class="zarrv3">{STYLE}{body}</div>'
 
 
 def table(rows: Iterable[Sequence[str]], columns: int = 1) -> str:
@@ -108,7 +108,7 @@ def _page(node: Array | Group, body: str) -> str:
     kind = type(node).__name__
     where = f'<span class="quiet">in {_html(node.store.describe())}</span>'
     head = f'<div class="head"><b>zarrv3.{kind}</b> <code>{_html(node.name)}</code> {where}</div>'
-    return f'<div class="zarrv3">{STYLE}{head}{body}</div>'
+    return _drawing(head + body)
 
 
 def _fold(title: str, count: str, body: str, *, is_open: bool = False) -> str:
@@ -119,10 +119,11 @@ def _fold(title: str, count: str, body: str, *, is_open: bool = False) -> str:
 _SHOWN = {"Name", "Type", "Shape", "Shard shape", "Chunk shape", "No. bytes", "Filter", "Compressor"}
 
 
-def _lines(report: Report) -> dict[str, str]:
+def _lines(node: Array | Group) -> dict[str, str]:
     """What a report says and is not shown otherwise; nothing where the store cannot say what it can do."""
     try:
-        return {name: text for name, text in report() if name not in _SHOWN}
+        known = report(node, complete=True, stored=False)
+        return {name: text for name, text in known if name not in _SHOWN}
     except ZarrError:
         return {}
 
@@ -170,13 +171,24 @@ def _stored(array: Array) -> str:
 # ---------------------------------------------------------------- members
 
 
+def _first(
+    store: BaseStore, path: str, most: int, listed: int | None = None
+) -> tuple[list[tuple[str, nodes.Metadata | MetadataError]], int]:
+    """`nodes.children`, at most so many of them, and how many folders more there are; of these at most so many are `listed`."""
+    below = nodes.folders(store, path, listed)
+    found = nodes.look(store, [nodes.folder_of(path) + name for name in below[:most]])
+    pairs = [(name, one) for name, one in zip(below, found, strict=False) if one is not None]
+    return pairs, len(below[most:])
+
+
 def _members(group: Group) -> str:
+    """What a group holds, as far as that is known without asking a server."""
     store, path = group.store, group.path
     try:
         is_known = store.snapshot(nodes.document_key(path)) is not None
         if not is_known and not (store.capabilities.list and store.capabilities.local):
             return '<div class="quiet">what it holds is told by group.tree() and group.info, which ask the store</div>'
-        found, more = nodes.first_children(store, path, MEMBERS, LISTED)
+        found, more = _first(store, path, MEMBERS, LISTED)
     except ZarrError as error:
         return f'<div class="quiet">its members cannot be listed: {_html(str(error))}</div>'
     items = "".join(f'<li class="leaf">{_entry(name, metadata)}</li>' for name, metadata in found)
@@ -197,15 +209,15 @@ def _entry(name: str, metadata: nodes.Metadata | MetadataError) -> str:
     return f'<code>{_html(name)}</code> <span class="quiet">{_html(note)}</span>'
 
 
-def of_tree(store: BaseStore, path: str, level: int | None, most: int) -> str:
-    """At most so many nodes of what lies below a group; groups fold."""
-    drawn = 0
+def _tree(tree: Tree) -> str:
+    """At most `MOST_SHOWN` nodes of what lies below a group; groups fold."""
+    store, drawn = tree.group.store, 0
 
     def below(path: str, level: int | None, depth: int) -> Iterator[str]:
         nonlocal drawn
         if depth >= DEEP or (level is not None and level <= 0):
             return
-        found, more = nodes.first_children(store, path, max(0, min(most // 5, most - drawn)))
+        found, more = _first(store, path, max(0, min(MOST_SHOWN // 5, MOST_SHOWN - drawn)))
         drawn += len(found)
         yield "<ul>"
         for name, metadata in found:
@@ -220,9 +232,8 @@ def of_tree(store: BaseStore, path: str, level: int | None, most: int) -> str:
                 yield f'<li class="leaf">{_entry(name, metadata)}</li>'
         yield f"</ul>{_more(more)}"
 
-    name = _html(f"/{path}")
-    inside = "".join(below(path, level, 0))
-    return f'<div class="zarrv3">{STYLE}<details open><summary><code>{name}</code></summary>{inside}</details></div>'
+    inside = "".join(below(tree.group.path, tree.level, 0))
+    return _fold(f"<code>{_html(tree.group.name)}</code>", "", inside, is_open=True)
 
 
 # ---------------------------------------------------------------- pictures of chunks

@@ -14,7 +14,7 @@ import pytest
 import zarrv3
 from zarrv3 import Capabilities, Counting, Layer, MemoryStore
 from zarrv3.errors import StoreError
-from zarrv3.hierarchy import notebook
+from zarrv3_tools import notebook
 
 HOSTILE = (
     '</style><script>document.title="broken"<\\/script><img src=x onerror=document.title="broken">'.replace(
