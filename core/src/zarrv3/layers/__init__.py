@@ -3,14 +3,12 @@
 base      pass everything on: what every layer starts from
 read_only refuse to write
 prefix    show one folder of a store as a store
-observing be told of every call
 counting  count round trips, keys and bytes
 """
 
 from zarrv3.layers.base import Layer
 from zarrv3.layers.counting import Counting
-from zarrv3.layers.observing import Call, Observing
 from zarrv3.layers.prefix import Prefix
 from zarrv3.layers.read_only import ReadOnly
 
-__all__ = ["Call", "Counting", "Layer", "Observing", "Prefix", "ReadOnly"]
+__all__ = ["Counting", "Layer", "Prefix", "ReadOnly"]

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Annotated, Any
 
 from zarrv3.errors import StoreAccessError, StoreError
-from zarrv3.layers.observing import Call, Observing
 from zarrv3.options.declared import Option
+from zarrv3_layer_log.observing import Call, Observing
 
 SHOWN = 3
 """How many keys a line names."""

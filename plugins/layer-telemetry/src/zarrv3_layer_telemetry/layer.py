@@ -10,7 +10,7 @@ from opentelemetry import context, metrics, trace
 from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
-from zarrv3.layers.observing import Call, Observing
+from zarrv3_layer_log.observing import Call, Observing
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The layer that looks at every call: what counts, logs and traces begins with."""
+"""The layer that looks at every call: what logs and traces begins with."""
 
 from __future__ import annotations
 
