@@ -32,6 +32,11 @@ from zarrv3.store.contract import ByteRange, whole
 from zarrv3_native import Native, NativeChunks, NativeTexts, _kernels
 from zarrv3_store_directory import DirectoryStore
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 DTYPES = [
     "bool",
     "i1",
@@ -81,12 +86,21 @@ def with_kernels(name: str) -> Any:
 
 
 def stored(store: zarrv3.MemoryStore) -> dict[str, bytes]:
-    """All keys with their values; what is deflated, which differs from library to library, as what it holds."""
-    return {key: inflated(bytes(value)) for key, value in store.items()}
+    """All keys with their values; of deflate and Zstandard, which differ from library to library, what they hold."""
+    return {key: unpacked(bytes(value)) for key, value in store.items()}
+
+
+def unpacked(data: bytes) -> bytes:
+    """What gzip, zlib or Zstandard has made of something, and what stands behind it; other bytes as they are."""
+    if not data.startswith(b"\x28\xb5\x2f\xfd"):
+        return inflated(data)
+    frame = zstd.ZstdDecompressor()
+    content = frame.decompress(data)
+    return content + frame.unused_data[4:] if frame.eof else data
 
 
 def inflated(data: bytes) -> bytes:
-    """What gzip or zlib has made of something, and what stands behind it; other bytes as they are."""
+    """What gzip or zlib has made of something, as `unpacked` gives it."""
     stream = zlib.decompressobj(47)  # either of the two
     try:
         content = stream.decompress(data)
@@ -631,12 +645,13 @@ def test_streams_in_a_row() -> None:
 def test_contexts_are_used_again() -> None:
     """A context that another level or a damaged chunk has used makes the bytes that a new one makes."""
     values = np.arange(3000, dtype="i8") ** 2 % 1009
+    parameter = zstd.CompressionParameter
     zstds = [
         {"name": "zstd", "configuration": {"level": level, "checksum": True}} for level in (1, 19, -5, 3)
     ]
     for _ in range(3):
         for compressor in [*zstds, GZIP]:
-            found = {}
+            found, made = {}, b""
             for kernel in ("native", "none"):
                 store = zarrv3.MemoryStore()
                 array = array_of(
@@ -645,11 +660,19 @@ def test_contexts_are_used_again() -> None:
                 with with_kernels(kernel):
                     array[...] = values
                     found[kernel] = stored(store)
+                    made = made or bytes(store["a/c/0"])
                     store["a/c/0"] = bytes(store["a/c/0"])[:-9]
                     with pytest.raises(CorruptDataError, match="a/c/0"):
                         array[...]
                     assert bits(array[1000:]) == bits(values[1000:])
             assert found["native"] == found["none"]
+            if compressor is not GZIP:
+                level = compressor["configuration"]["level"]
+                new = zstd.ZstdCompressor(
+                    options={parameter.compression_level: level, parameter.checksum_flag: 1}
+                )
+                new.set_pledged_input_size(8000)
+                assert made == new.compress(values[:1000].tobytes(), new.FLUSH_FRAME)
 
 
 def outcome(array: zarrv3.Array, chosen: Any, kernel: str) -> Any:

@@ -1,14 +1,17 @@
 """Kernels in C: batches of chunks and files, without Python's lock, so that two threads do twice as much.
 
 `Native` is found by the core through the entry point `native` of the group `zarrv3.kernels`; see `zarrv3.chunks.kernels` for
-what its methods promise. Blosc, Zstandard and CRC32C are called in the shared libraries of numcodecs and google-crc32c, which
-the codecs in Python use too: the bytes are the same. gzip and zlib are made by libdeflate, in the shared library of deflate.
+what its methods promise. Blosc and CRC32C are called in the shared libraries of numcodecs and google-crc32c, which the codecs in
+Python use too: the bytes are the same. gzip and zlib are made by libdeflate, in the shared library of deflate, and Zstandard in that of
+backports.zstd.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -209,6 +212,19 @@ def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> objec
     return make_chain(compressor, inner, outer, library, word, order)
 
 
+def _zstd(path: str, level: int, checksum: bool) -> object | None:
+    """The codec that Zstandard is: that of `backports.zstd`, which is newer and faster, or else the one that Python uses."""
+    return _kernels.zstd(_newer_zstd() or path, level, checksum)
+
+
+@cache
+def _newer_zstd() -> str | None:
+    """The shared library of `backports.zstd`, if it is installed."""
+    with suppress(UnknownExtensionError):
+        return library_of("backports.zstd._zstd")
+    return None
+
+
 def _deflate(gzip: bool, level: int) -> object | None:
     """The codec that libdeflate is; `None` where it is not installed, and for levels that only Python knows."""
     if not 0 <= level <= 9:
@@ -222,7 +238,7 @@ def _deflate(gzip: bool, level: int) -> object | None:
 
 _MAKERS: dict[str, Any] = {
     "blosc": _kernels.blosc,
-    "zstd": _kernels.zstd,
+    "zstd": _zstd,
     "gzip": lambda _, level: _deflate(True, level),
     "zlib": lambda _, level: _deflate(False, level),
 }

@@ -32,8 +32,12 @@ def library_of(module: str) -> str:
     longer than reading an element. Raises as `lazy` does.
     """
     if module not in sys.modules:
-        package = PathFinder.find_spec(module.partition(".")[0])
-        found = package and PathFinder.find_spec(module, package.submodule_search_locations)
+        found, name = None, ""
+        for part in module.split("."):
+            name = f"{name}.{part}" if name else part
+            found = PathFinder.find_spec(name, found.submodule_search_locations if found else None)
+            if found is None:
+                break
         if found and found.origin:
             return found.origin
     return str(lazy(module).__file__)
