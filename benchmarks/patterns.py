@@ -42,7 +42,7 @@ class Result:
 
 
 def measure(workers: dict[str, Worker], name: str, folder: Path, rounds: int) -> Result:
-    """One pattern; everybody uses an array of its own, and makes it anew where it has been changed."""
+    """One pattern; every implementation uses an array of its own, and makes it again where it has been changed."""
     pattern = PATTERNS[name]
     seconds: dict[str, list[float]] = {peer: [] for peer in workers}
     cpu: dict[str, list[float]] = {peer: [] for peer in workers}

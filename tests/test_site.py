@@ -92,7 +92,7 @@ def test_links_lead_into_the_site() -> None:
 
 
 def test_names_lead_to_the_reference() -> None:
-    """The first mention of a public name is a link; headings, code and what is no public name stay."""
+    """The first mention of a public name is a link; headings, code and names that are not public stay."""
     text = "# `Counting`\n`Counting`, `Counting`, `nothing`, [`LRUStoreCache`](x.md), `zarrv3.open_array()`\n```python\n`Group`\n```\n"
     assert HOOKS.with_names(text) == text.replace(
         "\n`Counting`,", "\n[`Counting`][zarrv3.Counting],"

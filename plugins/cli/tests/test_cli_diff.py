@@ -48,7 +48,7 @@ def test_an_overlay(mine: str, run: Run) -> None:
 
 
 def test_json(mine: str, run: Run) -> None:
-    """The same for programs, in one document, also if nothing is different."""
+    """Programs get the differences in one document, also if there are none."""
     ended = run("diff", mine, "--json")
     assert ended.code == 1
     first = json.loads(ended.out)["nodes"][0]

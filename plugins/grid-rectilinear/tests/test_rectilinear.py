@@ -250,7 +250,7 @@ def test_many_chunks_of_all_lengths_in_few_calls() -> None:
 
 
 def test_what_is_asked_of_chunks() -> None:
-    """There is no one shape of all chunks to be had, there are lengths instead, and `info` shows them."""
+    """There is no single shape of all chunks; there are lengths instead, and `info` shows them."""
     array = zarrv3.create_array(shape=(12, 20), chunks=[[3, 4, 5], 10])
     with pytest.raises(IrregularGridError, match="use read_chunk_sizes"):
         _ = array.chunks
@@ -443,7 +443,7 @@ def test_shards_grow_by_whole_chunks() -> None:
 
 
 def test_copies_into_and_out_of_the_grid() -> None:
-    """Copies pass chunks through, or cut them anew from and to lists of lengths, and are verified."""
+    """Copies pass chunks through, or re-chunk them from and to lists of lengths, and are verified."""
     data = np.arange(240).reshape(12, 20)
     source = zarrv3.create_array(data=data, chunks=[[3, 4, 5], 10])
     for chunks in ("keep", (5, 5), [[1, 11], [7, 7, 6]]):

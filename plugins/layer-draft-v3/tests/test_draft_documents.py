@@ -1,4 +1,4 @@
-"""Documents that are no good, and values that are not what documents say: clear errors, neighbours unharmed."""
+"""Documents that cannot be read, and values that are not what documents say: clear errors, neighbours unharmed."""
 
 import json
 from functools import partial
@@ -107,7 +107,7 @@ def test_bad_array_documents(new_draft: Any, changes: dict[str, Any], match: str
 )
 @pytest.mark.parametrize("kind", ["array", "group"])
 def test_documents_that_are_none(new_draft: Any, value: bytes, kind: str) -> None:
-    """Bytes that are no document of a node are an error that names their key."""
+    """Bytes that are not a node's document are an error that names their key."""
     draft = new_draft()
     draft.content[f"meta/root/n.{kind}.json"] = value
     with pytest.raises(NotPortableError, match=rf"meta/root/n\.{kind}\.json"):

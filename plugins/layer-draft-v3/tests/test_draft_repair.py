@@ -319,7 +319,7 @@ def test_documents_that_were_consolidated_and_broke(new_draft: Any) -> None:
     "value", [b"{", b"{}", b'{"metadata": []}', b'{"metadata": {"meta/root/x.group.json": {}}}']
 )
 def test_bad_consolidated_metadata(new_draft: Any, value: bytes) -> None:
-    """Consolidated metadata that are no good are reported, and change nothing."""
+    """Consolidated metadata that cannot be used are reported, and change nothing."""
     draft = new_draft()
     draft.array("a", np.arange(3), chunks=(2,))
     draft.consolidate()

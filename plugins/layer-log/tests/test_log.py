@@ -135,7 +135,7 @@ def test_only_slow_calls(caplog: pytest.LogCaptureFixture) -> None:
 def test_failed_calls(
     error: BaseException, level: int, slow: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A call that fails has a line with what the error says, however quick it was: a warning, or worse if calling again is no use."""
+    """A call that fails has a line with what the error says, however quick it was: a warning, or worse if calling again will not help."""
     broken = Broken(MemoryStore(name="log-failed"))
     broken.error = error
     with caplog.at_level(logging.DEBUG, LOGGER), pytest.raises(type(error)):

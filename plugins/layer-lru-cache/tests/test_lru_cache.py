@@ -256,7 +256,7 @@ def test_sizes_as_numbers_and_texts(size: int | str) -> None:
 
 
 def test_no_limit_in_a_url() -> None:
-    """`none` is no limit, and comes back from a spec."""
+    """`none` means no limit, and comes back from a spec."""
     store = open_store("memory://sizes|lru-cache:?max_size=none&ttl=1.5&cache_on_write=no")
     assert store == LRUStoreCache(MemoryStore(name="sizes"), None, ttl=1.5, cache_on_write=False)
     assert open_store(json.loads(json.dumps(store.spec()))) == store

@@ -682,7 +682,7 @@ def outcome(array: zarrv3.Array, chosen: Any, kernel: str) -> Any:
 
 
 def bits_or_error(array: zarrv3.Array, chosen: Any) -> Any:
-    """The same with the kernels that are set."""
+    """Values as the kernels that are set read and write them."""
     try:
         return bits(array[chosen])
     except ZarrError as error:

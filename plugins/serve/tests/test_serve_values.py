@@ -77,7 +77,7 @@ RANGES: dict[str, tuple[int, bytes, str | None]] = {
 
 @pytest.mark.parametrize("kind", ["memory", "directory"])
 def test_ranges(kind: str, ask: Ask, tmp_path: Path) -> None:
-    """A part of a value is what `value[start:stop]` is, whether the store can read it alone or not; what is no range is ignored."""
+    """A part of a value is what `value[start:stop]` is, whether the store can read it alone or not; what is not a range is ignored."""
     store = zarrv3.open_store(str(tmp_path) if kind == "directory" else None)
     store["v"], store["empty"] = DIGITS, b""
     with served(store) as url:

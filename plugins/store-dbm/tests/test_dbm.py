@@ -132,7 +132,7 @@ def test_python_reads_what_we_write(open_it: Opener, variant: dict[str, Any]) ->
 
 
 def test_foreign_keys_are_left_alone(open_it: Opener, variant: dict[str, Any]) -> None:
-    """Keys that are no text are not listed, and survive our writing."""
+    """Keys that are not text are not listed, and survive our writing."""
     with open_it() as store:
         store["k"] = b"v"
         path, taken = store.path, {n: v for n, v in variant.items() if n == "ending"}

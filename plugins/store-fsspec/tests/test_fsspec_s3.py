@@ -115,7 +115,7 @@ def test_listings_are_never_stale(s3: Any, folder: str) -> None:
 
 
 def test_markers_of_folders_are_hidden(s3: Any, s3_store: Opener, folder: str) -> None:
-    """Empty objects `folder/` that other tools make, and names that are no keys, are not listed."""
+    """Empty objects `folder/` that other tools make, and names that are not keys, are not listed."""
     place = folder.removeprefix(f"s3://{s3.bucket}/")
     for name in ("", "f/", "g/", "f//x"):
         s3.plain().call_s3("put_object", Bucket=s3.bucket, Key=f"{place}/{name}", Body=b"")

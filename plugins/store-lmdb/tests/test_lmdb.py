@@ -302,7 +302,7 @@ def test_large_folders_are_renamed_in_parts(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_flushing(tmp_path: Path, calls: list[str]) -> None:
-    """Seed: writes are not flushed at once; `flush` and `close` do, if there is anything to flush."""
+    """Writes are not flushed at once; `flush` and `close` flush them, if there is anything to flush."""
     store = LMDBStore(tmp_path / "data")
     store.flush()
     store["k"] = b"v"
@@ -362,7 +362,7 @@ def test_old_databases(tmp_path: Path) -> None:
 
 
 def test_foreign_keys_are_not_listed(tmp_path: Path) -> None:
-    """Keys that are no text, which another program has put there, are left alone."""
+    """Keys that are not text, which another program has put there, are left alone."""
     with lmdb.open(str(tmp_path / "data")) as env, env.begin(write=True) as txn:
         txn.put(b"\xff\xfe", b"")
         txn.put(b"a/\xff", b"")

@@ -113,7 +113,7 @@ def test_requests_are_counted(s3: Any, s3_store: Make) -> None:
 
 
 def test_markers_of_folders_are_hidden(s3: Any, s3_store: Make) -> None:
-    """The empty objects `folder/` of other tools are no keys, also where nothing else lies there; an empty value beside is one."""
+    """The empty objects `folder/` of other tools are not keys, even where nothing else lies there; an empty value beside them is one."""
     store = s3_store()
     store.update({"empty": b"", "empty/x": b"1", "both": b"12", "alone": b"", "f/k": b"3"})
     place = s3_store.args[0].removeprefix("s3:/")  # type: ignore[attr-defined]

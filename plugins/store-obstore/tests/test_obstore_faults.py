@@ -144,7 +144,7 @@ class _Longer(_Odd):
 
 @pytest.mark.parametrize("url", ["s3://bucket", None])
 def test_replaced_by_a_longer_one(url: str | None) -> None:
-    """A range that lies behind the end of an object when it is asked for, but not a moment later, is read and is no error."""
+    """A range that lies behind the end of an object when it is asked for, but not a moment later, is read and is not an error."""
     ranges = [(8, 16), (90, 200), (50, None), (100, 120)]
     with ThreadingHTTPServer(("127.0.0.1", 0), _Longer) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -128,7 +128,7 @@ def test_old_database_is_erased_without_an_index(
 
 
 def test_odd_names_below_the_prefix_are_no_keys(store: RedisStore, client: redis.Redis, prefix: str) -> None:
-    """Names that are no keys, and values that are no strings, are neither listed nor entered."""
+    """Names that are not keys, and values that are not strings, are neither listed nor entered."""
     for name in ("", "/a", "a//b", "../a", "a/"):
         client.set(f"{prefix}:{name}", b"v")
     client.set(prefix.encode() + b":\xff", b"v")

@@ -49,7 +49,7 @@ def made(url: str) -> None:
 def test_copying_to_the_source(
     source: str, dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same data by a link, another class, a layer or a path within is refused before anything is erased."""
+    """A destination that shows the source's data by a link, another class, a layer or a path within is refused before anything is erased."""
     monkeypatch.chdir(tmp_path)
     for url in URLS.values():
         made(url.format(tmp_path))

@@ -10,7 +10,7 @@ from zarrv3 import Array
 from zarrv3.errors import ConfigurationError, UnsupportedError
 
 PATIENCE = 60.0
-"""Seconds for which tasks that are writing are waited for when their graph has failed."""
+"""How many seconds to wait for tasks that are still writing when their graph has failed."""
 
 
 class Handle:

@@ -189,8 +189,8 @@ def _unwrapped(value: Any) -> Origin | None:
     """What lazy values of xarray are read from, under the wrappers that keep it in an attribute."""
     is_whole = True
     for _ in range(16):
-        chosen = getattr(getattr(value, "key", None), "tuple", ())
-        is_whole = is_whole and all(part == slice(None) for part in chosen)
+        indices = getattr(getattr(value, "key", None), "tuple", ())
+        is_whole = is_whole and all(index == slice(None) for index in indices)
         value = next(
             (v for name in ("array", "_array") if (v := getattr(value, name, None)) is not None), None
         )
@@ -213,7 +213,7 @@ def _store_of(store: Any) -> BaseStore | None:
     """A store of zarr-python as one of ours."""
     try:
         from zarrv3_bridge_zarr import from_zarr_store
-    except ImportError:  # folders are what nobody needs the bridge for
+    except ImportError:  # folders do not need the bridge
         root = getattr(store, "root", None)
         return None if root is None else as_store(str(root))
     return from_zarr_store(store)

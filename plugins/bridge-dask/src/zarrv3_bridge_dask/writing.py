@@ -78,15 +78,15 @@ def from_dask(
     for each block. Elsewhere, without a lock, `UnalignedBlocksError` is raised.
     """
     arithmetic.check_known(darr.chunks)
-    kind = data_type_of(options.pop("dtype", None) or darr.dtype)
+    data_type = data_type_of(options.pop("dtype", None) or darr.dtype)
     store, below = split_location(store)
     opened = as_store(store, storage_options)
     name = join_paths(below, path)
     if rechunk and options.get("chunks", "auto") == "auto" and options.get("shards") in {None, "auto"}:
         darr = darr.rechunk(arithmetic.even(darr.chunks))
     is_safe = bool(lock) or opened.capabilities.swap
-    options |= _shapes(darr, kind, options.get("chunks", "auto"), options.get("shards"), is_safe=is_safe)
-    unit = _unit(opened, darr.shape, kind, options)
+    options |= _shapes(darr, data_type, options.get("chunks", "auto"), options.get("shards"), is_safe=is_safe)
+    unit = _unit(opened, darr.shape, data_type, options)
     offset = (0,) * darr.ndim
     if rechunk:
         darr = darr.rechunk(arithmetic.aligned(darr.chunks, unit, offset))
@@ -94,10 +94,10 @@ def from_dask(
         arithmetic.check_aligned(darr.chunks, unit, offset, f"the new array /{name}")
     if overwrite:
         check_not_read([darr], opened, name)
-    castable(np.empty(0, darr.dtype), kind.numpy, f"/{name}")
+    castable(np.empty(0, darr.dtype), data_type.numpy, f"/{name}")
     with replacing(opened, name, lambda: None, overwrite=overwrite and compute) as site:
         array = zarrv3.create_array(
-            site.store, name=site.path, shape=darr.shape, dtype=kind, overwrite=overwrite, **options
+            site.store, name=site.path, shape=darr.shape, dtype=data_type, overwrite=overwrite, **options
         )
         done = write_many([_write(darr, array, None)], compute=compute, lock=lock)
     return Array(opened, name, metadata=array.metadata) if compute else done
@@ -157,7 +157,7 @@ def append_dask(
         rechunk: see `from_dask`.
 
     Blocks may share chunks or shards as in `write_dask`. Raises `AssignmentError` for a dask array that does not fit,
-    `SelectionError` for an axis that there is not; nothing is changed then.
+    `SelectionError` for an axis that does not exist; nothing is changed then.
     """
     arithmetic.check_known(darr.chunks)
     if not -array.ndim <= axis < array.ndim:
@@ -254,8 +254,8 @@ def _check_scheduler(array: Array, *, compute: bool) -> None:
 
 def _leaves_process() -> bool:
     """Whether dask would compute by a cluster or by processes, as far as it is set now."""
-    chosen: Any = get_scheduler()
-    return chosen is not None and chosen not in {threaded.get, local.get_sync}
+    scheduler: Any = get_scheduler()
+    return scheduler is not None and scheduler not in {threaded.get, local.get_sync}
 
 
 def _write(darr: da.Array, array: Array, region: Region) -> Write:
@@ -277,17 +277,19 @@ def _write_at(darr: da.Array, array: Array, whole: tuple[slice, ...]) -> Write:
     return Write(darr, array, whole)
 
 
-def _unit(store: BaseStore, shape: Sequence[int], kind: Any, options: Mapping[str, Any]) -> tuple[Cut, ...]:
+def _unit(
+    store: BaseStore, shape: Sequence[int], data_type: Any, options: Mapping[str, Any]
+) -> tuple[Cut, ...]:
     """How a new array will be cut into what it stores as one value; asks the store for nothing."""
     names = signature(metadata_for).parameters
     known = {name: value for name, value in options.items() if name in names}
-    planned = Array(store, metadata=metadata_for(store, shape=shape, dtype=kind, **known))
+    planned = Array(store, metadata=metadata_for(store, shape=shape, dtype=data_type, **known))
     return planned.layout.stored
 
 
-def _shapes(darr: da.Array, kind: Any, chunks: Any, shards: Any, *, is_safe: bool) -> dict[str, Any]:
+def _shapes(darr: da.Array, data_type: Any, chunks: Any, shards: Any, *, is_safe: bool) -> dict[str, Any]:
     """The arguments `chunks` and `shards` of the new array."""
-    item_size = kind.item_size or 16
+    item_size = data_type.item_size or 16
     is_free = chunks is True or (isinstance(chunks, str) and chunks == "auto")
     wants_shards = isinstance(shards, str) and shards == "auto"
     try:

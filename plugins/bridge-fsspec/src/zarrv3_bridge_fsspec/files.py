@@ -20,11 +20,11 @@ class ReadFile(io.BytesIO):
         self.fs, self.path, self.size = fs, path, len(value)
 
     def writable(self) -> bool:
-        """No."""
+        """Whether the file can be written: no."""
         return False
 
     def write(self, _: Any) -> int:
-        """Refused."""
+        """Refuse to write: `io.UnsupportedOperation`."""
         raise io.UnsupportedOperation("the file is open for reading")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -49,7 +49,7 @@ class WriteFile(io.BytesIO):
         self._written: bytes | None = None
 
     def readable(self) -> bool:
-        """No."""
+        """Whether the file can be read: no."""
         return False
 
     def close(self) -> None:

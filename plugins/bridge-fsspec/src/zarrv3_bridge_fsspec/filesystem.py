@@ -35,7 +35,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
     """A store as a file system: keys are files, what lies above them are folders, and there are no empty folders.
 
     Concurrent calls for single files are gathered into batches (`zarrv3_bridge_fsspec.gathering`): fsspec's `cat`,
-    `cat_ranges`, `pipe`, `copy`, `get`, `put` and `rm` make one call a file, so all of them are batches. Folders are
+    `cat_ranges`, `pipe`, `copy`, `get`, `put` and `rm` make one call per file, so all of them are batches. Folders are
     listed, erased and renamed in one call of the store.
 
     fsspec keeps no instance of this class, so that a store is closed when nobody uses it.
@@ -195,7 +195,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         await self._gatherer.call("write", self._file_key(path)).answer()
 
     async def _cp_file(self, path1: str, path2: str, **_: Any) -> None:
-        """Copy a file; of a folder nothing is copied, since it is where its files are."""
+        """Copy a file; a folder needs no copy, since it is where its files are."""
         if self._key(path1) == self._key(path2):
             raise ValueError(f"{path1!r} cannot be copied to itself")
         try:
@@ -207,7 +207,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         await self._pipe_file(path2, value)
 
     async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **_: Any) -> None:
-        """Copy a file to this machine; of a folder, make the folder."""
+        """Copy a file to this machine; for a folder, make the folder."""
         try:
             value = await self._cat_file(rpath)
         except (FileNotFoundError, IsADirectoryError):
@@ -230,7 +230,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
         mode: str = "overwrite",
         **_: Any,
     ) -> None:
-        """Copy a file from this machine; of a folder nothing, since it is where its files are."""
+        """Copy a file from this machine; a folder needs no copy, since it is where its files are."""
         if not await asyncio.to_thread(os.path.isdir, lpath):
             value = await asyncio.to_thread(Path(lpath).read_bytes)
             callback.set_size(len(value))
@@ -368,7 +368,7 @@ class StoreFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec is not t
     async def _mv(
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
-        """As `mv`."""
+        """Move files, as `mv` does."""
         sources = await self._matching(path1)
         target = self._own(path2)
         if sources == [target]:

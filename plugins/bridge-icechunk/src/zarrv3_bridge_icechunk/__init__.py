@@ -1,6 +1,6 @@
 """Versions by URL: repositories of Icechunk as stores.
 
-store         `IcechunkStore`: what a user says, as options, and what he does with versions
+store         `IcechunkStore`: its options and URL, and what can be done with versions
 driver        the contract over a session of icechunk: who may write when, what has been changed, what is committed
 repositories  from a URL and options to a repository
 library       icechunk, unless this process was forked from one that has used it; what its exceptions mean

@@ -61,7 +61,7 @@ def commit(
 ) -> None:
     """Put a snapshot with a message on a branch, as it is: a note in its history, and with --tag a name for good.
 
-    What other commands write, they commit themselves; `?commit=TEXT` at the end of their URL says with which message.
+    Other commands commit what they write themselves; `?commit=TEXT` at the end of their URL says with which message.
     """
     with _versions(url, option) as store:
         if tag is not None and tag in store.tags():

@@ -68,7 +68,7 @@ class IcechunkDriver(ZarrDriver):
         self.capabilities = can
 
     def ping(self) -> None:
-        """See the contract: a session knows without asking which keys there are."""
+        """Return at once: a session knows without asking which keys there are."""
         repository = self.repository or self._place.find()
         if repository is not None:
             repository.list_branches()
@@ -99,7 +99,7 @@ class IcechunkDriver(ZarrDriver):
         return self.session.store
 
     def _renew(self) -> None:
-        """Let no version that was told be one of any value."""
+        """Make sure that no version that was handed out stands for a value any more."""
         self._base = os.urandom(8)
         self._counts: dict[str, int] = {}
 
@@ -220,7 +220,7 @@ class IcechunkDriver(ZarrDriver):
             self._write_each(changes)
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        """As the contract says, but for folders below a group that have keys and no document of their own: icechunk omits them."""
+        """As the contract says, except for folders below a group that have keys and no document of their own: icechunk omits them."""
         names = run(self._members(folder))
         if names:
             are_keys = run(self._each(names, self._is_key))

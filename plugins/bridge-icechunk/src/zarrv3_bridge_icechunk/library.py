@@ -87,7 +87,7 @@ def is_missing_version(error: BaseException) -> bool:
 
 
 def is_no_key(error: BaseException) -> bool:
-    """Whether it says that a key is not one of Zarr's, or of an array that there is not."""
+    """Whether it says that a key is not one of Zarr's, or is of an array that does not exist."""
     return isinstance(error, KeyError) or _says(error, _KEY)
 
 

@@ -34,7 +34,7 @@ class Location(NamedTuple):
 
 
 def location_of(url: str) -> Location:
-    """Where a URL points to; `ConfigurationError` for one that is none of ours."""
+    """Where a URL points to; `ConfigurationError` for one that is not ours."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         known = ", ".join(f"icechunk+{scheme}:" for scheme in SCHEMES)
@@ -110,7 +110,7 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """A block that one at a time is in of those who commit to a folder: icechunk itself does not see that two do at once.
+        """A block that only one of those who commit to a folder enters at a time: icechunk itself does not notice two at once.
 
         The folder itself is locked: no file is made for it. Elsewhere the storage writes on a condition.
         """
@@ -130,8 +130,8 @@ class Place:
     def _authorized(self) -> dict[str, Any]:
         if not self._virtual:
             return {}
-        chosen = {prefix: _credentials(prefix, given) for prefix, given in self._virtual.items()}
-        return {"authorize_virtual_chunk_access": library().containers_credentials(chosen)}
+        credentials = {prefix: _credentials(prefix, given) for prefix, given in self._virtual.items()}
+        return {"authorize_virtual_chunk_access": library().containers_credentials(credentials)}
 
     def _storage(self) -> Any:
         icechunk, (scheme, container, prefix, account) = library(), self.location

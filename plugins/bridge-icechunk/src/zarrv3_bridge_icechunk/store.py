@@ -1,4 +1,4 @@
-"""`IcechunkStore`: what a user says, as options, and what he does with versions."""
+"""`IcechunkStore`: its options and URL, and what can be done with versions."""
 
 from __future__ import annotations
 
@@ -275,19 +275,19 @@ class IcechunkStore(Backend):
             names = {cls.__name__ for cls in type(error).__mro__}
             if not names & {"ConflictError", "RebaseFailedError"}:
                 raise
-            where = f"{self._wanted()} of {self.describe()}"
+            version = f"{self._wanted()} of {self.describe()}"
             if "RebaseFailedError" in names:
                 found = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], list) else []
                 what = ", ".join(
                     f"{str(one.conflict_type).rpartition('.')[2]} at {one.path}" for one in found
                 )
                 raise CommitConflictError(
-                    f"the changes do not fit onto what others have committed to {where}: {what or error}; they are still here: "
+                    f"the changes do not fit onto what others have committed to {version}: {what or error}; they are still here: "
                     "rebase('ours') keeps these chunks where both have written, rebase('theirs') the others', and "
                     "discard() gives these changes up"
                 ) from error
             raise CommitConflictError(
-                f"others have committed to {where} since this session began; the changes are still here: rebase(), then "
+                f"others have committed to {version} since this session began; the changes are still here: rebase(), then "
                 "commit again, or commit(…, rebase='detect'); discard() gives them up"
             ) from error
 
@@ -301,14 +301,14 @@ class IcechunkStore(Backend):
         return "yes, because each has a session of its own, and a commit is refused where others have changed the same"
 
     def flush(self) -> None:
-        """Commit, where a message is given for that; else nothing is there for others, nor after this process, before a commit."""
+        """Commit if the option `commit` is given; otherwise only `commit` makes changes visible to others and lets them outlive this process."""
         if self._options["commit"] is not None and self.has_changes:
             self._commit_unasked()
 
     def close(self) -> None:
         """Commit what is left and release everything; further calls raise `StoreClosedError`.
 
-        Where that fails, or an exception is on its way that may have come in the middle of some change, the store stays as it is
+        Where that fails, or an exception is propagating that may have come in the middle of a change, the store stays as it is
         and says so, in the first case by an error, in the other by an `UncommittedWarning`.
         """
         if self.has_changes:
@@ -325,7 +325,7 @@ class IcechunkStore(Backend):
         super().close()
 
     def _give_up(self, error: BaseException) -> None:
-        """Say once that nothing is committed unasked any more."""
+        """Warn once that from now on nothing is committed unless it is asked for."""
         if not self._is_given_up:
             self._is_given_up = True
             warnings.warn(
@@ -401,8 +401,8 @@ def _solver(name: Solver) -> Any:
         return icechunk.ConflictDetector()
     if name not in {"ours", "theirs"}:
         raise ConfigurationError(f"a solver is 'detect', 'ours' or 'theirs', not {name!r}")
-    chosen = icechunk.VersionSelection.UseOurs if name == "ours" else icechunk.VersionSelection.UseTheirs
-    return icechunk.BasicConflictSolver(on_chunk_conflict=chosen)
+    kept = icechunk.VersionSelection.UseOurs if name == "ours" else icechunk.VersionSelection.UseTheirs
+    return icechunk.BasicConflictSolver(on_chunk_conflict=kept)
 
 
 _STORAGE = (

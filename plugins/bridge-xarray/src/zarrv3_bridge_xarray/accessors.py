@@ -1,4 +1,4 @@
-"""`dataset.zarrv3`, and the same on arrays and trees; there once this package is imported or xarray has looked for engines."""
+"""`dataset.zarrv3`, and that of arrays and trees; it is there once this package is imported or xarray has looked for engines."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ from zarrv3 import Group, registry
 from zarrv3.errors import ConfigurationError
 from zarrv3.options.urls import parse_pipeline
 from zarrv3.store.base import BaseStore
-from zarrv3_bridge_xarray.groups import GroupStore, closed, open_group, open_groups, place
+from zarrv3_bridge_xarray.groups import GroupStore, closed, open_group, open_groups, place_of
 
 ELSEWHERE = frozenset({"file", "directory", "zip", "http", "https"})
 """Schemes that others open too, so that nothing is guessed from them; besides those that come from fsspec."""
@@ -81,11 +81,11 @@ class ZarrV3Backend(BackendEntrypoint):
             zarr_format: 3; data in version 2 are opened by the layer `|zarr2:`.
         """
         _check(mode, zarr_format)
-        where = place(filename_or_obj, group, storage_options)
+        place = place_of(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
-        with closed(where, keep=True):
+        with closed(place, keep=True):
             opened = open_group(
-                where,
+                place,
                 consolidated=_either(consolidated, use_consolidated),
                 drop=drop,
                 masks=bool(use_zarr_fill_value_as_mask),
@@ -117,13 +117,13 @@ class ZarrV3Backend(BackendEntrypoint):
     ) -> dict[str, Dataset]:
         """The group at a path as `"/"`, and every group below it as `"/a/b"`; see `open_dataset`."""
         _check(mode, zarr_format)
-        where = place(filename_or_obj, group, storage_options)
+        place = place_of(filename_or_obj, group, storage_options)
         drop = _names(drop_variables)
-        with closed(where, keep=True):
+        with closed(place, keep=True):
             return {
                 path: _decoded(opened, drop_variables=drop, **decoding)
                 for path, opened in open_groups(
-                    where,
+                    place,
                     consolidated=_either(consolidated, use_consolidated),
                     drop=drop,
                     masks=bool(use_zarr_fill_value_as_mask),

@@ -119,11 +119,11 @@ def _texts(variable: Variable) -> Any:
 
 
 def _filled(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    kind: Any = values.dtype
-    if isinstance(getattr(kind, "na_object", ""), str):
+    dtype: Any = values.dtype
+    if isinstance(getattr(dtype, "na_object", ""), str):
         return values.astype(np.dtypes.StringDType())
     texts = values.astype(object)
-    texts[np.isnan(values) | (values == kind.na_object)] = ""
+    texts[np.isnan(values) | (values == dtype.na_object)] = ""
     return texts.astype(np.dtypes.StringDType())
 
 

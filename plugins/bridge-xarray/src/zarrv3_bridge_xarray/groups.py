@@ -31,7 +31,7 @@ class Place(NamedTuple):
     """Whether the store was opened for this place and is closed with it."""
 
 
-def place(store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
+def place_of(store: StoreLike, group: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
     """Where a user's words lead: a URL (which may end in `|zarr3:path`), a store object or a `Group`, and a path below."""
     if isinstance(store, Group):
         if storage_options:
@@ -43,16 +43,16 @@ def place(store: StoreLike, group: str | None, storage_options: Mapping[str, Any
 
 
 @contextmanager
-def closed(where: Place, *, keep: bool) -> Iterator[None]:
+def closed(place: Place, *, keep: bool) -> Iterator[None]:
     """Close a store that was opened for a place: after an error always, else unless it is still needed."""
     try:
         yield
     except BaseException:
-        if where.is_ours:
-            where.store.close()
+        if place.is_ours:
+            place.store.close()
         raise
-    if where.is_ours and not keep:
-        where.store.close()
+    if place.is_ours and not keep:
+        place.store.close()
 
 
 class GroupStore(AbstractDataStore):
@@ -95,26 +95,26 @@ class GroupStore(AbstractDataStore):
 
 
 def open_group(
-    where: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
+    place: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
 ) -> GroupStore:
     """The group at a place: one listing and one read of the documents, or one read of consolidated metadata.
 
     Args:
-        where: the place.
+        place: where it is.
         consolidated: whether to use consolidated metadata; `None` where the store cannot list its keys.
         drop: names of arrays to leave alone.
         masks: whether fill values stand for missing values.
     """
-    top = _top(where, consolidated)
+    top = _top(place, consolidated)
     arrays = {name: member for name, member in _members(top, drop) if isinstance(member, Array)}
-    return GroupStore(top, arrays, closes=where.is_ours, masks=masks)
+    return GroupStore(top, arrays, closes=place.is_ours, masks=masks)
 
 
 def open_groups(
-    where: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
+    place: Place, *, consolidated: bool | None, drop: Collection[str] = (), masks: bool = False
 ) -> Iterator[tuple[str, GroupStore]]:
     """The group at a place as `"/"` and all below it as `"/a/b"`, parents first; see `open_group`."""
-    yield from unrolled(_walked(_top(where, consolidated), "", drop, closes=where.is_ours, masks=masks))
+    yield from unrolled(_walked(_top(place, consolidated), "", drop, closes=place.is_ours, masks=masks))
 
 
 def _walked(
@@ -139,26 +139,26 @@ def _members(top: Group, drop: Collection[str]) -> Iterator[tuple[str, Array | G
         yield name, cls(top.store, folder_of(top.path) + name, read_only=True, metadata=metadata)
 
 
-def _top(where: Place, wanted: bool | None) -> Group:
+def _top(place: Place, wanted: bool | None) -> Group:
     """The group at a place, with the consolidated metadata of itself or of a group above it where they are wanted."""
-    store, path = where.store, where.path
+    store, path = place.store, place.path
     if wanted is not False and (wanted or not store.capabilities.list):
-        store = _consolidated(where, wanted=wanted)
+        store = _consolidated(place, wanted=wanted)
     return Group(store, path, read_only=True)
 
 
-def _consolidated(where: Place, *, wanted: bool | None) -> BaseStore:
-    parts = where.path.split("/") if where.path else []
+def _consolidated(place: Place, *, wanted: bool | None) -> BaseStore:
+    parts = place.path.split("/") if place.path else []
     above = ["/".join(parts[:end]) for end in range(len(parts) + 1)][::-1]
-    for path, found in zip(above, nodes.find_many(where.store, above), strict=True):
+    for path, found in zip(above, nodes.find_many(place.store, above), strict=True):
         if isinstance(found, GroupMetadata) and found.consolidated_metadata is not None:
-            return consolidated.with_consolidated(where.store, path, found, wanted=True)
+            return consolidated.with_consolidated(place.store, path, found, wanted=True)
     if wanted is None:
         raise ConfigurationError(
-            f"{where.store.describe()} cannot list its keys, and there is no consolidated metadata at or above "
-            f"/{where.path}: call zarrv3.consolidate_metadata on the store where it was written"
+            f"{place.store.describe()} cannot list its keys, and there is no consolidated metadata at or above "
+            f"/{place.path}: call zarrv3.consolidate_metadata on the store where it was written"
         )
     raise ConfigurationError(
-        f"there is no consolidated metadata at or above /{where.path} in {where.store.describe()}; "
+        f"there is no consolidated metadata at or above /{place.path} in {place.store.describe()}; "
         "call zarrv3.consolidate_metadata, or open it with consolidated=False"
     )

@@ -149,8 +149,8 @@ def _special_serializer(array: Array) -> JSON:
 
 def _decoded_fill(array: Array, value: Any) -> Any:
     """The attribute `_FillValue` as xarray writes it (base64 for floats and bytes), or as others do: as a number."""
-    kind = array.metadata.data_type.to_json()
-    dtype = "string" if array.dtype.kind == "T" else kind if kind == "bytes" else array.dtype
+    data_type = array.metadata.data_type.to_json()
+    dtype = "string" if array.dtype.kind == "T" else data_type if data_type == "bytes" else array.dtype
     try:
         with suppress(TypeError, ValueError, struct.error):
             return FillValueCoder.decode(value, dtype)

@@ -31,7 +31,7 @@ from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike
 from zarrv3.store.base import BaseStore
 from zarrv3_bridge_xarray import chunking
-from zarrv3_bridge_xarray.groups import Place, closed, place
+from zarrv3_bridge_xarray.groups import Place, closed, place_of
 from zarrv3_bridge_xarray.plans import Mode, Plan, PlanStore
 from zarrv3_bridge_xarray.regions import Region, Slices, check_covers, resolved
 from zarrv3_bridge_xarray.variables import dimensions
@@ -94,10 +94,10 @@ def to_zarrv3(
     Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard and the store cannot swap values,
     `AssignmentError` for what does not fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
     """
-    chosen = _mode(mode, append_dim, region)
+    resolved = _mode(mode, append_dim, region)
     if zarr_format not in {None, 3}:
         raise ConfigurationError(f"zarrv3 writes Zarr version 3, not {zarr_format!r}")
-    given = place(store, group, storage_options)
+    given = place_of(store, group, storage_options)
     with closed(given, keep=not compute):
         members = [*_members(data, write_inherited_coords, encoding or {})]
         if len(members) > 1 and region is not None:
@@ -110,20 +110,20 @@ def to_zarrv3(
                 f"append_dim: there is no dimension {append_dim!r} in what is written; it has {dims}"
             )
         consolidates = consolidated or (
-            consolidated is None and chosen != "r+" and given.store.capabilities.list
+            consolidated is None and resolved != "r+" and given.store.capabilities.list
         )
         with (
             warnings.catch_warnings(),
-            replacing(*given[:2], lambda: None, overwrite=chosen == "w" and compute) as site,
+            replacing(*given[:2], lambda: None, overwrite=resolved == "w" and compute) as site,
         ):
             if consolidates:
                 warnings.simplefilter("ignore", StaleMetadataWarning)  # they are not, a moment later
-            where = Place(*site, is_ours=False)
+            place = Place(*site, is_ours=False)
             plans = [
                 _planned(
                     member,
-                    where._replace(path=(folder_of(where.path) + path).rstrip("/")),
-                    chosen,
+                    place._replace(path=(folder_of(place.path) + path).rstrip("/")),
+                    resolved,
                     encoding=own,
                     append_dim=append_dim,
                     region=region,
@@ -133,14 +133,14 @@ def to_zarrv3(
                 )
                 for path, member, own in members
             ]
-            _check_not_read(plans, given, chosen)
+            _check_not_read(plans, given, resolved)
             try:
-                _create(plans, where, chosen)
+                _create(plans, place, resolved)
             except NodeExistsError as error:  # in the words of this function
                 raise NodeExistsError(str(error).replace("overwrite=True", "mode='w'")) from None
-            lock = not (safe_chunks or where.store.capabilities.swap)
+            lock = not (safe_chunks or place.store.capabilities.swap)
             options = {"lock": lock, **(chunkmanager_store_kwargs or {})}
-            done = _write(plans, where, compute=compute, options=options)
+            done = _write(plans, place, compute=compute, options=options)
         if consolidates:
             _consolidate(given.store, wanted=consolidated is True)
         given.store.flush()
@@ -207,7 +207,7 @@ def _as_dataset(data: Dataset | DataArray) -> Dataset:
 
 def _planned(
     dataset: Dataset,
-    where: Place,
+    place: Place,
     mode: Mode,
     *,
     encoding: Mapping[str, Any],
@@ -218,7 +218,7 @@ def _planned(
     write_empty: bool | None,
 ) -> Plan:
     chunking.check_known(dataset)
-    there = _existing(where, mode)
+    there = _existing(place, mode)
     arrays = dict(there.arrays()) if there else {}
     slices: Slices = {}
     if region is not None:
@@ -228,8 +228,8 @@ def _planned(
     if append_dim is not None:
         _check_append(dataset, append_dim, arrays)
     store = PlanStore(
-        where.store,
-        where.path,
+        place.store,
+        place.path,
         mode,
         arrays=arrays,
         there=there.attrs.asdict() if there else {},
@@ -243,15 +243,15 @@ def _planned(
     return store.plan
 
 
-def _existing(where: Place, mode: Mode) -> Group | None:
+def _existing(place: Place, mode: Mode) -> Group | None:
     """The group, if it is there and not to be replaced."""
     if mode in {"w", "w-"}:
         return None
-    found = nodes.find(where.store, where.path)
+    found = nodes.find(place.store, place.path)
     if found is None and mode != "r+":
         return None
-    nodes.checked(where.store, where.path, found, GroupMetadata)
-    return Group(where.store, where.path)
+    nodes.checked(place.store, place.path, found, GroupMetadata)
+    return Group(place.store, place.path)
 
 
 def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) -> None:
@@ -270,56 +270,56 @@ def _check_append(dataset: Dataset, dim: Hashable, arrays: Mapping[str, Array]) 
         )
 
 
-def _check_not_read(plans: list[Plan], where: Place, mode: Mode) -> None:
+def _check_not_read(plans: list[Plan], place: Place, mode: Mode) -> None:
     """Raise `ConfigurationError` if dask arrays are still to be computed from what would be erased or replaced first."""
     lazy = [
         target for plan in plans for target in plan.targets if not isinstance(target.values, Variable)
     ]  # others are in memory since they were encoded
     if mode == "w":
         for target in lazy:
-            chunking.bridge().check_not_read([target.values], where.store, where.path)
+            chunking.bridge().check_not_read([target.values], place.store, place.path)
         return
     created = {path for plan in plans for path in plan.arrays}
     for target in (target for target in lazy if target.path not in created):
-        array = Array(where.store, target.path)
+        array = Array(place.store, target.path)
         chunking.bridge().check_not_shifted(target.values, array, target.region)
 
 
 # ---------------------------------------------------------------- doing
 
 
-def _create(plans: list[Plan], where: Place, mode: Mode) -> None:
+def _create(plans: list[Plan], place: Place, mode: Mode) -> None:
     """Store the documents of groups and arrays."""
     if mode == "r+":
         return
     arrays = {path: metadata for plan in plans for path, metadata in plan.arrays.items()}
     groups = {plan.path: GroupMetadata.create(plan.attributes) for plan in plans}
     if mode == "w":
-        nodes.create_many(where.store, {**groups, **arrays}, overwrite=True)
+        nodes.create_many(place.store, {**groups, **arrays}, overwrite=True)
         return
     if mode == "w-":
-        nodes.create(where.store, where.path, groups.pop(where.path))  # of several writers one gets it
-        nodes.create_many(where.store, {**groups, **arrays})
+        nodes.create(place.store, place.path, groups.pop(place.path))  # of several writers one gets it
+        nodes.create_many(place.store, {**groups, **arrays})
         return
-    found = nodes.find_many(where.store, [*groups])
+    found = nodes.find_many(place.store, [*groups])
     if wrong := [path for path, there in zip(groups, found, strict=True) if isinstance(there, ArrayMetadata)]:
-        raise NodeTypeError(f"{nodes.where(where.store, wrong[0])} is an array, not a group")
+        raise NodeTypeError(f"{nodes.where(place.store, wrong[0])} is an array, not a group")
     new = {path: groups[path] for path, there in zip(groups, found, strict=True) if there is None}
-    nodes.create_many(where.store, {**new, **arrays})
+    nodes.create_many(place.store, {**new, **arrays})
     for plan in plans:
         if plan.path not in new and plan.attributes is not None:
-            Group(where.store, plan.path).attrs.put(plan.attributes)
+            Group(place.store, plan.path).attrs.put(plan.attributes)
 
 
-def _write(plans: list[Plan], where: Place, *, compute: bool, options: Mapping[str, Any]) -> Any:
+def _write(plans: list[Plan], place: Place, *, compute: bool, options: Mapping[str, Any]) -> Any:
     """Write the values; those of dask arrays as one graph, which is returned unless it is computed."""
     created = {path: metadata for plan in plans for path, metadata in plan.arrays.items()}
     targets = [target for plan in plans for target in plan.targets]
-    with _grown(plans, where) as changed:
+    with _grown(plans, place) as changed:
         later = []
         for target in targets:
             metadata = created.get(target.path) or changed.get(target.path)
-            array = Array(where.store, target.path, metadata=metadata, write_empty_chunks=target.write_empty)
+            array = Array(place.store, target.path, metadata=metadata, write_empty_chunks=target.write_empty)
             if not isinstance(target.values, Variable):
                 later.append(chunking.bridge().Write(target.values, array, target.region))
             elif target.values.size:
@@ -333,7 +333,7 @@ Change: TypeAlias = Callable[[ArrayMetadata], ArrayMetadata]
 
 
 @contextmanager
-def _grown(plans: list[Plan], where: Place) -> Iterator[dict[str, ArrayMetadata]]:
+def _grown(plans: list[Plan], place: Place) -> Iterator[dict[str, ArrayMetadata]]:
     """Give arrays their new lengths and attributes; their metadata by then. After an error lengths are as they were."""
     grows = {
         target.path: target.grows for plan in plans for target in plan.targets if target.grows is not None
@@ -344,21 +344,21 @@ def _grown(plans: list[Plan], where: Place) -> Iterator[dict[str, ArrayMetadata]
             _changed,
             grows=grows.get(path),
             attributes=attributes.get(path),
-            name=nodes.where(where.store, path),
+            name=nodes.where(place.store, path),
         )
         for path in {**grows, **attributes}
     }
     done: dict[str, ArrayMetadata] = {}
     try:
-        _change(where, changes, done)
+        _change(place, changes, done)
         if done:
-            nodes.Above().tell(where.store, "changed", *done)
+            nodes.Above().tell(place.store, "changed", *done)
         yield done
     except BaseException:
         for path in grows.keys() & done.keys():
             axis, before, after = grows[path]
             with suppress(ZarrError):
-                Array(where.store, path).resize_with(
+                Array(place.store, path).resize_with(
                     lambda shape, axis=axis, before=before, after=after: (  # type: ignore[misc]
                         (*shape[:axis], before, *shape[axis + 1 :]) if shape[axis] == after else shape
                     )
@@ -380,9 +380,9 @@ def _changed(
     return metadata if attributes is None else metadata.with_attributes(attributes)
 
 
-def _change(where: Place, changes: dict[str, Change], done: dict[str, ArrayMetadata]) -> None:
+def _change(place: Place, changes: dict[str, Change], done: dict[str, ArrayMetadata]) -> None:
     """Change the documents of arrays, with one swap where the store has that; `done` gets those that are changed."""
-    store, left = where.store, {nodes.document_key(path): path for path in changes}
+    store, left = place.store, {nodes.document_key(path): path for path in changes}
     if not store.capabilities.swap:
         for path, change in changes.items():
             done[path], _ = nodes.change(store, path, ArrayMetadata, change)

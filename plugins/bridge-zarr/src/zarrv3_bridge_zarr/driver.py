@@ -63,7 +63,7 @@ class ZarrDriver:
         )
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
-        """As the contract says; of several ranges of one key, what covers them is read, since it is of one version."""
+        """As the contract says; several ranges of one key are cut from one that covers them, so that they are of one version."""
         asked: dict[str, list[ByteRange | None]] = {}
         for key, wanted in requests:
             asked.setdefault(key, []).append(wanted)
@@ -85,7 +85,7 @@ class ZarrDriver:
             run(listing.aclose())
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
-        """As the contract says; the foreign store gives names only, so two calls for each tell what they are."""
+        """As the contract says; the foreign store gives names only, so two calls for each name tell what it is."""
         for names in chunked(dict.fromkeys(run(self._names(folder))), PAGE):
             keys = run(self._each(names, self._is_key))
             folders = run(self._each(names, self._is_folder))

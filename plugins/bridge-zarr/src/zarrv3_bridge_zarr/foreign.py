@@ -103,7 +103,7 @@ class ForeignStore(Backend):
         return self._options["store"], self._options["persistent"]
 
     def below(self, folder: str) -> tuple[BaseStore, str]:
-        """See `BaseStore`: the store that is below both bridges, where there and back was gone."""
+        """See `BaseStore`: the store below both bridges, where one lies on the other."""
         store = self._unwrapped()
         return (store.store, folder) if isinstance(store, ZarrStore) else (self, folder)
 

@@ -134,7 +134,7 @@ class ZarrStore(Store):
             raise
 
     def with_read_only(self, read_only: bool = False) -> ZarrStore:
-        """The same data with another `read_only`; closing the copy leaves the store below open."""
+        """A store over the same data with another `read_only`; closing it leaves the store below open."""
         copy = type(self)(self.store, read_only=read_only, sync_io=self._sync_io)
         copy._owns = False
         return copy

@@ -60,7 +60,7 @@ def _start(
         bool, typer.Option("--version", help="Show the version and exit.")
     ] = False,
     debug: Annotated[  # noqa: ARG001
-        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; may be given anywhere.")
     ] = False,
 ) -> None:
     """Look at, copy, verify and check the stores of zarrv3.

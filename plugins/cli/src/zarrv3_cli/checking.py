@@ -13,7 +13,7 @@ from zarrv3_cli.arguments import AsJson, Location, Options
 from zarrv3_cli.places import Place, place
 
 OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "not applicable"}
-"""How outcomes of the kit are called here."""
+"""What outcomes of the kit are called here."""
 
 
 def check(

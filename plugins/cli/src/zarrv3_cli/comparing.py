@@ -43,7 +43,7 @@ def diff(
     """Tell what was added, changed and erased between two hierarchies, or in an overlay.
 
     With one URL, that of an overlay, it is compared with its base. Otherwise what is at URL2 counts as the newer one.
-    Documents that mean the same are the same. The exit code is 0 if nothing is different, 1 if something is, 2 in trouble.
+    Documents that mean the same are the same. The exit code is 0 if nothing is different, 1 if something is, 2 if it cannot tell.
     """
     try:
         report = _compared(url, other, path, option, other_option)

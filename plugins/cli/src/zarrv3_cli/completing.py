@@ -1,4 +1,4 @@
-"""What the shell offers on Tab: schemes, layers, nodes, options, kinds, codecs. Trouble offers nothing, and says nothing."""
+"""What the shell offers on Tab: schemes, layers, nodes, options, kinds, codecs. After an error it offers nothing, and says nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import escape, glob

@@ -45,7 +45,7 @@ def stores(
 ) -> None:
     """List the stores that are installed, or the plugins of another kind.
 
-    With their distributions and versions, and of packages that serve the same name, in which order they are asked.
+    With their distributions and versions, and where several packages serve one name, the order in which they are asked.
     Without --capabilities and --check, none of them is imported. With a name, list the options of that store or layer.
     """
     if name is not None:

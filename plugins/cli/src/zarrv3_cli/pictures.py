@@ -41,7 +41,7 @@ def grey(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def ascii_lines(pixels: NDArray[np.uint8]) -> Iterator[str]:
-    """Brightness as characters, two rows of pixels a line: what a pipe gets."""
+    """Brightness as characters, two rows of pixels per line: what a pipe gets."""
     for row in pixels[::2]:
         yield "".join(RAMP[int(value) * len(RAMP) // 256] for value in row).rstrip()
 

@@ -13,14 +13,14 @@ from zarrv3_cli.places import place
 def ping(
     url: Location,
     within: Annotated[
-        float, typer.Option("--within", metavar="SECONDS", min=0.0, help="How long an answer is waited for.")
+        float, typer.Option("--within", metavar="SECONDS", min=0.0, help="How long to wait for an answer.")
     ] = 5.0,
     option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask whether a store's server answers, and lets us in.
 
-    One byte is asked for, past caches and without trying again; nothing is written. Exit code 1 where it does not.
+    One byte is asked for, past caches and without trying again; nothing is written. Exit code 1 if it does not.
     """
     store = place(url, option).opener()
     started = perf_counter()

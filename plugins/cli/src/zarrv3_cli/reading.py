@@ -28,7 +28,7 @@ class Selecting(TyperCommand):
     """A command that takes a selection, which may begin with a minus: `-1,:`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As ever, once such a selection stands in brackets, so that it does not look like an option."""
+        """Parse as usual, after putting such a selection into brackets, so that it does not look like an option."""
         taking = {name for one in self.params if not getattr(one, "is_flag", True) for name in one.opts}
         before = ["", *args]
         return super().parse_args(
@@ -61,7 +61,7 @@ def cat(
 ) -> None:
     """Write values of an array as text, JSON, .npy or a picture.
 
-    Text has an element or a row a line, elements between tabs, and empty lines between tables.
+    Text has one element or row per line, tabs between elements, and empty lines between tables.
     """
     import numpy as np
 

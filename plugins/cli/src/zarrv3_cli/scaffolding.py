@@ -14,7 +14,7 @@ def new_plugin(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The URL scheme, or the name that metadata has, such as my-store.",
+            help="The URL scheme, or the name in metadata, such as my-store.",
             show_default=False,
         ),
     ],
@@ -38,7 +38,7 @@ def new_plugin(
         typer.Option(
             "--author",
             metavar="NAME",
-            help="Whose it is; by default whom git knows.",
+            help="The author; by default the one that git knows.",
             show_default=False,
         ),
     ] = None,
@@ -52,7 +52,7 @@ def new_plugin(
         ),
     ] = None,
 ) -> None:
-    """Write the project of a new plugin, to be changed into yours.
+    """Write the project of a new plugin, for you to change into yours.
 
     It is a package that can be installed and whose tests pass, with a licence and a workflow that runs them.
     """

@@ -12,7 +12,7 @@ Full: TypeAlias = tuple[int | slice, ...]
 
 
 def parse(text: str) -> tuple[Index, ...]:
-    """The selection that a text spells, in brackets or not; raises `ValueError` for what is none."""
+    """The selection that a text spells, in brackets or not; raises `ValueError` if it is not one."""
     inside = text.strip()
     if inside.startswith("[") and inside.endswith("]"):
         inside = inside[1:-1].strip()
@@ -42,9 +42,9 @@ def complete(selection: tuple[Index, ...], shape: tuple[int, ...]) -> Full:
     given = [index for index in selection if index is not ...]
     if len(given) > len(shape):
         raise SelectionError(f"{len(given)} indices for an array of {len(shape)} dimensions")
-    where = selection.index(...) if ... in selection else len(given)
+    ellipsis = selection.index(...) if ... in selection else len(given)
     rest = [slice(None)] * (len(shape) - len(given))
-    indices: list[int | slice] = [*given[:where], *rest, *given[where:]]
+    indices: list[int | slice] = [*given[:ellipsis], *rest, *given[ellipsis:]]
     return tuple(
         _within(index, length, axis) for axis, (index, length) in enumerate(zip(indices, shape, strict=True))
     )

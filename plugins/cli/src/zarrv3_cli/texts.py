@@ -13,7 +13,7 @@ from zarrv3.errors import ZarrError, escaped
 def lines(parts: Iterable[NDArray[Any]]) -> Iterator[str]:
     """The lines that parts of one array, cut along the first dimension, make.
 
-    One dimension: an element a line. Two: a row a line, elements between tabs. More: tables with an empty line between
+    One dimension: one element per line. Two: one row per line, tabs between elements. More: tables with an empty line between
     them, two where the next higher dimension goes on, and so forth.
     """
     first = True

@@ -73,7 +73,7 @@ Compressors = Annotated[
         autocompletion=completing.codecs,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Erase the nodes at DST before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the nodes at DST.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a copy that was interrupted.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read the copy back and compare.")]
 Memory = Annotated[

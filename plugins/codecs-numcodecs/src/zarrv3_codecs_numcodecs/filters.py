@@ -60,7 +60,7 @@ class Filter(NumCodec, ArrayArrayCodec):
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
         """Elements of the type that `astype` names, in the same shape; the fill value is that number, not encoded.
 
-        So has zarr-python, which alone defines these codecs: what it leaves out of a shard is what it takes for empty.
+        That is what zarr-python does, which alone defines these codecs: what it leaves out of a shard is what it takes for empty.
         """
         astype = self.configuration.get(self.stored)
         return spec if astype is None else _with_type(spec, self._data_type(astype))
@@ -99,10 +99,10 @@ class Filter(NumCodec, ArrayArrayCodec):
     def _data_type(self, value: JSON) -> DataType:
         if not isinstance(value, str):
             raise MetadataError(f"codec {self.name!r}: a dtype must be text, not {shown(value)}")
-        kind = data_type_of(value)
-        if kind.numpy.kind not in "biufc":
+        data_type = data_type_of(value)
+        if data_type.numpy.kind not in "biufc":
             raise MetadataError(f"codec {self.name!r}: dtype {value!r} is not a number's")
-        return kind
+        return data_type
 
 
 def _with_type(spec: ChunkSpec, data_type: DataType) -> ChunkSpec:
@@ -169,7 +169,7 @@ class AsType(Filter):
 
 @dataclass(frozen=True)
 class PackBits(Filter):
-    """`numcodecs.packbits`: eight booleans a byte, after a byte that counts the padding."""
+    """`numcodecs.packbits`: eight booleans per byte, after a byte that counts the padding."""
 
     own: ClassVar[str | None] = None
     kinds: ClassVar[str] = "b"
@@ -201,8 +201,10 @@ class PCodec(NumCodec, ArrayBytesCodec):
         try:
             return bytes(codec.encode(np.ascontiguousarray(array)))
         except (TypeError, ValueError) as error:
-            kind = spec.data_type.describe()
-            raise MetadataError(f"codec {self.name!r} cannot encode {kind} {spec.shape}: {error}") from error
+            described = spec.data_type.describe()
+            raise MetadataError(
+                f"codec {self.name!r} cannot encode {described} {spec.shape}: {error}"
+            ) from error
 
     def decode(self, buffer: Buffer, spec: ChunkSpec, out: Array | None) -> Array:
         codec = numcodec(self.name, self.configuration)

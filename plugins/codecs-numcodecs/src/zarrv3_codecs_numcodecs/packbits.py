@@ -85,7 +85,7 @@ class PackBits(Declared, ArrayBytesCodec):
 
 
 def component_bits(data_type: DataType) -> int:
-    """The bits that count of one component of an element."""
+    """How many bits of one component of an element are significant."""
     name = data_type.to_json()
     if data_type.number == "complex":
         return data_type.component.itemsize * 8

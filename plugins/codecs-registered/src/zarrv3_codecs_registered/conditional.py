@@ -61,7 +61,7 @@ class Conditional(Declared, BytesBytesCodec):
     ) -> Buffer:
         mask = int.from_bytes(buffer[: self.header], "little")
         if len(buffer) < self.header or mask >> len(self.codecs):
-            raise CorruptDataError("conditional: the header names codecs that there are not")
+            raise CorruptDataError("conditional: the header names codecs that do not exist")
         used = [codec for index, codec in enumerate(self.codecs) if mask >> index & 1]
         sizes, most = [size], limit
         for codec in used:

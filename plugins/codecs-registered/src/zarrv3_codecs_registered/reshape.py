@@ -38,7 +38,7 @@ class Reshape(Declared, ArrayArrayCodec):
     shape: Annotated[tuple[int | tuple[int, ...], ...], _shape]
 
     def resolve(self, spec: ChunkSpec) -> ChunkSpec:
-        """The same elements; `MetadataError` where they do not fit."""
+        """The shape that the elements get; `MetadataError` where they do not fit."""
         given = spec.shape
         if any(axis >= len(given) for item in self.shape if isinstance(item, tuple) for axis in item):
             raise MetadataError(f"codec 'reshape': {shown(self.shape)} of {len(given)} dimensions")

@@ -35,7 +35,7 @@ _COUNT = partial(integer, low=0, high=2**31 - 1)
 
 @dataclass(frozen=True)
 class ZFP(Declared, ArrayBytesCodec):
-    """One stream a chunk, whose parameters are in the document only."""
+    """One stream per chunk, whose parameters are in the document only."""
 
     name: ClassVar[str] = "zfp"
     mode: Annotated[str, partial(choice, allowed=MEMBERS)]
@@ -82,11 +82,11 @@ class ZFP(Declared, ArrayBytesCodec):
         room = blocks * (4 ** len(shape) * (dtype.itemsize + 1) + 64)
         if not len(buffer) or len(buffer) > room:
             raise CorruptDataError(f"zfp: {len(buffer)} bytes for a chunk of shape {spec.shape}")
-        kind = getattr(
+        number_type = getattr(
             zfpy, f"type_{'float' if dtype == 'f4' else 'double' if dtype == 'f8' else dtype.name}"
         )
         padded = bytes(buffer).ljust(room + 64, b"\0")
-        found = guarded("zfp", partial(zfpy._decompress, padded, kind, shape, **parameters))
+        found = guarded("zfp", partial(zfpy._decompress, padded, number_type, shape, **parameters))
         array: Array = _unsigned(np.asarray(found), spec.data_type.numpy).reshape(spec.shape)
         if out is None:
             return array

@@ -126,7 +126,7 @@ class _Translation:
 
     def array(self) -> DraftArray:
         codecs = self._codecs()
-        kind = parse_data_type(codecs.object_type) if codecs.object_type else data_type(self.dtype)
+        final_type = parse_data_type(codecs.object_type) if codecs.object_type else data_type(self.dtype)
         if is_mixed(self.dtype):
             codecs.foreign.append("a record that has sub-arrays or both byte orders")
         self._note()
@@ -138,10 +138,10 @@ class _Translation:
             "zarr_format": 3,
             "node_type": "array",
             "shape": list(self.shape),
-            "data_type": kind.to_json(),
+            "data_type": final_type.to_json(),
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk_shape)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": self.separator}},
-            "fill_value": self._fill(kind),
+            "fill_value": self._fill(final_type),
             "codecs": chain,
             "attributes": self.attributes,
         }
@@ -165,22 +165,24 @@ class _Translation:
             self.dtype, len(self.shape), self.order, self.filters, self.compressor, mixed=mixed
         )
 
-    def _fill(self, kind: DataType) -> JSON:
+    def _fill(self, final_type: DataType) -> JSON:
         value = self.document["fill_value"]
         if not self.dtype.hasobject:
-            return fill_value(value, self.dtype, kind)
-        if kind.to_json() == "zarr2.object":
-            return kind.fill_to_json(kind.cast_fill(value))
-        if isinstance(value, str) and kind.to_json() == "string":
+            return fill_value(value, self.dtype, final_type)
+        if final_type.to_json() == "zarr2.object":
+            return final_type.fill_to_json(final_type.cast_fill(value))
+        if isinstance(value, str) and final_type.to_json() == "string":
             return value
-        return kind.fill_to_json(kind.default_fill())  # zarr-python 2 reads null, 0 and "" as no text
+        return final_type.fill_to_json(
+            final_type.default_fill()
+        )  # zarr-python 2 reads null, 0 and "" as no text
 
     def _note(self) -> None:
         if self.document["fill_value"] is None:
             text = "no fill value: what was never written is undefined; it is read as zero or empty"
             self.notes.append(Note("undefined-fill", text))
-        kind = self.document["data_type"]
-        if isinstance(kind, dict) and _OLD_DATETIME in str(kind.get("extension")):
+        stored_type = self.document["data_type"]
+        if isinstance(stored_type, dict) and _OLD_DATETIME in str(stored_type.get("extension")):
             text = "the data type is spelled as zarr-python 2.12 did; the values are read all the same"
             self.notes.append(Note("old-datetime", text))
         if "filters" in self.attributes:
@@ -267,7 +269,7 @@ def _filters(attributes: dict[str, JSON]) -> list[dict[str, JSON]]:
 
 
 def _attributes(value: JSON) -> tuple[dict[str, JSON], tuple[Note, ...]]:
-    """User attributes in valid JSON, and what was no JSON in them."""
+    """User attributes in valid JSON, and what in them was not JSON."""
     attributes, replaced = valid_attributes(value)
     if not replaced:
         return attributes, ()

@@ -17,7 +17,7 @@ _logger = logging.getLogger("zarrv3.log")
 
 
 class LogLayer(Observing):
-    """Logs calls of the store below, one line a call; adapter `|log:`.
+    """Logs calls of the store below, one line per call; adapter `|log:`.
 
     Calls that failed are logged as WARNING, or ERROR if the backend itself failed and calling again will not help. Others are
     logged as INFO or, with `slow`, as WARNING if they took so long, and not at all otherwise. Thread-safe.
@@ -83,5 +83,5 @@ def _line(call: Call, store: str, failure: str | None) -> str:
     ]
     if failure is None:
         return f"{call.method}{subject} in {store}: {', '.join([*counts, took])}"
-    where = "" if store in failure else f" in {store}"  # a driver may raise one of its own
-    return f"{call.method}{subject}{where} failed after {', '.join([took, *counts])}: {failure}"
+    place = "" if store in failure else f" in {store}"  # a driver may raise one of its own
+    return f"{call.method}{subject}{place} failed after {', '.join([took, *counts])}: {failure}"

@@ -119,7 +119,7 @@ class LRUStoreCache(Layer):
 
     @property
     def remembers(self) -> bool:
-        """Yes; but parts that one call asks for are of one version."""
+        """Always true; but parts that one call asks for are of one version."""
         return True
 
     # ------------------------------------------------------------ reading

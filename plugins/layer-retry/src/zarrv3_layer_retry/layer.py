@@ -184,10 +184,10 @@ class Retry(Layer):
         store, attempts = self.inner.describe(), self._settings["attempts"]
         keys = [key for argument in arguments for key in _keys(argument)]
         # a driver may raise one of its own
-        what = "" if not keys or repr(keys[0]) in str(error) else f" for {summary(keys)}"
-        where = what + ("" if store in str(error) else f" in {store}")
+        subject = "" if not keys or repr(keys[0]) in str(error) else f" for {summary(keys)}"
+        subject += "" if store in str(error) else f" in {store}"
         pause = f", the next {attempt.next_wait:.3g} s later or more" if attempt.num < attempts else ""
-        _logger.warning("attempt %d of %d failed%s%s: %s", attempt.num, attempts, where, pause, error)
+        _logger.warning("attempt %d of %d failed%s%s: %s", attempt.num, attempts, subject, pause, error)
 
     def _resumed(self, start: Callable[[], Iterator[T]], key_of: Callable[[T], str]) -> Iterator[T]:
         """The items of a listing, each key once, however often it is started again.

@@ -1,6 +1,6 @@
 """OpenTelemetry spans and metrics of every call of a store.
 
-layer  `TelemetryLayer`: what is told of a call
+layer  `TelemetryLayer`: what is reported of a call
 hooks  the layer around every store that is opened, where that is switched on
 
 OpenTelemetry is imported when the layer is used.

@@ -1,4 +1,4 @@
-"""`TelemetryLayer`: what is told of a call, in the words of OpenTelemetry's conventions for database clients."""
+"""`TelemetryLayer`: what is reported of a call, in the words of OpenTelemetry's conventions for database clients."""
 
 from collections.abc import Callable, Collection
 from contextvars import copy_context

@@ -22,31 +22,31 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
 
     Raises `UnsupportedError` where version 2 cannot say it or where the node would be created or erased.
     """
-    where = nodes.location(path, keys.GROUP if raw.array is None else keys.ARRAY)
+    location = nodes.location(path, keys.GROUP if raw.array is None else keys.ARRAY)
     if new is None or (raw.array is None and raw.group is None):
         what = "erased" if new is None else "created"
         raise UnsupportedError(
             f"a node of Zarr version 2 cannot be {what} through '|zarr2:' (/{path} in {nodes.store.describe()}); {_ADVICE}"
         )
-    final = _members(new, where)
-    source = load_document(raw.array or raw.group or b"", source=where)
-    stored = {} if raw.attributes is None else load_document(raw.attributes, source=where)
+    final = _members(new, location)
+    source = load_document(raw.array or raw.group or b"", source=location)
+    stored = {} if raw.attributes is None else load_document(raw.attributes, source=location)
     own = dict(source)
     attributes = _restored(final.get("attributes", {}), stored)
     if raw.array is None:
-        wanted: Mapping[str, JSON] = documents.group(own, attributes, where)
+        wanted: Mapping[str, JSON] = documents.group(own, attributes, location)
     else:
         own["shape"] = final.get("shape")
         names = final.get("dimension_names")
         if names is not None:
             attributes[documents.DIMENSIONS] = names
-        wanted = documents.array(own, attributes, where, nodes.separator)
+        wanted = documents.array(own, attributes, location, nodes.separator)
     old = nodes.document(path, raw)
-    consolidated = None if old is None else _members(old, where).get(_CONSOLIDATED)
+    consolidated = None if old is None else _members(old, location).get(_CONSOLIDATED)
     wished = final.pop(_CONSOLIDATED, None)
-    if final != _members(json.dumps(wanted).encode(), where):
+    if final != _members(json.dumps(wanted).encode(), location):
         raise UnsupportedError(
-            f"only shape and attributes of a node of Zarr version 2 can be changed ({where}); {_ADVICE}"
+            f"only shape and attributes of a node of Zarr version 2 can be changed ({location}); {_ADVICE}"
         )
     folder = keys.folder_of(path)
     changes = {}
@@ -55,7 +55,7 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
     if repr(attributes) != repr(stored):  # NaN equals NaN
         changes[folder + keys.ATTRIBUTES] = _dumped(attributes)
     if wished != consolidated:
-        changes |= _consolidated(nodes, path, changes, where, wished=wished is not None)
+        changes |= _consolidated(nodes, path, changes, location, wished=wished is not None)
     elif not path and changes and raw.consolidated is not None:  # it has the attributes of the root too
         held = load_document(raw.consolidated, source=nodes.location(path, keys.CONSOLIDATED))
         if isinstance(metadata := held.get("metadata"), dict):
@@ -65,18 +65,20 @@ def changed(nodes: Nodes, path: str, raw: Raw, new: Buffer | None) -> dict[str, 
 
 
 def _consolidated(
-    nodes: Nodes, path: str, changes: Mapping[str, bytes], where: str, *, wished: bool
+    nodes: Nodes, path: str, changes: Mapping[str, bytes], location: str, *, wished: bool
 ) -> dict[str, bytes]:
     """`.zmetadata` as it is after some changes, of all documents that are stored."""
     if path or not wished:
         what = "erased" if not wished else "written elsewhere than at the root"
-        raise UnsupportedError(f"consolidated metadata of Zarr version 2 are not {what} ({where}); {_ADVICE}")
+        raise UnsupportedError(
+            f"consolidated metadata of Zarr version 2 are not {what} ({location}); {_ADVICE}"
+        )
     names = (key for key in nodes.store.list_prefix("") if keys.split(key).name in keys.CONSOLIDATES)
     held: dict[str, JSON] = {}
     for part in chunked(names, BATCH):
         for key, value in zip(part, nodes.store.get_many(whole(part)), strict=True):
             if value is not None:
-                held[key] = load_document(changes.get(key, value), source=f"{key!r} in {where}")
+                held[key] = load_document(changes.get(key, value), source=f"{key!r} in {location}")
     held |= {key: json.loads(value) for key, value in changes.items()}
     return {keys.CONSOLIDATED: _dumped({"metadata": held, "zarr_consolidated_format": 1})}
 

@@ -43,18 +43,18 @@ def member(document: Mapping[str, JSON], source: str, separator: str) -> dict[st
 
 def _final(path: str, own: Mapping[str, JSON], source: str, separator: str) -> Mapping[str, JSON]:
     """The final document of a node, or one that raises the reason why it has none."""
-    where = f"{path!r} of {source}"
+    entry = f"{path!r} of {source}"
     try:
-        attributes = _object(own.get(keys.ATTRIBUTES, {}), where)
+        attributes = _object(own.get(keys.ATTRIBUTES, {}), entry)
         if keys.ARRAY in own:
-            return documents.array(_object(own[keys.ARRAY], where), attributes, where, separator)
-        group = _object(own[keys.GROUP], where) if keys.GROUP in own else None
-        return documents.group(group, attributes, where)
+            return documents.array(_object(own[keys.ARRAY], entry), attributes, entry, separator)
+        group = _object(own[keys.GROUP], entry) if keys.GROUP in own else None
+        return documents.group(group, attributes, entry)
     except MetadataError as error:
-        return load_document(unreadable(error), source=where)
+        return load_document(unreadable(error), source=entry)
 
 
-def _object(value: JSON, where: str) -> Mapping[str, JSON]:
+def _object(value: JSON, source: str) -> Mapping[str, JSON]:
     if not isinstance(value, Mapping):
-        raise MetadataError(f"{where}: a document must be an object, not {shown(value)}")
+        raise MetadataError(f"{source}: a document must be an object, not {shown(value)}")
     return value

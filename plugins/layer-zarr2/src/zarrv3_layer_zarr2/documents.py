@@ -64,22 +64,22 @@ def _array(document: Document, attributes: Document, separator: str) -> dict[str
     compressors = compression.configurations(None if value is None else [value], "compressor")
     mixed = is_mixed(dtype)
     codecs = compression.codecs(dtype, len(shape), order, filters, next(iter(compressors), None), mixed=mixed)
-    kind = parse_data_type(codecs.object_type) if codecs.object_type else data_type(dtype)
+    final_type = parse_data_type(codecs.object_type) if codecs.object_type else data_type(dtype)
     valid, _ = valid_attributes(attributes)
     names = valid.get(DIMENSIONS)
     final: dict[str, JSON] = {
         "zarr_format": 3,
         "node_type": "array",
         "shape": list(shape),
-        "data_type": kind.to_json(),
+        "data_type": final_type.to_json(),
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
         "chunk_key_encoding": {
             "name": "v2",
             "configuration": {"separator": choice("dimension_separator", found, (".", "/"))},
         },
-        "fill_value": _fill(document["fill_value"], dtype.hasobject, kind)
+        "fill_value": _fill(document["fill_value"], dtype.hasobject, final_type)
         if codecs.object_type
-        else fill_value(document["fill_value"], dtype, kind),
+        else fill_value(document["fill_value"], dtype, final_type),
         "codecs": codecs.codecs,
         "attributes": valid,
     }
@@ -99,13 +99,13 @@ def is_dimensions(names: JSON, ndim: int) -> bool:
     return isinstance(names, list) and len(names) == ndim and all(isinstance(name, str) for name in names)
 
 
-def _fill(value: JSON, is_object: bool, kind: DataType) -> JSON:
+def _fill(value: JSON, is_object: bool, final_type: DataType) -> JSON:
     """The fill value of an array whose data type its codecs tell."""
-    name = kind.to_json()
+    name = final_type.to_json()
     if name == "zarr2.object":
-        return kind.fill_to_json(kind.cast_fill(value))
+        return final_type.fill_to_json(final_type.cast_fill(value))
     if isinstance(value, str) and name in {"string", "bytes"}:  # byte strings in base64
-        return kind.fill_to_json(kind.fill_from_json(value))
+        return final_type.fill_to_json(final_type.fill_from_json(value))
     if is_object and value not in (None, 0):
-        raise MetadataError(f"fill_value {shown(value)} is not one of {kind.describe()}")
-    return kind.fill_to_json(kind.default_fill())  # zarr-python 2 reads null, 0 and "" as no text
+        raise MetadataError(f"fill_value {shown(value)} is not one of {final_type.describe()}")
+    return final_type.fill_to_json(final_type.default_fill())  # zarr-python 2 reads null, 0 and "" as no text

@@ -29,15 +29,15 @@ def dtype_of(value: JSON) -> DType:
 
     Of an extension type only the member `type` counts: zarr-python 2 looked at nothing else.
     """
-    kind = value.get("type") if isinstance(value, dict) else value
+    spelling = value.get("type") if isinstance(value, dict) else value
     try:
-        if isinstance(kind, str):
-            if kind in {"|O", "|O8", "O"}:
+        if isinstance(spelling, str):
+            if spelling in {"|O", "|O8", "O"}:
                 return np.dtype(object)
-            if _TEXT.fullmatch(kind):
-                return np.dtype(kind)
-        elif isinstance(kind, list) and kind:
-            return np.dtype([_field(item) for item in kind])
+            if _TEXT.fullmatch(spelling):
+                return np.dtype(spelling)
+        elif isinstance(spelling, list) and spelling:
+            return np.dtype([_field(item) for item in spelling])
     except (TypeError, ValueError, MemoryError) as error:
         raise MetadataError(f"data_type {shown(value)}: {error}") from error
     raise MetadataError(f"data_type {shown(value)} has no equivalent in the final format")

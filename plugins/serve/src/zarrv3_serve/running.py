@@ -80,7 +80,7 @@ def _server(application: Application, grace: float) -> _Server:
             lifespan="on",
             access_log=False,  # the application has its own
             log_config=None,
-            proxy_headers=False,  # anybody could say that he is somebody else
+            proxy_headers=False,  # anybody could claim to be somebody else
             server_header=False,
             timeout_graceful_shutdown=max(1, round(grace)),
             ws="none",

@@ -1,4 +1,4 @@
-"""`DBMStore`: what a user says, as options."""
+"""`DBMStore`: its options and URL."""
 
 import os
 from collections.abc import Mapping

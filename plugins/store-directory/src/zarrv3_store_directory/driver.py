@@ -196,7 +196,7 @@ class DirectoryDriver:
             self._prune(walk, [path])
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        """As the contract says: one rename of a folder, unless it crosses file systems; how one is replaced says `replacing`."""
+        """As the contract says: one rename of a folder, unless it crosses file systems; `replacing` says how one is replaced."""
         old, new = self._folder_name(source), self._folder_name(target)
         with self._walk() as walk:
             if old.startswith(new):
@@ -726,7 +726,7 @@ def _has_locks(root: str) -> bool:
     try:
         fd = os.open(root, OPEN_FILE)
     except OSError:
-        return True  # what is wrong will be told when it is used
+        return True  # an error will say what is wrong when it is used
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`DirectoryStore`: what a user says, as options."""
+"""`DirectoryStore`: its options and URL."""
 
 import os
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`FSStore`: what a user says, as options."""
+"""`FSStore`: its options and URL."""
 
 from __future__ import annotations
 

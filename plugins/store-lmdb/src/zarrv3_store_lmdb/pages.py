@@ -46,7 +46,7 @@ def damage(path: str) -> str | None:
     try:
         file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - a text path is all there is
     except OSError:
-        return None  # LMDB says it
+        return None  # LMDB will say so
     found: str | None = None
     with file:
         before: list[bytes] = []

@@ -1,4 +1,4 @@
-"""`LMDBStore`: what a user says, as options."""
+"""`LMDBStore`: its options and URL."""
 
 import os
 from collections.abc import Mapping

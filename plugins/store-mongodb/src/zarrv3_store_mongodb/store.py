@@ -1,4 +1,4 @@
-"""`MongoDBStore`: what a user says, as options."""
+"""`MongoDBStore`: its options and URL."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ ELSEWHERE = {"cache", "browser"}
 """Values of `token` by which gcsfs asks the user to log in."""
 
 AMAZON = "https://s3.amazonaws.com"
-"""Where is asked in which region a bucket lies."""
+"""Who is asked for the region of a bucket."""
 
 
 class Cloud(NamedTuple):
@@ -181,7 +181,7 @@ class Place(NamedTuple):
 
 
 def place_of(url: str) -> Place:
-    """Where a URL without options points to; `ConfigurationError` for one that is none of ours."""
+    """Where a URL without options points to; `ConfigurationError` for one that is not ours."""
     parts = urlsplit(url)
     if parts.scheme not in CLOUDS:
         known = ", ".join(f"{scheme}://" for scheme in CLOUDS)
@@ -259,17 +259,17 @@ def _knows(obstore: Any, cloud: Cloud, name: str) -> bool:
     return True
 
 
-def make(library: Any, url: str, found: Target, *, times: Mapping[str, float], repeat: bool) -> Any:
+def make(library: Any, url: str, destination: Target, *, times: Mapping[str, float], repeat: bool) -> Any:
     """An object store of obstore.
 
     Args:
         library: obstore of this process.
         url: the place, without options.
-        found: where that is.
+        destination: where requests go, and as whom.
         times: `connect_timeout`, `read_timeout` in seconds, and `retries`.
         repeat: whether requests that fail for a reason that may pass are sent again.
     """
-    place, cloud, config = found.place, found.cloud, {**found.config}
+    place, cloud, config = destination.place, destination.cloud, {**destination.config}
     client: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=times["connect_timeout"]),
         "read_timeout": timedelta(seconds=times["read_timeout"]),
@@ -302,12 +302,13 @@ def make(library: Any, url: str, found: Target, *, times: Mapping[str, float], r
         raise
 
 
-def located(found: Target, seconds: float) -> Target:
+def located(destination: Target, seconds: float) -> Target:
     """With the region of the bucket: Amazon is asked, where nobody says it; other servers mostly do not care."""
-    if found.cloud.cls != "S3Store" or "region" in found.config:
-        return found
-    region = None if found.config.get("endpoint") else region_of(found.place.container, seconds)
-    return found._replace(config={**found.config, "region": region or "us-east-1"})
+    place, config = destination.place, destination.config
+    if destination.cloud.cls != "S3Store" or "region" in config:
+        return destination
+    region = None if config.get("endpoint") else region_of(place.container, seconds)
+    return destination._replace(config={**config, "region": region or "us-east-1"})
 
 
 def region_of(bucket: str, seconds: float) -> str | None:

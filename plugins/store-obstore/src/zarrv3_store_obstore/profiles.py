@@ -18,7 +18,7 @@ _KEYS = {
 }
 _BEFORE = ("role_arn", "sso_session", "sso_start_url", "web_identity_token_file")
 _AFTER = ("credential_process", "login_session")
-"""What credentials come from that have to be fetched: before those that stand in the file, and after them."""
+"""The settings by which credentials are fetched: those that go before keys in the file, and those that come after."""
 _ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -34,13 +34,13 @@ def from_profile(name: str | None, *, credentials: bool) -> dict[str, Any]:
         name: the profile's name; `None`: what `AWS_PROFILE` says, else `default`.
         credentials: whether keys are wanted; otherwise the files are asked for region and server only.
     """
-    chosen = name or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
-    profile = chosen or "default"
+    wanted = name or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+    profile = wanted or "default"
     keys = _read("AWS_SHARED_CREDENTIALS_FILE", "credentials").get(profile, {})
     file = _read("AWS_CONFIG_FILE", "config")
     settings = file.get("default" if profile == "default" else f"profile {profile}", {})
-    if chosen and not keys and not settings:
-        raise ConfigurationError(f"there is no profile {chosen!r} in the files of the AWS command line")
+    if wanted and not keys and not settings:
+        raise ConfigurationError(f"there is no profile {wanted!r} in the files of the AWS command line")
     found: dict[str, Any] = {}
     if region := settings.get("region"):
         found["region"] = region

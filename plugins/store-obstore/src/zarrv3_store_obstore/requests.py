@@ -109,7 +109,7 @@ class Requests:
 
     @cached_property
     def _waiting(self) -> Requests:
-        """The same by functions that wait: for a few requests that takes half of the time."""
+        """That store with functions that wait instead of coroutines: for a few requests they take half the time."""
         waiting = object.__new__(type(self))
         waiting.__dict__.update(vars(self), library=_Waiting(self.library))
         return waiting

@@ -1,4 +1,4 @@
-"""`ObjectStore`: what a user says, as options."""
+"""`ObjectStore`: its options and URL."""
 
 from __future__ import annotations
 
@@ -150,15 +150,15 @@ class ObjectStore(Backend):
     def connect(self) -> Driver:
         """The driver over an object store; nothing is sent."""
         url = self.option("url")
-        found = target(url, {name: self.option(name) for name in self._passed})
-        place, cloud = found.place, found.cloud
+        destination = target(url, {name: self.option(name) for name in self._passed})
+        place, cloud = destination.place, destination.cloud
         times = {name: self.option(name) for name in ("connect_timeout", "read_timeout", "retries")}
         conditional = self.option("conditional_writes")
         can = Capabilities(
             write=cloud.writes,
             erase=cloud.writes,
             list=cloud.lists,
-            swap=cloud.writes and (found.is_the_providers if conditional is None else conditional),
+            swap=cloud.writes and (destination.is_the_providers if conditional is None else conditional),
             native_ranges=True,
             shared=True,
             persistent=True,
@@ -166,11 +166,11 @@ class ObjectStore(Backend):
             limits=Limits(key_bytes=max(1, _KEY - len(place.prefix.encode()) - bool(place.prefix))),
         )
         obstore = library()
-        make(obstore, url, found, times=times, repeat=True)  # whether options and URL fit together
+        make(obstore, url, destination, times=times, repeat=True)  # whether options and URL fit together
 
         def stores() -> tuple[Any, Any]:
-            where = located(found, times["connect_timeout"])
-            return tuple(make(obstore, url, where, times=times, repeat=repeat) for repeat in (True, False))
+            complete = located(destination, times["connect_timeout"])
+            return tuple(make(obstore, url, complete, times=times, repeat=repeat) for repeat in (True, False))
 
         requests = Requests(
             obstore,

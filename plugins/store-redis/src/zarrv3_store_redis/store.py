@@ -1,4 +1,4 @@
-"""`RedisStore`: what a user says, as options."""
+"""`RedisStore`: its options and URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SQLStore` and `SQLiteStore`: what a user says, as options."""
+"""`SQLStore` and `SQLiteStore`: their options and URLs."""
 
 from __future__ import annotations
 

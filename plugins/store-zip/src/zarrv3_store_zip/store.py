@@ -1,4 +1,4 @@
-"""`ZipStore`: what a user says, as options."""
+"""`ZipStore`: its options and URL."""
 
 from __future__ import annotations
 

@@ -90,24 +90,24 @@ def diff(old: StoreLike, new: StoreLike = None, *, path: str = "", new_path: str
     Raises `ConfigurationError` for one store that is not an overlay, `NodeNotFoundError` where nothing is at a path, and `UnsupportedError` where keys cannot be listed.
     """
     if new is None:
-        with placed(old, path) as (store, where):
-            overlay = _overlay(store, folder_of(where))
+        with placed(old, path) as (store, top):
+            overlay = _overlay(store, folder_of(top))
             if overlay is None:
                 raise ConfigurationError(
                     f"{store.describe()} is not an overlay; name the hierarchy to compare it with"
                 )
-            top, folder = overlay
-            ((base, there),) = top.beside(folder)
-            below = ((key[len(folder) :], before, now) for key, before, now in top.changes(folder))  # type: ignore[attr-defined]
-            return _report(_Side(base, there), _Side(top, folder), below)
+            layer, folder = overlay
+            ((base, there),) = layer.beside(folder)
+            below = ((key[len(folder) :], before, now) for key, before, now in layer.changes(folder))  # type: ignore[attr-defined]
+            return _report(_Side(base, there), _Side(layer, folder), below)
     with (
         placed(old, path) as (one, here),
         placed(new, path if new_path is None else new_path) as (other, there),
     ):
         sides = _Side(one, folder_of(here)), _Side(other, folder_of(there))
-        for side, where in zip(sides, (here, there), strict=True):
+        for side, top in zip(sides, (here, there), strict=True):
             if next(side.sizes(), None) is None:
-                raise missing(side.store, where)
+                raise missing(side.store, top)
         return _report(*sides, _candidates(*sides))
 
 

@@ -80,12 +80,12 @@ def verify(
 
     Raises `NodeNotFoundError` when nothing is at the path, and `StoreUnavailableError` when the store goes away.
     """
-    with placed(store, path) as (opened, where):
+    with placed(store, path) as (opened, top):
         findings = _Findings()
-        found = _documents(opened, where, findings)
+        documents = _documents(opened, top, findings)
         checks = [
             _ArrayCheck(Array(opened, node, metadata=metadata), findings, complete=complete)
-            for node, metadata in sorted(found.items())
+            for node, metadata in sorted(documents.items())
             if isinstance(metadata, ArrayMetadata) and _is_arrangeable(opened, node, metadata, findings)
         ]
         total = sum(check.count for check in checks)
@@ -97,7 +97,7 @@ def verify(
                 if progress is not None:
                     progress(done, total)
         return VerifyReport(
-            groups=sum(isinstance(metadata, GroupMetadata) for metadata in found.values()),
+            groups=sum(isinstance(metadata, GroupMetadata) for metadata in documents.values()),
             arrays=len(checks),
             chunks=findings.chunks,
             bytes=findings.bytes,
@@ -129,31 +129,31 @@ class _Findings:
 # ---------------------------------------------------------------- documents
 
 
-def _documents(store: BaseStore, path: str, findings: _Findings) -> dict[str, Metadata]:
+def _documents(store: BaseStore, top: str, findings: _Findings) -> dict[str, Metadata]:
     """All readable documents at and below a path; what is wrong with others is reported."""
-    why = dict.fromkeys(_paths(store, path), "nodes lie below it")
+    why = dict.fromkeys(_paths(store, top), "nodes lie below it")
     paths = [*why]
-    found: dict[str, Metadata] = {}
+    readable: dict[str, Metadata] = {}
     done = 0
     while done < len(paths):  # which grows
         some = paths[done : done + BATCH]
         done += len(some)
-        for where, metadata in zip(some, nodes.look(store, some), strict=True):
-            key = nodes.document_key(where)
+        for path, metadata in zip(some, nodes.look(store, some), strict=True):
+            key = nodes.document_key(path)
             if isinstance(metadata, MetadataError):
                 unknown = isinstance(metadata, UnknownExtensionError | NotPortableError)
                 findings.report(Problem("unreadable" if unknown else "corrupt", key, str(metadata)))
             elif metadata is not None:
-                found[where] = metadata
-                told = [other for other in _told(store, where, metadata, findings) if other not in why]
+                readable[path] = metadata
+                told = [other for other in _told(store, path, metadata, findings) if other not in why]
                 why.update(dict.fromkeys(told, f"{key!r} has it consolidated"))
                 paths += told
-            elif paths == [path]:
-                raise nodes.missing(store, path)
+            elif paths == [top]:
+                raise nodes.missing(store, top)
             else:
-                message = f"{nodes.where(store, where)} has no document, though {why[where]}"
+                message = f"{nodes.where(store, path)} has no document, though {why[path]}"
                 findings.report(Problem("missing", key, message))
-    return found
+    return readable
 
 
 def _told(store: BaseStore, path: str, metadata: Metadata, findings: _Findings) -> list[str]:

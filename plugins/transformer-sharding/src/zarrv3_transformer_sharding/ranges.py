@@ -8,7 +8,7 @@ MAX_GAP = 64 * 2**10
 """The largest gap between two ranges that is fetched with them."""
 
 FAR_GAP = 2**20
-"""The same for a store with round trips, where a request costs about as much as so many bytes."""
+"""The largest such gap for a store with round trips, where a request costs about as much as so many bytes."""
 
 NEAR_BYTES = 2**17
 """The most that ranges are joined to where a request costs next to nothing: memory for more comes fresh from the system, page by page."""

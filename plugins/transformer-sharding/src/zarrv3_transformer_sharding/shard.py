@@ -49,7 +49,7 @@ class Entries:
         return self.starts[numbers].tolist(), self.stops[numbers].tolist()
 
     def copy(self) -> Entries:
-        """The same in memory of its own: of what was read, nothing else is kept."""
+        """A copy in memory of its own, so that nothing else of what was read is kept."""
         return Entries(self.starts.copy(), self.stops.copy(), self.end, bytes(self.raw))
 
     def present(self) -> list[int]:

@@ -62,7 +62,7 @@ class ShardingTransformer(StorageTransformer):
     _shards: ShardFormat
     """How the largest shard is laid out."""
     _formats: dict[Coords, ShardFormat]
-    """The same for other shapes of shards, as far as they were met."""
+    """How shards of other shapes are laid out, of those that were met."""
     _known: dict[str, Entries]
     """Indexes that were read, by the keys of their shards."""
     _shard_bytes: int

@@ -39,10 +39,10 @@ class Plane(NamedTuple):
 
     def selection(self, field: str | None) -> tuple[Any, ...]:
         """What selects it from the array."""
-        chosen: list[Any] = [*self.at]
+        indices: list[Any] = [*self.at]
         for axis, part in zip(self.axes, self.window, strict=True):
-            chosen[axis] = slice(part.start, part.stop, part.step)
-        return (*chosen, *([] if field is None else [field]))
+            indices[axis] = slice(part.start, part.stop, part.step)
+        return (*indices, *([] if field is None else [field]))
 
 
 def axes_of(shape: Sequence[int]) -> tuple[int, ...]:

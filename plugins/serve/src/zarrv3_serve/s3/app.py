@@ -33,7 +33,7 @@ class S3App:
         public: reading needs no signature.
         writable: whether values can be written and erased.
         largest: the bytes of a value that is taken.
-        memory: the bytes of bodies and values that are held at once; who would need more is told to slow down.
+        memory: the bytes of bodies and values that are held at once; a client that would need more is told to slow down.
         requests: how many are answered at once; others are told to slow down.
         workers: the threads that call the store; by default 16 of its own.
         spool: the bytes that parts of values may take in temporary files.

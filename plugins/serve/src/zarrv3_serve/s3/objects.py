@@ -68,7 +68,7 @@ def get(store: BaseStore, request: Request, account: Account, *, is_signed: bool
     asked = request.headers
     if request.query.get("partNumber", "1") != "1":
         raise S3Error("NotImplemented", "values have no parts once they are complete")
-    chosen = _chosen(request.query, is_signed=is_signed)
+    headers_of_address = _overridden(request.query, is_signed=is_signed)
     value, tag = read(store, request.key, account)
     headers = {
         "ETag": tag,
@@ -76,7 +76,7 @@ def get(store: BaseStore, request: Request, account: Account, *, is_signed: bool
         "Accept-Ranges": "bytes",
         "Content-Type": "application/json" if request.key.endswith(".json") else "application/octet-stream",
         "X-Content-Type-Options": "nosniff",
-        **chosen,
+        **headers_of_address,
     }
     if not _matches(asked.get("if-match", "*"), tag):
         raise S3Error("PreconditionFailed", "the value has another entity tag", {"ETag": tag})
@@ -93,7 +93,7 @@ def get(store: BaseStore, request: Request, account: Account, *, is_signed: bool
     return Response(status, b"" if request.method == "HEAD" else view, headers, len(view))
 
 
-def _chosen(query: Mapping[str, str], *, is_signed: bool) -> dict[str, str]:
+def _overridden(query: Mapping[str, str], *, is_signed: bool) -> dict[str, str]:
     """The headers that the address of a value chooses for the answer."""
     headers = {
         name.removeprefix("response-"): text for name, text in query.items() if name.startswith("response-")

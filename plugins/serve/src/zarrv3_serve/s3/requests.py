@@ -63,7 +63,7 @@ class Response:
 
 
 class Budget:
-    """The bytes that all requests together hold in memory; who would need more is asked to come again."""
+    """The bytes that all requests together hold in memory; one that would need more is asked to come again."""
 
     def __init__(self, most: int) -> None:
         self.most = most

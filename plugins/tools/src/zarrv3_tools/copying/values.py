@@ -70,10 +70,10 @@ class Recoder:
         counts = grid_shape(self.boxed, self.dest.shape)
         metadata, store = self.source.metadata, self.source.store
         listed = math.prod(counts) > ENUMERATED and store.capabilities.list
-        chosen = numbers(counts)
+        boxes = numbers(counts)
         if listed and not metadata.storage_transformers:
-            chosen = iter(self._touched())
-        for number in chosen:
+            boxes = iter(self._touched())
+        for number in boxes:
             ends = map(start_of, self.boxed, [n + 1 for n in number])
             parts = map(slice, map(start_of, self.boxed, number), map(min, ends, self.dest.shape))
             blocks = [*map(spanned, self.cuts, parts)]
