@@ -8,7 +8,8 @@ from typing import Any
 from zarrv3.format.documents import copied
 from zarrv3.store.contract import JSON
 
-Change = Callable[[dict[str, JSON]], None]
+Change = Callable[[dict[str, JSON]], dict[str, JSON]]
+"""From the attributes that are there, which it may change, to those that are wanted."""
 
 
 class Attributes(MutableMapping[str, Any]):
@@ -40,22 +41,21 @@ class Attributes(MutableMapping[str, Any]):
         self.update({name: value})
 
     def __delitem__(self, name: str) -> None:
-        self._write(lambda attributes: attributes.pop(name))
+        def without(attributes: dict[str, JSON]) -> dict[str, JSON]:
+            del attributes[name]
+            return attributes
+
+        self._write(without)
 
     def update(self, *others: Any, **more: Any) -> None:
         """Set several attributes in one write; takes what `dict.update` takes."""
         new = dict(*others, **more)
-        self._write(lambda attributes: attributes.update(new))
+        self._write(lambda attributes: attributes | new)
 
     def put(self, attributes: Mapping[str, Any]) -> None:
         """Replace all attributes by `attributes` in one write."""
         new = dict(attributes)
-
-        def replace(old: dict[str, JSON]) -> None:
-            old.clear()
-            old.update(new)
-
-        self._write(replace)
+        self._write(lambda _: new)
 
     def clear(self) -> None:
         """Remove all attributes in one write."""

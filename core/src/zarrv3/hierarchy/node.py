@@ -151,16 +151,8 @@ class Node(Shown, Generic[M]):
         return self
 
     def _change_attributes(self, change: Change) -> None:
-        def changed(metadata: M) -> M:
-            attributes = dict(metadata.attributes)
-            change(attributes)
-            return metadata.with_attributes(attributes)
-
-        self._change(changed)
-
-    def _change(self, changed: Callable[[M], M]) -> None:
-        """Change the document in the store, adopt the result, and tell if that makes consolidated metadata stale."""
-        if self._change_quietly(changed):
+        """Change the attributes in the store and here, and tell if that makes consolidated metadata stale."""
+        if self._change_quietly(lambda metadata: metadata.with_attributes(change(dict(metadata.attributes)))):
             self._tell("changed", self._path)
 
     def _change_quietly(self, changed: Callable[[M], M], known: dict[bytes, M] | None = None) -> bool:
