@@ -34,7 +34,7 @@ from zarrv3.hierarchy.arguments import (
 from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group, opened
-from zarrv3.hierarchy.node import join_paths, split_location
+from zarrv3.hierarchy.node import StorePath, join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many
 from zarrv3.hierarchy.opening import check, locate, present
 from zarrv3.hierarchy.opening import open_array as open_array  # noqa: PLC0414 - it is one of these too
@@ -244,9 +244,7 @@ def create_group(
     """
     check_format(zarr_format)
     located, full_path, _ = locate(store, path, "a", storage_options)
-    metadata = GroupMetadata.create(attributes)
-    nodes.create(located, full_path, metadata, overwrite=overwrite)
-    return Group(located, full_path, metadata=metadata)
+    return Group.from_store(StorePath(located, full_path), attributes=attributes, overwrite=overwrite)
 
 
 @takes(nodes="paths within the store with the metadata there.")

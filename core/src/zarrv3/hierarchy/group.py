@@ -24,7 +24,7 @@ from zarrv3.hierarchy.arguments import (
 )
 from zarrv3.hierarchy.array import Array
 from zarrv3.hierarchy.display import Tree
-from zarrv3.hierarchy.node import Node, split_location
+from zarrv3.hierarchy.node import Node, StorePath, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many, folder_of
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
@@ -93,23 +93,11 @@ class Group(Node[GroupMetadata]):
 
     def get_array(self, path: str) -> Array:
         """The array at `path` below this group; `NodeNotFoundError` or `NodeTypeError` where there is none."""
-        full = self._below(path)
-        return Array(
-            self._store,
-            full,
-            read_only=self._read_only,
-            metadata=nodes.get(self._store, full, ArrayMetadata),
-        )._share(self._above)
+        return Array(self._store, self._below(path), read_only=self._read_only)._share(self._above)
 
     def get_group(self, path: str) -> Group:
         """The group at `path` below this one; `NodeNotFoundError` or `NodeTypeError` where there is none."""
-        full = self._below(path)
-        return Group(
-            self._store,
-            full,
-            read_only=self._read_only,
-            metadata=nodes.get(self._store, full, GroupMetadata),
-        )._share(self._above)
+        return Group(self._store, self._below(path), read_only=self._read_only)._share(self._above)
 
     def __contains__(self, path: object) -> bool:
         """Whether there is a node at a path, readable or not."""
@@ -214,9 +202,8 @@ class Group(Node[GroupMetadata]):
         Raises `NodeExistsError` when a node is there and `overwrite` is false, `NodeTypeError` when an array lies above it,
         `NodeNameError` for a name that the specification does not allow, and `ReadOnlyError`.
         """
-        path, metadata = self._new(name), GroupMetadata.create(attributes)
-        nodes.create(self._store, path, metadata, overwrite=overwrite)
-        return Group(self._store, path, metadata=metadata)._share(self._above)
+        place = StorePath(self._store, self._new(name))
+        return Group.from_store(place, attributes=attributes, overwrite=overwrite)._share(self._above)
 
     @takes()
     def require_group(self, name: str, *, overwrite: bool = False) -> Group:

@@ -251,21 +251,18 @@ def create(store: BaseStore, path: str, metadata: Metadata, *, overwrite: bool =
     create_many(store, {path: metadata}, overwrite=overwrite)
 
 
-def create_many(
-    store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False, tell: bool = True
-) -> None:
+def create_many(store: BaseStore, nodes: Mapping[str, Metadata], *, overwrite: bool = False) -> None:
     """Store the documents of several new nodes, and of groups that are missing above them, in one batch if possible.
 
-    Everything is checked before anything is changed. With `tell`, warns where consolidated metadata have become stale.
+    Everything is checked before anything is changed. Warns where consolidated metadata have become stale.
     """
     if not store.capabilities.write:
         raise ReadOnlyError(f"cannot create {where(store, next(iter(nodes), ''))}: the store is read-only")
-    parents = {parent for path in nodes for parent in _ancestors(path)}
-    above = sorted(parents - set(nodes))
+    parents = sorted({parent for path in nodes for parent in _ancestors(path)})
+    above = [path for path in parents if path not in nodes]
     kept = above if overwrite else [*above, *nodes]
     found = _look_for_all(store, [*above, *nodes], kept)
-    _check_above(store, {path: found[path] for path in above})
-    _check_above(store, {path: nodes[path] for path in nodes if path in parents})
+    _check_above(store, {path: nodes.get(path, found[path]) for path in parents})
     for path in nodes:
         _check_free(store, path, found[path], overwrite=overwrite)
     documents = {document_key(path): dump_document(metadata.document) for path, metadata in nodes.items()}
@@ -279,7 +276,7 @@ def create_many(
     else:
         for key in store.swap_many({key: (None, document) for key, document in documents.items()}):
             raise NodeExistsError(f"a node at {where(store, path_of(key))} was created meanwhile")
-    for path in above if tell else ():
+    for path in above:
         if _is_consolidated(found[path]):
             warn_stale(store, path, "a node was created below")
 
