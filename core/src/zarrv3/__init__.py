@@ -140,8 +140,6 @@ if not TYPE_CHECKING:  # for type checkers a misspelt name is an error, and what
             return import_module(f"zarrv3.{name}")
         if name in _HOME:
             return globals().setdefault(name, getattr(import_module(_HOME[name]), name))
-        if name.startswith("_"):
-            raise AttributeError(f"module 'zarrv3' has no attribute {name!r}", name=name)
         from zarrv3.registry import OFFERED_FUNCTIONS, find_class, find_function
 
         if name in OFFERED_FUNCTIONS:

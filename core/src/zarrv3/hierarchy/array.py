@@ -488,16 +488,13 @@ class Array(Node[ArrayMetadata]):
 
     def _fields(self, fields: Fields, selection: Any) -> tuple[Fields, Any]:
         named, selection = split_fields(selection)
-        fields = named if fields is None or not fields else fields
+        fields = fields or named
         if fields is not None:
             known = self.dtype.names or ()
-            unknown = [
-                name for name in ([fields] if isinstance(fields, str) else fields) if name not in known
-            ]
-            if unknown:
-                raise SelectionError(
-                    f"{self!r} has no field {unknown[0]!r}; its fields: {', '.join(known) or 'none'}"
-                )
+            for name in [fields] if isinstance(fields, str) else fields:
+                if name not in known:
+                    have = ", ".join(known) or "none"
+                    raise SelectionError(f"{self!r} has no field {name!r}; its fields: {have}")
         return fields, selection
 
     # ------------------------------------------------------------ writing
@@ -706,10 +703,8 @@ class Array(Node[ArrayMetadata]):
                 self.show(buffering.array.metadata)
 
     def _buffer(self, size: int | str) -> Buffering:
-        buffering = Buffering(self._with(write_buffer=None), size)
-        buffering.attach(self)
-        self._buffering = buffering
-        return buffering
+        self._buffering = Buffering(self, self._with(write_buffer=None), size)
+        return self._buffering
 
     @contextmanager
     def _stored(self) -> Iterator[None]:

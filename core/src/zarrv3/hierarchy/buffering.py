@@ -28,11 +28,12 @@ class Buffering:
     have appended meanwhile.
 
     Args:
+        owner: when it is forgotten, what waits is stored by another thread, as that may happen anywhere.
         array: the array as it is in the store, for all that is known; it writes at once.
         max_size: how many bytes may wait, as a number or as text such as `"64MiB"`.
     """
 
-    def __init__(self, array: Array, max_size: int | str) -> None:
+    def __init__(self, owner: Array, array: Array, max_size: int | str) -> None:
         self.array = array
         self.buffer = WriteBuffer(max_size)
         self.ended = False
@@ -40,9 +41,6 @@ class Buffering:
         self._axis: int | None = None
         self._length = 0
         _all.add(self)
-
-    def attach(self, owner: Array) -> None:
-        """Store what waits also if the owner is forgotten; in another thread, as that may happen anywhere."""
         weakref.finalize(owner, self._start_flush).atexit = False
 
     @property

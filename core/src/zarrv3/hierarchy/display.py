@@ -149,11 +149,9 @@ def _several_writers(node: Array | Group, *, complete: bool) -> list[tuple[str, 
 
 def human(number: int) -> str:
     """A number of bytes, from 1024 on followed by a short form, as zarr-python prints it."""
-    return (
-        str(number)
-        if number < 1024
-        else f"{number} ({short_size(number).replace(' ', '').removesuffix('iB')})"
-    )
+    if number < 1024:
+        return str(number)
+    return f"{number} ({short_size(number).replace(' ', '').removesuffix('iB')})"
 
 
 def _stored(array: Array) -> tuple[int, int]:
