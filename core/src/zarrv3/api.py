@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
-from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.errors import ConfigurationError
 from zarrv3.format.metadata import ArrayMetadata, GroupMetadata
 from zarrv3.hierarchy import consolidated, creation, nodes, spellings
@@ -211,7 +210,7 @@ def from_array(
     What is given as an argument is taken from there instead, unless it is `"keep"`.
     """
     check_names(arguments, CreateArrayArguments)
-    given = {name: value for name, value in arguments.items() if not _is_keep(value)}
+    given = {n: v for n, v in arguments.items() if not (isinstance(v, str) and v == "keep")}
     data = given.pop("data", None)
     if data is None:
         raise ConfigurationError("from_array needs data")
@@ -319,27 +318,9 @@ def full_like(prototype: Any, fill_value: Any = None, **arguments: Unpack[Shaped
 
 
 @takes(OpenLikeArguments, raises="Raises what `open_array` raises.")
-def open_like(
-    prototype: Any,
-    path: str,
-    *,
-    store: StoreLike = None,
-    storage_options: Mapping[str, Any] | None = None,
-    auto: bool = False,
-    chunk_cache: ChunkCache | int | str | None = None,
-    write_buffer: int | str | None = None,
-    **arguments: Unpack[OpenLikeArguments],
-) -> Array:
+def open_like(prototype: Any, path: str, **arguments: Unpack[OpenLikeArguments]) -> Array:
     """Open an array, or create it with the shape, chunks and dtype of another."""
-    return open_array(
-        store,
-        path=path,
-        storage_options=storage_options,
-        auto=auto,
-        chunk_cache=chunk_cache,
-        write_buffer=write_buffer,
-        **spellings.like(prototype, arguments),
-    )
+    return open_array(path=path, **spellings.like(prototype, arguments))
 
 
 # ---------------------------------------------------------------- saving and loading
@@ -445,10 +426,6 @@ def consolidate_metadata(store: StoreLike, path: str | None = None) -> Group:
 
 
 # ---------------------------------------------------------------- helpers
-
-
-def _is_keep(value: Any) -> bool:
-    return isinstance(value, str) and value == "keep"
 
 
 def _opened_group(

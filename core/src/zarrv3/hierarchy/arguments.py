@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict, TypeVar
 
+from zarrv3.chunks.chunk_cache import ChunkCache
 from zarrv3.chunks.tasks import Fields
 from zarrv3.errors import ConfigurationError
 from zarrv3.format.grids import ChunkGrid
@@ -240,6 +241,12 @@ class GroupArguments(_Location, total=False):
 
 class OpenLikeArguments(_Mode, _Shape, ArrayArguments, total=False):
     """A new array that may be there already."""
+
+    store: Annotated[StoreLike, None]
+    storage_options: Annotated[Mapping[str, Any] | None, None]
+    auto: Annotated[bool, False]
+    chunk_cache: Annotated[ChunkCache | int | str | None, None]
+    write_buffer: Annotated[int | str | None, None]
 
 
 class WriteArguments(TypedDict, total=False):
