@@ -38,10 +38,10 @@ __all__ = [
 P = ParamSpec("P")
 
 
-def named_class(name: str) -> Any:
-    """The class of a plugin; an `ImportError` says which package to install."""
+def offered(name: str, find: Callable[[str], Any] = registry.find_class) -> Any:
+    """The class or function of a plugin; an `ImportError` says which package to install."""
     try:
-        return registry.find_class(name)
+        return find(name)
     except AttributeError as error:
         raise ImportError(str(error), name=name) from None
 
@@ -76,7 +76,7 @@ def _limited(store: BaseStore, *, read_only: bool) -> BaseStore:
 @_named("DirectoryStore")
 def LocalStore(root: str | os.PathLike[str], *, read_only: bool = False) -> BaseStore:  # noqa: N802 - zarr-python's
     """A folder: `zarrv3.DirectoryStore`."""
-    return _limited(named_class("DirectoryStore")(root), read_only=read_only)
+    return _limited(offered("DirectoryStore")(root), read_only=read_only)
 
 
 @_named("MemoryStore")
@@ -110,20 +110,17 @@ def ZipStore(  # noqa: N802
             raise ConfigurationError(
                 "an archive in an open file can only be read; give its path to change it"
             )
-        reader: BaseStore = named_class("ZipReader").in_file(path)
+        reader: BaseStore = offered("ZipReader").in_file(path)
         return reader
     if reads and mode in {"w", "x"}:
         raise ConfigurationError(f"mode={mode!r} writes an archive, which read_only=True refuses")
-    return _limited(named_class("ZipStore")(path, compression, allowZip64, mode), read_only=reads)
+    return _limited(offered("ZipStore")(path, compression, allowZip64, mode), read_only=reads)
 
 
 @_named("ForeignStore", "ObjectStore")
 def ObjectStore(store: Any, *, read_only: bool = False) -> BaseStore:  # noqa: N802
     """A store of obstore: `zarrv3.from_zarr_store`, which goes by way of zarr-python's own class."""
-    try:
-        return _limited(registry.find_function("from_zarr_store")(store), read_only=read_only)
-    except AttributeError as error:
-        raise ImportError(str(error), name=__name__) from None
+    return _limited(offered("from_zarr_store", registry.find_function)(store), read_only=read_only)
 
 
 def _fsspec_store(
@@ -131,7 +128,7 @@ def _fsspec_store(
 ) -> BaseStore:
     """Files of a file system of fsspec: `zarrv3.FSStore`."""
     return _limited(
-        named_class("FSStore")(path, fs=fs, missing_exceptions=allowed_exceptions), read_only=read_only
+        offered("FSStore")(path, fs=fs, missing_exceptions=allowed_exceptions), read_only=read_only
     )
 
 

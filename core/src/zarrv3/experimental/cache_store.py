@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zarrv3.errors import ConfigurationError
-from zarrv3.storage import Named, named_class
+from zarrv3.storage import Named, offered
 from zarrv3.store.base import BaseStore
 
 
@@ -21,7 +21,7 @@ def _cache_store(
         raise ConfigurationError(
             f"max_age_seconds must be a number of seconds or 'infinity', not {max_age_seconds!r}"
         )
-    layer: Callable[..., BaseStore] = named_class("LRUStoreCache")
+    layer: Callable[..., BaseStore] = offered("LRUStoreCache")
     limit = {} if max_size is None else {"max_size": max_size}
     return layer(
         store,
