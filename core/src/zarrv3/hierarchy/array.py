@@ -21,7 +21,7 @@ from zarrv3.format.codecs import Codec
 from zarrv3.format.cuts import Cut, are_regular, count_of, largest, start_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy.arguments import ReadArguments, WriteArguments, takes
-from zarrv3.hierarchy.buffering import Buffering
+from zarrv3.hierarchy.buffering import Buffering, from_on, with_length
 from zarrv3.hierarchy.node import Node
 from zarrv3.hierarchy.nodes import document_key, folder_of
 from zarrv3.indexing import (
@@ -190,9 +190,8 @@ class Array(Node[ArrayMetadata]):
 
     def _with(self, **options: Any) -> Self:
         self.flush()
-        return type(self)(
-            self._store, self._path, metadata=self._metadata, **{**self._options(), **options}
-        )._share(self._above)
+        told = self._options() | options
+        return type(self)(self._store, self._path, metadata=self._metadata, **told)._share(self._above)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -243,10 +242,9 @@ class Array(Node[ArrayMetadata]):
 
         Raises `IrregularGridError` where shards differ in shape; `write_chunk_sizes` has the lengths of any.
         """
-        layout = self._layout
-        return (
-            None if layout.blocks is None else self._one_shape(layout.stored, "shards", "write_chunk_sizes")
-        )
+        if self._layout.blocks is None:
+            return None
+        return self._one_shape(self._layout.stored, "shards", "write_chunk_sizes")
 
     def _one_shape(self, cuts: Sequence[Cut], what: str, instead: str) -> tuple[int, ...]:
         if are_regular(cuts):
@@ -797,21 +795,18 @@ class Array(Node[ArrayMetadata]):
         axis %= self.ndim
 
         def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
-            if array.ndim != len(shape) or _without(array.shape, axis) != _without(shape, axis):
+            if array.ndim != len(shape) or with_length(array.shape, axis, 0) != with_length(shape, axis, 0):
                 raise AssignmentError(
                     f"cannot append {array.shape} to {self!r} along axis {axis}: all other lengths must be equal"
                 )
-            return (*shape[:axis], shape[axis] + array.shape[axis], *shape[axis + 1 :])
+            return with_length(shape, axis, shape[axis] + array.shape[axis])
 
         if self._buffering is not None and self._append_late(array, axis, longer):
             return self.shape
         old, is_other = self._reshape(longer)
         new = longer(old)  # by now other threads may have made this array longer still
-        place = tuple(
-            slice(old[a], length) if a == axis else slice(0, length) for a, length in enumerate(new)
-        )
         try:
-            self._set(plan_basic, place, array)
+            self._set(plan_basic, from_on(new, axis, old[axis]), array)
         except BaseException:
             with suppress(ZarrError):
                 self._reshape(lambda shape: old if shape == new else shape)
@@ -865,10 +860,6 @@ def _stored(source: Any) -> Sequence[Cut]:
         units: Sequence[Cut] = getattr(source, "shards", None) or source.chunks
         return units
     return (1,) * len(source.shape)
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return shape[:axis] + shape[axis + 1 :]
 
 
 def _has_dots(selection: Any) -> bool:

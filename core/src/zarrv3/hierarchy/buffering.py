@@ -85,7 +85,7 @@ class Buffering:
         before = owner.metadata
         old = before.shape[axis]
         self._axis, self._length = axis, old + value.shape[axis]
-        owner.show(before.with_shape(_with_length(before.shape, axis, self._length)))
+        owner.show(before.with_shape(with_length(before.shape, axis, self._length)))
         plan = self._appended(old)
         try:
             self.write(owner, plan, value)
@@ -129,7 +129,7 @@ class Buffering:
         def longer(shape: tuple[int, ...]) -> tuple[int, ...]:
             if shape != before:
                 raise _MovedError
-            return _with_length(shape, axis, length)
+            return with_length(shape, axis, length)
 
         if length > before[axis]:
             try:
@@ -151,10 +151,8 @@ class Buffering:
     def _appended(self, start: int) -> Plan:
         """The selection of what has been appended from some element on."""
         assert self._axis is not None
-        shape = _with_length(self.array.shape, self._axis, self._length)
-        place = [slice(0, length) for length in shape]
-        place[self._axis] = slice(start, self._length)
-        return plan_basic(tuple(place), shape, self.array.layout.cuts)
+        shape = with_length(self.array.shape, self._axis, self._length)
+        return plan_basic(from_on(shape, self._axis, start), shape, self.array.layout.cuts)
 
     def _start_flush(self) -> None:
         if self.buffer.units or self._axis is not None:
@@ -168,8 +166,14 @@ class _MovedError(Exception):
     """The array in the store has another shape than was known."""
 
 
-def _with_length(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+def with_length(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    """A shape with another length along an axis."""
     return (*shape[:axis], length, *shape[axis + 1 :])
+
+
+def from_on(shape: tuple[int, ...], axis: int, start: int) -> tuple[slice, ...]:
+    """The selection of what lies in a shape from `start` on along an axis."""
+    return tuple([slice(start if a == axis else 0, length) for a, length in enumerate(shape)])
 
 
 _all: weakref.WeakSet[Buffering] = weakref.WeakSet()
