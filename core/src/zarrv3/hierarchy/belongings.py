@@ -124,11 +124,8 @@ def _look(store: BaseStore, folder: str, but: str) -> _Found:
 
 def _owners(store: BaseStore, documents: Sequence[str]) -> dict[str, Owner]:
     """What the folders are that have these documents."""
-    owners: dict[str, Owner] = {}
-    for key in documents:
-        above, _, name = key.rpartition("/")
-        if name == ".zarray":
-            owners[f"{above}/" if above else ""] = "v2"
+    arrays = [key.removesuffix(".zarray") for key in documents if key.rpartition("/")[2] == ".zarray"]
+    owners: dict[str, Owner] = dict.fromkeys(arrays, "v2")
     for part in chunked((key for key in documents if key.rpartition("/")[2] == DOCUMENT), BATCH):
         for key, document in zip(part, store.get_many(whole(part)), strict=True):
             if document is not None:
@@ -196,10 +193,7 @@ def read_with_marks(
         raise
     except (InvalidKeyError, StoreAccessError):
         values = [*store.get_many(whole(keys)), *(None for _ in marks)]
-    found = values[len(keys) :]
-    return values[: len(keys)], [
-        found[start : start + len(MARKERS)] for start in range(0, len(found), len(MARKERS))
-    ]
+    return values[: len(keys)], [*chunked(values[len(keys) :], len(MARKERS))]
 
 
 def other_format(store: BaseStore, path: str, found: Sequence[Buffer | None]) -> str:

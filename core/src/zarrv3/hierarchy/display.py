@@ -99,14 +99,12 @@ def _array_info(array: Array, *, complete: bool, stored: bool) -> Info:
     lines.append(("Damage is detected", _detection(array.metadata)))
     lines += _several_writers(array, complete=complete)
     if complete:
+        transformers = [named.name for named in array.metadata.storage_transformers]
         lines += [
             ("Fill value", str(array.metadata.fill_value) or "''"),
             ("Dimension names", ", ".join(map(str, array.metadata.dimension_names or ())) or "None"),
             ("Codecs", ", ".join(map(_codec, array.layout.chain.codecs))),
-            (
-                "Storage transformers",
-                ", ".join(named.name for named in array.metadata.storage_transformers) or "None",
-            ),
+            ("Storage transformers", ", ".join(transformers) or "None"),
         ]
     return Info(lines)
 

@@ -205,9 +205,7 @@ def _foreign(store: BaseStore, path: str, document: Buffer) -> str:
     known = _recognised(store, path)
     if isinstance(version, str) and "/core/3.0" in version:
         what = "; this is the draft V3 format of zarr-python 2"
-        return (
-            f"{what}{known}" if known else f"{what}: pip install zarrv3-layer-draft-v3, then add '|draft-v3:'"
-        )
+        return what + (known or ": pip install zarrv3-layer-draft-v3, then add '|draft-v3:'")
     return known
 
 

@@ -76,8 +76,7 @@ def present(
         return None
     metadata = nodes.find(store, path)
     if metadata is None and mode != "a":
-        noun = "node" if wanted is None else "array" if wanted is ArrayMetadata else "group"
-        raise nodes.missing(store, path, noun)
+        raise nodes.missing(store, path, "node" if wanted is None else wanted.node_type)
     return metadata
 
 

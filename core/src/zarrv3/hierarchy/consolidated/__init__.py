@@ -8,14 +8,13 @@ The form is the member `consolidated_metadata` of a group's document, with the `
 below by their paths relative to the group.
 """
 
-from zarrv3.hierarchy.consolidated.documents import MEMBER, Documents, consolidate, read
+from zarrv3.hierarchy.consolidated.documents import MEMBER, consolidate, read
 from zarrv3.hierarchy.consolidated.layer import ConsolidatedMetadataStore, with_consolidated
 from zarrv3.hierarchy.consolidated.staleness import Staleness
 
 __all__ = [
     "MEMBER",
     "ConsolidatedMetadataStore",
-    "Documents",
     "Staleness",
     "consolidate",
     "read",
