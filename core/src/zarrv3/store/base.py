@@ -307,11 +307,15 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def stack(self) -> Iterator[BaseStore]:
         """This store and those that it lies on, the outermost first."""
+        return (store for store, _ in self.way_down(""))
+
+    def way_down(self, folder: str) -> Iterator[tuple[BaseStore, str]]:
+        """This store and those that it lies on, the outermost first, each with where a folder lies there."""
         store: BaseStore = self
-        yield store
-        while (below := store.below("")[0]) is not store:
-            store = below
-            yield store
+        yield store, folder
+        while (below := store.below(folder))[0] is not store:
+            store, folder = below
+            yield store, folder
 
     def beside(self, folder: str) -> Sequence[tuple[BaseStore, str]]:  # noqa: ARG002 - asked of layers
         """Other stores than that below from which what lies in a folder is read too, and where it lies there."""
@@ -319,10 +323,8 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def ground(self, folder: str = "") -> tuple[BaseStore, str]:
         """The store below all layers, which holds the data, and where a folder lies there."""
-        store: BaseStore = self
-        while (below := store.below(folder))[0] is not store:
-            store, folder = below
-        return store, folder
+        *_, lowest = self.way_down(folder)
+        return lowest
 
     def address(self, folder: str) -> Address:
         """Where what lies below a folder is kept, as far as the options tell; asked of stores that hold data themselves."""
@@ -348,13 +350,10 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def _grounds(self, folder: str) -> Iterator[tuple[BaseStore, str]]:
         """The stores below all layers from which what lies in a folder is read, and where it lies there."""
-        below, there = self.below(folder)
-        if below is self:
-            yield self, folder
-            return
-        yield from below._grounds(there)
-        for other, place in self.beside(folder):
-            yield from other._grounds(place)
+        yield self.ground(folder)
+        for store, where in self.way_down(folder):
+            for other, place in store.beside(where):
+                yield from other._grounds(place)
 
     _entered = 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from zarrv3.store.base import Address, BaseStore
@@ -41,9 +40,10 @@ def overlap(source: BaseStore, folder: str, dest: BaseStore, target: str, *, pro
         target: where.
         probe: where nothing else tells, write a new key to `dest`, look for it in `source`, and erase it.
     """
-    for store, where in _read(source, folder):
-        if overlap(store, where, dest, target, probe=probe):
-            return True
+    for layer, place in source.way_down(folder):
+        for store, where in layer.beside(place):
+            if overlap(store, where, dest, target, probe=probe):
+                return True
     one, other = ground(source, folder), ground(dest, target)
     mine, theirs = one.address, other.address
     if mine.file is not None and theirs.file is not None:
@@ -57,16 +57,6 @@ def overlap(source: BaseStore, folder: str, dest: BaseStore, target: str, *, pro
         return False
     can = other.store.capabilities
     return probe and can.write and can.erase and _shows(one, other, is_known=is_known)
-
-
-def _read(store: BaseStore, folder: str) -> Iterator[tuple[BaseStore, str]]:
-    """The stores that a store and its layers read besides what is below them, each with the place of a folder."""
-    while True:
-        yield from store.beside(folder)
-        below, folder = store.below(folder)
-        if below is store:
-            return
-        store = below
 
 
 def _is_same(one: BaseStore, other: BaseStore) -> bool:
@@ -157,9 +147,8 @@ _PROBE = b'{"zarr_format": 3, "node_type": "group"}'
 
 def _shows(one: Ground, other: Ground, *, is_known: bool) -> bool:
     """Whether a key that is written to the one place, and erased again, is seen at the other."""
-    name = (
-        f"zarrv3-probe-{os.urandom(16).hex()}/zarr.json"  # stores that take only what is Zarr's take a group
-    )
+    # stores that take only what is Zarr's take a group
+    name = f"zarrv3-probe-{os.urandom(16).hex()}/zarr.json"
     mine, theirs = one.address.key or "", other.address.key or ""
     key = other.folder + name
     if not is_known:
