@@ -17,7 +17,7 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from zarrv3.forks import renew_in_children
+from zarrv3.forks import at_forks
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -75,31 +75,22 @@ def _nothing() -> None:
     """What is asked for to learn that all before it is done."""
 
 
-class _Main:
-    """The worker of the main thread, which alone makes and uses it."""
+_workers: list[Worker] = []
+"""The worker of the main thread, which alone makes and uses it; a forked child has none, since the thread is the parent's."""
 
-    def __init__(self) -> None:
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """In a forked child: the thread is the parent's."""
-        self.worker: Worker | None = None
-
-
-_main = _Main()
+at_forks(in_child=_workers.clear)
 
 
 def undisturbed(call: Callable[[], T]) -> T:
     """What a call returns that no interrupt comes into."""
     if threading.get_ident() != threading.main_thread().ident or sys.is_finalizing():
         return call()
-    if _main.worker is None:
+    if not _workers:
         try:
-            _main.worker = Worker()
+            _workers.append(Worker())
         except RuntimeError:  # the interpreter is shutting down, or can start no more threads
             return call()
-    return _main.worker.run(call)
+    return _workers[0].run(call)
 
 
 def function_undisturbed(function: Callable[..., Any]) -> Callable[..., Any]:
