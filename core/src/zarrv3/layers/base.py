@@ -8,9 +8,15 @@ from typing import Any, ClassVar
 
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, Swaps, Versioned, as_requests
-from zarrv3.store.helpers import check_rename
 from zarrv3.store.keys import check_folder, check_keys, split_prefix
-from zarrv3.store.values import check_changes, check_swaps, check_transaction, require
+from zarrv3.store.values import (
+    check_changes,
+    check_erasing,
+    check_renaming,
+    check_swaps,
+    check_transaction,
+    require,
+)
 from zarrv3.store.wrapping import wrap
 
 
@@ -154,20 +160,6 @@ def _check_versions(layer: Layer, keys: Sequence[str]) -> None:
     require(layer, "swap")
 
 
-def _check_erasing(layer: Layer, folder: str) -> tuple[str]:
-    folder = check_folder(folder)
-    require(layer, "erase", (folder,))
-    return (folder,)
-
-
-def _check_renaming(layer: Layer, source: str, target: str) -> tuple[str, str]:
-    source, target = check_folder(source), check_folder(target)
-    check_rename(source, target, replace=layer.capabilities.replace)
-    for capability in ("write", "erase"):
-        require(layer, capability, (source, target))
-    return source, target
-
-
 _TOGETHER = (("get_many", "get_versioned"), ("write_many", "swap_many", "apply_many"))
 """Methods of which a layer overrides all or none: values are read, and written, by each of them.
 
@@ -184,8 +176,8 @@ _CHECKS: Mapping[str, Callable[..., object]] = {
     "write_many": check_changes,
     "swap_many": check_swaps,
     "apply_many": check_transaction,
-    "erase_prefix": _check_erasing,
-    "rename_prefix": _check_renaming,
+    "erase_prefix": lambda layer, folder: (check_erasing(layer, folder),),
+    "rename_prefix": check_renaming,
 }
 """What is checked before each method of a layer runs.
 

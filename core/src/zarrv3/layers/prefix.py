@@ -10,7 +10,7 @@ from zarrv3.options.declared import Option
 from zarrv3.options.environment import Template
 from zarrv3.options.urls import Url
 from zarrv3.store.base import BaseStore
-from zarrv3.store.contract import Buffer, Capabilities, Changes, Limits, Request, Swaps, Versioned
+from zarrv3.store.contract import Buffer, Capabilities, Changes, Request, Swaps, Versioned
 from zarrv3.store.keys import check_folder
 
 
@@ -48,10 +48,11 @@ class Prefix(Layer):
     def capabilities(self) -> Capabilities:
         """Those of the store, with keys shorter by the prefix."""
         inner = self.inner.capabilities
-        if inner.limits.key_bytes is None:
+        most = inner.limits.key_bytes
+        if most is None:
             return inner
-        room = Limits(key_bytes=max(0, inner.limits.key_bytes - len(self._folder.encode())))
-        return replace(inner, limits=inner.limits.meet(room))
+        room = max(0, most - len(self._folder.encode()))
+        return replace(inner, limits=replace(inner.limits, key_bytes=room))
 
     def get_many(self, requests: Sequence[Request], /) -> Sequence[Buffer | None]:
         folder = self._folder

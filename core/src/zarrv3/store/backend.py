@@ -50,7 +50,14 @@ from zarrv3.store.contract import (
     whole,
 )
 from zarrv3.store.keys import check_folder, check_keys, longest, split_prefix, summary
-from zarrv3.store.values import check_changes, check_swaps, check_transaction, require
+from zarrv3.store.values import (
+    check_changes,
+    check_erasing,
+    check_renaming,
+    check_swaps,
+    check_transaction,
+    require,
+)
 
 ErrorTable = Mapping[type[Exception], type[StoreError]]
 
@@ -153,28 +160,28 @@ class Backend(BaseStore):
 
     def _ask(self, folder: str) -> None:
         """Ask the server for something small: one byte of a document, which may be missing."""
-        driver = self.driver
-        if not hasattr(driver, "ping"):
+        if not self._done("reach", self.driver, "ping"):
             self.get_many([Request(f"{folder}zarr.json", ByteRange(0, 1))])
-            return
-        with _Translating(self, "reach", ()):
-            driver.ping()
 
     def flush(self) -> None:
         """Make everything written so far survive a crash; a store that was never used has nothing to flush."""
-        live = self.live_driver
-        if hasattr(live, "flush"):
-            with _Translating(self, "flush", ()):
-                live.flush()
+        self._done("flush", self.live_driver, "flush")
 
     def close(self) -> None:
         """Flush and release everything; further calls raise `StoreClosedError`."""
         self._leave_parent()
         with self.__lock:
             live, self.__live, self.__closed = self.__live, None, True
-            if live is not None and hasattr(live, "close"):
-                with _Translating(self, "close", ()):
-                    live.close()
+            self._done("close", live, "close")
+
+    def _done(self, verb: str, live: Any, method: str, *folders: str) -> bool:
+        """Have a driver do something, if there is one and it has the method; whether it has."""
+        call = getattr(live, method, None)
+        if call is None:
+            return False
+        with _Translating(self, verb, folders):
+            call(*folders)
+        return True
 
     # ------------------------------------------------------------ reading
 
@@ -190,7 +197,8 @@ class Backend(BaseStore):
         requests = as_requests(requests)
         driver = self.driver
         keys = [key for key, _ in requests]
-        most = self._checked(keys, driver).batch_keys
+        check_keys(keys)
+        most = self._limits(keys, driver).batch_keys
         with _Translating(self, "read", keys):
             if most is None or len(requests) <= most:
                 values: Sequence[Buffer | None] = driver.get_many(requests)
@@ -225,7 +233,8 @@ class Backend(BaseStore):
     def _by_key(self, verb: str, method: str, keys: Sequence[str]) -> list[Any]:
         """What a method of the driver returns for some keys, or else a helper; in batches."""
         driver = self.driver
-        limits = self._checked(keys, driver)
+        check_keys(keys)
+        limits = self._limits(keys, driver)
         call = getattr(driver, method, None)
         if call is None:
             return helpers.stat_by_reading(self, keys)
@@ -262,22 +271,26 @@ class Backend(BaseStore):
     def list_prefix(self, prefix: str, /) -> Iterator[str]:
         folder, prefix = split_prefix(prefix)
         driver = self._able("list")
-        keys = self._guarded(lambda: driver.list_prefix(folder), folder)
+        keys = self._listed(driver.list_prefix, folder)
         return keys if folder == prefix else (key for key in keys if key.startswith(prefix))
 
     def list_dir(self, folder: str, /) -> Iterator[str]:
         folder = check_folder(folder)
         driver = self._able("list")
         if hasattr(driver, "list_dir"):
-            return self._guarded(lambda: driver.list_dir(folder), folder)
-        return self._guarded(lambda: helpers.children(driver.list_prefix(folder), folder), folder)
+            return self._listed(driver.list_dir, folder)
+        return helpers.children(self._listed(driver.list_prefix, folder), folder)
 
     def list_sizes(self, folder: str, /) -> Iterator[tuple[str, int]]:
         folder = check_folder(folder)
         driver = self._able("list")
         if hasattr(driver, "list_sizes"):
-            return self._guarded(lambda: driver.list_sizes(folder), folder)
+            return self._listed(driver.list_sizes, folder)
         return helpers.sizes_by_stat(self.list_prefix(folder), self)
+
+    def _listed(self, method: Callable[[str], Iterable[Any]], folder: str) -> Iterator[Any]:
+        with _Translating(self, "list", (folder,)):
+            yield from method(folder)
 
     # ------------------------------------------------------------ writing
 
@@ -286,8 +299,7 @@ class Backend(BaseStore):
             return
         driver = self.driver
         erased = check_changes(self, changes)
-        limits = self._limits(changes, driver)
-        self._check_sizes(changes, limits)
+        limits = self._limits(changes, driver, changes.values())
         with _Translating(self, "write" if erased < len(changes) else "erase", changes):
             size = helpers.size_of
             for part in helpers.split(changes.items(), size, limits.batch_keys, limits.batch_bytes):
@@ -298,8 +310,7 @@ class Backend(BaseStore):
             return ()
         driver = self.driver
         check_swaps(self, swaps)
-        limits = self._limits(swaps, driver)
-        self._check_sizes({key: new for key, (_, new) in swaps.items()}, limits)
+        limits = self._limits(swaps, driver, (new for _, new in swaps.values()))
         with _Translating(self, "replace", swaps):
             parts = helpers.split(
                 swaps.items(), lambda swap: helpers.size_of(swap[1]), limits.batch_keys, limits.batch_bytes
@@ -311,8 +322,7 @@ class Backend(BaseStore):
         if not changes:
             return
         driver = self.driver
-        limits = self._limits(changes, driver)
-        self._check_sizes(changes, limits)
+        limits = self._limits(changes, driver, changes.values())
         for most, count, what in (
             (limits.transaction_keys, len(changes), "keys"),
             (limits.transaction_bytes, sum(map(helpers.size_of, changes.values())), "bytes"),
@@ -326,34 +336,19 @@ class Backend(BaseStore):
             driver.apply_many(changes)
 
     def erase_prefix(self, folder: str, /) -> None:
-        folder = check_folder(folder)
-        driver = self._able("erase", (folder,))
-        if not hasattr(driver, "erase_prefix"):
+        folder = check_erasing(self, folder)
+        if not self._done("erase", self.driver, "erase_prefix", folder):
             helpers.erase_by_listing(self, folder)
-            return
-        with _Translating(self, "erase", (folder,)):
-            driver.erase_prefix(folder)
 
     def rename_prefix(self, source: str, target: str, /) -> None:
-        source, target = check_folder(source), check_folder(target)
-        driver = self._able("write", (source, target))
-        helpers.check_rename(source, target, replace=driver.capabilities.replace)
-        self._able("erase", (source, target))
-        if not hasattr(driver, "rename_prefix"):
+        source, target = check_renaming(self, source, target)
+        if not self._done("rename", self.driver, "rename_prefix", source, target):
             helpers.rename_by_copy(self, source, target)
-            return
-        with _Translating(self, "rename", (source, target)):
-            driver.rename_prefix(source, target)
 
     # ------------------------------------------------------------ checks
 
-    def _checked(self, keys: Collection[str], driver: Driver) -> Limits:
-        """Check keys; returns the driver's limits."""
-        check_keys(keys)
-        return self._limits(keys, driver)
-
-    def _limits(self, keys: Collection[str], driver: Driver) -> Limits:
-        """The driver's limits, if no key is too long for it."""
+    def _limits(self, keys: Collection[str], driver: Driver, values: Iterable[Buffer | None] = ()) -> Limits:
+        """The driver's limits, if no key is too long for it, nor any of their new values too large."""
         limits = driver.capabilities.limits
         if limits.key_bytes is not None and longest(keys) > limits.key_bytes:
             key = max(keys, key=lambda key: len(key.encode()))
@@ -361,22 +356,18 @@ class Backend(BaseStore):
                 f"key {key!r} has {len(key.encode())} bytes but {self.describe()} holds keys of at most "
                 f"{limits.key_bytes}; use shorter node names"
             )
+        if limits.value_bytes is not None:
+            for key, size in zip(keys, map(helpers.size_of, values), strict=False):
+                if size > limits.value_bytes:
+                    raise LimitError(
+                        f"the value of {key!r} has {size} bytes but {self.describe()} holds values of at "
+                        f"most {limits.value_bytes}; use smaller chunks"
+                    )
         return limits
 
-    def _check_sizes(self, changes: Changes, limits: Limits) -> None:
-        most = limits.value_bytes
-        if most is None:
-            return
-        for key, value in changes.items():
-            if helpers.size_of(value) > most:
-                raise LimitError(
-                    f"the value of {key!r} has {helpers.size_of(value)} bytes but {self.describe()} holds values of at "
-                    f"most {most}; use smaller chunks"
-                )
-
-    def _able(self, capability: str, keys: Collection[str] = ()) -> Any:
-        """The driver, if it has a capability; the error names the keys."""
-        require(self, capability, keys)
+    def _able(self, capability: str) -> Any:
+        """The driver, if it has a capability."""
+        require(self, capability)
         return self.driver
 
     # ------------------------------------------------------------ errors
@@ -423,10 +414,6 @@ class Backend(BaseStore):
         if is_secret:
             raise_alone(told)
         raise told from error
-
-    def _guarded(self, start: Callable[[], Iterable[Any]], folder: str) -> Iterator[Any]:
-        with _Translating(self, "list", (folder,)):
-            yield from start()
 
 
 class _Translating(NamedTuple):

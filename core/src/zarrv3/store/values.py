@@ -5,7 +5,8 @@ from collections.abc import Collection
 from zarrv3.errors import InvalidKeyError, ReadOnlyError, UnsupportedError
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import Changes, Swaps
-from zarrv3.store.keys import check_keys, summary
+from zarrv3.store.helpers import check_rename
+from zarrv3.store.keys import check_folder, check_keys, summary
 
 _DOING = {
     "write": "store values",
@@ -56,6 +57,22 @@ def check_transaction(store: BaseStore, changes: Changes) -> None:
     require(store, "transactions", changes)
     check_keys(changes)
     check_values(changes)
+
+
+def check_erasing(store: BaseStore, folder: str) -> str:
+    """The folder, if it is one and the store can erase it."""
+    folder = check_folder(folder)
+    require(store, "erase", (folder,))
+    return folder
+
+
+def check_renaming(store: BaseStore, source: str, target: str) -> tuple[str, str]:
+    """The folders, if they are some, the store can change them, and one can be moved to the other."""
+    source, target = check_folder(source), check_folder(target)
+    require(store, "write", (source, target))
+    check_rename(source, target, replace=store.capabilities.replace)
+    require(store, "erase", (source, target))
+    return source, target
 
 
 def check_swaps(store: BaseStore, swaps: Swaps) -> None:
