@@ -11,35 +11,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import PathFinder
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+if TYPE_CHECKING:
+    import importlib_metadata
 
-class EntryPoint(Protocol):
-    """What is used of an entry point: of one of `importlib_metadata`, or of ours."""
-
-    @property
-    def name(self) -> str:
-        """What it is found by."""
-
-    @property
-    def value(self) -> str:
-        """What it stands for, as the distribution says: `module:attribute`."""
-
-    @property
-    def group(self) -> str:
-        """What kind of thing it is."""
-
-    @property
-    def attr(self) -> str:
-        """The name in its module; empty where it is the module itself."""
-
-    @property
-    def dist(self) -> Any:
-        """The distribution, with its `name` and `version`."""
-
-    def load(self) -> Any:
-        """Import it."""
+EntryPoint: TypeAlias = "importlib_metadata.EntryPoint | _EntryPoint"
+"""One of the library's, or one that was read here."""
 
 
 class Distribution(NamedTuple):
@@ -66,10 +46,7 @@ class _EntryPoint(NamedTuple):
 
     def load(self) -> Any:
         module, attr = self._parts()
-        found = importlib.import_module(module)
-        for name in filter(None, attr.split(".")):
-            found = getattr(found, name)
-        return found
+        return functools.reduce(getattr, filter(None, attr.split(".")), importlib.import_module(module))
 
     def _parts(self) -> tuple[str, str]:
         module, _, attr = self.value.partition("[")[0].partition(":")  # extras mean nothing any more
@@ -94,10 +71,8 @@ def installed() -> Iterator[EntryPoint]:
         yield from _by_library()
         return
     for folder in folders:
-        try:
+        with suppress(OSError, ValueError):  # it has none, or they are unreadable
             yield from [*_read(folder)]
-        except (OSError, ValueError):  # it has none, or they are unreadable
-            continue
 
 
 def _folders() -> list[str] | None:
@@ -149,9 +124,6 @@ def _by_library() -> Iterator[EntryPoint]:
     except Exception:  # noqa: BLE001 - one by one, to leave out the distribution that is broken
         found: dict[str, list[EntryPoint]] = {}
         for distribution in distributions():
-            try:
+            with suppress(Exception):  # the first on the path counts
                 found.setdefault(distribution.name, [*distribution.entry_points])
-            except Exception:  # noqa: BLE001, S112 - the first on the path counts
-                continue
-        for points in found.values():
-            yield from points
+        yield from itertools.chain(*found.values())

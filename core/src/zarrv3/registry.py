@@ -86,6 +86,7 @@ _FSSPEC = (
     "fsspec", "fsspec+*", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "github", "hf", "reference",
 )  # fmt: skip
 _OBSTORE = ("obstore", "obstore+*", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
+_LAYERS = ("draft-v3", "log", "lru-cache", "overlay", "retry", "telemetry", "zarr2")
 _NUMCODECS = (
     "base64", "blosc", "lz4", "zstd", "zlib", "gzip", "bz2", "lzma", "shuffle", "crc32", "crc32c", "adler32", "fletcher32",
     "jenkins_lookup3", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits", "astype", "pcodec", "zfpy",
@@ -113,13 +114,7 @@ OFFERED: dict[str, dict[str, str]] = {
         **dict.fromkeys(("sqlite+*", "postgresql+*", "mysql+*", "mariadb+*", "sql+*"), "zarrv3-store-sql"),
     },
     "layers": {
-        "draft-v3": "zarrv3-layer-draft-v3",
-        "log": "zarrv3-layer-log",
-        "lru-cache": "zarrv3-layer-lru-cache",
-        "overlay": "zarrv3-layer-overlay",
-        "retry": "zarrv3-layer-retry",
-        "telemetry": "zarrv3-layer-telemetry",
-        "zarr2": "zarrv3-layer-zarr2",
+        **{name: f"zarrv3-layer-{name}" for name in _LAYERS},
         "zip": "zarrv3-store-zip",
     },
     "storage_transformers": {
@@ -171,13 +166,7 @@ OFFERED_FUNCTIONS: dict[str, str] = {
 """Functions that `zarrv3.<name>` resolves to once their package is installed."""
 
 NOUN: dict[str, str] = {
-    "stores": "store",
-    "layers": "layer",
-    "storage_transformers": "storage transformer",
-    "codecs": "codec",
-    "data_types": "data type",
-    "chunk_grids": "chunk grid",
-    "chunk_key_encodings": "chunk key encoding",
+    **{kind: kind.removesuffix("s").replace("_", " ") for kind in BUILT_IN},
     "kernels": "set of kernels",
 }
 
@@ -232,12 +221,10 @@ def alternatives(kind: Kind, name: str, prefer: "Callable[[], Sequence[str]]" = 
 
 def _class_of(kind: Kind, point: "EntryPoint") -> Any:
     found = _import_entry_point(point)
-    if point.group in {f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}"}:
+    adapters = _adapters(kind).get(point.group)
+    if adapters is None:
         return found
-    adapter = _the_only(
-        f"the adapter of {point.group}", _adapters(kind)[point.group]
-    )  # for another library's
-    return _import_entry_point(adapter)(found)
+    return _import_entry_point(_the_only(f"the adapter of {point.group}", adapters))(found)
 
 
 def register(kind: Kind, name: str, found: Any) -> None:
@@ -280,12 +267,10 @@ def providers(kind: str, name: str, prefer: "Callable[[], Sequence[str]]" = tupl
 
 def load_plugin(plugin: Plugin) -> Any:
     """What one plugin of `plugins` provides, whoever else serves its name."""
-    groups = (f"zarrv3.{plugin.kind}", f"zarrv3.fallbacks.{plugin.kind}")
-    for point in itertools.chain.from_iterable(
-        _entry_points().get(g, {}).get(plugin.name, []) for g in groups
-    ):
-        if _plugin(plugin.kind, point) == plugin:
-            return _import_entry_point(point)
+    for tier in _by_name(plugin.kind):
+        for point in tier.get(plugin.name, []):
+            if _plugin(plugin.kind, point) == plugin:
+                return _import_entry_point(point)
     return load(plugin.kind, plugin.name)  # type: ignore[arg-type]  # the core's own
 
 
@@ -400,16 +385,18 @@ def _points(kind: str, name: str) -> "list[EntryPoint]":
 
 def _tiers(kind: str, name: str) -> "list[list[EntryPoint]]":
     """Who claims a name, and who stands behind it; else those of other libraries that a plugin has an adapter for."""
-    own = [
-        _matching(_entry_points().get(group, {}), name) or []
-        for group in (f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}")
-    ]
+    own = [_matching(tier, name) or [] for tier in _by_name(kind)]
     foreign = (
         [point for point in _entry_points().get(group, {}).get(name, []) if origin(point) not in exporters]
         for group, adapters in _adapters(kind).items()
         for exporters in [{*map(origin, adapters)}]  # what an adapter's distribution has there is ours
     )
     return own if any(own) else [next((points for points in foreign if points), [])]
+
+
+def _by_name(kind: str) -> "list[dict[str, list[EntryPoint]]]":
+    """All that claim a name of a kind, and all that stand behind one."""
+    return [_entry_points().get(group, {}) for group in (f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}")]
 
 
 def _adapters(kind: str) -> "dict[str, list[EntryPoint]]":
@@ -443,9 +430,7 @@ def _unknown(kind: str, name: str) -> str:
     offered = _matching(OFFERED[kind], name)
     if offered:
         return f"{noun} {name!r} is not installed; it comes with: pip install {offered}"
-    groups = (f"zarrv3.{kind}", f"zarrv3.fallbacks.{kind}")
-    installed_here = itertools.chain.from_iterable(_entry_points().get(group, {}) for group in groups)
-    known = sorted({*BUILT_IN[kind], *installed_here, *OFFERED[kind]})
+    known = sorted({*BUILT_IN[kind], *OFFERED[kind]}.union(*_by_name(kind)))
     return f"no {noun} is called {name!r}; {nearest(name, known, 'known here')}"
 
 
