@@ -19,8 +19,9 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, Union
 
@@ -31,6 +32,8 @@ from zarrv3.options.urls import Url, boolean
 from zarrv3.registry import nearest
 
 _MISSING: Any = inspect.Parameter.empty
+_ABSENT: Any = object()
+"""The default of an option that is passed on only when it is given."""
 _NO = object()
 
 
@@ -103,8 +106,6 @@ class Declared:
         expanded = expand(value)
         if not isinstance(value, Template):
             return expanded
-        if self.option.convert is None:
-            return self._allowed(self._coerced(expanded, value), value)
         return self._allowed(self._converted(expanded, value), value)
 
     def _coerced(self, value: Any, given: object) -> Any:
@@ -121,7 +122,7 @@ class Declared:
             if self.option.convert is not None:
                 return self.option.convert(text)
             found = text if self._is_text else _from_text(self._alternatives, text)
-        except (ValueError, ConfigurationError) as error:
+        except ValueError as error:
             raise self._refused(given, str(error)) from None
         if found is _NO:
             raise self._refused(given)
@@ -132,13 +133,10 @@ class Declared:
             return value
         try:
             allowed = self.option.check(value)
-        except ConfigurationError as error:
-            raise self._refused(given, str(error)) from None
-        except ZarrError:
-            if isinstance(given, Template) or self.secret:
-                raise self._refused(given) from None
-            raise
-        except ValueError as error:
+        except (ZarrError, ValueError) as error:
+            is_of_value = isinstance(error, ZarrError) and not isinstance(error, ConfigurationError)
+            if is_of_value and not self.secret and not isinstance(given, Template):
+                raise
             raise self._refused(given, str(error)) from None
         if allowed is False:
             raise self._refused(given)
@@ -199,19 +197,14 @@ class Table:
         if self.others is not None:
             yield "any other", self.others.takes, "", self.others.option.help
 
-    @cached_property
-    def required(self) -> Mapping[str, Declared]:
-        """The options that have no default."""
-        return {name: one for name, one in self.options.items() if one.default is _MISSING}
-
     def check_names(self, options: Mapping[str, Any]) -> None:
         """Raise `ConfigurationError` for an option that there is not, with those that look like it, or one that is missing."""
         if self.others is None:
             for name in options:
                 if name not in self.options:
                     raise unknown_option(self.kind, name, self.options)
-        for name, one in self.required.items():
-            if name not in options:
+        for name, one in self.options.items():
+            if one.default is _MISSING and name not in options:
                 meaning = f": {one.option.help}" if one.option.help else ""
                 raise ConfigurationError(f"{self.kind!r} needs the option {name!r}{meaning}")
 
@@ -284,8 +277,7 @@ def declared(cls: Any) -> Table:
     _, *parameters = inspect.signature(function).parameters.values()
     if cls.takes_store:
         parameters = parameters[1:]
-    annotations = {p.name: p.annotation for p in parameters if p.annotation is not _MISSING}
-    hints = _hints(cls, function, annotations)
+    hints = _hints(cls, function)
     kind = getattr(cls, "kind", cls.__name__)
     options: dict[str, Declared] = {}
     others, closed = None, False
@@ -322,24 +314,14 @@ def markdown(cls: Any) -> str:
 # ---------------------------------------------------------------- types
 
 
-class _Absent:
-    """The default of an option that is passed on only when it is given."""
-
-    def __repr__(self) -> str:
-        return "not given"
-
-
-_ABSENT: Any = _Absent()
-
-
-def _hints(cls: Any, function: Any, annotations: dict[str, Any]) -> dict[str, Any]:
+def _hints(cls: Any, function: Any) -> dict[str, Any]:
     """The annotations as types. One that cannot be evaluated counts as none, unless it declares an `Option`."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # noqa: BLE001 - one by one: what is imported for type checkers only is not there
         found = {}
         space = getattr(inspect.unwrap(function), "__globals__", {})
-        for name, annotation in annotations.items():
+        for name, annotation in function.__annotations__.items():
             holder = type("_", (), {"__annotations__": {name: annotation}})
             try:
                 found.update(typing.get_type_hints(holder, space, include_extras=True))
@@ -391,9 +373,7 @@ def _coercion(hint: Any) -> Callable[[Any], Any]:
         return lambda value: next((c for c in choices if type(c) is type(value) and c == value), _NO)
     if cls in _COERCIONS:
         return _COERCIONS[cls]
-    if cls is collections.abc.Callable:
-        return lambda value: value if callable(value) else _NO
-    if not isinstance(cls, type) or cls in {Any, object} or _is_bare_protocol(cls):
+    if not isinstance(cls, type) or cls is Any or _is_bare_protocol(cls):
         return lambda value: value
     text = cls in _LIKE_TEXT
     return lambda value: value if isinstance(value, cls) and not (text and isinstance(value, str)) else _NO
@@ -408,56 +388,39 @@ def _is_bare_protocol(cls: Any) -> bool:
 
 
 def _whole(value: Any) -> Any:
-    if type(value) is int:
-        return value
     return int(value) if hasattr(value, "__index__") and not isinstance(value, bool | type) else _NO
 
 
 def _real(value: Any) -> Any:
-    if type(value) is float:
-        return value
     if isinstance(value, bool | str | bytes) or not hasattr(value, "__float__"):
         return _NO
     return float(value) if getattr(value, "ndim", 0) == 0 else _NO
 
 
 def _flag(value: Any) -> Any:
-    if type(value) is bool:
-        return value
     return bool(value) if type(value).__name__ in {"bool", "bool_"} else _NO
 
 
-_COERCIONS: dict[Any, Callable[[Any], Any]] = {
-    str: lambda value: value if isinstance(value, str) else _NO,
-    bool: _flag,
-    int: _whole,
-    float: _real,
-}
+_COERCIONS: dict[Any, Callable[[Any], Any]] = {bool: _flag, int: _whole, float: _real}
 
 
 def _from_text(alternatives: list[Any], text: str) -> Any:
     """What text means to the first of some types that can read it; `_NO` where none can."""
     for hint in alternatives:
-        try:
-            found = _read(hint, _class_of(hint), text)
-        except (ValueError, ConfigurationError):
-            continue
-        if found is not _NO:
-            return found
+        with suppress(ValueError):
+            if (found := _read(hint, text)) is not _NO:
+                return found
     return _NO
 
 
 def _takes_text(hint: Any) -> bool:
     """Whether text is a value of a type, of those too that take anything."""
     cls = _class_of(hint)
-    if cls is Literal:
-        return False
-    return cls in {str, os.PathLike, Any, object} or (
-        not isinstance(cls, type) and cls is not collections.abc.Callable
-    )
+    return cls in {str, os.PathLike, Any, object} or not (isinstance(cls, type) or cls is Literal)
 
 
-def _read(hint: Any, cls: Any, text: str) -> Any:
+def _read(hint: Any, text: str) -> Any:
+    cls = _class_of(hint)
     if cls is Literal:
         return next((choice for choice in typing.get_args(hint) if str(choice) == text), _NO)
     if cls is type(None):
