@@ -175,7 +175,7 @@ def test_threads(write: Any) -> None:
 def test_file_of_the_user(tmp_path: Path) -> None:
     """Without `ZARRV3_CONFIG` the file is looked for in the user's configuration folder."""
     path = tmp_path / "xdg" / "zarrv3" / "config.toml"
-    assert config_file() == path
+    assert Path(config_file()) == path
     assert Config().get("window") == 64
     path.parent.mkdir(parents=True)
     path.write_text("[settings]\nwindow = 12\n")
@@ -186,7 +186,7 @@ def test_file_in_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The configuration folder is `~/.config` unless `XDG_CONFIG_HOME` says otherwise."""
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert config_file() == tmp_path / ".config" / "zarrv3" / "config.toml"
+    assert Path(config_file()) == tmp_path / ".config" / "zarrv3" / "config.toml"
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,15 +15,13 @@ A setting is looked up in code (`config.set`), then in `ZARRV3_<SETTING>`, then 
 import functools
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from zarrv3.errors import ConfigurationError
 from zarrv3.forks import Lock
 from zarrv3.options.urls import boolean
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Setting(NamedTuple):
@@ -131,11 +129,9 @@ class Config:
         if name in in_code:
             return in_code[name]
         if name not in SETTINGS:
-            for known in (FIXED, MEANINGLESS):
-                if name in known:
-                    return known[name]
-            if default:
-                return default[0]
+            theirs = {**MEANINGLESS, **FIXED}
+            if name in theirs or default:
+                return theirs.get(name, *default)
         setting = _setting(name)
         text = os.environ.get(f"ZARRV3_{name.upper()}")
         if text:
@@ -150,7 +146,9 @@ class Config:
         """Another object after every change in code."""
         return self._set
 
-    def set(self, named: Mapping[str, Any] | None = None, /, **settings: Any) -> "_Restore":
+    def set(
+        self, named: Mapping[str, Any] | None = None, /, **settings: Any
+    ) -> AbstractContextManager[object]:
         """Change settings; used in a `with` statement, the old ones come back at its end.
 
         Args:
@@ -159,7 +157,10 @@ class Config:
 
         Raises `ConfigurationError` for a name or value that makes no sense; nothing is changed then.
         """
-        return _Restore(self, self._exchange(checked({**(named or {}), **settings})))
+        before = self._exchange(checked({**(named or {}), **settings}))
+        at_end = ExitStack()
+        at_end.callback(self._exchange, before)
+        return at_end
 
     def _exchange(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Change settings without a check, `_ABSENT` takes one away; returns what they were."""
@@ -197,27 +198,12 @@ class Config:
         return f"<zarrv3.config {', '.join(f'{name}={self.get(name)!r}' for name in SETTINGS)}>"
 
     def _table(self, name: str) -> Mapping[str, Any]:
-        path = _place()
+        path = config_file()
         kept = self._file
         if kept is None or kept[0] != path:  # threads may read it at once
             kept = self._file = (path, _read(path))
         table: Mapping[str, Any] = kept[1].get(name, {})
         return table
-
-
-class _Restore:
-    """What `config.set` returns: a block at whose end those settings are as before."""
-
-    def __init__(self, config: Config, before: dict[str, Any]) -> None:
-        self._config = config
-        self._before = before
-
-    def __enter__(self) -> None:
-        """Nothing to do: the settings are in force already."""
-
-    def __exit__(self, *_: object) -> None:
-        """Put the old settings back."""
-        self._config._exchange(self._before)
 
 
 _ABSENT = object()
@@ -226,15 +212,8 @@ config = Config()
 """The settings of this process."""
 
 
-def config_file() -> "Path":
-    """Where the configuration is looked for."""
-    from pathlib import Path
-
-    return Path(_place())
-
-
-def _place() -> str:
-    """The place of the file as text: it is asked for with every setting that is read."""
+def config_file() -> str:
+    """Where the configuration is looked for; as text, since it is asked for with every setting that is read."""
     return os.environ.get("ZARRV3_CONFIG") or _default_place(
         os.environ.get("XDG_CONFIG_HOME"), os.environ.get("HOME")
     )
@@ -275,18 +254,13 @@ def _read(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:  # noqa: PTH123
             import tomllib
 
-            return _sound(path, tomllib.load(file))
+            content = tomllib.load(file)
     except FileNotFoundError:
         if os.environ.get("ZARRV3_CONFIG"):
             raise ConfigurationError(f"ZARRV3_CONFIG names {path}, which does not exist") from None
         return {}
-    except ConfigurationError:
-        raise
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from error
-
-
-def _sound(path: str, content: dict[str, Any]) -> dict[str, Any]:
     for name, table in content.items():
         if name not in {"settings", "stores"}:
             raise ConfigurationError(
