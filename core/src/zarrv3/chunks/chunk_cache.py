@@ -14,11 +14,11 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from zarrv3.errors import ConfigurationError
 from zarrv3.forks import renew_in_children
 from zarrv3.options.urls import byte_size
 from zarrv3.store.base import BaseStore
@@ -66,9 +66,9 @@ class ChunkCache:
     """
 
     def __init__(self, max_size: int | str) -> None:
-        self.max_size = size_of(max_size)
+        self.max_size = byte_size(max_size)
         self._stores: dict[int, weakref.ref[BaseStore]] = {}
-        self._next = 0
+        self._numbers = count()
         self.renew()
         renew_in_children(self)
 
@@ -100,8 +100,7 @@ class ChunkCache:
             self._stores = {number: ref for number, ref in self._stores.items() if ref() is not None}
             found = next((number for number, ref in self._stores.items() if ref() is store), None)
             if found is None:
-                found = self._next
-                self._next += 1
+                found = next(self._numbers)
                 self._stores[found] = weakref.ref(store)
         return ArrayChunks(self, found, form)
 
@@ -198,14 +197,6 @@ class ArrayChunks(NamedTuple):
 def as_cache(cache: ChunkCache | int | str | None) -> ChunkCache | None:
     """A cache as it is, or a new one of some size."""
     return cache if cache is None or isinstance(cache, ChunkCache) else ChunkCache(cache)
-
-
-def size_of(given: int | str) -> int:
-    """A size in bytes that may be given as text; `ConfigurationError` for what is not one."""
-    size = byte_size(given) if isinstance(given, str) else given
-    if type(size) is not int or size < 0:
-        raise ConfigurationError(f"{given!r} is not a size; write it like 1000, '64KiB' or '1.5GB'")
-    return size
 
 
 def _size(chunk: Chunk) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from zarrv3.chunks import writing
-from zarrv3.chunks.chunk_cache import size_of
 from zarrv3.chunks.layout import Layout
 from zarrv3.chunks.tasks import Array, Fields
 from zarrv3.forks import renew_in_children
 from zarrv3.format.cuts import chunk_of, length_of, start_of
 from zarrv3.indexing import ListedPlan, Piece, Plan, plan_basic
 from zarrv3.indexing.boxes import Box
+from zarrv3.options.urls import byte_size
 
 Coords = tuple[int, ...]
 
@@ -52,7 +52,7 @@ class WriteBuffer:
     """
 
     def __init__(self, max_size: int | str) -> None:
-        self.max_size = size_of(max_size)
+        self.max_size = byte_size(max_size)
         self.renew()
         renew_in_children(self)
 

@@ -157,11 +157,17 @@ _UNITS |= {f"{letter}{ending}": 1000 ** (i + 1) for i, letter in enumerate("kmgt
 _UNITS |= {f"{letter}ib": 1024 ** (i + 1) for i, letter in enumerate("kmgt")}
 
 
-def byte_size(text: str) -> int:
-    """A number of bytes such as `1000`, `64KiB`, `1.5GB`; powers of 1024 with an `i`, of 1000 without."""
+def byte_size(given: int | str) -> int:
+    """A number of bytes such as `1000`, `64KiB`, `1.5GB`; powers of 1024 with an `i`, of 1000 without.
+
+    Raises `ConfigurationError` for what is not one.
+    """
+    if type(given) is int and given >= 0:
+        return given
+    text = given if isinstance(given, str) else ""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].lower() not in _UNITS:
-        raise ConfigurationError(f"{text!r} is not a size; write it like 1000, 64KiB or 1.5GB")
+        raise ConfigurationError(f"{given!r} is not a size; write it like 1000, '64KiB' or '1.5GB'")
     from fractions import Fraction
 
     return int(Fraction(match[1]) * _UNITS[match[2].lower()])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import Any, Literal
 
-from zarrv3.chunks.chunk_cache import size_of
 from zarrv3.errors import (
     ConfigurationError,
     MetadataError,
@@ -19,6 +18,7 @@ from zarrv3.format.metadata import GroupMetadata
 from zarrv3.hierarchy import consolidated, nodes
 from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike
+from zarrv3.options.urls import byte_size
 from zarrv3.store.places import overlap
 from zarrv3_tools.copying.copier import Copier, Options
 from zarrv3_tools.copying.recoding import KEEP, Wanted
@@ -109,7 +109,7 @@ def copy(
         resumable=not overwrite,
         verify=verify,
         report_errors=on_error == "report",
-        memory=None if memory is None else size_of(memory),
+        memory=None if memory is None else byte_size(memory),
         executor=executor,
     )
     with placed(source, source_path) as old, placed(dest, dest_path) as new:
