@@ -31,12 +31,11 @@ def expand(value: Any) -> Any:
 
 def escape(value: Any) -> Any:
     """A plain value as it has to be written in a configuration to mean itself."""
-    return _each(
-        value,
-        lambda text: (
-            str(text) if isinstance(text, Template) else re.sub(_VARIABLE, lambda m: f"${m[0]}", text)
-        ),
-    )
+
+    def written(text: str) -> str:
+        return str(text) if isinstance(text, Template) else re.sub(_VARIABLE, lambda m: f"${m[0]}", text)
+
+    return _each(value, written)
 
 
 def values_of(value: Any) -> list[str]:
@@ -45,13 +44,8 @@ def values_of(value: Any) -> list[str]:
 
     texts: list[str] = []
     _each(value, texts.append)
-    names = [
-        match[2]
-        for text in texts
-        if isinstance(text, Template)
-        for match in re.finditer(_VARIABLE, text)
-        if not match[1]
-    ]
+    templates = [text for text in texts if isinstance(text, Template)]
+    names = [match[2] for text in templates for match in re.finditer(_VARIABLE, text) if not match[1]]
     plain = [os.environ[name] for name in names if os.environ.get(name)]
     return plain + [quote(text, safe="") for text in plain]
 

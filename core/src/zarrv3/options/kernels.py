@@ -3,13 +3,8 @@
 from typing import Any
 
 from zarrv3.errors import RegistryError
-from zarrv3.options.settings import config
+from zarrv3.options.settings import SETTINGS, config
 from zarrv3.registry import installed, load
-
-NONE = "none"
-"""The setting that stands for no kernels."""
-
-DEFAULT = "native"
 
 _made: dict[type[Any], Any] = {}
 _last: tuple[object, Any] | None = None
@@ -30,12 +25,13 @@ def kernels() -> Any:
 
 def _wanted() -> Any:
     name: str = config.get("kernels")
-    if name == NONE or (name == DEFAULT and not installed("kernels", name)):
+    is_default = name == SETTINGS["kernels"].default
+    if name == "none" or (is_default and not installed("kernels", name)):
         return None
     try:
         cls = load("kernels", name)
     except RegistryError:
-        if name == DEFAULT:  # installed where there was no compiler
+        if is_default:  # installed where there was no compiler
             return None
         raise
     if cls not in _made:

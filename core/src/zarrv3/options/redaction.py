@@ -52,11 +52,8 @@ def _without_scheme(text: str) -> str:
 
 
 def _hidden(match: re.Match[str]) -> str:
-    return (
-        f"{match[1]}{match[2]}={HIDDEN}"
-        if match[3] is not None and re.search(SECRET_NAME, match[2])
-        else match[0]
-    )
+    is_secret = match[3] is not None and re.search(SECRET_NAME, match[2])
+    return f"{match[1]}{match[2]}={HIDDEN}" if is_secret else match[0]
 
 
 def redact_url(text: str) -> str:
@@ -121,17 +118,13 @@ def secrets_of(options: Mapping[str, Any], declared: Mapping[str, bool] = _NONE)
 
     Of a URL they are given as written and decoded, since libraries show either. `declared` as in `redact_options`.
     """
-    return [
-        text
-        for name, value in options.items()
-        for text in _secret_texts(value, secret=_is_secret(name, value, declared))
-    ]
+    return [*_secret_texts(options, secret=False, declared=declared)]
 
 
-def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
+def _secret_texts(value: Any, *, secret: bool, declared: Mapping[str, bool] = _NONE) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _secret_texts(item, secret=secret or _is_secret(name, item))
+            yield from _secret_texts(item, secret=secret or _is_secret(name, item, declared))
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secret_texts(item, secret=secret)
@@ -150,12 +143,11 @@ def _secrets_in(value: str, found: list[str]) -> Iterator[str]:
         for part in re.finditer(_LOGINS, value)
         for match in re.compile(_USER_INFO).finditer(value, *part.span())
     ]
-    urls = filter(None, (re.match(_WHOLE_URL, value), re.match(_TOKEN_URL, value)))
-    for match in urls:
-        # with its pieces: a library may have cut it where a piece looks like a host or a query
-        found += [match[3], *(piece for piece in re.split(_CUTS, match[3]) if len(piece) > 3)]
-    for match in re.finditer(_WHOLE_QUERY, value):
-        if match[3] and re.search(SECRET_NAME, match[2]):
+    urls = (re.match(_WHOLE_URL, value), re.match(_TOKEN_URL, value))
+    options = (match for match in re.finditer(_WHOLE_QUERY, value) if re.search(SECRET_NAME, match[2]))
+    for match in filter(None, (*urls, *options)):
+        if match[3]:
+            # with its pieces: a library may have cut it where a piece looks like a host or a query
             found += [match[3], *(piece for piece in re.split(_CUTS, match[3]) if len(piece) > 3)]
     for text in filter(None, found):
         from urllib.parse import quote, unquote
