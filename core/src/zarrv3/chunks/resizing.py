@@ -83,17 +83,16 @@ def _within(coords: Coords, grid: Coords) -> bool:
 
 def _outside(old: Coords, new: Coords) -> Iterator[Coords]:
     """The chunks of the old grid that are not in the new one: for each axis those outside along it, inside before it."""
-    for axis in range(len(old)):
-        box = [
-            range(min(o, n)) if other < axis else range(o)
-            for other, (o, n) in enumerate(zip(old, new, strict=True))
-        ]
-        box[axis] = range(new[axis], old[axis])
-        yield from product(*box)
+    inside = _ranges(old, new)
+    for axis, (o, n) in enumerate(zip(old, new, strict=True)):
+        yield from product(*inside[:axis], range(n, o), *map(range, old[axis + 1 :]))
 
 
 def _slab(old: Coords, new: Coords, axis: int, number: int) -> Iterator[Coords]:
     """The chunks in both grids that have this number along an axis."""
-    box = [range(min(o, n)) for o, n in zip(old, new, strict=True)]
-    box[axis] = range(number, number + 1)
-    return product(*box)
+    inside = _ranges(old, new)
+    return product(*inside[:axis], [number], *inside[axis + 1 :])
+
+
+def _ranges(old: Coords, new: Coords) -> list[range]:
+    return [range(min(o, n)) for o, n in zip(old, new, strict=True)]
