@@ -106,7 +106,7 @@ def _is_whole(folder: str) -> bool:
 
 def _read(folder: str) -> Iterator[EntryPoint]:
     with open(f"{folder}/entry_points.txt", encoding="utf-8") as file:  # noqa: PTH123
-        lines = [line.strip() for line in file]
+        lines = [*map(str.strip, file)]
     group = None
     for line in lines:
         if line.startswith("[") and line.endswith("]"):

@@ -33,6 +33,7 @@ Kind: TypeAlias = Literal[
 ]
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_COMPLEX = ("complex64", "complex128", "complex_float32", "complex_float64")
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
@@ -61,10 +62,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bool": "zarrv3.format.data_types.numerics:Bool",
         **dict.fromkeys(_INTEGERS, "zarrv3.format.data_types.numerics:Integer"),
         **dict.fromkeys(("float16", "float32", "float64"), "zarrv3.format.data_types.numerics:Float"),
-        **dict.fromkeys(
-            ("complex64", "complex128", "complex_float32", "complex_float64"),
-            "zarrv3.format.data_types.numerics:Complex",
-        ),
+        **dict.fromkeys(_COMPLEX, "zarrv3.format.data_types.numerics:Complex"),
         "raw_bytes": "zarrv3.format.data_types.binary:Raw",
         "null_terminated_bytes": "zarrv3.format.data_types.binary:NullTerminatedBytes",
         **dict.fromkeys(("bytes", "variable_length_bytes"), "zarrv3.format.data_types.binary:VariableBytes"),
@@ -125,9 +123,8 @@ OFFERED: dict[str, dict[str, str]] = {
         "sharding_indexed": "zarrv3-transformer-sharding",
         "zfp": "zarrv3-codecs-zfp",
         **dict.fromkeys(_REGISTERED, "zarrv3-codecs-registered"),
-        **dict.fromkeys(
-            ("packbits", *(f"numcodecs.{name}" for name in _NUMCODECS)), "zarrv3-codecs-numcodecs"
-        ),
+        "packbits": "zarrv3-codecs-numcodecs",
+        **{f"numcodecs.{name}": "zarrv3-codecs-numcodecs" for name in _NUMCODECS},
     },
     "data_types": dict.fromkeys(_ML_DTYPES, "zarrv3-types-ml-dtypes"),
     "chunk_grids": {"rectilinear": "zarrv3-grid-rectilinear"},
@@ -251,10 +248,9 @@ def plugins(kind: Kind | None = None) -> list[Plugin]:
         for kind_ in wanted & BUILT_IN.keys()
         for name, value in BUILT_IN[kind_].items()
     ]
-    for group, names_ in _entry_points().items():
-        own = group.removeprefix("zarrv3.").removeprefix("fallbacks.")
-        if own in wanted:
-            found += [_plugin(own, point) for points in names_.values() for point in points]
+    for own in wanted:
+        for tier in _by_name(own):
+            found += [_plugin(own, point) for points in tier.values() for point in points]
     return sorted(found)
 
 

@@ -152,9 +152,8 @@ class Declared:
         if reason:
             return ConfigurationError(f"{subject}: {redact(reason)}")
         plain = given is None or isinstance(given, str | int | float)
-        return ConfigurationError(
-            f"{takes}, not {redact_url(repr(given)) if plain else type(given).__name__}"
-        )
+        shown = redact_url(repr(given)) if plain else type(given).__name__
+        return ConfigurationError(f"{takes}, not {shown}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from zarrv3.errors import ConfigurationError
@@ -37,75 +36,69 @@ def _positive(value: Any) -> bool:
     return type(value) is int and value > 0
 
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {
-        "threads": Setting(
-            int,
-            lambda value: value is None or _positive(value),
-            None,
-            "how many threads move chunks; by default one for each processor the process may use, three where the store is not local",
-        ),
-        "aio_threads": Setting(int, _positive, 16, "how many calls of `zarrv3.aio` run at once"),
-        "kernels": Setting(
-            str,
-            lambda value: isinstance(value, str) and bool(value),
-            "native",
-            "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
-        ),
-        "prefer": Setting(
-            str,
-            lambda value: value is None or isinstance(value, str),
-            None,
-            "names of stores, separated by commas, that are asked first where several packages serve a URL: 'fsspec'",
-        ),
-        "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
-        "unpacked_bytes": Setting(
-            int,
-            _positive,
-            2**30,
-            "the most that a chunk of texts or byte strings may be decompressed to; nothing but its values tells how much that is",
-        ),
-        "write_empty_chunks": Setting(
-            boolean,
-            lambda value: type(value) is bool,
-            False,
-            "whether chunks that hold only the fill value are stored",
-        ),
-        "order": Setting(
-            str,
-            lambda value: value in ("C", "F"),
-            "C",
-            "in which order, 'C' or 'F', the elements of what is read lie in memory; what is stored stays the same",
-        ),
-    }
-)
+SETTINGS: Mapping[str, Setting] = {
+    "threads": Setting(
+        int,
+        lambda value: value is None or _positive(value),
+        None,
+        "how many threads move chunks; by default one for each processor the process may use, three where the store is not local",
+    ),
+    "aio_threads": Setting(int, _positive, 16, "how many calls of `zarrv3.aio` run at once"),
+    "kernels": Setting(
+        str,
+        lambda value: isinstance(value, str) and bool(value),
+        "native",
+        "the name of the plugin that moves chunks in batches, where it is installed; 'none' for none",
+    ),
+    "prefer": Setting(
+        str,
+        lambda value: value is None or isinstance(value, str),
+        None,
+        "names of stores, separated by commas, that are asked first where several packages serve a URL: 'fsspec'",
+    ),
+    "window": Setting(int, _positive, 64, "how many chunks are asked of a store at once"),
+    "unpacked_bytes": Setting(
+        int,
+        _positive,
+        2**30,
+        "the most that a chunk of texts or byte strings may be decompressed to; nothing but its values tells how much that is",
+    ),
+    "write_empty_chunks": Setting(
+        boolean,
+        lambda value: type(value) is bool,
+        False,
+        "whether chunks that hold only the fill value are stored",
+    ),
+    "order": Setting(
+        str,
+        lambda value: value in ("C", "F"),
+        "C",
+        "in which order, 'C' or 'F', the elements of what is read lie in memory; what is stored stays the same",
+    ),
+}
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "array.order": "order",
-        "array.write_empty_chunks": "write_empty_chunks",
-        "async.concurrency": "window",
-        "codec_pipeline.max_workers": "threads",
-        "threading.max_workers": "threads",
-    }
-)
+ALIASES: Mapping[str, str] = {
+    "array.order": "order",
+    "array.write_empty_chunks": "write_empty_chunks",
+    "async.concurrency": "window",
+    "codec_pipeline.max_workers": "threads",
+    "threading.max_workers": "threads",
+}
 """What zarr-python 3 calls settings."""
 
-FIXED: Mapping[str, Any] = MappingProxyType({"array.read_missing_chunks": True, "default_zarr_format": 3})
+FIXED: Mapping[str, Any] = {"array.read_missing_chunks": True, "default_zarr_format": 3}
 """Settings of zarr-python 3 that can be nothing else here."""
 
-MEANINGLESS: Mapping[str, Any] = MappingProxyType(
-    {
-        "array.rectilinear_chunks": True,
-        "array.sharding_coalesce_max_bytes": None,
-        "array.sharding_coalesce_max_gap_bytes": None,
-        "array.target_shard_size_bytes": None,
-        "async.timeout": None,
-        "codec_pipeline.batch_size": None,
-        "codec_pipeline.path": None,
-        "json_indent": 2,
-    }
-)
+MEANINGLESS: Mapping[str, Any] = {
+    "array.rectilinear_chunks": True,
+    "array.sharding_coalesce_max_bytes": None,
+    "array.sharding_coalesce_max_gap_bytes": None,
+    "array.target_shard_size_bytes": None,
+    "async.timeout": None,
+    "codec_pipeline.batch_size": None,
+    "codec_pipeline.path": None,
+    "json_indent": 2,
+}
 """Settings of zarr-python 3 that may be made and change nothing here, with what they are until then."""
 
 

@@ -48,9 +48,7 @@ class Url(NamedTuple):
         if not text:
             return None
         if not (text.isascii() and text.isdecimal() and int(text) < 1 << 16):
-            raise ConfigurationError(
-                f"{redact_url(self.text)!r}: after the host's ':' comes a port, 0 to 65535"
-            )
+            raise _wrong(self.text, ": after the host's ':' comes a port, 0 to 65535")
         return int(text)
 
     @property
@@ -96,16 +94,12 @@ def parse_part(text: str) -> Url:
     match = re.match(_SCHEME, text)
     if not match:
         if re.match(_LIKE_A_SCHEME, text):
-            raise ConfigurationError(
-                f"{redact_url(text)!r} is not a URL: a scheme is letters, digits, '+', '-' and '.'; a path with a colon may "
-                "begin with './'"
-            )
+            what = " is not a URL: a scheme is letters, digits, '+', '-' and '.'; a path with a colon may begin with './'"
+            raise _wrong(text, what)
         return Url("", None, text, {}, text)
     rest = text[match.end() :]
     if _is_cut(rest):
-        raise ConfigurationError(
-            f"{redact_url(text)!r}: a password with '/', '?' or '#' is written with %2F, %3F or %23"
-        )
+        raise _wrong(text, ": a password with '/', '?' or '#' is written with %2F, %3F or %23")
     rest = rest.partition("#")[0]
     rest, _, query = rest.partition("?")
     authority = None
@@ -129,9 +123,7 @@ def has_scheme(text: str) -> bool:
 def local_path(url: Url) -> str:
     """The path of a URL that names something on this machine: `file:///abs`, `file://localhost/abs`, `lmdb:rel`."""
     if url.authority not in {None, "", "localhost"}:
-        raise ConfigurationError(
-            f"{redact_url(url.text)!r} names a host; write {url.scheme}:///absolute/path with three slashes"
-        )
+        raise _wrong(url.text, f" names a host; write {url.scheme}:///absolute/path with three slashes")
     if not url.path:
         raise ConfigurationError(f"{url.scheme}: needs a path, as in {url.scheme}:///absolute/path")
     if os.name == "nt":  # file:///C:/data
@@ -215,4 +207,9 @@ def _only_utf8(text: str) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError:
-        raise_alone(ConfigurationError(f"{redact_url(text)!r}: its percent signs do not stand for UTF-8"))
+        raise_alone(_wrong(text, ": its percent signs do not stand for UTF-8"))
+
+
+def _wrong(text: str, what: str) -> ConfigurationError:
+    """The error about a URL, whose password it does not show."""
+    return ConfigurationError(f"{redact_url(text)!r}{what}")
