@@ -117,12 +117,8 @@ class _Helpers:
 
     def check(self) -> None:
         """Raise what one of them has raised, the first to end."""
-        error = next(filter(None, self.outcomes), None)
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error
+        if any(self.outcomes):
+            raise next(filter(None, self.outcomes))  # by a name, this frame would hold it, and it this frame
 
 
 def _wanted(tasks: Iterable[T]) -> Iterator[T]:
