@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.extensions import NamedConfig, shown
+from zarrv3.format.extensions import NamedConfig, check_members, shown
 from zarrv3.store.contract import JSON
 
 
@@ -109,6 +110,21 @@ class DataType(ABC):
         """The type in a few words, for errors."""
         named = NamedConfig.parse(self.to_json(), "data_type")
         return text if len(text := str(named)) < 100 else named.name
+
+
+@dataclass(frozen=True)
+class Named(DataType):
+    """A type that is no more than its name: it has no configuration."""
+
+    name: str
+
+    @classmethod
+    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
+        check_members(f"data type {name!r}", configuration)
+        return cls(name)
+
+    def to_json(self) -> JSON:
+        return self.name
 
 
 def plain(value: Any) -> Any:

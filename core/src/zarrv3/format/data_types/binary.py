@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import MetadataError
-from zarrv3.format.data_types.base import DataType
+from zarrv3.format.data_types.base import DataType, Named
 from zarrv3.format.data_types.parsing import RAW_NAME
 from zarrv3.format.extensions import check_members, integer
 from zarrv3.store.contract import JSON
@@ -107,30 +107,42 @@ class Raw(DataType):
 
 
 @dataclass(frozen=True)
-class NullTerminatedBytes(DataType):
-    """`null_terminated_bytes`: numpy's `S`, which drops trailing zero bytes."""
+class Padded(DataType):
+    """What numpy pads with zeros to a fixed length, and drops zeros from at the end."""
 
     zero_is_default = True
+
+    name: ClassVar[str]
+    scalar: ClassVar[type[np.bytes_ | np.str_]]
+    unit: ClassVar[int] = 1
+    """The bytes of one of `length`."""
 
     length: int
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        return cls(length_bytes(name, configuration))
+        return cls(length_bytes(name, configuration, cls.unit) // cls.unit)
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
-        return cls(dtype.itemsize) if dtype.kind == "S" and dtype.itemsize else None
+        return cls(dtype.itemsize // cls.unit) if dtype.type is cls.scalar and dtype.itemsize else None
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        return np.dtype((np.bytes_, self.length))
+        return np.dtype((self.scalar, self.length))
 
     def to_json(self) -> JSON:
-        return {"name": "null_terminated_bytes", "configuration": {"length_bytes": self.length}}
+        return {"name": self.name, "configuration": {"length_bytes": self.length * self.unit}}
 
     def default_fill(self) -> Any:
-        return np.bytes_(b"")
+        return self.scalar()
+
+
+class NullTerminatedBytes(Padded):
+    """`null_terminated_bytes`: numpy's `S`, which drops trailing zero bytes."""
+
+    name = "null_terminated_bytes"
+    scalar = np.bytes_
 
     def fill_from_user(self, value: Any) -> Any:
         """Bytes, or ASCII text, that are not too long."""
@@ -151,7 +163,7 @@ class NullTerminatedBytes(DataType):
 
 
 @dataclass(frozen=True)
-class VariableBytes(DataType):
+class VariableBytes(Named):
     """`bytes`, which zarr-python 3.1 calls `variable_length_bytes`: byte strings of any length.
 
     In memory an object array whose elements are all `bytes`; nothing else ever goes in or comes out of a store.
@@ -166,16 +178,8 @@ class VariableBytes(DataType):
     name: str = "bytes"
 
     @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"data type {name!r}", configuration)
-        return cls(name)
-
-    @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:  # noqa: ARG003 - objects could be anything: never guessed
         return None
-
-    def to_json(self) -> JSON:
-        return self.name
 
     def default_fill(self) -> Any:
         return b""

@@ -3,16 +3,13 @@
 import math
 import operator
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.format.data_types.base import DataType
-from zarrv3.format.extensions import check_members
+from zarrv3.format.data_types.base import Named
 from zarrv3.store.contract import JSON
 
 _HEX = r"0x[0-9a-fA-F]+"
@@ -20,22 +17,14 @@ _SMALL = 2**12  # up to here bytes.translate beats the set-up of a numpy reducti
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-@dataclass(frozen=True)
-class _Number(DataType):
-    """A type that is named like numpy's and has no configuration.
+class _Number(Named):
+    """A type that is named like numpy's.
 
     Subclasses without fields of their own are dataclasses by inheritance: making one takes a hundredth of the time to
     import zarrv3.
     """
 
-    name: str
-
     names: ClassVar[frozenset[str]] = frozenset()
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"data type {name!r}", configuration)
-        return cls(name)
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
@@ -48,9 +37,6 @@ class _Number(DataType):
     @cached_property
     def has_byte_order(self) -> bool:
         return self.numpy.itemsize > 1
-
-    def to_json(self) -> JSON:
-        return self.name
 
     def default_fill(self) -> Any:
         return self.numpy.type(0)
@@ -137,19 +123,11 @@ class FloatForms:
         self.dtype = dtype
         self.significant = dtype.itemsize * 8 if significant is None else significant
         self.bits = np.dtype(f"u{dtype.itemsize}")
-        with np.errstate(all="ignore"):
-            self.canonical = {
-                name: np.array(value).astype(dtype).view(self.bits)[()] for name, value in _SPECIAL.items()
-            }
-            kept = {
-                name: np.array(value).astype(dtype).astype(np.float64) for name, value in _SPECIAL.items()
-            }
-        # some types have no infinity or no NaN: numpy turns them into something else
-        self.special = {
-            name: value
-            for name, value in _SPECIAL.items()
-            if np.array_equal(kept[name], np.array(value), equal_nan=True)
-        }
+        self.special: dict[str, int] = {}
+        for name, value in _SPECIAL.items():
+            number = self.rounded(value)
+            if _is_same(float(number), value):  # numpy makes something else of what a type does not have
+                self.special[name] = int(np.array(number).view(self.bits)[()])
 
     def scalar(self, bits: int) -> Any:
         return np.array(bits, dtype=self.bits).view(self.dtype)[()]
@@ -158,7 +136,7 @@ class FloatForms:
         """The number; `None` if the value is not a form of one."""
         if isinstance(value, str):
             if value in self.special:
-                return self.scalar(int(self.canonical[value]))
+                return self.scalar(self.special[value])
             if re.fullmatch(_HEX, value) and int(value, 16) < 1 << self.significant:
                 return self.scalar(int(value, 16))
             return None
@@ -186,18 +164,9 @@ class FloatForms:
         except (TypeError, ValueError, OverflowError):
             return None
         rounded = self.rounded(number)
-        if rounded is not None and (
-            (math.isfinite(number) and not math.isfinite(float(rounded)))
-            or (not math.isfinite(number) and not self._keeps(number))
-        ):
-            return None
-        return rounded
-
-    def _keeps(self, number: float) -> bool:
-        return any(
-            math.isnan(number) if math.isnan(special) else number == special
-            for special in self.special.values()
-        )
+        found = float(rounded)
+        is_kept = math.isfinite(found) if math.isfinite(number) else _is_same(found, number)
+        return rounded if is_kept else None
 
     def write(self, value: Any) -> JSON:
         """A JSON number, `"NaN"`, `"Infinity"`, `"-Infinity"`, or hex where only that keeps the bits."""
@@ -206,10 +175,14 @@ class FloatForms:
         number = float(array[()])
         if math.isfinite(number):
             return number
-        for name in self.special:
-            if bits == int(self.canonical[name]):
+        for name, special in self.special.items():
+            if bits == special:
                 return name
         return f"0x{bits:0{self.dtype.itemsize * 2}x}"
+
+
+def _is_same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 float_forms = lru_cache(FloatForms)

@@ -1,16 +1,13 @@
 """Text: strings of any length and strings of a fixed number of code points."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from zarrv3.errors import CorruptDataError
-from zarrv3.format.data_types.base import DataType
-from zarrv3.format.data_types.binary import length_bytes
-from zarrv3.format.extensions import check_members
+from zarrv3.format.data_types.base import Named
+from zarrv3.format.data_types.binary import Padded
 from zarrv3.store.contract import JSON
 
 _LAST_CODE_POINT = 0x10FFFF
@@ -28,7 +25,7 @@ def text_of(value: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class String(DataType):
+class String(Named):
     """`string`: text of any length, in memory numpy's `StringDType` without an object for missing elements."""
 
     serializer = "vlen-utf8"
@@ -36,17 +33,11 @@ class String(DataType):
     item_size = None
     numpy = np.dtypes.StringDType()
 
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        check_members(f"data type {name!r}", configuration)
-        return cls()
+    name: str = "string"
 
     @classmethod
     def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
         return cls() if isinstance(dtype, np.dtypes.StringDType) else None
-
-    def to_json(self) -> JSON:
-        return "string"
 
     def default_fill(self) -> Any:
         return ""
@@ -59,33 +50,14 @@ class String(DataType):
         return str(value)
 
 
-@dataclass(frozen=True)
-class FixedText(DataType):
+class FixedText(Padded):
     """`fixed_length_utf32`: numpy's `U`, which drops trailing null characters."""
 
-    zero_is_default = True
+    name = "fixed_length_utf32"
+    scalar = np.str_
+    unit = 4
     has_byte_order = True
     has_spare_bits = True
-
-    length: int
-
-    @classmethod
-    def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:
-        return cls(length_bytes(name, configuration, 4) // 4)
-
-    @classmethod
-    def from_numpy(cls, dtype: np.dtype[Any]) -> Self | None:
-        return cls(dtype.itemsize // 4) if dtype.kind == "U" and dtype.itemsize else None
-
-    @cached_property
-    def numpy(self) -> np.dtype[Any]:
-        return np.dtype((np.str_, self.length))
-
-    def to_json(self) -> JSON:
-        return {"name": "fixed_length_utf32", "configuration": {"length_bytes": self.length * 4}}
-
-    def default_fill(self) -> Any:
-        return np.str_("")
 
     def fill_from_json(self, value: JSON) -> Any:
         text = text_of(value)
