@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zarrv3.format.cuts import Cut, Edges, chunks_of, lengths_of, round_up, starts_of
+from zarrv3.format.cuts import Cut, chunk_of, chunks_of, lengths_of, round_up, start_of, starts_of
 
 WINDOW = 4096
 """A slice over more chunks than this is turned into lists piecemeal, so that memory stays bounded."""
@@ -79,35 +79,38 @@ class SliceAxis:
 
     __slots__ = ("_chunk", "_elements", "_extent", "_reverse", "count", "length")
 
-    def __init__(self, elements: range, extent: int, chunk: int) -> None:
+    _chunk: Any
+    """The length of all chunks; of `EdgesAxis` their edges."""
+
+    def __init__(self, elements: range, extent: int, chunk: Cut) -> None:
         self.length = len(elements)
         self._reverse = elements.step < 0
         self._elements = elements[::-1] if self._reverse else elements
         self._extent = extent
         self._chunk = chunk
-        if not self.length:
-            self.count = 0
-        elif self._elements.step <= chunk:  # no chunk between the first and the last is skipped
-            self.count = self._elements[-1] // chunk - self._elements[0] // chunk + 1
-        else:  # at most one element a chunk
-            self.count = self.length
+        self.count = self._count()
 
-    def parts(self) -> Parts:
-        return self._cut(0, self.length)
+    def _count(self) -> int:
+        """How many chunks have a selected element."""
+        elements, chunk = self._elements, int(self._chunk)
+        if not self.length or elements.step > chunk:  # at most one element a chunk
+            return self.length
+        return elements[-1] // chunk - elements[0] // chunk + 1  # no chunk between them is skipped
 
     def windows(self, align: Cut) -> Iterator[Parts]:
-        start, step = self._elements.start, self._elements.step
+        elements, start, step = self._elements, self._elements.start, self._elements.step
         low = 0
         while low < self.length:
-            last = self._elements[min(low + WINDOW, self.length) - 1] // self._chunk
-            end = max(self._elements[low] // self._chunk + WINDOW, last + 1)
-            end = round_up(align, end) * self._chunk  # an element that begins a block
-            high = min(-((start - end) // step), self.length)  # selected elements before it
-            yield self._cut(low, high)
+            last = chunk_of(self._chunk, elements[min(low + WINDOW, self.length) - 1])
+            end = round_up(align, max(chunk_of(self._chunk, elements[low]) + WINDOW, last + 1))
+            edge = start_of(self._chunk, end)  # an element that begins a block
+            high = min(-((start - edge) // step), self.length)  # selected elements before it
+            yield self.parts(low, high)
             low = high
 
-    def _cut(self, low: int, high: int) -> Parts:
-        """The part of the selection from its `low`-th to its `high`-th element, which begins and ends a chunk."""
+    def parts(self, low: int = 0, high: int | None = None) -> Parts:
+        """The parts from the `low`-th to the `high`-th element, which begins and ends a chunk; by default all."""
+        high = self.length if high is None else high
         start, step, chunk = self._elements.start, self._elements.step, self._chunk
         first = self._elements[low] // chunk
         last = self._elements[high - 1] // chunk
@@ -125,19 +128,15 @@ class SliceAxis:
             outside = [slice(self.length - b, self.length - a) for a, b in pairwise(bounds)]
         else:
             outside = list(map(slice, bounds[:-1], bounds[1:]))
-        if step == 1 and not self._reverse:
-            return self._consecutive(chunks, start + low, start + high, outside)
-        return self._strided(chunks, bounds, outside)
-
-    def _consecutive(self, chunks: Sequence[int], start: int, stop: int, outside: list[slice]) -> Parts:
-        """Only the first and the last chunk can be partial, all others share one slice."""
-        first, last = chunks[0] * self._chunk, chunks[-1] * self._chunk
-        inside = [slice(0, self._chunk)] * len(chunks)
+        if step > 1 or self._reverse:
+            return self._strided(chunks, bounds, outside)
+        # only the first and the last chunk can be partial, all others share one slice
+        inside = [slice(0, chunk)] * len(chunks)
         whole = [True] * len(chunks)
-        inside[-1] = slice(0, stop - last)
-        whole[-1] = stop == min(last + self._chunk, self._extent)
-        inside[0] = slice(start - first, inside[0].stop)
-        whole[0] = whole[0] and start == first
+        inside[-1] = slice(0, start + high - last * chunk)
+        whole[-1] = start + high == min((last + 1) * chunk, self._extent)
+        inside[0] = slice(start + low - first * chunk, inside[0].stop)
+        whole[0] = whole[0] and start + low == first * chunk
         return Parts(chunks, inside, outside, whole)
 
     def _strided(self, chunks: Sequence[int], bounds: list[int], outside: list[slice]) -> Parts:
@@ -157,24 +156,16 @@ class SliceAxis:
         return Parts(chunks, inside, outside, whole)
 
 
-class EdgesAxis:
+class EdgesAxis(SliceAxis):
     """As `SliceAxis`, for a dimension whose chunks differ in length."""
 
-    __slots__ = ("_edges", "_elements", "_extent", "_reverse", "count", "length")
-
-    def __init__(self, elements: range, extent: int, edges: Edges) -> None:
-        self.length = len(elements)
-        self._reverse = elements.step < 0
-        self._elements = elements[::-1] if self._reverse else elements
-        self._extent = extent
-        self._edges = edges
-        self.count = self._count()
+    __slots__ = ()
 
     def _count(self) -> int:
-        """How many chunks have a selected element, from the runs of equal chunks alone."""
+        """As above, from the runs of equal chunks alone."""
         count = first = 0
         elements, start, step = self._elements, self._elements.start, self._elements.step
-        for length, chunks in self._edges.runs:
+        for length, chunks in self._chunk.runs:
             last = first + length * chunks
             low = max(0, -((start - first) // step))
             high = min(self.length, -((start - last) // step))
@@ -185,26 +176,9 @@ class EdgesAxis:
             first = last
         return count
 
-    def parts(self) -> Parts:
-        return self._cut(0, self.length)
-
-    def windows(self, align: Cut) -> Iterator[Parts]:
-        start, step, edges = self._elements.start, self._elements.step, self._edges
-        low = 0
-        while low < self.length:
-            last = edges.chunk(self._elements[min(low + WINDOW, self.length) - 1])
-            end = round_up(align, max(edges.chunk(self._elements[low]) + WINDOW, last + 1))
-            high = self.length
-            if end < edges.count:
-                high = min(-((start - edges.start(end)) // step), high)
-            yield self._cut(low, high)
-            low = high
-
-    def _cut(self, low: int, high: int) -> Parts:
-        """The part of the selection from its `low`-th to its `high`-th element, which begins and ends a chunk."""
-        if low == high:
-            return Parts((), (), (), ())
-        start, step, edges = self._elements.start, self._elements.step, self._edges
+    def parts(self, low: int = 0, high: int | None = None) -> Parts:
+        high = self.length if high is None else high
+        start, step, edges = self._elements.start, self._elements.step, self._chunk
         first, last = edges.chunk(self._elements[low]), edges.chunk(self._elements[high - 1])
         if high - low < last - first:  # most chunks are skipped
             chunks = np.unique(edges.chunks(start + step * np.arange(low, high)))
@@ -237,13 +211,6 @@ class EdgesAxis:
         return Parts(chunks.tolist(), inside, outside, whole.tolist())
 
 
-def slice_axis(elements: range, extent: int, cut: Cut) -> Axis:
-    """A range of elements with any step."""
-    if isinstance(cut, int):
-        return SliceAxis(elements, extent, cut)
-    return EdgesAxis(elements, extent, cut)
-
-
 def integer_axis(index: int, extent: int, cut: Cut, *, drop: bool) -> ListedAxis:
     """One element; with `drop` it is indexed by an integer, so that the result has no such dimension."""
     if isinstance(cut, int):
@@ -266,13 +233,12 @@ def array_axis(indices: NDArray[np.intp], extent: int, cut: Cut) -> ListedAxis:
     numbers = chunks_of(cut, indices)
     order, starts = group(numbers)
     if order is None:
-        sorted_indices = indices
-        outside = runs(np.arange(len(indices)), starts)
+        order = np.arange(len(indices))
     else:
-        numbers, sorted_indices = numbers[order], indices[order]
-        outside = runs(order, starts)
+        numbers, indices = numbers[order], indices[order]
+    outside = runs(order, starts)
     chunks = numbers[starts]
-    inside = runs(sorted_indices - starts_of(cut, numbers), starts)
+    inside = runs(indices - starts_of(cut, numbers), starts)
     extents = np.minimum(lengths_of(cut, chunks), extent - starts_of(cut, chunks)).tolist()
     whole = [
         isinstance(part, slice) and part.start == 0 and part.stop == stop

@@ -19,9 +19,7 @@ def plan_basic(selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -> Pla
         extent, cut = shape[number], cuts[number]
         if type(entry) is slice:
             elements = as_range(entry, extent)
-            axis: SliceAxis | EdgesAxis = (
-                SliceAxis(elements, extent, cut) if isinstance(cut, int) else EdgesAxis(elements, extent, cut)
-            )
+            axis = (SliceAxis if isinstance(cut, int) else EdgesAxis)(elements, extent, cut)
             lengths.append(axis.length)
             axes.append(axis)
         else:

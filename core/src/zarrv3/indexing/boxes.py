@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from zarrv3.format.cuts import Cut, Edges, chunk_of, count_of, start_of
+from zarrv3.format.cuts import Cut, Edges, chunk_of, count_of
 from zarrv3.indexing.arguments import as_range, expand
+from zarrv3.indexing.basic import plan_basic
 
 Box: TypeAlias = tuple[slice, ...]
 """Slices with a start and a stop."""
@@ -64,16 +65,9 @@ def _packed(edges: Edges, extent: int, most: int) -> Edges:
 
 def cut(box: Box, lengths: Sequence[Cut]) -> Iterator[tuple[Box, Box]]:
     """The parts of a box on a grid of such lengths, each with where it is in the box."""
-    spans = [*map(spanned, lengths, box)]
-    for number in np.ndindex(*map(len, spans)):
-        inside = []
-        for part, length, span, i in zip(box, lengths, spans, number, strict=True):
-            ends = start_of(length, span[i]), start_of(length, span[i] + 1)
-            inside.append(slice(max(ends[0], part.start), min(ends[1], part.stop)))
-        yield (
-            tuple(inside),
-            tuple(slice(p.start - w.start, p.stop - w.start) for p, w in zip(inside, box, strict=True)),
-        )
+    for piece in plan_basic(box, [part.stop for part in box], lengths).pieces():
+        within = zip(box, piece.outside, strict=True)
+        yield tuple(slice(b.start + part.start, b.start + part.stop) for b, part in within), piece.outside
 
 
 def spanned(cut: Cut, part: slice) -> range:

@@ -98,10 +98,9 @@ def _plain(value: Any) -> NumpyArray:
 def _array_of(value: Any) -> NumpyArray:
     """An array of the dtype that suits a value."""
     array = _plain(value)
-    kind = getattr(
-        getattr(value, "dtype", None), "kind", "f"
-    )  # of pandas, which makes floats of integers with NA
-    if getattr(value, "null_count", 0) or kind != array.dtype.kind == "f":  # and so does Arrow
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    # pandas makes floats of integers with NA, and so does Arrow
+    if getattr(value, "null_count", 0) or kind != array.dtype.kind == "f":
         raise ValueError(f"elements are missing; {_ADVICE}, or give the dtype")
     if array.dtype.kind == "f" and array.size and isinstance(value, list | tuple):
         objects = np.asarray(value, object)

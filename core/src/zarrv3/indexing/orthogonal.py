@@ -12,7 +12,7 @@ import numpy as np
 from zarrv3.errors import SelectionError
 from zarrv3.format.cuts import Cut
 from zarrv3.indexing.arguments import as_array, as_index, as_indices, as_range, check_mask, expand, is_array
-from zarrv3.indexing.axes import Axis, ListedAxis, Parts, array_axis, integer_axis, slice_axis
+from zarrv3.indexing.axes import Axis, EdgesAxis, ListedAxis, Parts, SliceAxis, array_axis, integer_axis
 from zarrv3.indexing.plans import GridPlan, Plan
 
 
@@ -27,7 +27,7 @@ def plan_orthogonal(selection: Any, shape: Sequence[int], cuts: Sequence[Cut]) -
     axes: list[Axis] = []
     for entry, extent, cut in zip(entries, shape, cuts, strict=True):
         if isinstance(entry, range):
-            axes.append(slice_axis(entry, extent, cut))
+            axes.append((SliceAxis if isinstance(cut, int) else EdgesAxis)(entry, extent, cut))
         elif isinstance(entry, int):
             axes.append(integer_axis(entry, extent, cut, drop=drop))
         else:
