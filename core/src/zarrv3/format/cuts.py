@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby, repeat, starmap
 from typing import TypeAlias
 
 import numpy as np
@@ -117,9 +117,7 @@ class Edges:
 
     def __iter__(self) -> Iterator[int]:
         """The lengths of all chunks."""
-        for length, count in self.runs:
-            for _ in range(count):
-                yield length
+        return chain.from_iterable(starmap(repeat, self.runs))
 
     def __repr__(self) -> str:
         return f"<Edges {self}>"

@@ -13,7 +13,6 @@ from zarrv3.store.contract import JSON, Buffer
 
 MAX_DEPTH = 128
 """How deep the lists and objects of a document may be nested: Python's own limit depends on who calls."""
-_PLAIN = (str, int, float, type(None))
 _ATOMS = {str, int, float, bool, type(None)}
 _ALWAYS_JSON = {str, bool, type(None)}
 _MAX_BITS = 13_000

@@ -43,10 +43,8 @@ class NamedConfig:
         if not isinstance(configuration, dict | Mapping):
             raise MetadataError(f"{member}.configuration must be an object, not {shown(configuration)}")
         must_understand = value.get("must_understand", True)
-        if not isinstance(must_understand, bool):
-            raise MetadataError(
-                f"{member}.must_understand must be true or false, not {shown(must_understand)}"
-            )
+        if must_understand is not True:
+            boolean(f"{member}.must_understand", must_understand)
         return cls(name, dict(configuration), must_understand)
 
     def to_json(self) -> JSON:

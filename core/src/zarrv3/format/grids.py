@@ -68,8 +68,9 @@ class RegularGrid(ChunkGrid):
 
     def __post_init__(self) -> None:
         """Take any integers, numpy's too, and check that they are positive."""
+        lengths = integers("chunk_shape", self.chunk_shape, 1, MAX_LENGTH)
         for name in ("chunk_shape", "cuts"):
-            object.__setattr__(self, name, integers("chunk_shape", self.chunk_shape, 1, MAX_LENGTH))
+            object.__setattr__(self, name, lengths)
 
     @classmethod
     def from_json(cls, name: str, configuration: Mapping[str, JSON]) -> Self:

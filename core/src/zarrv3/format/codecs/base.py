@@ -13,10 +13,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast, ge
 
 import numpy as np
 
-from zarrv3.format.codecs.support import named
 from zarrv3.format.cuts import Cut
 from zarrv3.format.data_types import DataType
-from zarrv3.format.extensions import check_members
+from zarrv3.format.extensions import NamedConfig, check_members
 from zarrv3.store.contract import JSON, Buffer
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -113,10 +112,9 @@ class Declared(Codec):
 
     def to_json(self) -> JSON:
         """See `Codec`."""
-        members = {member: getattr(self, member) for member in _members(type(self))}
-        return named(
-            self.name, {member: _as_json(value) for member, value in members.items() if value is not None}
-        )
+        members = {member: _as_json(getattr(self, member)) for member in _members(type(self))}
+        given = {member: value for member, value in members.items() if value is not None}
+        return NamedConfig(self.name, given).to_json()
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -56,22 +56,20 @@ class CodecChain:
         index = 0
         try:
             for index, one in enumerate(given):  # noqa: B007 - told where one fails
-                codec = one.evolve(current)
+                codec: Any = one.evolve(current)
                 evolved.append(codec)
                 if codec.kind == "array-array":
-                    filter_ = cast("ArrayArrayCodec", codec)
-                    filters.append((filter_, current))
-                    current = filter_.resolve(current)
+                    filters.append((codec, current))
+                    current = codec.resolve(current)
                 elif codec.kind == "array-bytes":
-                    serializer = cast("ArrayBytesCodec", codec)
-                    size = serializer.encoded_size(current)
+                    serializer = codec
+                    size = codec.encoded_size(current)
                     limit = size if size is not None or current.nbytes is None else _loose(current.nbytes)
                 else:
-                    compressor = cast("BytesBytesCodec", codec)
                     if size is not None:
-                        compressor.check_size(size)
-                    compressors.append((compressor, size, limit))
-                    size = None if size is None else compressor.encoded_size(size)
+                        codec.check_size(size)
+                    compressors.append((codec, size, limit))
+                    size = None if size is None else codec.encoded_size(size)
                     limit = size if size is not None or limit is None else _loose(limit)
             assert serializer is not None
             index = len(filters)
@@ -133,7 +131,7 @@ class CodecChain:
         frombuffer, count, carrier = np.frombuffer, spec.item_count, spec.data_type.carrier
         outer = compressors[:0:-1]
         first: Any = compressors[0][0] if compressors else codecs[0]
-        innermost = compressors[0][0].decode if compressors else _copy
+        innermost = compressors[0][0].decode if compressors else partial(deliver, "bytes")
         one_dimension, borrowed = len(shape) == 1, carrier is not dtype
 
         def decode(buffer: Buffer, out: Array | None = None) -> Array:
@@ -227,11 +225,6 @@ def check_order(codecs: Sequence[Codec]) -> None:
             raise MetadataError(f"codecs: {name!r} ({_ORDER[stage].replace('-', ' → ')}) cannot stand there")
     if 1 not in stages:
         raise MetadataError("codecs: there is no array → bytes codec ('bytes', 'vlen-utf8', …)")
-
-
-def _copy(buffer: Buffer, size: int | None, out: memoryview | None = None) -> Buffer:
-    """In place of a compressor where there is none."""
-    return deliver("bytes", buffer, size, out)
 
 
 def _memory(out: Array, carrier: np.dtype[Any]) -> memoryview:

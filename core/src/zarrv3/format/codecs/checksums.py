@@ -37,10 +37,7 @@ class Crc32cCodec(Declared, BytesBytesCodec):
     """The bytes as they are, followed by their CRC32C in little-endian order."""
 
     name: ClassVar[str] = "crc32c"
-
-    @property
-    def has_checksum(self) -> bool:
-        return True
+    has_checksum = True
 
     def native(self) -> tuple[str, str, tuple[Any, ...]] | None:
         crc32c_function()

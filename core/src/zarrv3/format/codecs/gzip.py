@@ -23,10 +23,7 @@ class GzipCodec(Declared, BytesBytesCodec):
 
     name: ClassVar[str] = "gzip"
     level: Annotated[int, partial(integer, low=0, high=9)] = 5
-
-    @property
-    def has_checksum(self) -> bool:
-        return True
+    has_checksum = True
 
     def native(self) -> tuple[str, str, tuple[Any, ...]]:
         return "gzip", "", (self.level,)

@@ -3,12 +3,12 @@
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.machinery import PathFinder
 from typing import Any
 
 from zarrv3.errors import CorruptDataError, UnknownExtensionError, ZarrError
-from zarrv3.store.contract import JSON, Buffer
+from zarrv3.store.contract import Buffer
 
 
 @functools.cache
@@ -43,11 +43,6 @@ def library_of(module: str) -> str:
     return str(lazy(module).__file__)
 
 
-def named(name: str, configuration: Mapping[str, JSON]) -> JSON:
-    """A codec as it stands in a document."""
-    return {"name": name, "configuration": dict(configuration)} if configuration else {"name": name}
-
-
 def guarded(codec: str, decode: Callable[..., Any], *arguments: Any) -> Any:
     """What a library's function decodes; what that raises becomes a `CorruptDataError`."""
     try:
@@ -76,7 +71,7 @@ def check_size(codec: str, actual: int, size: int | None, limit: int | None) -> 
 
 
 def deliver(
-    codec: str, data: Buffer, size: int | None, out: memoryview | None, limit: int | None = None
+    codec: str, data: Buffer, size: int | None, out: memoryview | None = None, limit: int | None = None
 ) -> Buffer:
     """Decoded bytes to the caller: their number checked, copied into `out` if there is one."""
     check_size(codec, len(data), size, limit)

@@ -84,11 +84,7 @@ class Time(DataType):
     def _converted(self, value: Any) -> Any:
         # numpy's conversion wraps around silently: what comes back must be what went in
         try:
-            given = (
-                np.asarray(value)
-                if not isinstance(value, str)
-                else np.asarray(value, dtype=_KINDS[self.name] + "8")
-            )
+            given = np.asarray(value, _KINDS[self.name] + "8" if isinstance(value, str) else None)
             if given.dtype.kind != self.numpy.kind:
                 self.refuse(value)
             converted = given.astype(self.numpy, casting="unsafe")
