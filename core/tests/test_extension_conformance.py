@@ -1,8 +1,11 @@
 """The conformance classes for extensions: over all that the core brings, and against extensions that lie."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -749,3 +752,87 @@ def test_a_key_encoding_that_lies_is_found(methods: dict[str, Any], test: Callab
     made: ChunkKeyEncoding = type("Lying", (DefaultKeys,), methods)()
     with pytest.raises(ConformanceError, match="the rule: "):
         test(made)
+
+
+BROKEN = """
+from dataclasses import dataclass
+
+import pytest
+
+from zarrv3 import registry
+from zarrv3.format.codecs import BytesBytesCodec, Declared
+from zarrv3.format.codecs.support import deliver
+from zarrv3.format.data_types.numerics import Float
+from zarrv3.format.grids import ChunkGrid, DefaultKeys
+from zarrv3.testing import ChunkGridConformance, ChunkKeyEncodingConformance, CodecConformance, DataTypeConformance
+
+
+@dataclass(frozen=True)
+class Backwards(Declared, BytesBytesCodec):
+    name = "backwards"
+
+    def encode(self, buffer):
+        return bytes(buffer)[::-1]
+
+    def decode(self, buffer, size, out=None, *, limit=None):
+        return deliver("backwards", bytes(buffer), size, out, limit)
+
+
+class Grid(ChunkGrid):
+    cuts = [2.5]
+
+    @classmethod
+    def from_json(cls, name, configuration):
+        return cls()
+
+    def to_json(self):
+        return "grid"
+
+
+class Keys(DefaultKeys):
+    def encode(self, coords):
+        return "/chunk"
+
+
+registry.register("data_types", "nothing", type("Nothing", (Float,), {}))
+
+
+class TestBackwards(CodecConformance):
+    @pytest.fixture(params=[Backwards(), "gzip"], ids=["broken", "sound"])
+    def codec(self, request):
+        return request.param
+
+
+class TestNothing(DataTypeConformance):
+    @pytest.fixture
+    def data_type(self):
+        return "nothing"
+
+
+class TestGrid(ChunkGridConformance):
+    @pytest.fixture
+    def grid(self):
+        return Grid()
+
+
+class TestKeys(ChunkKeyEncodingConformance):
+    @pytest.fixture
+    def encoding(self):
+        return Keys()
+"""
+
+
+def test_what_is_basically_wrong_is_said_once(tmp_path: Path) -> None:
+    """Of a codec, data type, grid or key encoding that fails the basics, one test says why; the others are skipped."""
+    (tmp_path / "test_mine.py").write_text(BROKEN)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    command = [sys.executable, "-m", "pytest", "-q"]
+    told = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    ).stdout
+    assert "TestBackwards: a chunk of bool" in told, told
+    assert "TestNothing: TypeError: data type 'nothing' not understood" in told, told
+    assert "TestGrid: cuts is [2.5], not a tuple of positive integers and Edges" in told, told
+    assert "TestKeys: encode((1, 2)) is not a key" in told, told
+    assert "4 failed" in told.splitlines()[-1], told
+    assert "error" not in told.splitlines()[-1], told

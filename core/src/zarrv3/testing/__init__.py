@@ -2,6 +2,7 @@
 
 conformance  `StoreConformance`, `LayerConformance`, `InterruptConformance`: the classes that an author's pytest class derives from
 codecs data_types grids transformers  the same for extensions of the format: `CodecConformance`, …
+smoke        what is basically wrong with an extension, said once
 checks       the same as plain functions without pytest: `CHECKS`, `run_checks(opener)` for a live store
 rules        the rules that checks name when they fail, and `ConformanceError`
 mutations    damaged and hostile documents, configurations and bytes, as strategies of hypothesis

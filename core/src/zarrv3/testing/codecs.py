@@ -51,6 +51,7 @@ from zarrv3.testing.rules import (
     same,
 )
 from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, steady, values
+from zarrv3.testing.smoke import SmokeTested
 
 seeds = st.integers(0, 1 << 20)
 bytes_ = st.one_of(
@@ -58,9 +59,10 @@ bytes_ = st.one_of(
 )
 
 
-class CodecConformance:
+class CodecConformance(SmokeTested):
     """Everything a codec has to do; the subclass gives the fixture `codec`."""
 
+    fixture = "codec"
     data_types: ClassVar[Sequence[Any]] = (
         "bool", "int8", "int32", "uint16", "uint64", "float16", "float32", "float64", "complex64", "M8[s]", "r24", "U3",
         "string", "bytes", [("a", "i4"), ("b", "?")],
@@ -79,6 +81,24 @@ class CodecConformance:
     def codec(self) -> Any:
         """Return the codec, or its document (then it has to be installed): override this."""
         pytest.fail(f"{type(self).__name__} has to define the fixture `codec`; see zarrv3.testing.codecs")
+
+    def try_out(self, extension: Any) -> None:
+        """Encode and decode some chunks of the largest shape and the first data type that fit."""
+        made = parse_codec(extension)
+        fitting = [*self._specs(made)]
+        require(fitting, FITS, f"the codec fits none of the data types {[*map(str, self.data_types)]}")
+        spec = max(fitting, key=lambda spec: math.prod(spec.shape))
+        chain = CodecChain.build(self._around(made, spec), spec)
+        for seed in range(3):
+            array = self.values(spec.data_type, spec.shape, seed)
+            found = np.asarray(chain.decode(chain.encode(array)))
+            what = f"a chunk of {_shown(spec)}"
+            same((found.shape, found.dtype), (array.shape, array.dtype), ROUND_TRIP, what)
+            require(not self.lossless or equal_bits(found, array), ROUND_TRIP, f"{what} came back different")
+
+    def test_basics(self, codec: Any) -> None:
+        """The codec can be made, fits some chunk, and gives it back."""
+        self.check_basics(codec)
 
     # ------------------------------------------------------------ the configuration
 

@@ -30,6 +30,7 @@ from zarrv3.testing.rules import (
     shown,
 )
 from zarrv3.testing.samples import SHAPES, Array, check_document, check_refusals, equal_bits, steady, values
+from zarrv3.testing.smoke import SmokeTested
 
 seeds = st.integers(0, 1 << 20)
 texts = st.one_of(
@@ -50,9 +51,10 @@ objects = st.one_of(
 )
 
 
-class DataTypeConformance:
+class DataTypeConformance(SmokeTested):
     """Everything a data type has to do; the subclass gives the fixture `data_type`."""
 
+    fixture = "data_type"
     examples: ClassVar[int] = 100
     """How many values each test tries."""
 
@@ -67,8 +69,20 @@ class DataTypeConformance:
         """An array of the type: override it where not all bits are values."""
         return values(data_type, shape, seed)
 
-    # ------------------------------------------------------------ document and dtype
+    def try_out(self, extension: Any) -> None:
+        """Write the type down, and send an array through the codecs that it has by default."""
+        made = data_type_of(extension)
+        check_document(made, what="the data type")
+        array = self.values(made, (7,), 0)
+        chain = CodecChain.build(default_codecs(made), ChunkSpec((7,), made, made.default_fill()))
+        found = np.asarray(chain.decode(bytes(chain.encode(array))))
+        require(equal_bits(found, array), ROUND_TRIP, "an array of shape (7,) came back different")
 
+    def test_basics(self, data_type: Any) -> None:
+        """The type can be made and written down, and an array of it comes back from its default codecs."""
+        self.check_basics(data_type)
+
+    # ------------------------------------------------------------ document and dtype
     def test_document(self, data_type: Any) -> None:
         """The type comes back from its document; equal types have equal hashes and a description of one line."""
         made = data_type_of(data_type)

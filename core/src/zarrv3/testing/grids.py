@@ -50,6 +50,7 @@ from zarrv3.testing.rules import (
     same,
 )
 from zarrv3.testing.samples import check_document, check_refusals, steady
+from zarrv3.testing.smoke import SmokeTested
 
 Shape = tuple[int, ...]
 
@@ -62,7 +63,7 @@ texts = st.one_of(
 )
 
 
-class _Conformance:
+class _Conformance(SmokeTested):
     """What both classes have in common."""
 
     examples: ClassVar[int] = 200
@@ -72,10 +73,25 @@ class _Conformance:
 class ChunkGridConformance(_Conformance):
     """Everything a chunk grid has to do; the subclass gives the fixture `grid`."""
 
+    fixture = "grid"
+
     @pytest.fixture
     def grid(self) -> Any:
         """Return the grid, or its document: override this."""
         pytest.fail(f"{type(self).__name__} has to define the fixture `grid`; see zarrv3.testing.grids")
+
+    def try_out(self, extension: Any) -> None:
+        """Read the cuts and the document, and write an array of whole chunks, if the grid fits one."""
+        made = _grid(extension)
+        _check_cuts(made)
+        check_document(made, what="the grid")
+        shape = tuple(start_of(cut, 2) for cut in made.cuts)
+        if _fits(made, shape):
+            _check_array(made, DefaultKeys(), shape)
+
+    def test_basics(self, grid: Any) -> None:
+        """The grid can be made, says how it is cut, and an array on it reads what was written."""
+        self.check_basics(grid)
 
     def test_document(self, grid: Any) -> None:
         """The grid comes back from its document, and survives pickling."""
@@ -139,10 +155,22 @@ class ChunkGridConformance(_Conformance):
 class ChunkKeyEncodingConformance(_Conformance):
     """Everything a chunk key encoding has to do; the subclass gives the fixture `encoding`."""
 
+    fixture = "encoding"
+
     @pytest.fixture
     def encoding(self) -> Any:
         """Return the chunk key encoding, or its document: override this."""
         pytest.fail(f"{type(self).__name__} has to define the fixture `encoding`; see zarrv3.testing.grids")
+
+    def try_out(self, extension: Any) -> None:
+        """Make the key of a chunk, and take it apart again."""
+        made = _keys(extension)
+        check_document(made, what="the chunk key encoding")
+        _check_key(made, (1, 2))
+
+    def test_basics(self, encoding: Any) -> None:
+        """The encoding can be made, and the key of a chunk leads back to the chunk."""
+        self.check_basics(encoding)
 
     def test_document(self, encoding: Any) -> None:
         """The encoding comes back from its document, spells keys as before, and survives pickling."""
