@@ -39,6 +39,9 @@ It does not count where chunks bring others along, which are not touched.
 SMALL_CHUNK = 16 * 2**10
 """Chunks of fewer bytes are moved by one thread: their cost is Python's, which runs in one thread at a time."""
 
+SHARE = 4 * 2**20
+"""Fewer bytes of chunks than this are not divided for a thread: what a task costs in Python would be more than what waiting costs."""
+
 LARGE = 2**20
 """Fewer bytes of chunks than this are moved by one thread in any case: starting others would take longer."""
 
@@ -66,7 +69,7 @@ def run(
     workers = pool.threads(waiting=not local) if large else 1
     if workers > 1:  # small windows rather than idle processors
         # several each, so that all end together, but none that is over before another thread has begun
-        each = max(1, min(4, layout.chunk_bytes * plan.count // max(1, workers * LARGE)))
+        each = max(1, min(4, layout.chunk_bytes * plan.count // max(1, workers * SHARE)))
         shares = each * workers if local else pool.threads()
         size = max(1, min(size, -(-plan.count // shares)))
     if not layout.is_regular:
