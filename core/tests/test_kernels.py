@@ -57,9 +57,6 @@ class LazyChunks:
         self.chain = chain
         self.asked = asked
 
-    def memory(self) -> None:
-        """Nothing is lent."""
-
     def decode(self, values: Sequence[Any], pieces: Sequence[Any], out: np.ndarray[Any, Any]) -> list[int]:
         """The even ones."""
         self.asked.append(len(pieces))
@@ -75,14 +72,14 @@ class LazyChunks:
         self,
         pieces: Sequence[Any],
         value: np.ndarray[Any, Any],
-        memory: Any = None,
+        rooms: Any = None,
         *,
         keep_empty: bool,
         olds: Sequence[Any] | None = None,
     ) -> list[Any]:
         """The even ones, all of which are stored."""
         self.asked.append(len(pieces))
-        assert memory is None
+        assert rooms is None
         assert not keep_empty
         made: list[Any] = [UNDONE] * len(pieces)
         for number, piece in [*enumerate(pieces)][::2]:

@@ -23,6 +23,7 @@ from hypothesis.extra import numpy as hnp
 
 import zarrv3
 from zarrv3.chunks.kernels import UNDONE, chunk_kernel, kernels
+from zarrv3.chunks.rooms import Room, Rooms
 from zarrv3.errors import CorruptDataError, StoreAccessError, ZarrError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.gzip import GzipCodec
@@ -1004,7 +1005,7 @@ def test_blocks_are_made_as_the_library_makes_them(data: st.DataObject) -> None:
 
 
 def test_memory_is_used_again() -> None:
-    """Large chunks are encoded in memory that is lent: the same bytes, and of all tasks of a thread in the same place."""
+    """Large chunks are encoded in memory that is lent, one behind the other: the same bytes, and in the same place again."""
     values = np.arange(600_000.0).reshape(600, 1000) // 7
     stores = {name: zarrv3.MemoryStore() for name in ("native", "none")}
     for name, store in stores.items():
@@ -1017,24 +1018,24 @@ def test_memory_is_used_again() -> None:
     assert stored(stores["native"]) == stored(stores["none"])
     kernel = chunk_kernel(array.layout.chain)
     assert isinstance(kernel, NativeChunks)
-    memory = kernel.memory()
-    assert memory is not None
+    rooms = Rooms()
     pieces = [*plan(..., values.shape, (150, 1000)).pieces()]
-    first = kernel.encode(pieces[:2], values, memory, keep_empty=False)
-    room = memory.room
-    second = kernel.encode(pieces[2:], values, memory, keep_empty=False)
-    assert memory.room is room
-    assert bytes(second[0] or b"") == stored(stores["none"])["a/c/2/0"]
-    assert (
-        bytes(first[0] or b"")[16:1000] == bytes(second[0] or b"")[16:1000]
-    )  # where the first was the second is now
-    empty = kernel.encode(pieces[:2], np.zeros_like(values), memory, keep_empty=False)
+    for some in ([0, 1], [2, 3]):
+        made = kernel.encode([pieces[number] for number in some], values, rooms, keep_empty=False)
+        assert [bytes(one) for one in made] == [stored(stores["none"])[f"a/c/{number}/0"] for number in some]  # type: ignore[arg-type]
+        [first, second] = made
+        room = first.obj  # type: ignore[union-attr]
+        assert isinstance(room, Room)
+        assert bytes(room[: len(first) + len(second)]) == bytes(first) + bytes(second)  # type: ignore[arg-type]
+        rooms.leave()
+        assert rooms.lend(1) is room
+        rooms.leave()
+    empty = kernel.encode(pieces[:2], np.zeros_like(values), rooms, keep_empty=False)
     assert empty == [None, None]
     one = [((0,), (slice(0, 4),), (slice(0, 4),), True)]
     assert _kernels.encode(None, (4,), b"1234", True, one, None, np.zeros(4, "i4"), UNDONE, bytearray(3)) == [
         UNDONE
     ]
-    assert chunk_kernel(chain_of(shape=4, dtype="f8")).memory() is None  # type: ignore[union-attr]  # small ones gain nothing
 
 
 @pytest.mark.parametrize("name", ["native", "none"])

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from zarrv3.chunks.rooms import Rooms
 from zarrv3.format.codecs import CodecChain
 from zarrv3.options.kernels import kernels
 from zarrv3.store.contract import Buffer
@@ -39,14 +40,11 @@ class ChunkKernel(Protocol):
         Of a piece that is left undone, any part may have been written.
         """
 
-    def memory(self) -> Any:
-        """What one thread may encode with, task after task; `None` if nothing is gained by that."""
-
     def encode(
         self,
         pieces: Sequence[Any],
         value: np.ndarray[Any, Any],
-        memory: Any = None,
+        rooms: Rooms | None = None,
         *,
         keep_empty: bool,
         olds: Sequence[Buffer | None] | None = None,
@@ -55,8 +53,8 @@ class ChunkKernel(Protocol):
 
         With `olds`, the old values of as many chunks, `None` for a missing one, the pieces are put into these.
         Otherwise, what a piece does not cover of its chunk has the fill value.
-        `None` for one that holds only the fill value, unless `keep_empty`; `UNDONE` for one that is left undone. With `memory`
-        the others are in it, until it is used again.
+        `None` for one that holds only the fill value, unless `keep_empty`; `UNDONE` for one that is left undone. With `rooms`
+        the others may lie in memory from there, one behind the other, until that is left.
         """
 
 

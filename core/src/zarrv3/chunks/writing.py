@@ -11,16 +11,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from operator import floordiv
 
 import numpy as np
 
 from zarrv3.chunks.kernels import UNDONE, Undone, chunk_kernel
 from zarrv3.chunks.layout import Layout
+from zarrv3.chunks.rooms import LARGE, Rooms
 from zarrv3.chunks.tasks import Array, Fields, Progress, run, unreadable
 from zarrv3.chunks.transformers import Coords
 from zarrv3.errors import ZarrError
-from zarrv3.format.cuts import largest
+from zarrv3.format.cuts import are_regular, largest
 from zarrv3.format.data_types import fill_test, filled
 from zarrv3.indexing import Piece, Plan
 from zarrv3.store.contract import Buffer
@@ -58,6 +59,8 @@ def write(
     write_empty = write_empty or not layout.store.capabilities.erase
     writer = _Writer(layout, value, fields, write_empty, only_existing, expect_missing)
     run(layout, plan, writer.task, progress, math.prod(largest(layout.blocks or ())))
+    for rooms in writer.rooms:
+        rooms.close()
 
 
 @dataclass(eq=False)
@@ -83,33 +86,36 @@ class _Writer:
             else:
                 kernel = None
         self.kernel = kernel
-        self.memories: list[Any] = []
+        blocks = layout.blocks
+        self.blocks = blocks if blocks is not None and layout.is_regular and are_regular(blocks) else None
+        self.rooms: list[Rooms] = []
 
     def task(self, pieces: Sequence[Piece]) -> None:
         layout = self.layout
         chunks = [piece[0] for piece in pieces]
         kept = [self._is_partial(piece) for piece in pieces]
         read = [chunk for chunk, is_kept in zip(chunks, kept, strict=True) if is_kept]
-        with changing(layout, chunks), self._memory() as memory:
+        with changing(layout, chunks), self._room() as rooms:
             layout.chunks.change_chunks(
-                chunks, read, partial(self._changes, pieces, kept, memory), expect_missing=self.expect_missing
+                chunks, read, partial(self._changes, pieces, kept, rooms), expect_missing=self.expect_missing
             )
 
     @contextmanager
-    def _memory(self) -> Iterator[Any]:
-        """What the kernel, if any, may work with until the chunks are stored; used again by the next task."""
+    def _room(self) -> Iterator[Rooms]:
+        """Where chunks are until they are stored; used again by the next task."""
         try:
-            memory = self.memories.pop()
+            rooms = self.rooms.pop()
         except IndexError:  # all are in use, by other threads
-            memory = None if self.kernel is None else self.kernel.memory()
-        yield memory
-        self.memories.append(memory)
+            rooms = Rooms()
+        yield rooms
+        rooms.leave()
+        self.rooms.append(rooms)
 
     def _changes(
         self,
         pieces: Sequence[Piece],
         kept: Sequence[bool],
-        memory: Any,
+        rooms: Rooms,
         some: Collection[Coords],
         olds: Mapping[Coords, Buffer | None],
     ) -> dict[Coords, Buffer | None]:
@@ -118,10 +124,11 @@ class _Writer:
             again = {*some}
             kept = [is_kept for piece, is_kept in zip(pieces, kept, strict=True) if piece.chunk in again]
             pieces = [piece for piece in pieces if piece.chunk in again]
+        rooms.forget()
         changes: dict[Coords, Buffer | None] = {}
         made: list[Buffer | Undone | None] = [UNDONE] * len(pieces)
         if self.kernel is not None:
-            self._encode(pieces, kept, memory, olds, made)
+            self._encode(pieces, kept, rooms, olds, made)
         for piece, is_kept, encoded in zip(pieces, kept, made, strict=True):
             chunk = piece[0]
             if self.only_existing and olds[chunk] is None:
@@ -135,26 +142,31 @@ class _Writer:
         self,
         pieces: Sequence[Piece],
         kept: Sequence[bool],
-        memory: Any,
+        rooms: Rooms,
         olds: Mapping[Coords, Buffer | None],
         made: list[Buffer | Undone | None],
     ) -> None:
-        """Put what kernels make of the pieces into `made`: those of chunks of one shape, kept in part or not, by one call."""
-        layout = self.layout
-        groups: dict[tuple[bool, tuple[int, ...]], list[int]] = {}
+        """Put what kernels make of the pieces into `made`: chunks of one shape, kept in part or not, by one call.
+
+        What is stored together is encoded together, so that nothing has to be copied for that.
+        """
+        layout, blocks = self.layout, self.blocks
+        groups: dict[tuple[bool, tuple[int, ...], Coords | None], list[int]] = {}
         for number, (piece, is_kept) in enumerate(zip(pieces, kept, strict=True)):
             if not (self.only_existing and olds[piece[0]] is None):
                 shape = layout.largest if layout.is_regular else layout.shape_of(piece[0])
-                groups.setdefault((is_kept, shape), []).append(number)
-        for (are_kept, shape), some in groups.items():
+                block = tuple(map(floordiv, piece[0], blocks)) if blocks and not is_kept else None
+                groups.setdefault((is_kept, shape, block), []).append(number)
+        for (are_kept, shape, block), some in groups.items():
             kernel = self.kernel if layout.is_regular else chunk_kernel(layout.chain_of(shape))
             if kernel is None:
                 continue
             own = [pieces[number] for number in some]
+            is_large = layout.chunk_bytes * (1 if block is None else len(some)) >= LARGE
             encoded = kernel.encode(
                 own,
                 self.value,
-                memory if layout.is_regular and len(groups) == 1 else None,  # of one call, and of one shape
+                rooms if is_large else None,
                 keep_empty=self.write_empty or (are_kept and not self.can_empty),
                 olds=[olds[piece[0]] for piece in own] if are_kept else None,
             )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from zarrv3.chunks.kernels import UNDONE, Undone
+from zarrv3.chunks.rooms import Rooms
 from zarrv3.errors import UnknownExtensionError
 from zarrv3.format.codecs import CodecChain
 from zarrv3.format.codecs.base import BytesBytesCodec
@@ -29,8 +30,8 @@ from zarrv3_native._kernels import get_files, replace_files
 
 __all__ = ["Native"]
 
-LARGE = 2**20
-"""Chunks of so many bytes are encoded in memory that is used again."""
+ENTRY = 32
+"""Bytes beside each chunk in memory that is lent: for its entry in the index of a shard, and that of the checksum."""
 
 
 class Native:
@@ -107,32 +108,37 @@ class NativeChunks:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
         return _kernels.decode(self.codec, self.shape, self.fill, values, pieces, out.view(self.raw))
 
-    def memory(self) -> Memory | None:
-        """See `zarrv3.chunks.kernels.ChunkKernel`."""
-        nbytes = math.prod(self.shape) * len(self.fill)
-        return Memory(_kernels.bound(self.codec, nbytes)[1]) if nbytes >= LARGE else None
-
     def encode(
         self,
         pieces: Sequence[Any],
         value: np.ndarray[Any, Any],
-        memory: Memory | None = None,
+        rooms: Rooms | None = None,
         *,
         keep_empty: bool,
         olds: Sequence[Buffer | None] | None = None,
     ) -> Sequence[Buffer | Undone | None]:
         """See `zarrv3.chunks.kernels.ChunkKernel`."""
-        raw = value.view(self.raw)
-        if memory is None:
-            return _kernels.encode(  # type: ignore[return-value]  # places are in lent memory only
-                self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, None
-            )
-        room = memory.lend(len(pieces))
+        room = None
+        if rooms is not None:
+            bound = _kernels.bound(self.codec, math.prod(self.shape) * len(self.fill))[1]
+            room = rooms.lend(len(pieces) * (bound + ENTRY))
         found = _kernels.encode(
-            self.codec, self.shape, self.stored_fill, keep_empty, pieces, olds, raw, UNDONE, room
+            self.codec,
+            self.shape,
+            self.stored_fill,
+            keep_empty,
+            pieces,
+            olds,
+            value.view(self.raw),
+            UNDONE,
+            room,
         )
+        if room is None:
+            return found  # type: ignore[return-value]  # places are in lent memory only
         view = room.data
-        return [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
+        made = [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
+        room.chunks = [one for one in made if isinstance(one, memoryview)]
+        return made
 
 
 class NativeTexts:
@@ -156,14 +162,11 @@ class NativeTexts:
         limit = config.get("unpacked_bytes")
         return _kernels.decode_texts(self.codec, self.shape, self.fill, limit, values, pieces, out)
 
-    def memory(self) -> None:
-        """See `zarrv3.chunks.kernels.ChunkKernel`."""
-
     def encode(
         self,
         pieces: Sequence[Any],
         value: np.ndarray[Any, Any],
-        memory: None = None,  # noqa: ARG002
+        rooms: Rooms | None = None,  # noqa: ARG002
         *,
         keep_empty: bool,
         olds: Sequence[Buffer | None] | None = None,
@@ -172,24 +175,6 @@ class NativeTexts:
         if olds is not None:
             pieces = [piece if old is None else None for piece, old in zip(pieces, olds, strict=True)]
         return _kernels.encode_texts(self.codec, self.shape, self.fill, keep_empty, pieces, value, UNDONE)
-
-
-class Memory:
-    """Where a thread puts the large chunks that it encodes, one task after the other: fresh memory costs more than encoding.
-
-    Args:
-        bound: what a chunk can become.
-    """
-
-    def __init__(self, bound: int) -> None:
-        self.bound = bound
-        self.room = np.empty(0, np.uint8)
-
-    def lend(self, count: int) -> np.ndarray[Any, Any]:
-        """Memory for so many encoded chunks."""
-        if self.room.nbytes < count * self.bound:
-            self.room = np.empty(count * self.bound, np.uint8)
-        return self.room
 
 
 def _codec(codecs: list[BytesBytesCodec], word: int, orders: list[Any]) -> object | None:

@@ -265,7 +265,7 @@ static Py_ssize_t gather_writes(PyObject *pieces, PyObject *olds, const Chunk *c
         PyObject *piece = PySequence_GetItem(pieces, i);
         *write = (Write){.number = i, .size = FAILED};
         if (piece != NULL && window_of(piece, chunk, value, &write->window)) {
-            if (room->buf != NULL) {
+            if (room->buf != NULL) { /* where exactly is known when those before it are encoded */
                 write->to = used + bound <= room->len ? (char *)room->buf + used : NULL;
                 used += bound;
             } else {
@@ -295,9 +295,13 @@ static PyObject *encode_all(Worker *worker, Worker *decoder, const Chunk *chunk,
     if (writes == NULL) return PyErr_NoMemory();
     Py_ssize_t bound = encoded_bound(worker);
     Py_ssize_t count = gather_writes(pieces, olds, chunk, value, bound, room, writes, total);
+    char *next = room->buf; /* in a room chunks lie one behind the other, and none is longer than the bound */
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < count; i++)
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (next != NULL) writes[i].to = next;
         writes[i].size = encode_one(worker, decoder, &writes[i], fill, chunk->item, keep_empty, value->buf, bound);
+        if (next != NULL && writes[i].size > 0) next += writes[i].size;
+    }
     Py_END_ALLOW_THREADS
     PyObject *answers = answers_of(writes, count, total, room->buf, undone);
     free(writes);

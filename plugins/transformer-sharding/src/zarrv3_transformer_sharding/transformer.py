@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Self
 
+from zarrv3.chunks.rooms import Rooms
 from zarrv3.chunks.transformers import Coords, Make, Name, StorageTransformer
 from zarrv3.errors import CorruptDataError, MetadataError
 from zarrv3.format.codecs import Codec, parse_codec
@@ -18,7 +19,6 @@ from zarrv3.store.contract import JSON, Buffer, Capabilities, Changes, Request, 
 from zarrv3.store.helpers import BATCH, by_digest, children, chunked, digest, rename_by_copy, unchanged
 from zarrv3_transformer_sharding.places import Group, Place, Places, counts
 from zarrv3_transformer_sharding.reading import Asked, ShardReader, corrupt, entries_of
-from zarrv3_transformer_sharding.rooms import Rooms
 from zarrv3_transformer_sharding.shard import Entries, Location, ShardFormat
 
 URI = "https://purl.org/zarr/spec/storage_transformers/sharding/1.0"
@@ -370,7 +370,7 @@ class ShardingTransformer(StorageTransformer):
         self._chunks.change_many(
             group.chunks, load, make_shards, expect_missing=expect_missing, at_once=at_once
         )
-        rooms.leave()
+        rooms.close()
         if left:
             late = {name: place_of[name] for name in left}
             self._change(late, (), lambda some, _: {n: left[n] for n in some})
