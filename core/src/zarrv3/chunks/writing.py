@@ -7,8 +7,8 @@ other threads, processes or machines write into the same chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from operator import floordiv
@@ -95,27 +95,29 @@ class _Writer:
         chunks = [piece[0] for piece in pieces]
         kept = [self._is_partial(piece) for piece in pieces]
         read = [chunk for chunk, is_kept in zip(chunks, kept, strict=True) if is_kept]
-        with changing(layout, chunks), self._room() as rooms:
+        rooms = self._rooms()
+        with changing(layout, chunks):
             layout.chunks.change_chunks(
                 chunks, read, partial(self._changes, pieces, kept, rooms), expect_missing=self.expect_missing
             )
+        if rooms is not None:
+            rooms.leave()
+            self.rooms.append(rooms)
 
-    @contextmanager
-    def _room(self) -> Iterator[Rooms]:
-        """Where chunks are until they are stored; used again by the next task."""
+    def _rooms(self) -> Rooms | None:
+        """Where kernels put chunks until they are stored; used again by the next task."""
+        if self.kernel is None:
+            return None
         try:
-            rooms = self.rooms.pop()
+            return self.rooms.pop()
         except IndexError:  # all are in use, by other threads
-            rooms = Rooms()
-        yield rooms
-        rooms.leave()
-        self.rooms.append(rooms)
+            return Rooms()
 
     def _changes(
         self,
         pieces: Sequence[Piece],
         kept: Sequence[bool],
-        rooms: Rooms,
+        rooms: Rooms | None,
         some: Collection[Coords],
         olds: Mapping[Coords, Buffer | None],
     ) -> dict[Coords, Buffer | None]:
@@ -124,10 +126,10 @@ class _Writer:
             again = {*some}
             kept = [is_kept for piece, is_kept in zip(pieces, kept, strict=True) if piece.chunk in again]
             pieces = [piece for piece in pieces if piece.chunk in again]
-        rooms.forget()
         changes: dict[Coords, Buffer | None] = {}
         made: list[Buffer | Undone | None] = [UNDONE] * len(pieces)
-        if self.kernel is not None:
+        if rooms is not None:
+            rooms.forget()
             self._encode(pieces, kept, rooms, olds, made)
         for piece, is_kept, encoded in zip(pieces, kept, made, strict=True):
             chunk = piece[0]
