@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numcodecs
@@ -1224,3 +1225,51 @@ def test_they_are_in_use() -> None:
     assert isinstance(kernels(), Native)
     with config.set(kernels="none"):
         assert kernels() is None
+
+
+@given(
+    st.lists(st.sampled_from(["new", "file", "link", "folder", "private"]), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_what_is_there_is_found_whatever_came_before(kinds: list[str], swaps: bool) -> None:
+    """A file goes where nothing is, replaces a file, and leaves all else to Python, whatever the one before it found."""
+    with TemporaryDirectory() as root:
+        names = [f"{number}-{kind}" for number, kind in enumerate(kinds)]
+        for name, kind in zip(names, kinds, strict=True):
+            path = Path(root, name)
+            if kind in {"file", "private"}:
+                path.write_bytes(b"old")
+                path.chmod(0o600 if kind == "private" else 0o666 & ~umask())
+            elif kind == "link":
+                path.symlink_to("nowhere")
+            elif kind == "folder":
+                path.mkdir()
+        folder = os.open(root, os.O_RDONLY)
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            values = [name.encode() for name in names]
+            versions = [None] * len(names) if swaps else None  # nothing must be there
+            left, refused = _kernels.replace_files(folder, names, values, versions, ".tmp-", flags, True)
+        finally:
+            os.close(folder)
+        there = {"file", "private"}
+        assert refused == [n for n, kind in enumerate(kinds) if swaps and kind in there]
+        assert left == [
+            n
+            for n, kind in enumerate(kinds)
+            if kind in {"link", "folder"} or (kind == "private" and not swaps)
+        ]
+        done = {*range(len(names))} - {*left, *refused}
+        for number, name in enumerate(names):
+            if number in done:
+                assert Path(root, name).read_bytes() == name.encode()
+            elif kinds[number] in there:
+                assert Path(root, name).read_bytes() == b"old"
+        assert sorted(path.name for path in Path(root).iterdir()) == sorted(names)
+
+
+def umask() -> int:
+    """What this process takes from the permissions of new files."""
+    now = os.umask(0)
+    os.umask(now)
+    return now

@@ -152,14 +152,8 @@ class _Writer:
 
         What is stored together is encoded together, so that nothing has to be copied for that.
         """
-        layout, blocks = self.layout, self.blocks
-        groups: dict[tuple[bool, tuple[int, ...], Coords | None], list[int]] = {}
-        for number, (piece, is_kept) in enumerate(zip(pieces, kept, strict=True)):
-            if not (self.only_existing and olds[piece[0]] is None):
-                shape = layout.largest if layout.is_regular else layout.shape_of(piece[0])
-                block = tuple(map(floordiv, piece[0], blocks)) if blocks and not is_kept else None
-                groups.setdefault((is_kept, shape, block), []).append(number)
-        for (are_kept, shape, block), some in groups.items():
+        layout = self.layout
+        for (are_kept, shape, block), some in self._groups(pieces, kept, olds).items():
             kernel = self.kernel if layout.is_regular else chunk_kernel(layout.chain_of(shape))
             if kernel is None:
                 continue
@@ -174,6 +168,21 @@ class _Writer:
             )
             for number, one in zip(some, encoded, strict=True):
                 made[number] = one
+
+    def _groups(
+        self, pieces: Sequence[Piece], kept: Sequence[bool], olds: Mapping[Coords, Buffer | None]
+    ) -> Mapping[tuple[bool, Coords, Coords | None], Sequence[int]]:
+        """The numbers of the pieces that one call of a kernel encodes: those of one shape, kept in part or not, and of one block."""
+        layout, blocks = self.layout, self.blocks
+        if layout.is_regular and not (blocks or self.only_existing or any(kept)):
+            return {(False, layout.largest, None): range(len(pieces))}
+        groups: dict[tuple[bool, Coords, Coords | None], list[int]] = {}
+        for number, (piece, is_kept) in enumerate(zip(pieces, kept, strict=True)):
+            if not (self.only_existing and olds[piece[0]] is None):
+                shape = layout.largest if layout.is_regular else layout.shape_of(piece[0])
+                block = tuple(map(floordiv, piece[0], blocks)) if blocks and not is_kept else None
+                groups.setdefault((is_kept, shape, block), []).append(number)
+        return groups
 
     def _new(self, piece: Piece, olds: Mapping[Coords, Buffer | None], *, is_kept: bool) -> Buffer | None:
         """The new value of a chunk, `None` for an empty one."""

@@ -19,6 +19,9 @@
 #define SYS_openat2 437
 #endif
 enum { BENEATH = 0x08, NO_SYMLINKS = 0x04 }; /* of linux/openat2.h */
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 #endif
 
 #ifdef __APPLE__
@@ -264,17 +267,35 @@ static bool same_rights(const struct stat *one, const struct stat *other) {
     return one->st_mode == other->st_mode && one->st_uid == other->st_uid && one->st_gid == other->st_gid;
 }
 
+/* Move a file to where nothing is: 1 if it was moved, 0 if something is there, -1 if that cannot be asked for. */
+static int move_to_nothing(int folder, const char *from, const char *to) {
+#ifdef SYS_renameat2
+    if (syscall(SYS_renameat2, folder, from, folder, to, RENAME_NOREPLACE) == 0) return 1;
+    return errno == EEXIST ? 0 : -1;
+#else
+    (void)folder, (void)from, (void)to;
+    return -1;
+#endif
+}
+
+typedef enum { SOMETHING, NOTHING, ASK } Guess; /* ASK where the file system only answers when it is asked before */
+
 /* Write a file beside the place and move it there: whoever looks finds all of the old value or all of the new one. Left to Python
  * where something else than a file is there, where its time is not enough to tell its version, and where the new file would
- * have another owner, group or permissions. */
-static void replace_file(int folder, const char *prefix, int flags, Value *value) {
-    struct stat old, new;
-    bool replaces = fstatat(folder, value->name, &old, AT_SYMLINK_NOFOLLOW) == 0;
-    if (replaces ? !S_ISREG(old.st_mode) : errno != ENOENT) return;
-    if (value->expected == ONE_FILE && replaces && old.st_mtim.tv_nsec % 1000 == 0) return;
-    if (!is_expected(value, replaces ? &old : NULL)) {
-        value->state = REFUSED;
-        return;
+ * have another owner, group or permissions. `guess` is what the file before leads to expect: where nothing is probably, the new one
+ * is moved there without a look before. */
+static void replace_file(int folder, const char *prefix, int flags, Value *value, Guess *guess) {
+    struct stat old = {0}, new;
+    bool blind = *guess == NOTHING && value->expected != ONE_FILE, replaces = false;
+    if (!blind) {
+        replaces = fstatat(folder, value->name, &old, AT_SYMLINK_NOFOLLOW) == 0;
+        if (*guess != ASK) *guess = replaces ? SOMETHING : NOTHING;
+        if (replaces ? !S_ISREG(old.st_mode) : errno != ENOENT) return;
+        if (value->expected == ONE_FILE && replaces && old.st_mtim.tv_nsec % 1000 == 0) return;
+        if (!is_expected(value, replaces ? &old : NULL)) {
+            value->state = REFUSED;
+            return;
+        }
     }
     char temporary[2 * MAX_NAME + 1];
     size_t length = strlen(value->name);
@@ -285,10 +306,16 @@ static void replace_file(int folder, const char *prefix, int flags, Value *value
     bool written = (!replaces || (fstat(fd, &new) == 0 && same_rights(&old, &new))) &&
                    write_all(fd, value->value.buf, value->value.len) && stamp(fd);
     written = close(fd) == 0 && written;
-    if (written && renameat(folder, temporary, folder, value->name) == 0)
+    int moved = written && blind ? move_to_nothing(folder, temporary, value->name) : -1;
+    if (moved == 1 || (written && !blind && renameat(folder, temporary, folder, value->name) == 0)) {
         value->state = DONE;
-    else
-        unlinkat(folder, temporary, 0);
+        return;
+    }
+    unlinkat(folder, temporary, 0);
+    if (blind && written) {
+        *guess = moved == 0 ? SOMETHING : ASK;
+        replace_file(folder, prefix, flags, value, guess);
+    }
 }
 
 /* Take hold of a value; false if it is left to Python. */
@@ -323,9 +350,10 @@ PyObject *kernel_replace_files(PyObject *Py_UNUSED(module), PyObject *args) {
         if (!hold(PyList_GetItem(names, i), PyList_GetItem(contents, i), swaps ? PyList_GetItem(versions, i) : NULL, prefix,
                   letters, &values[i]))
             values[i].name = NULL;
+    Guess guess = SOMETHING;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < total; i++)
-        if (values[i].name != NULL) replace_file(folder, prefix, flags, &values[i]);
+        if (values[i].name != NULL) replace_file(folder, prefix, flags, &values[i], &guess);
     Py_END_ALLOW_THREADS
     PyObject *left = PyList_New(0), *refused = PyList_New(0);
     bool failed = left == NULL || refused == NULL;
