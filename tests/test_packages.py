@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
+import inspect
 import re
 import shutil
 import subprocess
@@ -400,7 +401,7 @@ def private_names(folder: Path) -> set[str]:
 
 @packages
 def test_no_package_touches_what_is_private_to_the_core(folder: Path) -> None:
-    """What begins with `_` in the core is used there only, but for what a subclass finds in itself."""
+    """What begins with `_` in the core is used there only."""
     if folder.name == "core":
         return
     nodes = nodes_of(folder)
@@ -411,6 +412,25 @@ def test_no_package_touches_what_is_private_to_the_core(folder: Path) -> None:
             assert owner in {"self", "other", "cls", "super()"}, f"{owner}.{node.attr}"
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "zarrv3":
             assert not [alias.name for alias in node.names if alias.name.startswith("_")], node.module
+
+
+def private_to(cls: type) -> set[str]:
+    """The names with one underscore that a class defines, and those that its methods use."""
+    return {*re.findall(r"(?:^    |def |\.)(_[a-z]\w*)\b(?<!_)", inspect.getsource(cls), re.MULTILINE)}
+
+
+@packages
+def test_no_subclass_needs_what_is_private_to_the_core(folder: Path) -> None:
+    """No store, layer or transformer of a plugin uses or overrides a private name of its base classes in the core."""
+    points = project(folder).get("entry-points", {})
+    for value in {value for group in BASES for value in points.get(group, {}).values()}:
+        module, _, attribute = value.partition(":")
+        bases = getattr(importlib.import_module(module), attribute).__mro__
+        core = [base for base in bases if base.__module__.startswith("zarrv3.")]
+        private = set().union(*map(private_to, core))
+        for base in bases:
+            if base.__module__.startswith("zarrv3_"):
+                assert not private_to(base) & private, base
 
 
 def test_nothing_asks_which_store_or_codec_something_is() -> None:

@@ -150,8 +150,8 @@ class Example(Backend):
     def connect(self) -> Driver:
         """A new recorder."""
         made = Recorder()
-        if self._options["limits"]:
-            made.capabilities = replace(made.capabilities, limits=self._options["limits"])
+        if self.given_options["limits"]:
+            made.capabilities = replace(made.capabilities, limits=self.given_options["limits"])
         self.made.append(made)
         return made
 

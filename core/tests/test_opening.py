@@ -350,7 +350,7 @@ def test_templates_in_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The texts of a configuration dict are templates, also within tables."""
     monkeypatch.setenv("ZT_HOST", "the-host")
     store = open_store({"store": "testserver", "address": "${ZT_HOST}", "extra": {"deep": ["${ZT_HOST}"]}})
-    assert isinstance(store._options["extra"]["deep"][0], Template)
+    assert isinstance(store.given_options["extra"]["deep"][0], Template)
     assert isinstance(store, Server)
     assert store.option("extra") == {"deep": ["the-host"]}
 

@@ -188,7 +188,7 @@ def test_errors_of_a_library(store: Server, says: str, monkeypatch: pytest.Monke
     """A library's error that quotes the password is passed on without it, in text, repr, cause and traceback."""
     monkeypatch.setattr(Server, "says", says)
     with pytest.raises(StoreError) as caught:
-        Server(**store._options).get_many([("k", None)])
+        Server(**store.given_options).get_many([("k", None)])
     shown = everything_shown(caught.value)
     assert "'k'" in shown
     assert PASSWORD not in shown

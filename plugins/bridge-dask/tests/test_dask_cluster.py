@@ -105,7 +105,7 @@ def test_killed_in_the_middle_of_a_write(
                 return
             self.inner.write_many({name: items[name] for name in names[:2]})
             try:
-                os.close(os.open(self._options["flag"], os.O_CREAT | os.O_EXCL))
+                os.close(os.open(self.given_options["flag"], os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 self.inner.write_many({name: items[name] for name in names[2:]})
             else:

@@ -420,7 +420,7 @@ def is_exact(store: LRUStoreCache) -> None:
     assert all(size == size_of(item, value) for item, value, size in held)
     found = store.statistics
     assert (found.bytes, found.entries) == (sum(size for _, _, size in held), len(held))
-    limit = store._options["max_size"]
+    limit = store.given_options["max_size"]
     assert limit is None or found.bytes <= limit
     assert store._ledger.is_idle()
     parts = Counter(item[0] for item, _, _ in held if item[1] is not None)

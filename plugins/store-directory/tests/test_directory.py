@@ -38,7 +38,7 @@ class PortableStore(DirectoryStore):
 
     def connect(self) -> DirectoryDriver:
         """The driver by paths."""
-        follow = self._options["follow_symlinks"]
+        follow = self.given_options["follow_symlinks"]
         return DirectoryDriver(self.path, lower=False, fsync=False, follow_symlinks=follow, anchored=False)
 
 

@@ -50,7 +50,7 @@ def test_urls(url: str, expected: dict[str, str]) -> None:
     """The path is the database, our options are ours, the rest is pymongo's; nothing is connected."""
     store = zarrv3.open_store(url)
     assert isinstance(store, MongoDBStore)
-    assert {name: store._options[name] for name in expected} == expected
+    assert {name: store.given_options[name] for name in expected} == expected
     assert zarrv3.open_store(store.spec()) == store
     assert pickle.loads(pickle.dumps(store)) == store
 

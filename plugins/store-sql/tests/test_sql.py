@@ -276,13 +276,16 @@ def test_array_round_trip(store: Any) -> None:
 
 def test_tables_apart(opener: Opener) -> None:
     """Two tables of one database are two stores."""
-    with opener() as one, type(one)(**{**one._options, "table": f"{one._options['table']}_2"}) as other:
+    with (
+        opener() as one,
+        type(one)(**{**one.given_options, "table": f"{one.given_options['table']}_2"}) as other,
+    ):
         one["k"] = b"1"
         assert "k" not in other
         other["k"] = b"2"
         assert one["k"] == b"1"
         assert one != other
-        table = other._options["table"]
+        table = other.given_options["table"]
         other.driver.opened.run(lambda connection: connection.exec_driver_sql(f"DROP TABLE {table}").close())
 
 

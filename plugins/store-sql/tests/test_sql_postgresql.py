@@ -41,7 +41,7 @@ def store(postgresql_url: str) -> Iterator[SQLStore]:
     """A store over a table of its own."""
     with SQLStore(postgresql_url, f"zarr_{uuid.uuid4().hex}") as opened:
         yield opened
-        sql(opened, f"DROP TABLE IF EXISTS {opened._options['table']}")
+        sql(opened, f"DROP TABLE IF EXISTS {opened.given_options['table']}")
 
 
 def sql(store: Any, statement: str) -> Any:
@@ -54,7 +54,7 @@ def sql(store: Any, statement: str) -> Any:
 def test_table(store: SQLStore) -> None:
     """Keys are ordered by their bytes whatever the database's language, values stored so that ranges can be cut."""
     store["k"] = b"v"
-    table = store._options["table"]
+    table = store.given_options["table"]
     columns = sql(
         store,
         "SELECT attname, format_type(atttypid, atttypmod), attstorage::text, collname FROM pg_attribute "
@@ -84,13 +84,13 @@ def test_reading_creates_no_table(store: SQLStore) -> None:
     """Opening, reading and listing where no table is create none."""
     assert (store.get("k"), store.list(), [*store.list_dir("")], store.getsize()) == (None, [], [], 0)
     store.erase_prefix("")
-    assert sql(store, f"SELECT to_regclass('{store._options['table']}')::text") == [(None,)]
+    assert sql(store, f"SELECT to_regclass('{store.given_options['table']}')::text") == [(None,)]
 
 
 def test_listing_costs_what_it_returns(store: SQLStore) -> None:
     """Listing a folder looks at a few rows of each sub-folder, not at all of them."""
     store.write_many({f"{folder}/{i}": b"" for folder in "abc" for i in range(5000)})
-    sql(store, f"ANALYZE {store._options['table']}")
+    sql(store, f"ANALYZE {store.given_options['table']}")
     driver: Any = store.driver
     walk = driver.sql.walk("").bindparams(low="", most=1000)
     text = str(walk.compile(driver.opened.engine, compile_kwargs={"literal_binds": True})).replace("%%", "%")
@@ -117,7 +117,7 @@ def test_restarted_server(postgresql_server: Any) -> None:
 def test_ended_session(store: SQLStore) -> None:
     """A session that an administrator ended is replaced."""
     store["k"] = b"v"
-    with SQLStore(store._options["url"]) as other:
+    with SQLStore(store.given_options["url"]) as other:
         sql(
             other,
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL",
@@ -265,7 +265,7 @@ def test_values_cross_the_wire_as_they_are(store: SQLStore) -> None:
     driver: Any = store.driver
     with driver.opened.engine.connect() as connection:
         cursor = connection.connection.cursor()
-        cursor.execute(f"SELECT v FROM {store._options['table']}")
+        cursor.execute(f"SELECT v FROM {store.given_options['table']}")
         assert cursor.pgresult.fformat(0) == 1
         cursor.close()
     assert store.get_many([Request("k", ByteRange(-3)), Request("k", None)])[0] == b"\xfd\xfe\xff"
@@ -292,7 +292,7 @@ def test_swaps_at_every_level_of_isolation(postgresql_url: str, isolation: str) 
         threads_together([count] * 4)
         assert store.getitems(["a", "b", "c"]) == dict.fromkeys("abc", b"+" * 60)
         assert sql(store, "SHOW transaction_isolation") == [(isolation,)]
-        sql(store, f"DROP TABLE {store._options['table']}")
+        sql(store, f"DROP TABLE {store.given_options['table']}")
 
 
 def test_reads_that_the_server_undoes(postgresql_url: str) -> None:
@@ -300,7 +300,7 @@ def test_reads_that_the_server_undoes(postgresql_url: str) -> None:
     option = "options=-cdefault_transaction_isolation=serializable"
     with SQLStore(f"{postgresql_url}&{option}", f"zarr_{uuid.uuid4().hex}") as store:
         store.write_many({"x": b"old", "y": b"old"})
-        table, url = store._options["table"], postgresql_url.replace("+psycopg", "")
+        table, url = store.given_options["table"], postgresql_url.replace("+psycopg", "")
         with psycopg.connect(url, options="-cdefault_transaction_isolation=serializable") as writer:
             writer.execute(f"SELECT v FROM {table} WHERE k IN ('x', 'y')")
             store.write_many({"y": b"new"})
@@ -323,8 +323,8 @@ def test_versions_without_values(store: SQLStore) -> None:
     store.write_many({"k": b"v", "l": b"v"})
     before = store.get_versioned(["k", "l"])
     assert before == store.get_versioned(["k", "l"])
-    sql(store, f"UPDATE {store._options['table']} SET v = 'w' WHERE k = 'k'")
-    sql(store, f"VACUUM (FREEZE) {store._options['table']}")
+    sql(store, f"UPDATE {store.given_options['table']} SET v = 'w' WHERE k = 'k'")
+    sql(store, f"VACUUM (FREEZE) {store.given_options['table']}")
     after = store.get_versioned(["k", "l"])
     assert after[0] != before[0]
     assert after[1] == before[1]
@@ -335,7 +335,7 @@ def test_versions_without_values(store: SQLStore) -> None:
 def test_swaps_do_not_look_at_other_rows(store: SQLStore) -> None:
     """Swapping a batch goes to its keys by the index and does not look at the values."""
     store.write_many({f"f/{i}": b"" for i in range(5000)})
-    table = store._options["table"]
+    table = store.given_options["table"]
     sql(store, f"ANALYZE {table}")
     versions = store.get_versioned(["f/1", "f/2"])
 
@@ -391,7 +391,7 @@ def test_pools_of_transactions(pooled_url: str, how: str) -> None:
 
         threads_together([partial(change, number) for number in range(4)])
         assert sql(store, "SELECT count(*) FROM pg_prepared_statements")[0][0] == 0
-        sql(store, f"DROP TABLE {store._options['table']}")
+        sql(store, f"DROP TABLE {store.given_options['table']}")
 
 
 def test_statements_are_prepared(store: SQLStore) -> None:

@@ -236,10 +236,10 @@ def test_a_root_that_names_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def __init__(self, url: str, anon: bool = False) -> None:
             super().__init__(name=url)
-            self._options = {"url": url, "anon": anon}
+            self.given_options = {"url": url, "anon": anon}
 
         def describe(self) -> str:
-            return f"Remote({self._options})"
+            return f"Remote({self.given_options})"
 
     Remote("s3://bucket/d", anon=True)["a.zip"] = archive({"k": b"v"})
     store = ZipReader.around(Remote("s3://bucket/d/a.zip", anon=True), {})

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, wraps
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from zarrv3.errors import (
@@ -65,9 +66,11 @@ class StorageTransformer(Layer):
             if inspect.isfunction(method := vars(cls).get(name)):
                 setattr(cls, name, _naming(method, CorruptDataError if name in _READING else MetadataError))
 
+    given_options: Mapping[str, Any] = MappingProxyType({})
+    """None: what a transformer is told is its configuration."""
+
     _inner: BaseStore | None = None
-    _chunks: StorageTransformer
-    """What chunks are changed by below this one."""
+    _below: StorageTransformer
     _level = 0
     """How many transformers lie below this one."""
     _folder: str
@@ -80,7 +83,6 @@ class StorageTransformer(Layer):
                 f"{type(self).__name__} does not know the type {_type!r}; it knows {known}"
             )
         self.type = _type
-        self._options = {}
 
     @property
     def inner(self) -> BaseStore:  # type: ignore[override]  # bound later than other layers
@@ -90,6 +92,16 @@ class StorageTransformer(Layer):
         return self._inner
 
     inner_store = inner
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is around a store; otherwise it is a description."""
+        return self._inner is not None
+
+    @property
+    def chunks_below(self) -> StorageTransformer:
+        """What a bound one reads and changes chunks by: the transformer it lies on, or one that stores each chunk under its key."""
+        return self._below
 
     @property
     def block_shape(self) -> tuple[Cut, ...] | None:
@@ -107,8 +119,8 @@ class StorageTransformer(Layer):
         """
         # whatever can change chunks is changed by that, everything else value by value
         below: Any = store if hasattr(store, "change_chunks") else plain(store, folder, metadata)
-        bound = _bound(type(self), self._state(), store, folder, metadata)
-        bound._chunks, bound._level = below, below._level + 1
+        bound = _bound(type(self), self.__getstate__(), store, folder, metadata)
+        bound._below, bound._level = below, below._level + 1
         return bound
 
     def get_chunks(self, places: Sequence[Coords], /) -> Sequence[Buffer | None]:
@@ -127,7 +139,7 @@ class StorageTransformer(Layer):
         A transformer that stores chunks together says which of them it is, and has the one below name the whole.
         """
         if self._level and self.block_shape is None:
-            return self._chunks.named(coords, what)
+            return self._below.named(coords, what)
         return f"{what} {self.chunk_keys([coords])[0]!r}"
 
     def change_chunks(
@@ -223,10 +235,13 @@ class StorageTransformer(Layer):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as what it is, bound or not."""
-        return _rebuild, (type(self), self._state())
+        return _rebuild, (type(self), self.__getstate__())
 
-    def _state(self) -> dict[str, Any]:
-        """What a copy has of this object: not whether it is in a `with` block."""
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has of this object, bound to a store or pickled: not whether it is in a `with` block.
+
+        A subclass leaves out what a copy has to make itself.
+        """
         return {name: value for name, value in vars(self).items() if name != "_entered"}
 
     def identity(self) -> Any:
@@ -242,7 +257,7 @@ def _rebuild(cls: type[T], state: dict[str, Any]) -> T:
 
 def plain(store: BaseStore, folder: str, metadata: ArrayMetadata) -> StorageTransformer:
     """What lies below all transformers of an array, or is all there is: each chunk is a value of the store."""
-    return _bound(StorageTransformer, StorageTransformer("")._state(), store, folder, metadata)
+    return _bound(StorageTransformer, StorageTransformer("").__getstate__(), store, folder, metadata)
 
 
 def _bound(cls: type[T], state: dict[str, Any], store: BaseStore, folder: str, metadata: ArrayMetadata) -> T:

@@ -37,7 +37,7 @@ class Layer(BaseStore):
 
     def __init__(self, store: object, **options: Any) -> None:
         self.inner: BaseStore = wrap(store)
-        self._options = self.declared().check(options)
+        self.given_options = self.declared().check(options)
 
     @property
     def dimension_separator(self) -> str | None:

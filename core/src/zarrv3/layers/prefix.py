@@ -32,8 +32,8 @@ class Prefix(Layer):
         prefix: Annotated[str, Option("the folder; no slash at its ends is needed", check=_folder_of)],
     ) -> None:
         super().__init__(store, prefix=prefix)
-        if not isinstance(self._options["prefix"], Template):
-            self._options = {"prefix": prefix.strip("/")}
+        if not isinstance(self.given_options["prefix"], Template):
+            self.given_options = {"prefix": prefix.strip("/")}
 
     @cached_property
     def _folder(self) -> str:

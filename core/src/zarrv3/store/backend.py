@@ -84,7 +84,7 @@ class Backend(BaseStore):
     """How exceptions of the backend's library translate; the first class that fits counts."""
 
     def __init__(self, **options: Any) -> None:
-        self._options = self.declared().check(options)
+        self.given_options = self.declared().check(options)
         # two underscores: a subclass may have a `_lock` of its own
         self.__live: Any = None
         self.__closed = False
@@ -95,7 +95,7 @@ class Backend(BaseStore):
     @property
     def dimension_separator(self) -> str | None:
         """See `BaseStore`: the option of that name, where there is one."""
-        return self.option("dimension_separator") if "dimension_separator" in self._options else None
+        return self.option("dimension_separator") if "dimension_separator" in self.given_options else None
 
     @abstractmethod
     def connect(self) -> Driver:

@@ -65,7 +65,11 @@ class BaseStore(Store, MutableMapping[str, bytes]):
     tested_against: ClassVar[Mapping[str, str]] = {}
     """The servers and libraries that the tests ran against, with their versions; shown in `docs/capabilities.md`."""
 
-    _options: Mapping[str, Any]
+    given_options: Mapping[str, Any]
+    """The options by name: checked and complete, with `${NAME}` not expanded, which `option` does.
+
+    What pickles and specs are made of. Never changed in place; a subclass whose copies need other options assigns another mapping.
+    """
 
     @property
     def dimension_separator(self) -> str | None:
@@ -418,11 +422,11 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def option(self, name: str) -> Any:
         """The value of an option with `${NAME}` expanded and converted; ask for it at the last moment and do not keep it."""
-        return self.declared().use(name, self._options[name])
+        return self.declared().use(name, self.given_options[name])
 
     def secrets(self) -> builtins.list[str]:
         """What no error may show: the texts of secret options, and what variables stand for."""
-        return [*secrets_of(self._options, self.declared().secrets), *values_of(self._options)]
+        return [*secrets_of(self.given_options, self.declared().secrets), *values_of(self.given_options)]
 
     def spec(self) -> dict[str, JSON]:
         """What `open_store` makes an equal store from: a dict that can be written as JSON or TOML.
@@ -465,12 +469,14 @@ class BaseStore(Store, MutableMapping[str, bytes]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration: the copy opens connections of its own."""
-        return _rebuild, (type(self), dict(self._options))
+        return _rebuild, (type(self), dict(self.given_options))
 
     def changed_options(self) -> dict[str, Any]:
         """The options that differ from their defaults, as they were given: with their variables."""
         known = self.declared().options
-        return {n: v for n, v in self._options.items() if n not in known or not _same(v, known[n].default)}
+        return {
+            n: v for n, v in self.given_options.items() if n not in known or not _same(v, known[n].default)
+        }
 
     def identity(self) -> Any:
         """What is equal in two stores of a class that were made for the same data: the options that differ from their defaults.

@@ -209,11 +209,11 @@ class KVStore(Backend):
 
     def describe(self) -> str:
         """The kind of mapping, not its content."""
-        return f"KVStore({type(self._options['mutablemapping']).__name__})"
+        return f"KVStore({type(self.given_options['mutablemapping']).__name__})"
 
     def identity(self) -> Any:
         """The mapping."""
-        return self._options["mutablemapping"]
+        return self.given_options["mutablemapping"]
 
 
 _named: dict[str, MemoryDriver] = {}
@@ -266,7 +266,7 @@ class MemoryStore(Backend):
         self._own: MemoryDriver | None = None  # of a name that the environment has: when it is used
         if name is None:
             self._own = _driver_of(cls() if root is None else root, MemoryDriver)
-            self._options = {**self._options, "root": self._own.mapping}
+            self.given_options = {**self.given_options, "root": self._own.mapping}
         elif not isinstance(name, Template):
             self._own = _named_driver(name, cls)
 
@@ -289,7 +289,7 @@ class MemoryStore(Backend):
 
     def describe(self) -> str:
         """The name, or the address that tells two unnamed ones apart; never the content."""
-        name = self._options["name"]
+        name = self.given_options["name"]
         return f"MemoryStore({redact_url(name)!r})" if name else f"MemoryStore(at {id(self.identity()):#x})"
 
     def identity(self) -> Any:

@@ -34,12 +34,12 @@ class DriverStore(Backend):
 
     def connect(self) -> Driver:
         """The driver as it was given."""
-        driver: Driver = self._options["driver"]
+        driver: Driver = self.given_options["driver"]
         return driver
 
     def describe(self) -> str:
         """The class of the driver."""
-        return f"DriverStore({type(self._options['driver']).__name__})"
+        return f"DriverStore({type(self.given_options['driver']).__name__})"
 
 
 def wrap(store: object) -> BaseStore:

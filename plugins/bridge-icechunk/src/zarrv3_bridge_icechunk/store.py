@@ -302,7 +302,7 @@ class IcechunkStore(Backend):
 
     def flush(self) -> None:
         """Commit if the option `commit` is given; otherwise only `commit` makes changes visible to others and lets them outlive this process."""
-        if self._options["commit"] is not None and self.has_changes:
+        if self.given_options["commit"] is not None and self.has_changes:
             self._commit_unasked()
 
     def close(self) -> None:

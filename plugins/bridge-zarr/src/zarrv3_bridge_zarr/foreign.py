@@ -85,7 +85,7 @@ class ForeignStore(Backend):
 
     def connect(self) -> contract.Driver:
         """Open the foreign store."""
-        driver = ZarrDriver(**{name: self.option(name) for name in self._options})
+        driver = ZarrDriver(**{name: self.option(name) for name in self.given_options})
         fs = getattr(self._unwrapped(), "fs", None)
         kinds = [*type(fs).__mro__, *type(getattr(fs, "sync_fs", None)).__mro__]
         if any(cls.__name__ == "CachingFileSystem" for cls in kinds):
@@ -96,11 +96,11 @@ class ForeignStore(Backend):
 
     def describe(self) -> str:
         """The class of the foreign store; its own description may show a secret."""
-        return f"ForeignStore({type(self._options['store']).__name__})"
+        return f"ForeignStore({type(self.given_options['store']).__name__})"
 
     def identity(self) -> Any:
         """The foreign store."""
-        return self._options["store"], self._options["persistent"]
+        return self.given_options["store"], self.given_options["persistent"]
 
     def below(self, folder: str) -> tuple[BaseStore, str]:
         """See `BaseStore`: the store below both bridges, where one lies on the other."""
@@ -125,7 +125,7 @@ class ForeignStore(Backend):
         return Address(None, f"{root or ''}/{folder}".lstrip("/"))
 
     def _unwrapped(self) -> Store:
-        store: Store = self._options["store"]
+        store: Store = self.given_options["store"]
         while isinstance(store, WrapperStore):
             store = vars(store)["_store"]  # zarr-python has no public name for it
         return store

@@ -347,10 +347,10 @@ class LRUStoreCache(Layer):
 
     def spec(self) -> dict[str, JSON]:
         """The inner store's spec with this layer's added; a second tier given as an object appears as its own spec."""
-        cache = self._options["cache_store"]
+        cache = self.given_options["cache_store"]
         if not isinstance(cache, BaseStore):
             return super().spec()
-        plain = type(self)(self.inner, **{**self._options, "cache_store": as_templates(cache.spec())})
+        plain = type(self)(self.inner, **{**self.given_options, "cache_store": as_templates(cache.spec())})
         return plain.spec()
 
     def identity(self) -> Any:

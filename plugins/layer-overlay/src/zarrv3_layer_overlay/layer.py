@@ -116,12 +116,12 @@ class OverlayLayer(Layer):
 
     @property
     def _is_named_by_environment(self) -> bool:
-        given = self._options["base"]
+        given = self.given_options["base"]
         return isinstance(given, Template) and not has_scheme(given)
 
     def _opened(self) -> BaseStore:
         # with its variables, which the base takes from the environment itself
-        given = self.option("base") if self._is_named_by_environment else self._options["base"]
+        given = self.option("base") if self._is_named_by_environment else self.given_options["base"]
         store = as_store(given)
         return store if store.refuses_writes else ReadOnly(store)
 
@@ -480,7 +480,7 @@ class OverlayLayer(Layer):
         try:
             self.inner.close()
         finally:
-            if self._base is not None and not isinstance(self._options["base"], BaseStore):
+            if self._base is not None and not isinstance(self.given_options["base"], BaseStore):
                 self._base.close()
 
     @classmethod
@@ -503,7 +503,7 @@ class OverlayLayer(Layer):
 
     def spec(self) -> dict[str, JSON]:
         """See `BaseStore`; with the base's spec where that was given as a store."""
-        given = self._options["base"]
+        given = self.given_options["base"]
         if not isinstance(given, BaseStore):
             return super().spec()
         inner = self.inner.spec()

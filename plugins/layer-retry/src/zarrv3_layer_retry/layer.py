@@ -82,7 +82,7 @@ class Retry(Layer):
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        return {name: self.option(name) for name in self._options}
+        return {name: self.option(name) for name in self.given_options}
 
     @property
     def capabilities(self) -> Capabilities:

@@ -153,7 +153,7 @@ class DBMStore(FileBackend):
     def identity(self) -> Any:
         """The path, and what opens the database."""
         names = ("open", "module", *self._others)
-        return {"path": self.path, **{name: self._options[name] for name in names}}
+        return {"path": self.path, **{name: self.given_options[name] for name in names}}
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; modules add endings of their own to the path."""

@@ -195,7 +195,9 @@ class FSStore(Backend):
         url, fs = self.option("url"), self.option("fs")
         if fs is None:
             options = {name: self.option(name) for name in self._storage}
-            texts = {name: options[name] for name in options if isinstance(self._options[name], Template)}
+            texts = {
+                name: options[name] for name in options if isinstance(self.given_options[name], Template)
+            }
             options |= systems.from_text(url, texts)
             fs, path = systems.opened(url, options)
         else:
@@ -273,25 +275,25 @@ class FSStore(Backend):
         first, chained, rest = str(self.option("url")).partition("::")
         if not chained:
             return self, folder
-        options = self._options.get(split_protocol(rest.partition("::")[0])[0] or "", {})
+        options = self.given_options.get(split_protocol(rest.partition("::")[0])[0] or "", {})
         inside = first.partition("://")[2].strip("/")
         return FSStore(rest, **options), f"{inside}/{folder}" if inside else folder
 
     def describe(self) -> str:
         """The options; of a file system object, only its class."""
         text = super().describe()
-        fs = self._options["fs"]
+        fs = self.given_options["fs"]
         return text if fs is None else text.replace(repr(fs), f"<{type(fs).__name__}>")
 
     def secrets(self) -> list[str]:
         """Those of the options, and of a file system object."""
-        fs = self._options["fs"]
+        fs = self.given_options["fs"]
         return super().secrets() + ([] if fs is None else secrets_of(fs.storage_options))
 
     def plain_error(self, error: Exception) -> Exception:
         """The Python exception equivalent to a library's."""
-        protocol = str(self._options["url"]).partition("://")[0]
-        options = {name: self._options[name] for name in self._storage}
+        protocol = str(self.given_options["url"]).partition("://")[0]
+        options = {name: self.given_options[name] for name in self._storage}
         return plain(error, systems.time_outs(protocol, options))
 
 

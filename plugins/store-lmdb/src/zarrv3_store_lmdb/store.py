@@ -105,7 +105,7 @@ class LMDBStore(FileBackend):
 
     def connect(self) -> Driver:
         """The driver over the path; the database is opened when it is first needed."""
-        given = {name: self.option(name) for name in self._options if name in _NAMES}
+        given = {name: self.option(name) for name in self.given_options if name in _NAMES}
         options = {**_DEFAULTS, **given}
         place = _place(self.path, options.pop("subdir", None))
         readonly = options.pop("readonly", False)

@@ -150,13 +150,13 @@ class MongoDBStore(Backend):
 
     def describe(self) -> str:
         """The options; of a client, only that there is one."""
-        if self._options["client"] is None:
+        if self.given_options["client"] is None:
             return super().describe()
-        return f"MongoDBStore({self._options['database']!r}, {self._options['collection']!r}, client=…)"
+        return f"MongoDBStore({self.given_options['database']!r}, {self.given_options['collection']!r}, client=…)"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration, unless there is none."""
-        if self._options["client"] is not None:
+        if self.given_options["client"] is not None:
             raise TypeError(
                 f"{self.describe()} cannot be pickled, since its client cannot; open it by URL or options"
             )

@@ -126,8 +126,10 @@ class ObjectStore(Backend):
             **config,
         )
         self._passed = (*_PASSED, *config)
-        given = {name: self._options[name] for name in _PASSED if self._options[name] is not None}
-        check(self._options["url"], given, config, [n for n in self.declared().in_urls if n not in _PASSED])
+        given = {name: self.given_options[name] for name in _PASSED if self.given_options[name] is not None}
+        check(
+            self.given_options["url"], given, config, [n for n in self.declared().in_urls if n not in _PASSED]
+        )
 
     @classmethod
     def location(cls, url: Url) -> dict[str, Any]:

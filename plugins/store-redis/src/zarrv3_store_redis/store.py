@@ -96,16 +96,16 @@ class RedisStore(Backend):
 
     def describe(self) -> str:
         """The options; of a client, only its server."""
-        client = self._options["client"]
+        client = self.given_options["client"]
         if client is None:
             return super().describe()
         to = client.connection_pool.connection_kwargs
         place = to["path"] if "path" in to else f"{to.get('host', 'localhost')}:{to.get('port', 6379)}"
-        return f"RedisStore({self._options['prefix']!r}, client=<{place}, db {to.get('db', 0)}>)"
+        return f"RedisStore({self.given_options['prefix']!r}, client=<{place}, db {to.get('db', 0)}>)"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration, unless there is none."""
-        if self._options["client"] is not None:
+        if self.given_options["client"] is not None:
             raise TypeError(
                 f"{self.describe()} cannot be pickled, since its client cannot; open it by URL or options"
             )

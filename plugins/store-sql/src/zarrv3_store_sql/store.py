@@ -157,7 +157,7 @@ class SQLStore(_Table):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the URL; an engine cannot be."""
-        if isinstance(self._options["url"], Engine):
+        if isinstance(self.given_options["url"], Engine):
             raise pickle.PicklingError(
                 f"{self.describe()} was made from an engine; open it by URL to pickle it"
             )
@@ -211,25 +211,25 @@ class SQLiteStore(_Table, FileBackend):
     def path(self) -> str:
         """The absolute path of the file, or `:memory:` or a URI as given."""
         path: str = self.option("path")
-        is_uri = "uri" in self._options and self.option("uri") and path.startswith("file:")
+        is_uri = "uri" in self.given_options and self.option("uri") and path.startswith("file:")
         return path if is_uri else _absolute(path)
 
     def connect(self) -> Driver:
         """The driver over the file; nothing is touched."""
         arguments = {
-            name: self.option(name) for name in self._options if name in SQLiteOptions.__annotations__
+            name: self.option(name) for name in self.given_options if name in SQLiteOptions.__annotations__
         }
         return self._driver(File(self.path, fsync=self.option("fsync"), arguments=arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path; a database in memory cannot be pickled."""
-        if self._options["path"] == ":memory:":
+        if self.given_options["path"] == ":memory:":
             raise pickle.PicklingError("an SQLite database in memory cannot be pickled; give it a file")
         return super().__reduce__()
 
     def identity(self) -> Any:
         """See `FileBackend`; a database in memory is the store's own."""
-        return id(self) if self._options["path"] == ":memory:" else super().identity()
+        return id(self) if self.given_options["path"] == ":memory:" else super().identity()
 
     def address(self, folder: str) -> Address:
         """See `BaseStore`; in a table of the file."""

@@ -88,7 +88,7 @@ class ZipStore(FileBackend):
             fsync=self.option("fsync"),
         )
         if self.option("mode") in {"w", "x"}:
-            self._options = {**self._options, "mode": "a"}
+            self.given_options = {**self.given_options, "mode": "a"}
         return driver
 
     def spec(self) -> dict[str, JSON]:
@@ -104,7 +104,7 @@ class ZipStore(FileBackend):
         return rebuild, (cls, {**options, "mode": self._later_mode()})
 
     def _later_mode(self) -> str:
-        mode: str = self._options["mode"]
+        mode: str = self.given_options["mode"]
         return "a" if mode in {"w", "x"} else mode
 
     def identity(self) -> Any:

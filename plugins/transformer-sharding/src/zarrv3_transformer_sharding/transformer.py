@@ -112,14 +112,14 @@ class ShardingTransformer(StorageTransformer):
         )
         return bound
 
-    def _state(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         """See `StorageTransformer`; a copy has to read indexes itself."""
-        state = super()._state()
+        state = super().__getstate__()
         return {**state, "_known": {}} if "_known" in state else state
 
     def identity(self) -> Any:
         """The class, the store below, and the layout of shards."""
-        if self._inner is None:
+        if not self.is_bound:
             return super().identity()
         shards = self._shards
         return super().identity(), self._places, shards.location, shards.chain.to_json()
@@ -127,7 +127,7 @@ class ShardingTransformer(StorageTransformer):
     def named(self, coords: Coords, what: str = "chunk") -> str:
         """See `StorageTransformer`: `inner chunk (0, 1) of shard 'c/2/3'`."""
         shard, inside = self._places.inside(coords)
-        return f"inner {what} {inside} of {self._chunks.named(shard, 'shard')}"
+        return f"inner {what} {inside} of {self.chunks_below.named(shard, 'shard')}"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -367,7 +367,7 @@ class ShardingTransformer(StorageTransformer):
                 )
             return made
 
-        self._chunks.change_many(
+        self.chunks_below.change_many(
             group.chunks, load, make_shards, expect_missing=expect_missing, at_once=at_once
         )
         rooms.close()
