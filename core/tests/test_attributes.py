@@ -107,7 +107,7 @@ def test_values_are_copies(group: Group) -> None:
     assert stored(group) == group.attrs.asdict()
 
 
-def test_seed_defect_28() -> None:
+def test_attributes_may_have_the_names_of_metadata() -> None:
     """An attribute called `filters` is an attribute, and `put` leaves the caller's dict alone."""
     array = zarrv3.zeros(3)
     given = {"filters": [1], "shape": 9}

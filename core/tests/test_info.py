@@ -16,7 +16,7 @@ from zarrv3.errors import CorruptDataError
 from zarrv3.hierarchy import display
 from zarrv3.hierarchy.display import human
 
-SEED = """\
+OLD = """\
 Name               : path-where-you-want-zarr-v3-array
 Type               : zarr.core.Array
 Data type          : float64
@@ -32,7 +32,7 @@ Storage ratio      : 1436265.7
 Chunks initialized : 0/10000"""
 
 
-def test_the_seeds_example() -> None:
+def test_info_has_the_lines_of_zarr_python_2() -> None:
     """The example of zarr-python 2 prints its lines in its order, with its values where they do not name classes; ours follow."""
     zarr = zarrv3
     z = zarr.create(
@@ -43,11 +43,11 @@ def test_the_seeds_example() -> None:
         path="path-where-you-want-zarr-v3-array",
         zarr_version=3,
     )
-    ours, seeds = str(z.info).splitlines(), SEED.splitlines()
-    assert [line[:21] for line in ours[:13]] == [line[:21] for line in seeds]
+    ours, old = str(z.info).splitlines(), OLD.splitlines()
+    assert [line[:21] for line in ours[:13]] == [line[:21] for line in old]
     assert [line[:21] for line in ours[13:]] == ["Damage is detected : "]
     for number in (0, 2, 3, 4, 5, 6, 9, 12):
-        assert ours[number] == seeds[number]
+        assert ours[number] == old[number]
     assert "blosc(cname='lz4', clevel=5, shuffle='shuffle'" in ours[7]
     assert int(dict(z.info)["No. bytes stored"].split()[0]) == sum(
         len(v) for k, v in z.store.items() if k.startswith("path")

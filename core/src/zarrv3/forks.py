@@ -55,7 +55,7 @@ def at_forks(
 def load_again(name: str, path: str | os.PathLike[str]) -> ModuleType:
     """A compiled module once more, for a child that cannot use its parent's: the system tells libraries apart by their files.
 
-    So it is loaded from a copy, and what it keeps for the whole process, as its threads, it has anew.
+    So it is loaded from a copy, with its own threads and whatever else it keeps for the whole process.
     """
     from importlib.machinery import ExtensionFileLoader
     from importlib.util import module_from_spec, spec_from_file_location

@@ -224,14 +224,14 @@ def _class_of(kind: Kind, point: "EntryPoint") -> Any:
     return _import_entry_point(_the_only(f"the adapter of {point.group}", adapters))(found)
 
 
-def register(kind: Kind, name: str, found: Any) -> None:
+def register(kind: Kind, name: str, plugin: Any) -> None:
     """Make a class known by a name, in this process and until `reset`, without an installed package: in a notebook or a test.
 
     It goes before a plugin of that name. Raises `RegistryError` for a name of the core.
     """
     if _matching(BUILT_IN[kind], name):
         raise RegistryError(f"the {NOUN[kind]} {name!r} belongs to the core and cannot be replaced")
-    _loaded[kind, name] = found
+    _loaded[kind, name] = plugin
 
 
 def installed(kind: Kind, name: str) -> bool:

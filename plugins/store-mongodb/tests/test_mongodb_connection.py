@@ -94,17 +94,17 @@ def test_options_that_make_no_sense() -> None:
             MongoDBStore(**options)
 
 
-def test_seed_signature(server: Any) -> None:
+def test_arguments_of_zarr_python_2(server: Any) -> None:
     """`MongoDBStore(database, collection, dimension_separator, **kwargs)` passes the rest to `MongoClient`."""
     with (
-        MongoDBStore("seed", "own", "/", host="127.0.0.1", port=server.port) as store,
+        MongoDBStore("zarrv3-old", "own", "/", host="127.0.0.1", port=server.port) as store,
         server.client() as client,
     ):
         store["k"] = b"v"
         assert store.dimension_separator == "/"
-        assert client.seed.own.find_one()["value"] == b"v"
-        client.drop_database("seed")
-    with MongoDBStore("seed", host=server.url) as store:
+        assert client["zarrv3-old"].own.find_one()["value"] == b"v"
+        client.drop_database("zarrv3-old")
+    with MongoDBStore("zarrv3-old", host=server.url) as store:
         assert store.list() == []
 
 

@@ -96,7 +96,7 @@ def test_options_that_make_no_sense() -> None:
         RedisStore(url="unix:///s", ssl_ca_certs="/ca.pem").list()
 
 
-def test_seed_signature(server: Any, prefix: str) -> None:
+def test_arguments_of_zarr_python_2(server: Any, prefix: str) -> None:
     """`RedisStore(prefix, dimension_separator, **kwargs)` passes the rest to `redis.Redis`."""
     with RedisStore(prefix, "/", host="127.0.0.1", port=server.port) as store:
         store["k"] = b"v"

@@ -36,7 +36,7 @@ ENTRY_BYTES = 256
 class Reading(NamedTuple):
     """One look into the cache: what was there, and which of the rest may be remembered when it has been fetched."""
 
-    found: dict[str, Chunk]
+    remembered: dict[str, Chunk]
     open: set[Place]
 
 
@@ -98,11 +98,10 @@ class ChunkCache:
         """The part of the cache for chunks of one store object that have one form."""
         with self._lock:
             self._stores = {number: ref for number, ref in self._stores.items() if ref() is not None}
-            found = next((number for number, ref in self._stores.items() if ref() is store), None)
-            if found is None:
-                found = next(self._numbers)
-                self._stores[found] = weakref.ref(store)
-        return ArrayChunks(self, found, form)
+            known = next((number for number, ref in self._stores.items() if ref() is store), None)
+            number = next(self._numbers) if known is None else known
+            self._stores[number] = weakref.ref(store)
+        return ArrayChunks(self, number, form)
 
     def _forget(self, places: Collection[Place]) -> None:
         for place in places:
@@ -142,11 +141,11 @@ class ArrayChunks(NamedTuple):
                 form, chunk = cache._chunks.get(place, (None, None))
                 if form == self.form:
                     cache._chunks.move_to_end(place)
-                    reading.found[key] = chunk
+                    reading.remembered[key] = chunk
                 elif not cache._changing[place]:
                     reading.open.add(place)
-            cache._hits += len(reading.found)
-            cache._misses += len(keys) - len(reading.found)
+            cache._hits += len(reading.remembered)
+            cache._misses += len(keys) - len(reading.remembered)
             cache._readings[id(reading)] = reading
             return reading
 

@@ -105,7 +105,7 @@ class Layout:
     def reshaped(self, metadata: ArrayMetadata) -> Layout | None:
         """The layout of an array that differs from this one in shape and attributes only, where nothing else depends on these.
 
-        `None` where something may: metadata that were read anew, transformers.
+        `None` where something may: metadata that were read again, transformers.
         """
         ours, plain = self.metadata, not self.metadata.storage_transformers and self.blocks is None
         names = ("data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs")

@@ -112,7 +112,9 @@ class _Reader:
         fetched: dict[str, Array | None] = {}
         try:
             rest = {
-                key: piece[0] for key, piece in zip(keys, pieces, strict=True) if key not in reading.found
+                key: piece[0]
+                for key, piece in zip(keys, pieces, strict=True)
+                if key not in reading.remembered
             }
             values = layout.chunks.get_chunks([*rest.values()]) if rest else ()
             for key, value in zip(rest, values, strict=True):
@@ -120,7 +122,7 @@ class _Reader:
         finally:
             cache.land(reading, fetched)
         for key, (_, inside, outside, _) in zip(keys, pieces, strict=True):
-            chunk = reading.found[key] if key in reading.found else fetched[key]
+            chunk = reading.remembered[key] if key in reading.remembered else fetched[key]
             if chunk is None:
                 self.out[outside] = self.fill
             else:

@@ -193,9 +193,9 @@ def _written(layout: Layout, part: _Part) -> Iterator[tuple[Plan, Array]]:
         mask = written[piece.outside]
         count = int(np.count_nonzero(mask))
         if count:
-            chosen = np.zeros(layout.shape_of(piece.chunk), bool)
-            chosen[piece.inside] = mask
-            pieces.append(Piece(piece.chunk, (chosen,), (slice(end, end + count),), whole=False))
+            mask_of_chunk = np.zeros(layout.shape_of(piece.chunk), bool)
+            mask_of_chunk[piece.inside] = mask
+            pieces.append(Piece(piece.chunk, (mask_of_chunk,), (slice(end, end + count),), whole=False))
             found.append(elements[piece.outside][mask])
             end += count
     yield ListedPlan(pieces, (end,), (end,)), np.concatenate(found)

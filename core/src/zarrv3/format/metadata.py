@@ -61,7 +61,7 @@ class _NodeMetadata:
     to_dict = to_document
 
     def detached(self) -> Self:
-        """The same, of which no list or object is shared."""
+        """A copy that shares no list or object with this node."""
         return replace(self, attributes=copied(dict(self.attributes)), document=self.to_document())
 
     def with_attributes(self, attributes: Mapping[str, JSON]) -> Self:

@@ -1,7 +1,7 @@
 """What one dimension contributes to a plan: the chunks it touches and, for each, the part inside and outside.
 
 A plan over several dimensions is the product of these lists, so that the work in Python is a sum over dimensions and
-only `itertools` runs once a chunk. Chunks are always in ascending order, whatever the order of the selection.
+only `itertools` runs for each chunk. Chunks are always in ascending order, whatever the order of the selection.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

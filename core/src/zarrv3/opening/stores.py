@@ -237,9 +237,9 @@ def _layer_class(name: str) -> type[Layer]:
     return _checked("layers", name, registry.load("layers", name), Layer)
 
 
-def _checked(kind: registry.Kind, name: str, found: Any, base: type[T]) -> type[T]:
-    if isinstance(found, type) and issubclass(found, base):
-        return found
+def _checked(kind: registry.Kind, name: str, plugin: Any, base: type[T]) -> type[T]:
+    if isinstance(plugin, type) and issubclass(plugin, base):
+        return plugin
     raise RegistryError(
-        f"plugin {name!r} of {registry.owner(kind, name)} is broken: {found!r} is not a subclass of zarrv3's {base.__name__}"
+        f"plugin {name!r} of {registry.owner(kind, name)} is broken: {plugin!r} is not a subclass of zarrv3's {base.__name__}"
     )

@@ -218,9 +218,9 @@ def _default_place(folder: str | None, home: str | None) -> str:  # noqa: ARG001
     return os.path.join(folder, "zarrv3", "config.toml")  # noqa: PTH118
 
 
-def _setting(name: str, where: str = "") -> Setting:
+def _setting(name: str, prefix: str = "") -> Setting:
     if name not in SETTINGS:
-        raise ConfigurationError(f"{where}no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
+        raise ConfigurationError(f"{prefix}no setting is called {name!r}; there are: {', '.join(SETTINGS)}")
     return SETTINGS[name]
 
 

@@ -35,14 +35,14 @@ def overlap(source: BaseStore, folder: str, dest: BaseStore, target: str, *, pro
 
     Args:
         source: what is read, with what its layers read besides.
-        folder: where.
+        folder: which folder of `source`.
         dest: what is going to be written.
-        target: where.
+        target: which folder of `dest`.
         probe: where nothing else tells, write a new key to `dest`, look for it in `source`, and erase it.
     """
     for layer, place in source.way_down(folder):
-        for store, where in layer.beside(place):
-            if overlap(store, where, dest, target, probe=probe):
+        for store, below in layer.beside(place):
+            if overlap(store, below, dest, target, probe=probe):
                 return True
     one, other = ground(source, folder), ground(dest, target)
     mine, theirs = one.address, other.address

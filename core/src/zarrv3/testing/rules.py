@@ -87,26 +87,26 @@ OVERRIDES: Final = "a test of the kit is overridden only with @pytest.mark.xfail
 class ConformanceError(AssertionError):
     """A store violates a rule of the contract."""
 
-    def __init__(self, rule: str, found: str) -> None:
-        super().__init__(f"{found}\n  the rule: {rule}")
+    def __init__(self, rule: str, violation: str) -> None:
+        super().__init__(f"{violation}\n  the rule: {rule}")
         self.rule = rule
-        self.found = found
+        self.violation = violation
 
 
 class NotApplicableError(Exception):
     """A check that does not apply here, with the reason: neither passed nor failed."""
 
 
-def require(condition: object, rule: str, found: str) -> None:
+def require(condition: object, rule: str, violation: str) -> None:
     """Raise `ConformanceError` unless the condition holds."""
     if not condition:
-        raise ConformanceError(rule, found)
+        raise ConformanceError(rule, violation)
 
 
-def same(found: object, expected: object, rule: str, what: str) -> None:
+def same(actual: object, expected: object, rule: str, what: str) -> None:
     """Raise `ConformanceError` unless both are equal."""
-    if found != expected:
-        raise ConformanceError(rule, f"{what}: expected {shown(expected)}, found {shown(found)}")
+    if actual != expected:
+        raise ConformanceError(rule, f"{what}: expected {shown(expected)}, found {shown(actual)}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class SmokeTested:
         try:
             self.try_out(extension)
         except ConformanceError as error:
-            return " ".join(error.found.split())
+            return " ".join(error.violation.split())
         except Exception as error:  # noqa: BLE001 - whatever an extension raises is what is wrong with it
             return " ".join(f"{type(error).__name__}: {error}".split())
         return None

@@ -93,13 +93,13 @@ def _meaning(data: Buffer, without: Collection[str]) -> str:
     metadata = parse_document(data, source="document")
     document: dict[str, JSON] = {**metadata.document, "attributes": metadata.attributes}
     if isinstance(metadata, ArrayMetadata):
-        kind = metadata.data_type
+        data_type = metadata.data_type
         document |= {
             "shape": metadata.shape,
-            "data_type": kind.to_json(),
+            "data_type": data_type.to_json(),
             "chunk_grid": metadata.chunk_grid.to_json(),
             "chunk_key_encoding": metadata.chunk_key_encoding.to_json(),
-            "fill_value": kind.fill_to_json(metadata.fill_value),
+            "fill_value": data_type.fill_to_json(metadata.fill_value),
             "codecs": [codec.to_json() for codec in metadata.codecs],
             "storage_transformers": [named.to_json() for named in metadata.storage_transformers],
             "dimension_names": metadata.dimension_names,

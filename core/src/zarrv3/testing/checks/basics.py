@@ -36,7 +36,7 @@ def basic_problem(opener: Opener) -> str | None:
         finally:
             _doing("close()", store.close)
     except ConformanceError as error:
-        return " ".join(error.found.split())
+        return " ".join(error.violation.split())
     return None
 
 
@@ -133,6 +133,6 @@ def _doing(what: str, call: Callable[[], T]) -> T:
         raise ConformanceError(BASICS, f"{what} failed: {raised}{error}") from error
 
 
-def _require(condition: object, found: str) -> None:
+def _require(condition: object, violation: str) -> None:
     if not condition:
-        raise ConformanceError(BASICS, found)
+        raise ConformanceError(BASICS, violation)
