@@ -1039,6 +1039,30 @@ def test_memory_is_used_again() -> None:
     ]
 
 
+def test_shards_are_encoded_where_they_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a shard that is written as a whole no chunk is copied, whether others are stored by the same task or not."""
+    found: list[bool] = []
+    joined = Room.joined
+
+    def spy(room: Room, parts: Any, size: int) -> memoryview | None:
+        whole = joined(room, parts, size)
+        found.append(whole is not None)
+        return whole
+
+    monkeypatch.setattr(Room, "joined", spy)
+    data = np.random.default_rng(0).random((600, 1000))
+    with with_kernels("native"):
+        array = zarrv3.create_array(
+            str(tmp_path), data=data, chunks=(50, 100), shards=(300, 500), compressors=[blosc()]
+        )
+        assert found == [True] * 4
+        array[7, 7] = data[7, 7] = 1
+        assert len(found) == 4  # what stays does not lie in a room
+    np.testing.assert_array_equal(array[...], data)
+
+
 @pytest.mark.parametrize("name", ["native", "none"])
 @pytest.mark.parametrize(
     "compressors", [None, [{"name": "zstd", "configuration": {"level": 3, "checksum": True}}]]

@@ -1,5 +1,7 @@
 """Memory that large shards are put together in, and that is used again."""
 
+import gc
+import weakref
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,8 +63,9 @@ def test_chunks_that_lie_in_a_room_are_not_copied() -> None:
         room = mine.lend(3 * LARGE)
         view: memoryview = room.data
         room[: 2 * LARGE] = np.arange(2 * LARGE) % 251
-        room.chunks = [view[:7], view[7 : 2 * LARGE]]
-        return [*room.chunks]
+        chunks = [view[:7], view[7 : 2 * LARGE]]
+        room.note(chunks)
+        return chunks
 
     end = memoryview(b"index")
     first, second = filled()
@@ -82,6 +85,23 @@ def test_chunks_that_lie_in_a_room_are_not_copied() -> None:
         assert copied == expected
         assert getattr(copied, "obj", None) is not first.obj
         assert b"".join([first, second]) == whole[:-5]
+
+
+def test_memory_is_freed_at_once() -> None:
+    """What nobody needs any more goes without waiting for the garbage collector."""
+    rooms = Rooms()
+    room = rooms.lend(LARGE)
+    chunk: memoryview = room.data[:5]
+    room.note([chunk])
+    assert bytes(rooms.join([chunk, b"end"])[-3:]) == b"end"
+    gone = weakref.ref(room)
+    gc.disable()
+    try:
+        rooms.forget()
+        del room, chunk
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @given(

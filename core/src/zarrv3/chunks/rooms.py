@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import is_
+from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -22,12 +22,19 @@ _spare: list[Room] = []
 class Room(np.ndarray[Any, np.dtype[np.uint8]]):
     """A piece of memory, and the chunks that lie in it from its beginning, one behind the other."""
 
-    chunks: Sequence[Buffer | Any] = ()
+    _chunks: Sequence[ref[Any]] = ()
+    """Not held: they hold the memory, which would then be freed late."""
+
+    def note(self, chunks: Iterable[Buffer]) -> None:
+        """These views of it are the chunks, in this order."""
+        self._chunks = [*map(ref, chunks)]
 
     def joined(self, parts: Sequence[Buffer], size: int) -> memoryview | None:
         """All chunks of the room with one part more, put behind them, if that is what the parts are; `None` otherwise."""
         *chunks, last = parts
-        if len(chunks) != len(self.chunks) or size > len(self) or not all(map(is_, chunks, self.chunks)):
+        if len(chunks) != len(self._chunks) or size > len(self):
+            return None
+        if any(here() is not chunk for here, chunk in zip(self._chunks, chunks, strict=True)):
             return None
         view: memoryview = self.data
         view[size - len(last) : size] = memoryview(last).cast("B")
@@ -48,7 +55,7 @@ class Rooms:
             room = _taken(_spare, size)
         if room is None:
             room = np.empty(size + size // 8, np.uint8).view(Room)  # the next one may be somewhat larger
-        room.chunks = ()
+        room.note(())
         self._lent.append(room)
         return room
 

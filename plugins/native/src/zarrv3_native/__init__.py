@@ -137,7 +137,7 @@ class NativeChunks:
             return found  # type: ignore[return-value]  # places are in lent memory only
         view = room.data
         made = [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
-        room.chunks = [one for one in made if isinstance(one, memoryview)]
+        room.note(one for one in made if isinstance(one, memoryview))
         return made
 
 
