@@ -1,8 +1,11 @@
 """The functions of the top level, in both spellings."""
 
+import asyncio
 import json
+import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import zarr
 
 import zarrv3
-from zarrv3 import Array, BaseStore, Group, Layer, MemoryStore, ReadOnly, hookimpl
+from zarrv3 import Array, BaseStore, Group, KVStore, Layer, MemoryStore, ReadOnly, aio, hookimpl, open_store
 from zarrv3.errors import (
     AssignmentError,
     ConfigurationError,
@@ -32,12 +35,16 @@ def snapshot(store: Any) -> dict[str, bytes]:
     return dict(store.items())
 
 
-@pytest.fixture
-def store() -> MemoryStore:
-    """A store with a group `g` and an array `g/x` of threes."""
+def _filled() -> MemoryStore:
     made = MemoryStore()
     zarrv3.full(4, 3, dtype="i4", chunks=2, store=made, path="g/x")[...] = 5
     return made
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with a group `g` and an array `g/x` of threes."""
+    return _filled()
 
 
 # ---------------------------------------------------------------- opening
@@ -207,6 +214,174 @@ def test_paths_and_mappings(tmp_path: Path) -> None:
     content: dict[str, bytes] = {}
     zarrv3.zeros(3, store=content)
     assert [*content] == ["zarr.json"]
+
+
+def _ways_to_read(store: Any) -> dict[str, Callable[[], Any]]:
+    """Everything that gives `g/x` or `g` of a store for reading."""
+    like, path = np.empty(4, "i4"), "g/x"
+    group = zarrv3.open_group(store, mode="r", path="g")
+    array = zarrv3.open_array(store, mode="r", path=path)
+    shut = ReadOnly(store)
+    readings: dict[str, dict[str, Any]] = {
+        "mode=r": {"mode": "r"},
+        "read_only": {"read_only": True},
+        "read_only, mode=r+": {"read_only": True, "mode": "r+"},
+        "read_only, mode=a": {"read_only": True, "mode": "a"},
+        "read_only, chunk_cache": {"read_only": True, "chunk_cache": 100},
+        "read_only, write_buffer": {"read_only": True, "write_buffer": 100},
+    }
+    ways: dict[str, Callable[[], Any]] = {}
+    for name, reading in readings.items():
+        ways |= {
+            f"open_array, {name}": partial(zarrv3.open_array, store, path=path, **reading),
+            f"open_array with a shape, {name}": partial(
+                zarrv3.open_array, store, path=path, shape=4, **reading
+            ),
+            f"open_array with data, {name}": partial(
+                zarrv3.open_array, store, path=path, data=like, **reading
+            ),
+            f"open_like, {name}": partial(zarrv3.open_like, like, path, store=store, **reading),
+        }
+        if not {"chunk_cache", "write_buffer"} & {*reading}:
+            ways |= {
+                f"open an array, {name}": partial(zarrv3.open, store, path=path, **reading),
+                f"open a group, {name}": partial(zarrv3.open, store, path="g", **reading),
+                f"open by a call in a coroutine, {name}": lambda reading=reading: asyncio.run(
+                    aio.call(zarrv3.open_array, store, path=path, **reading)
+                ),
+            }
+    return ways | {
+        "open_group": lambda: group,
+        "open_group in a group": lambda: zarrv3.open_group(group),
+        "open_array in a group": lambda: zarrv3.open_array(group, path="x"),
+        "open_array with a cache in a group": lambda: zarrv3.open_array(group, path="x", chunk_cache=100),
+        "open in a group": lambda: zarrv3.open(group, path="x"),
+        "an array of a group": lambda: group["x"],
+        "get": lambda: group.get("x"),
+        "get_array": lambda: group.get_array("x"),
+        "get_group": lambda: zarrv3.open_group(store, mode="r").get_group("g"),
+        "require_array": lambda: group.require_array("x", shape=4),
+        "require_group": lambda: zarrv3.open_group(store, mode="r").require_group("g"),
+        "members": lambda: next(group.members())[1],
+        "with_config": lambda: array.with_config({"order": "F"}),
+        "with_chunk_cache": lambda: array.with_chunk_cache(100),
+        "pickled": lambda: pickle.loads(pickle.dumps(Array(KVStore({**store}), path, read_only=True))),
+        "the place of a group": lambda: Group(group.store_path),
+        "open the place of a group": lambda: zarrv3.open_group(group.store_path),
+        "open the place of an array": lambda: zarrv3.open_array(array.store_path),
+        "Array": lambda: Array(store, path, read_only=True),
+        "Group": lambda: Group(store, "g", read_only=True),
+        "Array.open": lambda: Array.open(zarrv3.storage.StorePath(shut, path)),
+        "Group.open": lambda: Group.open(zarrv3.storage.StorePath(shut, "g")),
+        "a store for reading": lambda: zarrv3.open_array(open_store(store, read_only=True), path=path),
+        "in a layer": lambda: zarrv3.open(zarrv3.Counting(shut), path="g"),
+        "create": lambda: zarrv3.create(4, store=MemoryStore(), read_only=True),
+        "a new array in a group": lambda: zarrv3.group(MemoryStore()).zeros("y", shape=4, read_only=True),
+    }
+
+
+def _writes(node: Any) -> Iterator[Callable[[], Any]]:
+    """Everything that changes a node."""
+    yield lambda: node.attrs.update(a=1)
+    yield lambda: node.update_attributes({"a": 1})
+    yield node.attrs.clear
+    yield lambda: zarrv3.create_group(node.store_path / "new")
+    if isinstance(node, Group):
+        yield lambda: node.create_array("y", shape=3)
+        yield lambda: node.create_group("y")
+        yield lambda: node.require_group("y")
+        yield lambda: node.require_array("y", shape=3)
+        yield lambda: node.zeros("y", shape=3)
+        yield lambda: node.create_hierarchy({"y": node.metadata})
+        yield lambda: node.__setitem__("x", np.arange(3))
+        yield lambda: node.__delitem__("x")
+        yield lambda: node.move("x", "y")
+        yield node.clear
+        yield lambda: node["x"].__setitem__(0, 9)
+        yield lambda: zarrv3.consolidate_metadata(node)
+        yield lambda: zarrv3.create_array(node, name="y", shape=3)
+        yield lambda: zarrv3.open_array(node, path="x", mode="w", shape=3)
+        yield lambda: zarrv3.group(node, overwrite=True)
+        yield lambda: Group.from_store(node.store_path, overwrite=True)
+        yield lambda: zarrv3.save(node.store_path, np.arange(3), overwrite=True)
+        return
+    yield lambda: node.__setitem__(0, 9)
+    yield lambda: node.write(..., 9)
+    yield lambda: node.oindex.__setitem__([0, 2], 9)
+    yield lambda: node.vindex.__setitem__([0, 2], 9)
+    yield lambda: node.blocks.__setitem__(0, 9)
+    yield lambda: node.set_mask_selection(np.ones(node.shape, bool), 9)
+    yield lambda: node.append([1, 2])
+    yield lambda: node.resize(2)
+    yield lambda: node.buffered().__enter__()
+
+
+_WAYS_TO_READ = [*_ways_to_read(_filled())]
+
+
+@pytest.mark.parametrize("way", _WAYS_TO_READ)
+def test_what_is_opened_for_reading_refuses_every_change(store: MemoryStore, way: str) -> None:
+    """Whoever says `read_only`, `mode="r"` or has a store that only reads gets a node that reads, and changes nothing."""
+    before = snapshot(store)
+    node = _ways_to_read(store)[way]()
+    assert node.read_only
+    kept = snapshot(node.store)
+    for write in _writes(node):
+        with pytest.raises(ReadOnlyError):
+            write()
+    if isinstance(node, Array):
+        node.flush()
+    assert snapshot(node.store) == kept
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize("mode", [None, "r", "r+", "a"])
+def test_reading_only_creates_nothing(mode: Any) -> None:
+    """With `read_only=True` what is not there is missing, whatever would describe it."""
+    store = MemoryStore()
+    for act in (
+        lambda: zarrv3.open(store, mode=mode, read_only=True),
+        lambda: zarrv3.open(store, mode=mode, shape=3, read_only=True),
+        lambda: zarrv3.open_array(store, mode=mode, shape=3, read_only=True),
+        lambda: zarrv3.open_array(store, mode=mode, data=[1], read_only=True, write_buffer=100),
+        lambda: zarrv3.open_array(store, mode=mode, shape=3, read_only=True, chunk_cache=100),
+        lambda: zarrv3.open_like(np.arange(3), "a", store=store, mode=mode, read_only=True),
+    ):
+        with pytest.raises(NodeNotFoundError):
+            act()
+    assert not [*store]
+
+
+@pytest.mark.parametrize("mode", ["w", "w-", "x"])
+def test_reading_only_contradicts_creating(store: MemoryStore, mode: Any) -> None:
+    """Modes that never open what is there are refused beside `read_only=True`, before anything is erased."""
+    before = snapshot(store)
+    for act in (
+        lambda: zarrv3.open(store, mode=mode, path="g", read_only=True),
+        lambda: zarrv3.open_array(store, mode=mode, path="g/x", shape=3, read_only=True),
+        lambda: zarrv3.open_array(store, mode=mode, path="new", shape=3, read_only=True),
+        lambda: zarrv3.open_like(np.arange(3), "g/x", store=store, mode=mode, read_only=True),
+    ):
+        with pytest.raises(ConfigurationError, match=f"mode='{mode}'.*read_only=True"):
+            act()
+    assert snapshot(store) == before
+
+
+def test_not_reading_only_is_the_default(store: MemoryStore) -> None:
+    """`read_only` that is false or `None`, zarr-python's default, changes nothing: not even the mode `r`."""
+    assert not zarrv3.open_array(store, path="g/x", read_only=False).read_only
+    assert not zarrv3.open(store, path="g/x", read_only=None).read_only
+    assert zarrv3.open_array(store, path="g/x", mode="r", read_only=False).read_only
+    assert isinstance(zarrv3.open(store, path="h", read_only=False), Group)
+
+
+def test_a_new_array_that_only_reads_is_used_as_it_was_told() -> None:
+    """What is created with `read_only=True` holds its data, and keeps how it is to be used."""
+    array = zarrv3.array([[1, 2]], read_only=True, write_empty_chunks=True, config={"order": "F"})
+    assert array.read_only
+    assert array.write_empty_chunks
+    assert array.config.order == "F"
+    assert array[...].tolist() == [[1, 2]]
 
 
 # ---------------------------------------------------------------- creating

@@ -35,7 +35,7 @@ from zarrv3.hierarchy.display import Tree
 from zarrv3.hierarchy.group import Group, opened
 from zarrv3.hierarchy.node import StorePath, join_paths, split_location
 from zarrv3.hierarchy.nodes import Metadata, create_many
-from zarrv3.hierarchy.opening import check, locate, present
+from zarrv3.hierarchy.opening import READ_ONLY, check, locate, present
 from zarrv3.hierarchy.opening import open_array as open_array  # noqa: PLC0414 - it is one of these too
 from zarrv3.hierarchy.replacing import replacing
 from zarrv3.opening.stores import StoreLike, as_store
@@ -44,7 +44,7 @@ from zarrv3.store.base import BaseStore
 # ---------------------------------------------------------------- opening
 
 
-@takes(ArrayArguments)
+@takes(ArrayArguments, read_only=READ_ONLY)
 def open(  # noqa: A001 - zarr-python's name
     store: StoreLike = None,
     *,
@@ -66,7 +66,8 @@ def open(  # noqa: A001 - zarr-python's name
     `x` when something is, `MetadataError` for a document that is not valid, and `TypeError` for an unknown argument.
     """
     check(arguments)
-    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto)
+    reads = arguments.pop("read_only", False)
+    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto, reads=reads)
     located = located.live if use_consolidated is False else located
     metadata = present(located, full_path, mode)
     if use_consolidated and not isinstance(metadata, GroupMetadata):
@@ -317,7 +318,7 @@ def full_like(prototype: Any, fill_value: Any = None, **arguments: Unpack[Shaped
     return create(**spellings.like(prototype, {**given, **arguments}))
 
 
-@takes(OpenLikeArguments, raises="Raises what `open_array` raises.")
+@takes(OpenLikeArguments, raises="Raises what `open_array` raises.", read_only=READ_ONLY)
 def open_like(prototype: Any, path: str, **arguments: Unpack[OpenLikeArguments]) -> Array:
     """Open an array, or create it with the shape, chunks and dtype of another."""
     return open_array(path=path, **spellings.like(prototype, arguments))

@@ -26,6 +26,7 @@ from zarrv3.errors import (
     NodeExistsError,
     NodeNotFoundError,
     NodeTypeError,
+    ReadOnlyError,
     StaleMetadataWarning,
 )
 from zarrv3_bridge_dask import UnalignedBlocksError
@@ -579,6 +580,32 @@ def test_consolidated_metadata_stay_current(series: Days) -> None:
         to_zarrv3(series(5, 6), store, group="a", append_dim="time", consolidated=False)
     assert xr.open_dataset(store, engine="zarrv3", group="a", consolidated=True).sizes["time"] == 5
     assert opened(store, group="a").sizes["time"] == 6
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": "w"},
+        {"mode": "a"},
+        {"mode": "r+"},
+        {"append_dim": "time"},
+        {"region": {"time": slice(0, 2)}},
+        {"mode": "w", "compute": False},
+    ],
+)
+def test_groups_open_for_reading(series: Days, options: dict[str, Any], *, consolidated: bool) -> None:
+    """A group that was opened for reading is read as any other, and refuses to be written, though its store could be."""
+    store = zarrv3.MemoryStore()
+    to_zarrv3(series(0, 2), store, group="a", consolidated=consolidated)
+    group = zarrv3.open_group(store, mode="r")
+    before = content(store)
+    dataset = series(0, 2).drop_vars(["time", "height"]) if "region" in options else series(0, 2)
+    with pytest.raises(ReadOnlyError):
+        to_zarrv3(dataset.chunk(), group, group="a" if options else "b", **options)
+    assert content(store) == before
+    xr.testing.assert_identical(opened(group, group="a"), opened(store, group="a"))
 
 
 def test_without_dask(tmp_path: Path) -> None:

@@ -98,6 +98,20 @@ def test_read_only_destination(source: Group) -> None:
         zarrv3.copy(source.store, ReadOnly(MemoryStore()))
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_destination_open_for_reading(source: Group, *, overwrite: bool) -> None:
+    """A group that was opened for reading is refused as a destination, though its store could be written; it may be a source."""
+    store = MemoryStore()
+    zarrv3.create_group(store, path="g")
+    before = dict(store.items())
+    for dest in (zarrv3.open_group(store, mode="r", path="g"), Group(store, "g", read_only=True)):
+        with pytest.raises(ReadOnlyError):
+            zarrv3.copy(source.store, dest, dest_path="" if overwrite else "new", overwrite=overwrite)
+    assert dict(store.items()) == before
+    zarrv3.copy(zarrv3.open_group(source.store, mode="r"), store, dest_path="new")
+    assert [*zarrv3.open_group(store, path="new")] == [*source]
+
+
 def test_documents_come_last(source: Group) -> None:
     """A node can be opened at the destination only when all below it is there."""
     order: list[str] = []

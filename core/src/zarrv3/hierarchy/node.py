@@ -11,6 +11,7 @@ from zarrv3.hierarchy import nodes
 from zarrv3.hierarchy.attributes import Attributes, Change
 from zarrv3.hierarchy.display import Info, Shown, full_report, report
 from zarrv3.hierarchy.nodes import M
+from zarrv3.layers.read_only import ReadOnly
 from zarrv3.opening.stores import StoreLike, as_store
 from zarrv3.store.base import BaseStore
 from zarrv3.store.contract import JSON
@@ -76,7 +77,7 @@ class Node(Shown, Generic[M]):
 
     @property
     def store(self) -> BaseStore:
-        """The store the node lies in."""
+        """The store the node lies in, as it was given: it may take writes even where the node refuses them."""
         return self._store
 
     @classmethod
@@ -90,8 +91,11 @@ class Node(Shown, Generic[M]):
 
     @property
     def store_path(self) -> StorePath:
-        """Where the node lies."""
-        return StorePath(self._store, self._path)
+        """Where the node lies; of one that was opened for reading, in a store that only reads."""
+        store = self._store
+        if self._read_only and not store.refuses_writes:
+            store = ReadOnly(store)
+        return StorePath(store, self._path)
 
     @property
     def path(self) -> str:

@@ -16,8 +16,14 @@ from zarrv3.hierarchy.nodes import folder_of
 from zarrv3.opening.stores import StoreLike, as_store, recognised
 from zarrv3.store.base import BaseStore
 
+_CREATING = frozenset({"w", "w-", "x"})
+"""The modes that never open what is there."""
 
-@takes(ArrayArguments)
+READ_ONLY = "open it in the mode `r`: nothing is created, and what is opened refuses to be changed."
+"""What `read_only` means where something is opened."""
+
+
+@takes(ArrayArguments, read_only=READ_ONLY)
 def open_array(
     store: StoreLike = None,
     *,
@@ -40,7 +46,8 @@ def open_array(
     what `open` raises.
     """
     check(arguments)
-    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto)
+    reads = arguments.pop("read_only", False)
+    located, full_path, mode = locate(store, path, mode, storage_options, auto=auto, reads=reads)
     there = present(located, full_path, mode, ArrayMetadata)
     if there is not None:
         metadata = nodes.checked(located, full_path, there, ArrayMetadata)
@@ -72,7 +79,7 @@ def present(
     store: BaseStore, path: str, mode: Mode, wanted: type[Any] | None = None
 ) -> nodes.Metadata | None:
     """What is at a path if the mode opens what is there; raises where it must be there and is not."""
-    if mode in {"w", "w-", "x"}:
+    if mode in _CREATING:
         return None
     metadata = nodes.find(store, path)
     if metadata is None and mode != "a":
@@ -87,10 +94,18 @@ def locate(
     options: Mapping[str, Any] | None,
     *,
     auto: bool = False,
+    reads: bool | None = False,
 ) -> tuple[BaseStore, str, Mode]:
-    """The store, the path within it, and the mode that follows; with `auto` in the layer that a plugin knows it by."""
+    """The store, the path within it, and the mode that follows; with `auto` in the layer that a plugin knows it by.
+
+    What `reads` is opened in the mode `r` where the mode would open what is there; one that only creates is refused.
+    """
     if mode not in {None, "r", "r+", "a", "w", "w-", "x"}:
         raise ConfigurationError(f"mode must be r, r+, a, w, w- or x, not {mode!r}")
+    if reads:
+        if mode in _CREATING:
+            raise ConfigurationError(f"mode={mode!r} creates something new, which read_only=True refuses")
+        mode = "r"
     if isinstance(store, Node) and not isinstance(store, Array):  # a group
         if store.read_only:
             if mode not in {None, "r"}:

@@ -10,7 +10,7 @@ from zarrv3.format.data_types import data_type_of
 from zarrv3.format.metadata import ArrayMetadata
 from zarrv3.hierarchy import creation
 from zarrv3.hierarchy.arguments import ArrayArguments, check_format, check_names
-from zarrv3.hierarchy.array import Array
+from zarrv3.hierarchy.array import Array, usage_of
 from zarrv3.indexing.casting import array_like, is_stored
 from zarrv3.store.base import BaseStore
 
@@ -38,7 +38,9 @@ def create(
     read_only = rest.pop("read_only", False)
     rest["dtype"] = _object_dtype(rest.get("dtype"), rest.pop("object_codec", None))
     array = creation.create(store, path, shape=shape, data=data, overwrite=overwrite, **rest)
-    return Array(store, path, read_only=True, metadata=array.metadata) if read_only else array
+    if not read_only:
+        return array
+    return Array(store, path, read_only=True, metadata=array.metadata, **usage_of(arguments))
 
 
 def like(prototype: Any, arguments: Mapping[str, Any], *, kept: Sequence[str] = ()) -> dict[str, Any]:

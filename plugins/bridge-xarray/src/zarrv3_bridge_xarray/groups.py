@@ -36,7 +36,7 @@ def place_of(store: StoreLike, group: str | None, storage_options: Mapping[str, 
     if isinstance(store, Group):
         if storage_options:
             raise ConfigurationError("storage_options go with a URL or configuration, not with an open group")
-        return Place(store.store, join_paths(store.path, group), is_ours=False)
+        return Place(as_store(store.store_path.store), join_paths(store.path, group), is_ours=False)
     head, below = split_location(store)
     opened = as_store(head, storage_options)
     return Place(opened, join_paths(below, group), is_ours=not isinstance(head, BaseStore))

@@ -28,7 +28,7 @@ def placed(given: Any, path: str) -> Iterator[Place]:
     A store that is opened here is closed at the end of the block.
     """
     if isinstance(given, Node):
-        yield Place(given.store, join_paths(given.path, path))
+        yield Place(as_store(given.store_path.store), join_paths(given.path, path))
         return
     location, below = split_location(given)
     store = as_store(location)
