@@ -137,7 +137,9 @@ class NativeChunks:
             return found  # type: ignore[return-value]  # places are in lent memory only
         view = room.data
         made = [view[place[0] : place[1]] if isinstance(place, tuple) else place for place in found]
-        room.note(one for one in made if isinstance(one, memoryview))
+        chunks = [one for one in made if isinstance(one, memoryview)]
+        if sum(map(len, chunks)) == max((place[1] for place in found if isinstance(place, tuple)), default=0):
+            room.note(chunks)  # an older build leaves gaps between them
         return made
 
 
