@@ -94,7 +94,7 @@ def to_zarrv3(
     Raises `UnalignedBlocksError` where blocks of a dask array share a chunk or shard and the store cannot swap values,
     `AssignmentError` for what does not fit the arrays that are there, `NodeExistsError`, `ConfigurationError`, `MetadataError`.
     """
-    resolved = _mode(mode, append_dim, region)
+    actual = _mode(mode, append_dim, region)
     if zarr_format not in {None, 3}:
         raise ConfigurationError(f"zarrv3 writes Zarr version 3, not {zarr_format!r}")
     given = place_of(store, group, storage_options)
@@ -110,11 +110,11 @@ def to_zarrv3(
                 f"append_dim: there is no dimension {append_dim!r} in what is written; it has {dims}"
             )
         consolidates = consolidated or (
-            consolidated is None and resolved != "r+" and given.store.capabilities.list
+            consolidated is None and actual != "r+" and given.store.capabilities.list
         )
         with (
             warnings.catch_warnings(),
-            replacing(*given[:2], lambda: None, overwrite=resolved == "w" and compute) as site,
+            replacing(*given[:2], lambda: None, overwrite=actual == "w" and compute) as site,
         ):
             if consolidates:
                 warnings.simplefilter("ignore", StaleMetadataWarning)  # they are not, a moment later
@@ -123,7 +123,7 @@ def to_zarrv3(
                 _planned(
                     member,
                     place._replace(path=(folder_of(place.path) + path).rstrip("/")),
-                    resolved,
+                    actual,
                     encoding=own,
                     append_dim=append_dim,
                     region=region,
@@ -133,9 +133,9 @@ def to_zarrv3(
                 )
                 for path, member, own in members
             ]
-            _check_not_read(plans, given, resolved)
+            _check_not_read(plans, given, actual)
             try:
-                _create(plans, place, resolved)
+                _create(plans, place, actual)
             except NodeExistsError as error:  # in the words of this function
                 raise NodeExistsError(str(error).replace("overwrite=True", "mode='w'")) from None
             lock = not (safe_chunks or place.store.capabilities.swap)
